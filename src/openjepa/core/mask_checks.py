@@ -1,0 +1,57 @@
+"""Refuse masks that cannot fit the grid before anything is trained, and name the nearest that can."""
+
+import itertools
+
+import numpy as np
+
+from openjepa.core.masks import LEVELS, STRATEGIES, MaskSettings, _layout, context_shape, generator, target_shape
+from openjepa.core.reference_masks import check_reference_masks
+
+
+def check_masks(settings: MaskSettings) -> None:
+    """Raise ValueError, naming the nearest setting that can, if these masks do not fit the grid."""
+    rows, columns = settings.grid_size
+    if settings.strategy not in STRATEGIES:
+        raise ValueError(f"unknown mask strategy {settings.strategy!r}: known are {', '.join(STRATEGIES)}")
+    if min(rows, columns) < 2:
+        raise ValueError(
+            f"a grid of {rows}x{columns} patches is too small to mask: the least is 2x2, use smaller patches"
+        )
+    if settings.strategy == "reference":
+        check_reference_masks(settings)
+    elif settings.strategy == "rasterized":
+        _check_even(rows, columns)
+    else:
+        _check_room(settings, longest_context(settings))
+
+
+def _check_even(rows: int, columns: int) -> None:
+    if rows % 2 or columns % 2:
+        nearest = f"{rows + rows % 2}x{columns + columns % 2}"
+        raise ValueError(f"rasterized masks need an even grid, got {rows}x{columns}: the nearest is {nearest}")
+
+
+def _check_room(settings: MaskSettings, longest: int) -> None:
+    asked, patches = settings.context_length, settings.num_patches
+    if longest < 1:
+        raise ValueError("the targets leave no context on this grid: lower num_targets or target_scale")
+    if asked > longest:
+        targets = (
+            f"{settings.num_targets} targets of scale {settings.target_scale[0]:g} to {settings.target_scale[1]:g}"
+        )
+        raise ValueError(
+            f"context_ratio {settings.context_ratio:g} asks for {asked} of {patches} patches, but {targets} "
+            f"leave room for {longest}: the nearest is --context-ratio {int(1000 * longest / patches) / 1000:g}"
+        )
+
+
+def longest_context(settings: MaskSettings) -> int:
+    """The largest Nc, in patches, that at least half of the layouts of every possible block shape can fill."""
+    if settings.strategy == "random":
+        return settings.num_patches - round(settings.target_scale[0] * settings.num_patches)
+    levels = range(LEVELS)
+    targets = {target_shape(settings, *pair) for pair in itertools.product(levels, levels)}
+    contexts = {context_shape(settings, level) for level in levels}
+    places = generator(0, 0).random((256, settings.num_targets + 1, 2))
+    rooms = [_layout(settings, places, t, c)[0].sum(1) for t in targets for c in contexts]
+    return min(int(np.median(room)) for room in rooms)

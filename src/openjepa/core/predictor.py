@@ -1,0 +1,43 @@
+"""The predictor of I-JEPA: a narrow ViT that fills in the representations of target blocks (paper, section 3)."""
+
+import torch
+from torch import Tensor, nn
+
+from openjepa.core.vit import Block, initialise, sincos_positions
+
+
+class Predictor(nn.Module):
+    """From context tokens and the places of the targets to predicted target tokens.
+
+    Every target block is predicted in a sequence of its own: it sees the context and its own mask tokens only.
+    """
+
+    def __init__(
+        self,
+        grid_size: tuple[int, int],
+        embed_dim: int,
+        dim: int = 96,
+        depth: int = 6,
+        num_heads: int = 3,
+        mlp_ratio: float = 4.0,
+    ) -> None:
+        super().__init__()
+        self.embed = nn.Linear(embed_dim, dim)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.blocks = nn.ModuleList(Block(dim, num_heads, mlp_ratio) for _ in range(depth))
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.proj = nn.Linear(dim, embed_dim)
+        self.register_buffer("pos_embed", sincos_positions(grid_size, dim), persistent=False)
+        initialise(self)
+        nn.init.trunc_normal_(self.mask_token, std=0.02)
+
+    def forward(self, context: Tensor, context_ids: Tensor, target_ids: Tensor) -> Tensor:
+        """context [B, Nc, D], context_ids [B, Nc], target_ids [B, M, Nt] -> predicted [B, M, Nt, D]."""
+        (batch, blocks, length), visible = target_ids.shape, context_ids.shape[1]
+        context = self.embed(context) + self.pos_embed[context_ids]
+        queries = self.mask_token.unsqueeze(0) + self.pos_embed[target_ids]
+        context = context.unsqueeze(1).expand(-1, blocks, -1, -1)
+        x = torch.cat([context, queries.to(context.dtype)], dim=2).flatten(0, 1)
+        for block in self.blocks:
+            x = block(x)
+        return self.proj(self.norm(x[:, visible:])).view(batch, blocks, length, -1)

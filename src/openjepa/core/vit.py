@@ -1,0 +1,160 @@
+"""The vision transformer of I-JEPA: a plain ViT without class token that can read any subset of its patches."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# name: (embed_dim, depth, num_heads, mlp_ratio); all but nano are the field's standard sizes.
+SIZES = {
+    "vit_nano": (128, 4, 4, 4.0),
+    "vit_tiny": (192, 12, 3, 4.0),
+    "vit_small": (384, 12, 6, 4.0),
+    "vit_base": (768, 12, 12, 4.0),
+    "vit_large": (1024, 24, 16, 4.0),
+    "vit_huge": (1280, 32, 16, 4.0),
+    "vit_giant": (1408, 40, 16, 48 / 11),
+}
+
+
+def take(tokens: Tensor, ids: Tensor) -> Tensor:
+    """Select tokens [B, N, D] by ids [B, ...] (int64), giving [B, ..., D]."""
+    index = ids.flatten(1).unsqueeze(-1).expand(-1, -1, tokens.shape[-1])
+    return tokens.gather(1, index).view(*ids.shape, tokens.shape[-1])
+
+
+def patchify(images: Tensor, patch_size: int) -> Tensor:
+    """Cut images [B, C, H, W] into rows of pixels [B, N, C * patch_size**2], row by row from the top left."""
+    return F.pixel_unshuffle(images, patch_size).flatten(2).transpose(1, 2)
+
+
+def sincos_positions(grid_size: tuple[int, int], dim: int, native_size: tuple[int, int] | None = None) -> Tensor:
+    """Fixed position code [rows * columns, dim], float32 (Vaswani et al. 2017, section 3.5, in two dimensions).
+
+    The first half of the channels encodes the column and the second half the row, each as sines then cosines, as the
+    published weights expect. A grid other than `native_size`, the grid trained on, is laid over the same extent.
+    `dim` must be divisible by 4, else ValueError.
+    """
+    if dim % 4:
+        raise ValueError(f"a two-dimensional sin-cos code needs a width divisible by 4, got {dim}")
+    frequencies = 10000.0 ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
+    axes = []
+    for size, native in zip(grid_size, native_size or grid_size, strict=True):
+        coordinates = (torch.arange(size, dtype=torch.float64) + 0.5) * native / size - 0.5
+        angles = coordinates[:, None] * frequencies
+        axes.append(torch.cat([angles.sin(), angles.cos()], dim=1))
+    rows, columns = axes
+    code = torch.cat([columns[None].expand(grid_size[0], -1, -1), rows[:, None].expand(-1, grid_size[1], -1)], dim=2)
+    return code.flatten(0, 1).float()
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Softmax attention over [B, heads, N, head_dim], by the path that is fastest for the device and direction."""
+    if q.device.type == "cpu" and q.requires_grad:  # the fused backward on CPU is several times slower than this
+        weights = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+        return weights.softmax(dim=-1) @ v
+    return F.scaled_dot_product_attention(q, k, v)
+
+
+class PatchEmbed(nn.Module):
+    """Linear embedding of patches, applied only to the ones asked for. Weight layout: timm's `patch_embed.proj`."""
+
+    def __init__(self, patch_size: int, in_chans: int, embed_dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(in_chans, embed_dim, patch_size, patch_size)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return F.linear(pixels, self.proj.weight.flatten(1), self.proj.bias)
+
+
+class Attention(nn.Module):
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        return self.proj(attend(q, k, v).transpose(1, 2).flatten(2))
+
+
+class Mlp(nn.Module):
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block; parameter names are timm's."""
+
+    def __init__(self, dim: int, num_heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = Attention(dim, num_heads)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = Mlp(dim, round(dim * mlp_ratio))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+def initialise(module: nn.Module) -> None:
+    """Truncated normal of std 0.02 for linear weights, zero for biases: the published initialisation."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            nn.init.trunc_normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+
+
+class VisionTransformer(nn.Module):
+    """Images to patch tokens: [B, C, H, W] -> [B, N, D], or [B, Nc, D] when `ids` [B, Nc] name the visible patches.
+
+    `patch_init`: "unit" draws the patch embedding so that standardised pixels become tokens of unit variance, on a par
+    with the position code; "published" uses std 0.02, under which small patches drown in it (docs/decisions.md).
+    """
+
+    def __init__(
+        self,
+        image_size: tuple[int, int],
+        patch_size: int,
+        in_chans: int = 3,
+        embed_dim: int = 192,
+        depth: int = 12,
+        num_heads: int = 3,
+        mlp_ratio: float = 4.0,
+        patch_init: str = "unit",
+    ) -> None:
+        super().__init__()
+        if any(side % patch_size for side in image_size):
+            raise ValueError(f"patch size {patch_size} does not divide image size {image_size[0]}x{image_size[1]}")
+        self.patch_size, self.embed_dim, self.in_chans = patch_size, embed_dim, in_chans
+        self.image_size = image_size
+        self.grid_size = (image_size[0] // patch_size, image_size[1] // patch_size)
+        self.patch_embed = PatchEmbed(patch_size, in_chans, embed_dim)
+        self.blocks = nn.ModuleList(Block(embed_dim, num_heads, mlp_ratio) for _ in range(depth))
+        self.norm = nn.LayerNorm(embed_dim, eps=1e-6)
+        self.register_buffer("pos_embed", sincos_positions(self.grid_size, embed_dim), persistent=False)
+        initialise(self)
+        if patch_init == "unit":
+            nn.init.normal_(self.patch_embed.proj.weight, std=(in_chans * patch_size**2) ** -0.5)
+
+    def forward(self, images: Tensor, ids: Tensor | None = None) -> Tensor:
+        pixels = patchify(images, self.patch_size)
+        positions = self.positions(images)
+        if ids is not None:
+            pixels, positions = take(pixels, ids), positions[ids]
+        x = self.patch_embed(pixels) + positions
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)
+
+    def positions(self, images: Tensor) -> Tensor:
+        grid_size = (images.shape[2] // self.patch_size, images.shape[3] // self.patch_size)
+        if grid_size == self.grid_size:
+            return self.pos_embed
+        return sincos_positions(grid_size, self.embed_dim, self.grid_size).to(self.pos_embed)

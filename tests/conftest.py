@@ -1,0 +1,22 @@
+"""What all tests share: one thread, so that numbers do not depend on the machine, and the reference files."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--need-shared", action="store_true", help="fail, rather than skip, where ../shared is absent")
+
+
+@pytest.fixture
+def shared(request: pytest.FixtureRequest) -> Path:
+    """The folder of reference values and real images beside the repository."""
+    if not SHARED.is_dir():
+        message = f"reference files are not at {SHARED}"
+        pytest.fail(message) if request.config.getoption("--need-shared") else pytest.skip(message)
+    return SHARED
