@@ -4,8 +4,9 @@ import itertools
 
 import numpy as np
 
-from openjepa.core.masks import LEVELS, STRATEGIES, MaskSettings, _layout, context_shape, generator, target_shape
+from openjepa.core.masks import LEVELS, STRATEGIES, MaskSettings, _layout, context_shape, target_shape
 from openjepa.core.reference_masks import check_reference_masks
+from openjepa.core.streams import MASKS, generator
 
 
 def check_masks(settings: MaskSettings) -> None:
@@ -52,6 +53,6 @@ def longest_context(settings: MaskSettings) -> int:
     levels = range(LEVELS)
     targets = {target_shape(settings, *pair) for pair in itertools.product(levels, levels)}
     contexts = {context_shape(settings, level) for level in levels}
-    places = generator(0, 0).random((256, settings.num_targets + 1, 2))
+    places = generator(0, MASKS).random((256, settings.num_targets + 1, 2))
     rooms = [_layout(settings, places, t, c)[0].sum(1) for t in targets for c in contexts]
     return min(int(np.median(room)) for room in rooms)

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from openjepa.core.streams import MASKS, generator
+
 LEVELS = 64
 TRIES = 16
 STRATEGIES = ("multiblock", "block", "random", "rasterized", "reference")
@@ -59,10 +61,6 @@ def strategy_settings(strategy: str) -> dict:
     return {"block": whole, "random": whole, "rasterized": {"num_targets": 3}}.get(strategy, {})
 
 
-def generator(seed: int, step: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(key=[seed % 2**64, step]))
-
-
 def sample_masks(settings: MaskSettings, batch_size: int, seed: int, step: int) -> Masks:
     """Masks of one batch, a pure function of its arguments; slot i is free of `batch_size`
     (except for "reference")."""
@@ -70,7 +68,7 @@ def sample_masks(settings: MaskSettings, batch_size: int, seed: int, step: int) 
         from openjepa.core.reference_masks import sample_reference_masks
 
         return sample_reference_masks(settings, batch_size, seed, step)
-    rng = generator(seed, step)
+    rng = generator(seed, MASKS, step)
     sampler = {"random": _random, "rasterized": _rasterized}.get(settings.strategy, _multiblock)
     context_candidates, target_ids, redrawn, order = sampler(settings, batch_size, rng)
     context_ids = _keep(context_candidates, order, settings.context_length)

@@ -8,7 +8,8 @@ its targets. Only its endless loop is not reproduced: after 100 tries the block 
 import numpy as np
 import torch
 
-from openjepa.core.masks import LEVELS, Masks, MaskSettings, generator
+from openjepa.core.masks import LEVELS, Masks, MaskSettings
+from openjepa.core.streams import MASKS, generator
 
 MIN_KEEP = 10
 TRIES = 100
@@ -17,7 +18,7 @@ TRIES_PER_RELAXATION = 20
 
 def sample_reference_masks(settings: MaskSettings, batch_size: int, seed: int, step: int) -> Masks:
     """Masks whose context length depends on the batch: context_ids [B, Nc], target_ids [B, M, Nt], int64."""
-    rng = generator(seed, step)
+    rng = generator(seed, MASKS, step)
     shape, redrawn = _shape_above_minimum(settings, rng)
     context_shape = _shape(settings, settings.context_scale, (1.0, 1.0), rng.random())
     images = [_one_image(settings, shape, context_shape, rng) for _ in range(batch_size)]

@@ -133,7 +133,7 @@ class VisionTransformer(nn.Module):
         if any(side % patch_size for side in image_size):
             raise ValueError(f"patch size {patch_size} does not divide image size {image_size[0]}x{image_size[1]}")
         self.patch_size, self.embed_dim, self.in_chans = patch_size, embed_dim, in_chans
-        self.image_size = image_size
+        self.image_size, self.num_heads, self.mlp_ratio, self.patch_init = image_size, num_heads, mlp_ratio, patch_init
         self.grid_size = (image_size[0] // patch_size, image_size[1] // patch_size)
         self.patch_embed = PatchEmbed(patch_size, in_chans, embed_dim)
         self.blocks = nn.ModuleList(Block(embed_dim, num_heads, mlp_ratio) for _ in range(depth))
@@ -158,3 +158,8 @@ class VisionTransformer(nn.Module):
         if grid_size == self.grid_size:
             return self.pos_embed
         return sincos_positions(grid_size, self.embed_dim, self.grid_size).to(self.pos_embed)
+
+    def arguments(self) -> dict:
+        """What builds a network of this shape again: VisionTransformer(**network.arguments())."""
+        names = ("image_size", "patch_size", "in_chans", "embed_dim", "num_heads", "mlp_ratio", "patch_init")
+        return {name: getattr(self, name) for name in names} | {"depth": len(self.blocks)}

@@ -1,0 +1,48 @@
+"""The command line: every verb is a function of the same name, and its options are that function's keywords."""
+
+import sys
+
+import typer
+
+from openjepa._version import __version__
+from openjepa.errors import UsageError
+from openjepa.verbs.embed import embed
+from openjepa.verbs.evaluate import evaluate
+from openjepa.verbs.pretrain import pretrain
+
+app = typer.Typer(
+    name="openjepa",
+    help="Self-supervised learning for images by I-JEPA: a folder of images becomes a trained, measured encoder.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for verb in (pretrain, evaluate, embed):
+    app.command()(verb)
+
+# Typer's own error class is not public under a name of its own.
+CommandLineError = typer.BadParameter.__mro__[2]
+
+
+def print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"openjepa {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(version: bool = typer.Option(False, "--version", callback=print_version, is_eager=True)) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; a person's mistake ends in one line on stderr and exit code 2."""
+    try:
+        status = app(standalone_mode=False)
+    except (UsageError, CommandLineError) as error:
+        message = error.format_message() if isinstance(error, CommandLineError) else str(error)
+        print(f"openjepa: {' '.join(message.split())}", file=sys.stderr)
+        status = 2
+    except (KeyboardInterrupt, typer.Abort):
+        status = 130
+    sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,88 @@
+"""Which images, crops and masks make up a step: a pure function of (seed, step), whoever computes it."""
+
+import functools
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from openjepa.core.masks import Masks, MaskSettings, sample_masks
+from openjepa.core.streams import CROPS, ORDER, generator
+from openjepa.data.crops import random_resized_crop
+from openjepa.data.dataset import ImageDataset
+from openjepa.errors import BadImage, UsageError
+
+
+@dataclass
+class Batch:
+    """images uint8 [B, 3, H, W]; masks; indices int64 [B] into the data set; skipped [(path, reason)]."""
+
+    images: Tensor
+    masks: Masks
+    indices: Tensor
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+
+@functools.lru_cache(maxsize=2)
+def epoch_order(seed: int, count: int, epoch: int) -> np.ndarray:
+    """The permutation [count] in which an epoch visits the images."""
+    return generator(seed, ORDER, epoch).permutation(count)
+
+
+@dataclass(frozen=True)
+class Batches(Dataset):
+    """`batches[step]` is the batch of that step. Batches straddle epochs; none is short."""
+
+    dataset: ImageDataset
+    masks: MaskSettings
+    image_size: tuple[int, int]
+    crop_scale: tuple[float, float]
+    batch_size: int
+    seed: int
+
+    def __getitem__(self, step: int) -> Batch:
+        skipped: list[tuple[str, str]] = []
+        slots = range(step * self.batch_size, (step + 1) * self.batch_size)
+        indices, crops = zip(*(self._crop(position, skipped) for position in slots), strict=True)
+        images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
+        masks = sample_masks(self.masks, self.batch_size, self.seed, step)
+        return Batch(images, masks, torch.tensor(indices), skipped)
+
+    def _crop(self, position: int, skipped: list[tuple[str, str]]) -> tuple[int, np.ndarray]:
+        """The image at a position of the endless order, or the next readable one of its epoch."""
+        count = len(self.dataset)
+        epoch, place = divmod(position, count)
+        order = epoch_order(self.seed, count, epoch)
+        for offset in range(count):
+            index = int(order[(place + offset) % count])
+            try:
+                image = self.dataset.load(index)
+            except BadImage as error:
+                skipped.append((self.dataset.paths[index], str(error)))
+                continue
+            rng = generator(self.seed, CROPS, epoch, index)
+            return index, random_resized_crop(image, self.image_size, self.crop_scale, rng)
+        raise UsageError(f"none of the {count:,} images of {self.dataset.source} can be read any more")
+
+
+def ignore_interrupts(_worker: int) -> None:
+    """Ctrl-C is for the main process, which ends its workers itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def load_batches(batches: Batches, start: int, stop: int, workers: int, pin: bool = False) -> Iterator[Batch]:
+    """The batches of steps start to stop - 1, in order, prepared ahead by `workers` processes (0: by this one)."""
+    return iter(
+        DataLoader(
+            batches,
+            sampler=range(start, stop),
+            batch_size=None,
+            num_workers=workers,
+            worker_init_fn=ignore_interrupts,
+            pin_memory=pin,
+        )
+    )

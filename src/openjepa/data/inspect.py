@@ -1,0 +1,164 @@
+"""What a dataset holds, before anything is trained on it."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from openjepa.data.dataset import ImageDataset, ImageFiles
+from openjepa.data.decode import read_header
+from openjepa.data.storage import Skipped
+from openjepa.errors import BadImage, UsageError
+
+COMPARED_AT_MOST = 20_000
+
+
+@dataclass
+class Summary:
+    """What was found; plain values, fit for JSON.
+
+    sizes       (width, height, images), upright, by increasing area
+    modes       images by Pillow mode, commonest first
+    classes     images by class name, by name of the label; {} without labels
+    skipped     (path, reason)
+    duplicates  paths of files with equal bytes, group by group
+    compared    files among which duplicates were sought: all up to 20,000, else a fixed random sample of 20,000;
+                0 if the images are no files
+    """
+
+    source: str
+    images: int
+    sizes: list[tuple[int, int, int]]
+    modes: dict[str, int]
+    classes: dict[str, dict[str, int]]
+    skipped: Skipped
+    duplicates: list[list[str]]
+    compared: int
+
+    @property
+    def smallest_side(self) -> int:
+        """In pixels, over all images."""
+        return min(min(width, height) for width, height, _ in self.sizes)
+
+    def lines(self, listed_in: str = "") -> list[str]:
+        """Three to five lines for a person. `listed_in` names the file to which the caller writes `skipped`."""
+        lines = [f"{_count(self.images, 'image')}{self._labels_in_words()}", f"sizes: {self._sizes_in_words()}"]
+        lines.append(f"modes: {_counts(self.modes, 6)}")
+        if self.skipped:
+            # The bracket of a reason holds what differs from file to file.
+            reasons = Counter(reason.split(" (")[0] for _, reason in self.skipped)
+            where = f" (listed in {listed_in})" if listed_in else ""
+            listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common(5))
+            lines.append(f"skipped {_count(len(self.skipped), 'file')}: {listed}{', ...' * (len(reasons) > 5)}{where}")
+        if self.compared:
+            lines.append(f"exact duplicates: {self._duplicates_in_words()}")
+        return lines
+
+    def _labels_in_words(self) -> str:
+        if set(self.classes) == {"class"}:
+            counts = self.classes["class"]
+            return f" in {len(counts):,} classes ({_counts(counts, 3)})"
+        labels = ", ".join(f"{label} ({len(counts)} values)" for label, counts in self.classes.items())
+        return f" labelled by {labels}" if labels else ""
+
+    def _sizes_in_words(self) -> str:
+        (*first, _), (*last, _) = self.sizes[0], self.sizes[-1]
+        if len(self.sizes) == 1:
+            return f"all {first[0]}x{first[1]}"
+        upto = np.cumsum([count for *_, count in self.sizes])
+        width, height, _ = self.sizes[int(np.searchsorted(upto, self.images / 2))]
+        return f"{first[0]}x{first[1]} to {last[0]}x{last[1]}, median {width}x{height}"
+
+    def _duplicates_in_words(self) -> str:
+        files = sum(map(len, self.duplicates))
+        found = f"{_count(files, 'file')} in {_count(len(self.duplicates), 'group')}" if files else "none"
+        return found + (f", in a sample of {self.compared:,}" if self.compared < self.images else "")
+
+
+def inspect_dataset(
+    dataset: ImageDataset, progress: Callable[[int, int], None] | None = None
+) -> tuple[ImageDataset, Summary]:
+    """Reads every header; returns the dataset without the files that have no readable one, and what was found.
+
+    `progress(done, total)` is called now and then. Files cut off after the header show only when decoded.
+    Of a dataset that is no files, the first image is loaded and the others are taken to be like it.
+    Raises UsageError if no image is usable.
+    """
+    if not isinstance(dataset, ImageFiles):
+        return dataset, _summary_of_drawn(dataset)
+    headers, bad = _read_headers(dataset, progress or (lambda done, total: None))
+    if not headers:
+        path, reason = bad[0]
+        raise UsageError(f"no image in {dataset.source} can be read ({len(dataset):,} tried; {path}: {reason})")
+    good = dataset if not bad else dataset.subset(list(headers))
+    sizes = Counter(size for size, _ in headers.values())
+    modes = Counter(mode for _, mode in headers.values())
+    duplicates, compared = _duplicates(good)
+    summary = Summary(
+        source=good.source,
+        images=len(good),
+        sizes=sorted(((*size, count) for size, count in sizes.items()), key=lambda row: (row[0] * row[1], row)),
+        modes=dict(modes.most_common()),
+        classes=_class_counts(good),
+        skipped=bad + good.skipped,
+        duplicates=duplicates,
+        compared=compared,
+    )
+    return good, summary
+
+
+def _summary_of_drawn(dataset: ImageDataset) -> Summary:
+    images, size = len(dataset), dataset.load(0).size
+    return Summary(dataset.source, images, [(*size, images)], {"RGB": images}, _class_counts(dataset), [], [], 0)
+
+
+def _read_headers(
+    dataset: ImageFiles, progress: Callable[[int, int], None]
+) -> tuple[dict[int, tuple[tuple[int, int], str]], Skipped]:
+    headers, bad = {}, []
+    for index, path in enumerate(dataset.paths):
+        try:
+            with dataset.open(index) as stream:
+                headers[index] = read_header(stream)
+        except BadImage as error:
+            bad.append((path, str(error)))
+        if index % 256 == 255 or index + 1 == len(dataset):
+            progress(index + 1, len(dataset))
+    return headers, bad
+
+
+def _duplicates(dataset: ImageFiles) -> tuple[list[list[str]], int]:
+    sample = np.sort(np.random.default_rng(0).permutation(len(dataset))[:COMPARED_AT_MOST]).tolist()
+    # Only files with equal stamps can be equal, so most need not be read whole.
+    suspects = [index for group in _groups(sample, dataset.stamp) for index in group]
+    same = _groups(suspects, lambda index: hashlib.blake2b(dataset.read(index), digest_size=16).digest())
+    return [[dataset.paths[index] for index in group] for group in same], len(sample)
+
+
+def _groups(indices: Iterable[int], key: Callable[[int], Hashable]) -> list[list[int]]:
+    """The indices that share a key with another one, in order; those whose key cannot be read are left out."""
+    groups: dict[Hashable, list[int]] = {}
+    for index in indices:
+        try:
+            groups.setdefault(key(index), []).append(index)
+        except BadImage:
+            continue
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _class_counts(dataset: ImageDataset) -> dict[str, dict[str, int]]:
+    return {
+        label: dict(zip(names, np.bincount(dataset.labels[label], minlength=len(names)).tolist(), strict=True))
+        for label, names in dataset.classes.items()
+    }
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def _counts(counts: dict[str, int], most: int) -> str:
+    shown = ", ".join(f"{name} {count:,}" for name, count in list(counts.items())[:most])
+    return shown + ", ..." * (len(counts) > most)

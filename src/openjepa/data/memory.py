@@ -1,0 +1,116 @@
+"""A dataset decoded once and held as bytes, for runs that pass over it many times."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
+from PIL import Image
+
+from openjepa.data.dataset import ImageDataset
+from openjepa.data.inspect import Summary
+from openjepa.data.storage import Skipped
+from openjepa.errors import BadImage, UsageError
+
+CHUNK = 32
+
+_dataset: ImageDataset  # of a worker process
+
+
+class ImagesInMemory:
+    """An ImageDataset over one buffer: image i is `pixels[starts[i]:][:H * W * 3]`, row by row.
+
+    pixels uint8 [bytes of all images], starts int64 [n], shapes int64 [n, 2] (H, W). One buffer and not an
+    array an image, so that forked workers share its pages. Subsets share it too.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        paths: Sequence[str],
+        labels: dict[str, np.ndarray],
+        classes: dict[str, list[str]],
+        pixels: np.ndarray,
+        starts: np.ndarray,
+        shapes: np.ndarray,
+    ) -> None:
+        self.source, self.paths, self.labels, self.classes = source, paths, labels, classes
+        self._pixels, self._starts, self._shapes = pixels, starts, shapes
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def load(self, index: int) -> Image.Image:
+        height, width = self._shapes[index]
+        start = self._starts[index]
+        return Image.fromarray(self._pixels[start : start + height * width * 3].reshape(height, width, 3))
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> "ImagesInMemory":
+        chosen = np.arange(len(self))[np.asarray(indices)]
+        paths = [self.paths[index] for index in chosen]
+        labels = {key: values[chosen] for key, values in self.labels.items()}
+        starts, shapes = self._starts[chosen], self._shapes[chosen]
+        return ImagesInMemory(self.source, paths, labels, self.classes, self._pixels, starts, shapes)
+
+
+def decoded_bytes(summary: Summary) -> int:
+    """The bytes that `hold_in_memory` will need for the images of the summary (3 a pixel)."""
+    return sum(width * height * 3 * count for width, height, count in summary.sizes)
+
+
+def hold_in_memory(
+    dataset: ImageDataset, workers: int, progress: Callable[[int, int], None] | None = None
+) -> tuple[ImagesInMemory, Skipped]:
+    """Decodes every image once, in `workers` processes (0: in this one); the result is the same for any number.
+
+    Returns the images that could be decoded, in order, and (path, reason) of the others.
+    `progress(done, total)` is called for each. Raises UsageError if none can be decoded.
+    """
+    pixels, shapes, kept, bad = bytearray(), [], [], []
+    for index, decoded in enumerate(_decode_all(dataset, workers)):
+        if isinstance(decoded, str):
+            bad.append((dataset.paths[index], decoded))
+        else:
+            pixels += decoded.data
+            shapes.append(decoded.shape[:2])
+            kept.append(index)
+        if progress:
+            progress(index + 1, len(dataset))
+    if not kept:
+        first = "".join(f"; {path}: {reason}" for path, reason in bad[:1])
+        raise UsageError(f"no image in {dataset.source} can be decoded ({len(dataset):,} tried{first})")
+    return _in_memory(dataset, kept, pixels, np.array(shapes, dtype=np.int64)), bad
+
+
+def _in_memory(dataset: ImageDataset, kept: list[int], pixels: bytearray, shapes: np.ndarray) -> ImagesInMemory:
+    paths = [dataset.paths[index] for index in kept]
+    labels = {key: values[kept] for key, values in dataset.labels.items()}
+    lengths = shapes.prod(axis=1) * 3
+    flat = np.frombuffer(pixels, dtype=np.uint8)
+    return ImagesInMemory(dataset.source, paths, labels, dataset.classes, flat, np.cumsum(lengths) - lengths, shapes)
+
+
+def _decode_all(dataset: ImageDataset, workers: int) -> Iterator[np.ndarray | str]:
+    """For each image uint8 [H, W, 3], or the reason why there is none."""
+    if workers <= 0:
+        yield from (_decode(dataset, index) for index in range(len(dataset)))
+        return
+    chunks = [range(start, min(start + CHUNK, len(dataset))) for start in range(0, len(dataset), CHUNK)]
+    with ProcessPoolExecutor(workers, initializer=_adopt, initargs=(dataset,)) as pool:
+        for chunk in pool.map(_decode_chunk, chunks):
+            yield from chunk
+
+
+def _adopt(dataset: ImageDataset) -> None:
+    global _dataset
+    _dataset = dataset
+
+
+def _decode_chunk(indices: range) -> list[np.ndarray | str]:
+    return [_decode(_dataset, index) for index in indices]
+
+
+def _decode(dataset: ImageDataset, index: int) -> np.ndarray | str:
+    try:
+        return np.asarray(dataset.load(index))
+    except BadImage as error:
+        return str(error)

@@ -1,0 +1,236 @@
+"""The five solids of the drawn scenes: where a ray meets one, which part of the frame it fills, what shadow it throws.
+
+Coordinates are the camera's: x to the right, y up from the ground, z away from the camera, which stands at
+(0, eye, 0). The ray of slopes (u, v) runs through (u z, eye + v z, z), so that its parameter is its depth.
+Every solid rests on the ground; sections parallel to the ground are discs, squares or rings.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from math import cos, hypot, sin, sqrt
+
+import numpy as np
+from numpy import ndarray
+
+SHAPES = ("sphere", "cube", "cylinder", "cone", "torus")
+MISS = 1e6
+Vector = tuple[float, float, float]
+Hit = tuple[ndarray, tuple[ndarray, ndarray, ndarray]]
+
+
+@dataclass(frozen=True)
+class Solid:
+    """A solid on the ground; lengths in scene units, yaw in radians, colour in linear RGB.
+
+    `radius` is that of a sphere, of a cylinder's or cone's base, half the side of a cube, or from a torus's axis to
+    the middle of its tube, whose thickness is `height`.
+    """
+
+    shape: str
+    x: float
+    z: float
+    radius: float
+    height: float
+    yaw: float = 0.0
+    color: Vector = (0.5, 0.5, 0.5)
+    gloss: float = 0.0
+
+    @cached_property
+    def reach(self) -> float:
+        """The radius of the vertical cylinder around it."""
+        return self.radius * sqrt(2) if self.shape == "cube" else self.radius + self.tube
+
+    @cached_property
+    def front(self) -> float:
+        """The depth of its nearest point."""
+        return self.z - depth_extent(self.shape, self.radius, self.height, self.yaw)
+
+    @cached_property
+    def tube(self) -> float:
+        return self.height / 2 if self.shape == "torus" else 0.0
+
+
+def depth_extent(shape: str, radius: float, height: float, yaw: float) -> float:
+    """How far a solid comes towards the camera from its axis."""
+    if shape == "cube":
+        return radius * (abs(cos(yaw)) + abs(sin(yaw)))
+    return radius + (height / 2 if shape == "torus" else 0.0)
+
+
+def tangents(centre: float, z: float, radius: float) -> tuple[float, float]:
+    """The slopes of the two lines through the origin that touch the disc around (centre, z)."""
+    root = radius * sqrt(centre * centre + z * z - radius * radius)
+    below = z * z - radius * radius
+    return (centre * z - root) / below, (centre * z + root) / below
+
+
+def silhouette(solid: Solid, eye: float) -> tuple[float, float, float, float]:
+    """A box around its picture: (left, right, bottom, top) in slopes; exact for spheres, else from the cylinder around."""
+    left, right = tangents(solid.x, solid.z, solid.reach)
+    if solid.shape == "sphere":
+        return left, right, *tangents(solid.radius - eye, solid.z, solid.radius)
+    near, far, rise = solid.z - solid.reach, solid.z + solid.reach, solid.height - eye
+    peak = rise / solid.z if solid.shape == "cone" else rise / near
+    return left, right, -eye / near, max(peak, rise / far) if rise > 0 else max(peak, -eye / far, rise / far)
+
+
+def cast(solid: Solid, eye: float, u: ndarray, v: ndarray) -> Hit:
+    """Depth [h, w] where rays of slopes u [1, w] and v [h, 1] (not 0) meet the solid, MISS elsewhere, and the normal."""
+    return _CASTS[solid.shape](solid, eye, u, v)
+
+
+def shadow(solid: Solid, sun: Vector, x: ndarray, y: ndarray | float, z: ndarray) -> ndarray:
+    """The share of a wide sun, in the direction `sun`, that the solid hides from points outside of it.
+
+    A ray that leaves its blocker behind by `gap` sees less of the sun the further away the blocker is.
+    """
+    gap, rise = _GAPS[solid.shape](solid, sun, x - solid.x, y, z - solid.z)
+    hidden = np.clip(0.5 - gap / (0.06 + 0.2 * rise), 0, 1)
+    return hidden * hidden * (3 - 2 * hidden)
+
+
+def _cast_sphere(solid: Solid, eye: float, u: ndarray, v: ndarray) -> Hit:
+    up = solid.radius - eye
+    square = u * u + (v * v + 1)
+    half = u * solid.x + (v * up + solid.z)
+    inside = half * half - square * (solid.x**2 + up**2 + solid.z**2 - solid.radius**2)
+    depth = np.where(inside > 0, (half - np.sqrt(np.maximum(inside, 0))) / square, MISS)
+    scale = 1 / solid.radius
+    return depth, ((u * depth - solid.x) * scale, (v * depth - up) * scale, (depth - solid.z) * scale)
+
+
+def _cast_cylinder(solid: Solid, eye: float, u: ndarray, v: ndarray) -> Hit:
+    enter, leave = _cross_disc(solid, u, solid.radius)
+    normal = (u * enter - solid.x) / solid.radius, (enter - solid.z) / solid.radius
+    return _cast_prism(solid, eye, v, enter, leave, normal)
+
+
+def _cast_cube(solid: Solid, eye: float, u: ndarray, v: ndarray) -> Hit:
+    c, s = cos(solid.yaw), sin(solid.yaw)
+    enter, leave, side = [], [], []
+    for ax, az in ((c, s), (-s, c)):
+        toward = u * ax + az
+        toward = np.where(np.abs(toward) < 1e-6, np.float32(1e-6), toward)
+        middle, half = (solid.x * ax + solid.z * az) / toward, np.abs(solid.radius / toward)
+        enter.append(middle - half)
+        leave.append(middle + half)
+        side.append((-np.sign(toward) * ax, -np.sign(toward) * az))
+    first = enter[0] > enter[1]
+    normal = np.where(first, side[0][0], side[1][0]), np.where(first, side[0][1], side[1][1])
+    return _cast_prism(solid, eye, v, np.maximum(*enter), np.minimum(*leave), normal)
+
+
+def _cross_disc(solid: Solid, u: ndarray, radius: float) -> tuple[ndarray, ndarray]:
+    """The depths at which a ray enters and leaves an upright cylinder, (MISS, -MISS) where it does not."""
+    square, half = u * u + 1, u * solid.x + solid.z
+    inside = half * half - square * (solid.x**2 + solid.z**2 - radius**2)
+    root = np.sqrt(np.maximum(inside, 0))
+    return np.where(inside > 0, (half - root) / square, MISS), np.where(inside > 0, (half + root) / square, -MISS)
+
+
+def _cross_slab(solid: Solid, eye: float, v: ndarray) -> tuple[ndarray, ndarray]:
+    """The depths at which a ray enters and leaves the layer between the ground and the solid's top."""
+    base, top = -eye / v, (solid.height - eye) / v
+    return np.minimum(base, top), np.maximum(base, top)
+
+
+def _cast_prism(
+    solid: Solid, eye: float, v: ndarray, enter: ndarray, leave: ndarray, normal: tuple[ndarray, ndarray]
+) -> Hit:
+    """An upright prism is where a ray is both between its walls (by column) and between its lids (by row)."""
+    low, high = _cross_slab(solid, eye, v)
+    depth = np.maximum(enter, low)
+    depth[depth >= np.minimum(leave, high)] = MISS
+    wall = enter > low
+    return depth, (normal[0] * wall, np.float32(1) - wall, normal[1] * wall)
+
+
+def _cast_cone(solid: Solid, eye: float, u: ndarray, v: ndarray) -> Hit:
+    taper, up = solid.radius / solid.height, solid.height - eye
+    square = u * u + (1 - taper**2 * v * v)
+    half = u * solid.x + (solid.z - taper**2 * up * v)
+    inside = half * half - square * (solid.x**2 + solid.z**2 - (taper * up) ** 2)
+    depth = (half - np.sqrt(np.maximum(inside, 0))) / square
+    low, high = _cross_slab(solid, eye, v)
+    depth[(inside <= 0) | (depth < low) | (depth > high)] = MISS
+    x, z = u * depth - solid.x, depth - solid.z
+    scale = 1 / (np.sqrt(x * x + z * z + 1e-9) * sqrt(1 + taper**2))
+    return depth, (x * scale, np.full_like(depth, taper / sqrt(1 + taper**2)), z * scale)
+
+
+def _cast_torus(solid: Solid, eye: float, u: ndarray, v: ndarray) -> Hit:
+    """Steps of the distance to the surface (Hart 1996, sphere tracing) from where the ray enters the ring's box."""
+    enter, leave = _cross_disc(solid, u, solid.reach)
+    low, high = _cross_slab(solid, eye, v)
+    depth, end = np.maximum(enter, low), np.minimum(leave, high)
+    rows, columns = np.nonzero(depth < end)
+    t, a, b = depth[rows, columns], u[0, columns], v[rows, 0]
+    square, half, offset = a * a + 1, -2 * (a * solid.x + solid.z), solid.x**2 + solid.z**2
+    pace = 1 / np.sqrt(square + b * b)
+    for _ in range(14):
+        ring = np.sqrt((square * t + half) * t + offset) - solid.radius
+        lift = b * t + (eye - solid.tube)
+        gap = np.sqrt(ring * ring + lift * lift) - solid.tube
+        t = t + gap * pace
+    depth[:] = MISS
+    depth[rows, columns] = np.where(gap < 0.01, t, MISS)
+    x, y, z = u * depth - solid.x, v * depth + (eye - solid.tube), depth - solid.z
+    axis = np.sqrt(x * x + z * z + 1e-9)
+    scale = (1 - solid.radius / axis) / solid.tube
+    return depth, (x * scale, y / solid.tube, z * scale)
+
+
+def _gap_sphere(solid: Solid, sun: Vector, x: ndarray, y: ndarray, z: ndarray) -> tuple[ndarray, ndarray]:
+    up = solid.radius - y
+    along = np.maximum(up * sun[1] - x * sun[0] - z * sun[2], 0)
+    apart = x * x + z * z + up * up - along * along
+    return np.sqrt(np.maximum(apart, 0)) - solid.radius, along * sun[1]
+
+
+def _gap_disc(solid: Solid, sun: Vector, x: ndarray, y: ndarray, z: ndarray) -> tuple[ndarray, ndarray]:
+    """Cylinder and cone: the height above the point at which the ray to the sun is deepest inside the section there."""
+    sx, sz = sun[0] / sun[1], sun[2] / sun[1]
+    slope, taper = hypot(sx, sz), solid.radius / solid.height if solid.shape == "cone" else 0.0
+    along, across = (x * sx + z * sz) / slope, np.abs(x * sz - z * sx) / slope
+    lean = taper / sqrt(max(slope**2 - taper**2, 1e-6))
+    rise = np.clip((across * -lean - along) / slope, 0, np.maximum(solid.height - y, 0))
+    ahead = along + slope * rise
+    return np.sqrt(ahead * ahead + across * across) - solid.radius + taper * (y + rise), rise
+
+
+def _gap_cube(solid: Solid, sun: Vector, x: ndarray, y: ndarray, z: ndarray) -> tuple[ndarray, ndarray]:
+    """The shadow at a height is the hull of two squares: as far outside as outside the furthest of its three strips."""
+    c, s = cos(solid.yaw), sin(solid.yaw)
+    sx, sz = (sun[0] * c + sun[2] * s) / sun[1], (sun[2] * c - sun[0] * s) / sun[1]
+    x, z = x * c + z * s, z * c - x * s
+    slope, half = hypot(sx, sz), np.maximum(solid.height - y, 0) / 2
+    sides = np.maximum(np.abs(x + half * sx) - half * abs(sx), np.abs(z + half * sz) - half * abs(sz)) - solid.radius
+    across = np.abs(x * sz - z * sx) / slope - solid.radius * (abs(sx) + abs(sz)) / slope
+    return np.maximum(sides, across), np.clip((x * sx + z * sz) / -(slope**2), 0, 2 * half)
+
+
+def _gap_torus(solid: Solid, sun: Vector, x: ndarray, y: ndarray, z: ndarray) -> tuple[ndarray, ndarray]:
+    """Along the sun a level circle keeps its shape, and its tube widens where it lies across the light."""
+    sx, sz = sun[0] / sun[1], sun[2] / sun[1]
+    rise = np.maximum(solid.tube - y, 0)
+    x, z = x + sx * rise, z + sz * rise
+    axis = np.sqrt(x * x + z * z + 1e-9)
+    stretch = (x * sx + z * sz) / axis
+    return np.abs(axis - solid.radius) - solid.tube * np.sqrt(1 + stretch * stretch), rise
+
+
+_CASTS: dict[str, Callable[..., Hit]] = {
+    "sphere": _cast_sphere,
+    "cube": _cast_cube,
+    "cylinder": _cast_cylinder,
+    "cone": _cast_cone,
+    "torus": _cast_torus,
+}
+_GAPS: dict[str, Callable[..., tuple[ndarray, ndarray]]] = {
+    "sphere": _gap_sphere,
+    "cube": _gap_cube,
+    "cylinder": _gap_disc,
+    "cone": _gap_disc,
+    "torus": _gap_torus,
+}

@@ -1,0 +1,86 @@
+"""What people use of a trained model: images in, embeddings and patch tokens out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from openjepa.core.vit import VisionTransformer
+from openjepa.data.crops import resize_centre_crop, standardise
+from openjepa.errors import UsageError
+
+Images = Image.Image | np.ndarray | Tensor | Sequence[Image.Image | np.ndarray]
+
+
+class Encoder:
+    """A network with the preprocessing that it was trained with: shorter side resized, centre cropped, standardised.
+
+    `mean` and `std` are per channel, in [0, 1] units. `precision` is the dtype of the arithmetic; results are float32.
+    """
+
+    def __init__(
+        self,
+        network: VisionTransformer,
+        mean: list[float],
+        std: list[float],
+        name: str = "encoder",
+        device: str | torch.device = "cpu",
+        precision: torch.dtype = torch.float32,
+    ) -> None:
+        self.network = network.to(device).eval()
+        self.mean, self.std, self.name = mean, std, name
+        self.device, self.precision = torch.device(device), precision
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        return self.network.image_size
+
+    def embed(self, images: Images, batch_size: int = 256) -> Tensor:
+        """Embeddings [B, D]: the mean over patch tokens after the final norm.
+
+        images: one PIL image or a list of them, uint8 arrays [H, W, 3] or [B, H, W, 3], or a uint8 tensor [B, 3, H, W].
+        """
+        return torch.cat([self.features(part) for part in self.preprocess(images).split(batch_size)])
+
+    def patch_tokens(self, images: Images, batch_size: int = 256) -> Tensor:
+        """Patch tokens [B, rows, columns, D] after the final norm; images as for `embed`."""
+        tokens = torch.cat([self.tokens(part) for part in self.preprocess(images).split(batch_size)])
+        return tokens.unflatten(1, self.network.grid_size)
+
+    def preprocess(self, images: Images) -> Tensor:
+        """Any accepted images as uint8 [B, 3, H, W] of the size the network was trained at."""
+        arrays = [resize_centre_crop(image, self.image_size) for image in as_pil_images(images)]
+        return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Preprocessed uint8 images [B, 3, H, W] to embeddings [B, D] float32 on the CPU."""
+        return self.tokens(images).mean(dim=1)
+
+    @torch.inference_mode()
+    def tokens(self, images: Tensor) -> Tensor:
+        """Preprocessed uint8 images [B, 3, H, W] to patch tokens [B, N, D] float32 on the CPU."""
+        pixels = standardise(images.to(self.device), self.mean, self.std)
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+            return self.network(pixels).float().cpu()
+
+
+def as_pil_images(images: Images) -> list[Image.Image]:
+    """A list of RGB PIL images; raises UsageError for anything that is not images."""
+    if isinstance(images, Image.Image):
+        images = [images]
+    if isinstance(images, Tensor):
+        images = images.permute(0, 2, 3, 1).cpu().numpy() if images.ndim == 4 else images.numpy()
+    if isinstance(images, np.ndarray) and images.ndim == 3:
+        images = [images]
+    if len(images) == 0:
+        raise UsageError("no images given: give at least one")
+    return [image.convert("RGB") if isinstance(image, Image.Image) else _from_array(image) for image in images]
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        given = f"{getattr(array, 'dtype', type(array).__name__)} {list(getattr(array, 'shape', []))}"
+        raise UsageError(f"cannot read {given} as an image: give PIL images or uint8 arrays [H, W, 3]")
+    return Image.fromarray(array)

@@ -1,0 +1,95 @@
+"""Checkpoints that are whole or not there: written aside, flushed, hashed, renamed; verified when read.
+
+A checkpoint is a folder `step-00000500` with `state.safetensors` (every tensor) and `state.json` (the rest and the
+hash). Nothing is pickled.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+TENSORS, STATE = "state.safetensors", "state.json"
+
+
+class DamagedCheckpoint(ValueError):
+    """A checkpoint that cannot be trusted; the message says which and why."""
+
+
+def checkpoint_steps(folder: Path) -> list[int]:
+    """The steps that have a checkpoint in `folder`, ascending."""
+    return sorted(int(path.name.removeprefix("step-")) for path in folder.glob("step-*") if path.is_dir())
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    return folder / f"step-{step:08d}"
+
+
+def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: dict) -> Path:
+    """Write one checkpoint, all or nothing. Raises OSError (a full disk), after which `folder` is as it was."""
+    target, aside = checkpoint_path(folder, step), folder / f".writing-{step:08d}"
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        aside.mkdir(parents=True)
+        save_file(tensors, aside / TENSORS)
+        text = json.dumps({**state, "step": step, "sha256": file_hash(aside / TENSORS)}, indent=2)
+        (aside / STATE).write_text(text)
+        for path in (aside / TENSORS, aside / STATE, aside):
+            flush(path)
+        shutil.rmtree(target, ignore_errors=True)
+        aside.rename(target)
+        flush(folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise OSError(f"cannot write {target}: {error}") from error
+    return target
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
+    """Tensors and state of one checkpoint; raises DamagedCheckpoint unless every byte is what was written."""
+    try:
+        state = json.loads((path / STATE).read_text())
+        if file_hash(path / TENSORS) != state["sha256"]:
+            raise DamagedCheckpoint(f"{path} is damaged: its tensors are not the ones that were written")
+        return load_file(path / TENSORS), state
+    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+        if isinstance(error, DamagedCheckpoint):
+            raise
+        raise DamagedCheckpoint(f"{path} is damaged: {error}") from error
+
+
+def load_newest(folder: Path) -> tuple[dict[str, Tensor], dict, list[str]]:
+    """The newest sound checkpoint and what was wrong with newer ones; raises DamagedCheckpoint if none is sound."""
+    complaints: list[str] = []
+    for step in reversed(checkpoint_steps(folder)):
+        try:
+            return *load_checkpoint(checkpoint_path(folder, step)), complaints
+        except DamagedCheckpoint as error:
+            complaints.append(str(error))
+    raise DamagedCheckpoint("; ".join(complaints) or f"there is no checkpoint in {folder}")
+
+
+def retain(folder: Path, protected: set[int], every: int = 0, newest: int = 2) -> None:
+    """Delete all but the `newest` checkpoints, the protected steps and the multiples of `every` (0: none)."""
+    for step in checkpoint_steps(folder)[:-newest]:
+        if step not in protected and not (every and step % every == 0):
+            shutil.rmtree(checkpoint_path(folder, step))
+
+
+def file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def flush(path: Path) -> None:
+    """Force a file or folder entry to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,184 @@
+"""One training run on disk: steps, monitors, log and checkpoints, resumable to the bit."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from openjepa.data.batches import Batch, Batches, load_batches
+from openjepa.errors import UsageError
+from openjepa.training.checkpoint import load_newest, retain, save_checkpoint
+from openjepa.training.interrupts import stop_on_signals
+from openjepa.training.monitors import Monitor
+from openjepa.training.probe import OnlineProbe
+from openjepa.training.runlog import RunLog, read_metrics
+from openjepa.training.steps import Stepper
+from openjepa.training.verdict import verdict
+
+MONITOR_IMAGES, PROBE_IMAGES = 10_240, 25_600
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run was asked to stop and has; its last checkpoint holds every step taken."""
+
+
+@dataclass
+class Run:
+    """A run in `folder`. Training it is a pure function of the stepper's initial state, the batches and the schedule.
+
+    `log_every`, `checkpoint_minutes` and `keep_every` (0: keep none beside the last two and the best) change nothing
+    about the result. `best` maps a monitor to (value, step).
+    """
+
+    folder: Path
+    stepper: Stepper
+    batches: Batches
+    monitor: Monitor
+    probe: OnlineProbe | None = None
+    workers: int = 2
+    log_every: int = 10
+    checkpoint_minutes: float = 5.0
+    keep_every: int = 0
+    done: int = 0
+    best: dict[str, tuple[float, int]] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> int:
+        return self.stepper.schedule.steps
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    def resume(self) -> list[str]:
+        """Take up the newest sound checkpoint; returns what was wrong with newer ones, DamagedCheckpoint if none is."""
+        tensors, state, complaints = load_newest(self.checkpoints)
+        model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+        self.stepper.model.load_state_dict(model)
+        load_optimizer(self.stepper.optimizer, tensors)
+        self.done = state["step"]
+        self.best = {name: tuple(pair) for name, pair in state["best"].items()}
+        self.skipped = state["skipped"]
+        return complaints
+
+    def train(self, on_record: Callable[[dict], None]) -> None:
+        """Take all remaining steps. Raises Interrupted after Ctrl-C, UsageError if the loss or the disk fails."""
+        self.log = RunLog(self.folder, self.done)
+        self.on_record = on_record
+        try:
+            with stop_on_signals() as stop:
+                if self.done == 0:
+                    self._report({"step": 0, **self._measure(probe=True), **self._pixels()})
+                self._loop(stop)
+        finally:
+            self.log.close()
+
+    def _loop(self, stop) -> None:
+        self._losses: list[Tensor] = []
+        self._since = self._saved = time.monotonic()
+        batches = load_batches(self.batches, self.done, self.steps, self.workers, self.stepper.device.type == "cuda")
+        for step, loss, norm, batch in self.stepper.run(self.done, batches):
+            self.done = step + 1
+            self._losses.append(loss)
+            self._note_skipped(batch)
+            if self.done % self.log_every == 0 or self._is_due(MONITOR_IMAGES) or self.done == self.steps:
+                self._report(self._record(step, norm))
+            if self._checkpoint_due() or stop.asked:
+                self.save()
+            if stop.asked and self.done < self.steps:
+                raise Interrupted(f"stopped after step {self.done:,} of {self.steps:,}")
+
+    def _is_due(self, images: int, most: int = 50) -> bool:
+        """Whether a measurement that pays for itself once in so many images is due, `most` times a run."""
+        every = max(math.ceil(images / self.batches.batch_size), self.steps // most)
+        return self.done % every == 0 or self.done == self.steps
+
+    def _record(self, step: int, norm: Tensor) -> dict:
+        loss = float(torch.stack(self._losses).mean())
+        if not math.isfinite(loss):
+            raise UsageError(
+                f"the loss is {loss} at step {self.done:,}: lower --lr or use --clip-grad 1 and start again"
+            )
+        seconds = time.monotonic() - self._since
+        record = {
+            "step": self.done,
+            "loss": loss,
+            **self.stepper.schedule.at(step),
+            "grad_norm": float(norm),
+            "images_per_second": len(self._losses) * self.batches.batch_size / max(seconds, 1e-9),
+        }
+        if self._is_due(MONITOR_IMAGES):
+            record |= self._measure(probe=self._is_due(PROBE_IMAGES, 6))
+        self._losses, self._since = [], time.monotonic()
+        return record
+
+    def _measure(self, probe: bool) -> dict:
+        """Monitors, verdict and, where labels exist and `probe` is set, the probes; keeps the best checkpoints."""
+        measured = self.monitor(self.stepper.model)
+        if self.done == 0:
+            self._untrained = measured
+        status, sentence = verdict(measured, self._untrained_values(), self.done / self.steps)
+        record = {**measured, "status": status, "verdict": sentence}
+        if probe:
+            scores = self.probe(self.stepper.model.target_encoder) if self.probe else {}
+            record |= scores
+            if self.done:
+                self._keep_best({"rank": measured["rank"], **{k: v for k, v in scores.items() if k == "knn"}})
+        return record
+
+    def _untrained_values(self) -> dict[str, float]:
+        if not hasattr(self, "_untrained"):
+            self._untrained = next(record for record in read_metrics(self.folder) if record["step"] == 0)
+        return self._untrained
+
+    def _pixels(self) -> dict[str, float]:
+        return self.probe.pixels() if self.probe else {}
+
+    def _keep_best(self, scores: dict[str, float]) -> None:
+        better = {name: value for name, value in scores.items() if value > self.best.get(name, (-1.0, 0))[0]}
+        self.best |= {name: (value, self.done) for name, value in better.items()}
+        if better:
+            self.save()
+
+    def _report(self, record: dict) -> None:
+        self.log.add(record)
+        self.on_record(record)
+
+    def _note_skipped(self, batch: Batch) -> None:
+        self.skipped |= dict(batch.skipped)
+
+    def _checkpoint_due(self) -> bool:
+        late = time.monotonic() - self._saved >= 60 * self.checkpoint_minutes
+        return late or self.done == self.steps or bool(self.keep_every and self.done % self.keep_every == 0)
+
+    def save(self) -> None:
+        """Checkpoint the run as it is; raises UsageError if the disk does not take it, the last checkpoint intact."""
+        tensors = {f"model.{name}": t for name, t in self.stepper.model.state_dict().items()}
+        tensors |= optimizer_tensors(self.stepper.optimizer)
+        try:
+            save_checkpoint(self.checkpoints, self.done, tensors, {"best": self.best, "skipped": self.skipped})
+        except OSError as error:
+            raise UsageError(f"{error}; the last checkpoint is intact: make room, then go on with --resume") from error
+        retain(self.checkpoints, {step for _, step in self.best.values()}, self.keep_every)
+        self._saved = time.monotonic()
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's state as named tensors: `optimizer.<parameter>.<name>`."""
+    state = optimizer.state_dict()["state"]
+    return {f"optimizer.{i}.{name}": value for i, values in state.items() for name, value in values.items()}
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` gave."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, index, name = key.split(".")
+            state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,39 @@
+"""The record of a run: metrics.jsonl, one JSON object a line, and the same numbers for TensorBoard."""
+
+import json
+from pathlib import Path
+
+from torch.utils.tensorboard import SummaryWriter
+
+
+def read_metrics(folder: Path) -> list[dict]:
+    """The records of a run in order; a last line cut short by a crash is left out."""
+    path = folder / "metrics.jsonl"
+    records = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue
+    return records
+
+
+class RunLog:
+    """Appends records; opened for a run that resumes at `step`, it first forgets what was logged from there on."""
+
+    def __init__(self, folder: Path, step: int = 0) -> None:
+        self.path = folder / "metrics.jsonl"
+        kept = [record for record in read_metrics(folder) if record["step"] < step]
+        self.path.write_text("".join(json.dumps(record) + "\n" for record in kept))
+        self.writer = SummaryWriter(folder / "tensorboard", purge_step=step)
+
+    def add(self, record: dict) -> None:
+        """Log a record with a `step`; its numbers become TensorBoard curves, its words only lines of the file."""
+        with self.path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        for name, value in record.items():
+            if isinstance(value, int | float) and name != "step":
+                self.writer.add_scalar(name, value, record["step"])
+
+    def close(self) -> None:
+        self.writer.close()

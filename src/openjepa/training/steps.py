@@ -1,0 +1,81 @@
+"""The loop: batch, loss, gradient, AdamW, EMA. Nothing here reads the clock, a file or the device's results."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from openjepa.core.ijepa import IJEPA
+from openjepa.data.batches import Batch
+from openjepa.data.crops import standardise
+from openjepa.training import schedules
+from openjepa.training.optimizer import set_schedule
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Everything that changes with the step; `warmup` is a share of `steps`, the others are values at start and end."""
+
+    steps: int
+    lr: float
+    warmup: float = 0.1
+    lr_start: float = 0.0
+    lr_end: float = 1e-6
+    weight_decay: tuple[float, float] = (0.04, 0.4)
+    ema_momentum: tuple[float, float] = (0.996, 1.0)
+
+    def at(self, step: int) -> dict[str, float]:
+        """lr, weight_decay and ema_momentum of a step in [0, steps)."""
+        warmup = round(self.warmup * self.steps)
+        return {
+            "lr": schedules.learning_rate(step, self.steps, warmup, self.lr_start, self.lr, self.lr_end),
+            "weight_decay": schedules.weight_decay(step, self.steps, *self.weight_decay),
+            "ema_momentum": schedules.ema_momentum(step, self.steps, *self.ema_momentum),
+        }
+
+
+@dataclass
+class Stepper:
+    """The networks and optimizer that a step changes. mean and std are per channel, in [0, 1] units."""
+
+    model: IJEPA
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    mean: list[float]
+    std: list[float]
+    device: torch.device
+    precision: torch.dtype = torch.bfloat16
+    clip_grad: float = 0.0
+
+    def __call__(self, step: int, batch: Batch) -> tuple[Tensor, Tensor]:
+        """One update; returns the loss and the gradient norm, scalars on the device."""
+        now = self.schedule.at(step)
+        set_schedule(self.optimizer, now["lr"], now["weight_decay"])
+        images, context_ids, target_ids = self.prepare(batch)
+        with self.autocast():
+            loss = self.model(images, context_ids, target_ids)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = self.clip()
+        self.optimizer.step()
+        self.model.update_target_encoder(now["ema_momentum"])
+        return loss.detach(), norm
+
+    def prepare(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Standardised images [B, C, H, W] float32, context_ids and target_ids, on the device."""
+        images = standardise(batch.images.to(self.device, non_blocking=True), self.mean, self.std)
+        ids = (batch.masks.context_ids, batch.masks.target_ids)
+        return images, *(x.to(self.device, non_blocking=True) for x in ids)
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
+
+    def clip(self) -> Tensor:
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        return torch.nn.utils.clip_grad_norm_(parameters, self.clip_grad or float("inf"))
+
+    def run(self, start: int, batches: Iterable[Batch]) -> Iterator[tuple[int, Tensor, Tensor, Batch]]:
+        """Take the steps from `start` on, one for each batch."""
+        for step, batch in enumerate(batches, start):
+            yield step, *self(step, batch), batch

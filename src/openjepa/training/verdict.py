@@ -1,0 +1,32 @@
+"""The monitors in plain words: healthy, positional collapse, collapsed, or too early to say; and what to change."""
+
+EARLY = 0.15
+
+
+def verdict(now: dict[str, float], untrained: dict[str, float], progress: float) -> tuple[str, str]:
+    """A status and a sentence from the monitors now and at step 0, `progress` being the share of the run done.
+
+    The statuses are "collapsed", "positional collapse", "early", "weak" and "healthy".
+    """
+    rank, share, gap = now["rank"], now["positional_share"], now["energy_gap"]
+    if now["std"] < 0.1 * untrained["std"] or rank < 2:
+        return "collapsed", (
+            f"collapsed: embeddings hardly differ between images (effective rank {rank:.1f}, std "
+            f"{now['std'] / max(untrained['std'], 1e-12):.0%} of untrained). Raise ema_momentum or lower lr."
+        )
+    if progress < EARLY:
+        return "early", f"too early to say: effective rank {rank:.1f}, energy gap {gap:.2f}"
+    if share > 0.5 or gap < 0.02:
+        return "positional collapse", (
+            f"positional collapse: {share:.0%} of the target's variance is position and content explains {gap:.0%} of "
+            "the energy; the model says where, not what. Use --patch-init unit, smaller ema_momentum or more steps."
+        )
+    if rank < untrained["rank"]:
+        return "weak", (
+            f"weak: effective rank {rank:.1f} is below the untrained encoder's {untrained['rank']:.1f}. Train "
+            "longer, or lower lr if the rank has been falling."
+        )
+    return "healthy", (
+        f"healthy: effective rank {rank:.1f} (untrained {untrained['rank']:.1f}), content explains {gap:.0%} of the "
+        f"energy, position {share:.0%} of the target's variance"
+    )

@@ -1,0 +1,41 @@
+"""`openjepa embed MODEL DATA --out FILE.parquet`: one vector an image, ready to search."""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+
+def embed(
+    model: Annotated[str, Argument(help="A run, an artifact, pixels or untrained:NAME.", show_default=False)],
+    data: Annotated[str, Argument(help="Folder, zip, zip/folder, .txt list of paths, or scenes.", show_default=False)],
+    *,
+    out: Annotated[Path, Option(help="Parquet file to write.", show_default=False)],
+    device: Annotated[str, Option(help="auto (CUDA, then MPS, then CPU) or a device's name.")] = "auto",
+    precision: Annotated[str, Option(help="auto (bf16 where the device has it), bf16 or float32.")] = "auto",
+    workers: Annotated[int, Option(help="Processes that read images; 0 for none.")] = 2,
+) -> Path:
+    """Write the embedding of every image: columns path (text) and vector (float32 list of the model's width).
+
+    Images that cannot be read are left out, counted and named. Returns the file. Raises UsageError.
+    """
+    from openjepa.errors import UsageError
+    from openjepa.evaluation.device import choose_device, choose_precision
+    from openjepa.evaluation.features import compute_features
+    from openjepa.interop.models import open_model
+    from openjepa.interop.tables import write_vectors
+    from openjepa.verbs.measure import DEFAULT_SIZE
+    from openjepa.verbs.prepare import open_images
+    from openjepa.verbs.talk import counting, say
+
+    if out.suffix != ".parquet":
+        raise UsageError(f"{out} is not a Parquet file: give a name that ends in .parquet")
+    where = choose_device(device)
+    encoder = open_model(model, where, choose_precision(precision, where), DEFAULT_SIZE)
+    dataset, _ = open_images(data)
+    with counting(f"embedding {data}") as progress:
+        vectors, kept, skipped = compute_features(encoder, dataset, workers, progress=progress)
+    write_vectors(out, [dataset.paths[index] for index in kept], vectors.numpy())
+    say(*(f"skipped {path}: {reason}" for path, reason in skipped[:10]))
+    say(f"{len(kept):,} vectors of {vectors.shape[1]} numbers in {out}; {len(skipped):,} images skipped")
+    return out

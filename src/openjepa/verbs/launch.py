@@ -1,0 +1,219 @@
+"""Start a run or go on with one: data, networks, plan, training, artifact."""
+
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from openjepa._version import __version__
+from openjepa.config import MACHINE, Config, option, read_config, save_config, shown
+from openjepa.core.ijepa import IJEPA
+from openjepa.core.predictor import Predictor
+from openjepa.core.vit import SIZES
+from openjepa.data.batches import Batches
+from openjepa.data.crops import standardise
+from openjepa.data.dataset import ImageDataset
+from openjepa.data.inspect import Summary
+from openjepa.data.statistics import channel_statistics
+from openjepa.errors import UsageError
+from openjepa.evaluation.baselines import seeded
+from openjepa.evaluation.device import choose_device, choose_precision
+from openjepa.evaluation.encoder import Encoder
+from openjepa.interop.artifact import save_artifact
+from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_path, checkpoint_steps, load_checkpoint
+from openjepa.training.monitors import Monitor
+from openjepa.training.optimizer import make_optimizer
+from openjepa.training.probe import OnlineProbe, sample_images
+from openjepa.training.run import Interrupted, Run
+from openjepa.training.steps import Schedule, Stepper
+from openjepa.training.trial import measure_cost, peak_memory
+from openjepa.verbs.plan import plan_lines, resolve_steps
+from openjepa.verbs.prepare import check_new_folder, mask_settings, prepare_images
+from openjepa.verbs.talk import TrainingDisplay, say
+
+MONITORED = 256
+
+
+def build_model(config: Config) -> IJEPA:
+    """The three networks of a config, initialised by its seed alone."""
+    embed_dim, depth, num_heads, mlp_ratio = SIZES[config.model]
+    encoder = seeded(
+        config.seed,
+        image_size=config.size,
+        patch_size=config.patch_size,
+        embed_dim=embed_dim,
+        depth=depth,
+        num_heads=num_heads,
+        mlp_ratio=mlp_ratio,
+        patch_init=config.patch_init,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed + 1)
+        predictor = Predictor(
+            config.grid_size, embed_dim, config.predictor_dim, config.predictor_depth, config.predictor_heads
+        )
+    return IJEPA(encoder, predictor, config.loss)
+
+
+@dataclass
+class Launch:
+    """A run with what the person is told about it and what remains of it in the end."""
+
+    run: Run
+    config: Config
+    data: str
+    summary: Summary
+
+    @property
+    def folder(self) -> Path:
+        return self.run.folder
+
+    def train(self) -> None:
+        """All remaining steps, shown as they go; after Ctrl-C says how to go on."""
+        display = TrainingDisplay(self.run.steps, self.run.done)
+        device = self.run.stepper.device
+        try:
+            with display:
+                self.run.train(lambda record: display(record | {"memory": peak_memory(device)}))
+        except Interrupted as stopped:
+            say(f"{stopped}. Go on with: openjepa pretrain {self.data} --out {self.folder} --resume")
+            raise
+
+    def finish(self) -> None:
+        """Write the artifact of the last step, and those of the best by each monitor under their own names."""
+        stepper = self.run.stepper
+        self._write_skipped()
+        self._export("encoder", stepper.model, self.run.done, None)
+        for monitor, (value, step) in self.run.best.items():
+            if step != self.run.done:
+                tensors, _ = load_checkpoint(checkpoint_path(self.run.checkpoints, step))
+                best = build_model(self.config)
+                best.load_state_dict(
+                    {k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")}
+                )
+                self._export(f"encoder-best-{monitor}", best, step, {"monitor": monitor, "value": value})
+        say(f"encoder: {self.folder / 'encoder'}")
+
+    def _export(self, name: str, model: IJEPA, step: int, chosen_by: dict | None) -> None:
+        about = {
+            "openjepa_version": __version__,
+            "step": step,
+            "chosen_by": chosen_by,
+            "saw_labels": bool(chosen_by) and chosen_by["monitor"] == "knn",
+            "data": self.data,
+            "images": len(self.run.batches.dataset),
+            "settings": dataclasses.asdict(self.config),
+        }
+        save_artifact(self.folder / name, model, self.run.stepper.mean, self.run.stepper.std, about)
+
+    def _write_skipped(self) -> None:
+        skipped = dict(self.summary.skipped) | self.run.skipped
+        text = "".join(f"{path}\t{reason}\n" for path, reason in sorted(skipped.items()))
+        if text:
+            (self.folder / "skipped.txt").write_text(text, errors="surrogateescape")
+        if self.run.skipped:
+            say(f"{len(self.run.skipped):,} images could not be read during the run: {self.folder / 'skipped.txt'}")
+
+
+def start(data: str, out: Path, config: Config) -> Launch:
+    """A new run in `out`, planned and described; nothing is written before everything has been checked."""
+    check_new_folder(out, "go on with --resume, or give --out another name")
+    masks = mask_settings(config)
+    dataset, summary = prepare_images(data, config.workers, str(out / "skipped.txt"))
+    if summary.smallest_side < config.patch_size:
+        raise UsageError(
+            f"{data} holds images of {summary.smallest_side} px a side, smaller than a patch: "
+            f"give --patch-size {summary.smallest_side} or less, or leave these images out"
+        )
+    mean, std = channel_statistics(dataset, seed=config.seed)
+    batches = Batches(dataset, masks, config.size, config.crop_scale, config.batch_size, config.seed)
+    stepper = build_stepper(config, 1, mean, std)
+    cost = measure_cost(stepper, batches, config.workers)
+    steps = resolve_steps(config, len(dataset), cost.step_seconds)
+    stepper.schedule = schedule_of(config, steps)
+    say(*plan_lines(config, stepper, batches, cost))
+    launch = assemble(out, stepper, batches, config, data, summary)
+    resolved = {
+        "steps": steps,
+        "mean": mean,
+        "std": std,
+        "data": str(data),
+        "found": dataclasses.asdict(summary) | {"sizes": summary.sizes[:100], "duplicates": summary.duplicates[:100]},
+        "command": " ".join(sys.argv),
+        "openjepa_version": __version__,
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    save_config(out / "config.json", config, resolved)
+    launch._write_skipped()
+    return launch
+
+
+def go_on(data: str, out: Path, config: Config, given: dict[str, Any]) -> Launch:
+    """The run in `out` from its newest sound checkpoint. Raises UsageError if it is another run or there is none."""
+    if not (out / "config.json").is_file():
+        raise UsageError(f"{out} holds no run to resume: leave out --resume to start one")
+    stored, resolved = read_config(out / "config.json")
+    for name, value in given.items():
+        if value is not None and name not in MACHINE and getattr(config, name) != getattr(stored, name):
+            theirs = shown(getattr(stored, name))
+            raise UsageError(
+                f"{out} was started with {option(name)} {theirs}, not {shown(value)}: leave it out to resume"
+            )
+    machine = {name: getattr(config, name) for name in MACHINE}
+    config = dataclasses.replace(stored, **machine)
+    dataset, summary = prepare_images(data, config.workers, str(out / "skipped.txt"))
+    if len(dataset) != resolved["found"]["images"]:
+        raise UsageError(f"{data} holds {len(dataset):,} images, the run in {out} had {resolved['found']['images']:,}")
+    stepper = build_stepper(config, resolved["steps"], resolved["mean"], resolved["std"])
+    batches = Batches(dataset, mask_settings(config), config.size, config.crop_scale, config.batch_size, config.seed)
+    launch = assemble(out, stepper, batches, config, data, summary)
+    _take_up(launch.run)
+    return launch
+
+
+def _take_up(run: Run) -> None:
+    if not checkpoint_steps(run.checkpoints):
+        say("no checkpoint yet: starting from step 0")
+        return
+    try:
+        complaints = run.resume()
+    except DamagedCheckpoint as error:
+        raise UsageError(f"{error}: give --out another name to start again") from error
+    say(*complaints, f"resuming after step {run.done:,} of {run.steps:,}")
+
+
+def build_stepper(config: Config, steps: int, mean: list[float], std: list[float]) -> Stepper:
+    device = choose_device(config.device)
+    model = build_model(config).to(device)
+    optimizer = make_optimizer([model.context_encoder, model.predictor])
+    precision = choose_precision(config.precision, device)
+    return Stepper(model, optimizer, schedule_of(config, steps), mean, std, device, precision, config.clip_grad)
+
+
+def schedule_of(config: Config, steps: int) -> Schedule:
+    names = ("lr", "warmup", "lr_start", "lr_end", "weight_decay", "ema_momentum")
+    return Schedule(steps, **{name: getattr(config, name) for name in names})
+
+
+def assemble(out: Path, stepper: Stepper, batches: Batches, config: Config, data: str, summary: Summary) -> Launch:
+    """The run with its monitor and, where labels exist, its probe."""
+    sample, _ = sample_images(batches.dataset, config.size, MONITORED, config.seed)
+    images = standardise(sample.to(stepper.device), stepper.mean, stepper.std)
+    monitor = Monitor(images, batches.masks, config.seed, stepper.precision)
+    run = Run(out, stepper, batches, monitor, _probe(batches.dataset, stepper, config), config.workers)
+    run.log_every, run.checkpoint_minutes = config.log_every, config.checkpoint_minutes
+    run.keep_every = config.keep_every
+    return Launch(run, config, str(data), summary)
+
+
+def _probe(dataset: ImageDataset, stepper: Stepper, config: Config) -> OnlineProbe | None:
+    if not dataset.labels:
+        return None
+
+    def wrap(network) -> Encoder:
+        return Encoder(network, stepper.mean, stepper.std, "probe", stepper.device, stepper.precision)
+
+    return OnlineProbe(dataset, config.size, config.seed, wrap)

@@ -1,0 +1,98 @@
+"""What `evaluate` and `demo` share: open the models, measure them one after another, show the table."""
+
+import json
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+
+from openjepa._version import __version__
+from openjepa.config import unknown
+from openjepa.data.dataset import ImageDataset
+from openjepa.errors import UsageError
+from openjepa.evaluation.baselines import Pixels, untrained_like
+from openjepa.evaluation.device import choose_device, choose_precision
+from openjepa.evaluation.encoder import Encoder
+from openjepa.evaluation.features import Model
+from openjepa.evaluation.protocol import TASKS, check_labels, extract, measure, split_held_out
+from openjepa.interop.models import is_folder, open_model
+from openjepa.verbs.prepare import prepare_images
+from openjepa.verbs.talk import console, counting, say
+
+DEFAULT_SIZE = (32, 32)
+
+
+def parse_tasks(text: str) -> tuple[str, ...]:
+    """Task names from a comma-separated list; raises UsageError."""
+    tasks = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in tasks:
+        if name not in TASKS:
+            raise UsageError(unknown("task", name, TASKS))
+    if not tasks:
+        raise UsageError(f"no task given: known are {', '.join(TASKS)}")
+    return tasks
+
+
+def open_models(names: list[str], device: str, precision: str) -> list[Model]:
+    """The named models after the two baselines, which are of the first encoder's shape."""
+    where = choose_device(device)
+    dtype = choose_precision(precision, where)
+    folders = [open_model(name, where, dtype, DEFAULT_SIZE) for name in names if is_folder(name)]
+    size = folders[0].image_size if folders else DEFAULT_SIZE
+    models = [open_model(name, where, dtype, size) for name in names]
+    encoders = [model for model in models if isinstance(model, Encoder)]
+    baselines: list[Model] = [] if "pixels" in names else [Pixels(encoders[0].image_size if encoders else size)]
+    if encoders and not any(name.startswith("untrained:") for name in names):
+        baselines.append(untrained_like(encoders[0]))
+    return baselines + models
+
+
+def measure_models(
+    models: list[Model], data: str, test: str | None, tasks: tuple[str, ...], seed: int, workers: int
+) -> list[dict]:
+    """Records of every model on every label of the data; raises UsageError if it has no labels."""
+    train, _ = prepare_images(data, workers)
+    if test is None:
+        check_labels(train, train)
+        (train, held_out), named = split_held_out(train, seed), f"a held-out fifth of {data} (seed {seed})"
+    else:
+        (held_out, _), named = prepare_images(test, workers), test
+    check_labels(train, held_out)
+    say(f"training probes on {len(train):,} images of {data}, testing on {len(held_out):,}: {named}")
+    records = []
+    for model in models:
+        for record in _measure(model, train, held_out, tasks, seed, workers):
+            record["protocol"] |= {"train": data, "test": named, "openjepa_version": __version__}
+            records.append({"model": model.name, "data": data} | record)
+    return records
+
+
+def _measure(
+    model: Model, train: ImageDataset, test: ImageDataset, tasks: tuple[str, ...], seed: int, workers: int
+) -> list[dict]:
+    with counting(f"features of {model.name}") as progress:
+        features = [extract(model, part, train, workers, progress) for part in (train, test)]
+    with console.status(f"probing {model.name}"):
+        return measure(*features, tasks, seed)
+
+
+def show_records(records: list[dict]) -> None:
+    """The table: a row a model, a column a task, each with its 95 % interval in percent."""
+    tasks = list(dict.fromkeys(record["task"] for record in records))
+    table = Table(box=box.SIMPLE_HEAD, title="accuracy in % with 95 % interval", title_justify="left", title_style="")
+    table.add_column("")
+    for task in tasks:
+        table.add_column(task.replace(":", " "), justify="right")
+    for model in dict.fromkeys(record["model"] for record in records):
+        mine = {record["task"]: record for record in records if record["model"] == model}
+        table.add_row(model, *(percent(mine[task]) for task in tasks))
+    console.print(table)
+
+
+def percent(record: dict) -> str:
+    return f"{100 * record['value']:.1f}  [{100 * record['low']:.1f}, {100 * record['high']:.1f}]"
+
+
+def write_records(path: Path, records: list[dict]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(records, indent=2) + "\n")

@@ -1,0 +1,50 @@
+"""The plan that a person reads before the first step."""
+
+import math
+
+from openjepa.config import Config, seconds
+from openjepa.data.batches import Batches
+from openjepa.errors import UsageError
+from openjepa.training.schedules import ema_half_life
+from openjepa.training.steps import Stepper
+from openjepa.training.trial import Cost
+from openjepa.verbs.talk import duration
+
+OVERHEAD = 1.04  # monitors, probes and checkpoints, as a share of the steps' own time
+
+
+def resolve_steps(config: Config, images: int, step_seconds: float) -> int:
+    """The length of the run in steps: as many as asked for, and no more than fit into --time."""
+    asked = [config.steps] if config.steps else []
+    if config.epochs:
+        asked.append(max(1, round(config.epochs * images / config.batch_size)))
+    if config.time:
+        asked.append(max(1, int(seconds(config.time) / (step_seconds * OVERHEAD))))
+    if not asked:
+        raise UsageError("a run needs a length: give --time 10m, --epochs 100 or --steps 10000")
+    return min(asked)
+
+
+def plan_lines(config: Config, stepper: Stepper, batches: Batches, cost: Cost) -> list[str]:
+    """Images, model, steps, EMA half-life against run length, expected time and memory, in a few lines."""
+    steps, model, masks = stepper.schedule.steps, stepper.model, batches.masks
+    millions = [sum(p.numel() for p in part.parameters()) / 1e6 for part in (model.context_encoder, model.predictor)]
+    epochs = steps * config.batch_size / len(batches.dataset)
+    half_life = ema_half_life(config.ema_momentum[0])
+    rows, columns = config.grid_size
+    precision = str(stepper.precision).removeprefix("torch.")
+    lines = [
+        "plan",
+        f"  {config.model} {millions[0]:.1f} M, predictor {millions[1]:.2f} M, on {stepper.device} in {precision}",
+        f"  {config.image_size} px, {rows}x{columns} patches of {config.patch_size} px: "
+        f"context {masks.context_length}, targets {masks.num_targets} blocks ({masks.strategy})",
+        f"  {steps:,} steps of {config.batch_size} images: {epochs:.1f} epochs of {len(batches.dataset):,} images",
+        f"  EMA half-life {half_life:,.0f} steps at the start, {steps / half_life:,.0f} half-lives in the run"
+        if math.isfinite(half_life) and half_life > 0
+        else f"  EMA momentum {config.ema_momentum[0]:g}",
+        f"  about {duration(steps * cost.step_seconds * OVERHEAD)} at {config.batch_size / cost.step_seconds:,.0f} "
+        f"images/s, {cost.memory / 2**30:.1f} GiB of memory",
+    ]
+    if half_life > steps / 5:
+        lines.append("  warning: the EMA half-life is over a fifth of the run: lower --ema-momentum or train longer")
+    return lines

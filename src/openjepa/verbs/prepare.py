@@ -1,0 +1,59 @@
+"""What verbs do before they compute: open the images, say what was found, hold them in memory where that pays."""
+
+from pathlib import Path
+
+from openjepa.config import Config
+from openjepa.core.mask_checks import check_masks
+from openjepa.core.masks import MaskSettings, strategy_settings
+from openjepa.data.dataset import ImageDataset
+from openjepa.data.inspect import Summary, inspect_dataset
+from openjepa.data.memory import decoded_bytes, hold_in_memory
+from openjepa.data.open import open_dataset
+from openjepa.errors import UsageError
+from openjepa.verbs.talk import counting, say
+
+MEMORY_LIMIT = 2**30
+
+
+def open_images(source: str | Path) -> tuple[ImageDataset, Summary]:
+    """The usable images of a source, their headers read."""
+    dataset = open_dataset(source)
+    with counting(f"looking at {dataset.source}") as progress:
+        return inspect_dataset(dataset, progress=progress)
+
+
+def prepare_images(source: str | Path, workers: int, listed_in: str = "") -> tuple[ImageDataset, Summary]:
+    """The usable images of a source, described to the person; small sets are decoded once and kept in memory."""
+    dataset, summary = open_images(source)
+    if decoded_bytes(summary) <= MEMORY_LIMIT:
+        with counting(f"reading {dataset.source}") as progress:
+            dataset, bad = hold_in_memory(dataset, workers, progress)
+        summary.skipped += bad
+        summary.images = len(dataset)
+    say(f"{dataset.source}", *(f"  {line}" for line in summary.lines(listed_in)))
+    return dataset, summary
+
+
+def mask_settings(config: Config) -> MaskSettings:
+    """The masks that a config asks for; raises UsageError if they do not fit its grid."""
+    given = {name: getattr(config, name) for name in ("num_targets", "target_scale", "context_scale")}
+    chosen = strategy_settings(config.masks) | {name: value for name, value in given.items() if value is not None}
+    settings = MaskSettings(
+        config.grid_size,
+        config.masks,
+        target_aspect=config.target_aspect,
+        context_ratio=config.context_ratio,
+        **chosen,
+    )
+    try:
+        check_masks(settings)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return settings
+
+
+def check_new_folder(out: Path, another: str) -> None:
+    """Raise UsageError unless `out` is free to write a run into; `another` says what else the person can do."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        what = "holds another run" if (out / "config.json").exists() else "exists and is not empty"
+        raise UsageError(f"{out} {what}: {another}")

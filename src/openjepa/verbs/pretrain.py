@@ -1,0 +1,33 @@
+"""`openjepa pretrain DATA --out RUN`: an encoder trained on a person's own images."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Argument, Option
+
+from openjepa.verbs.options import with_settings
+
+
+@with_settings
+def pretrain(
+    data: Annotated[str, Argument(help="Folder, zip, zip/folder, .txt list of paths, or scenes.", show_default=False)],
+    *,
+    out: Annotated[Path, Option(help="Folder to write the run to.", show_default=False)],
+    recipe: Annotated[str, Option(help="Named settings: laptop, paper or reference.")] = "laptop",
+    resume: Annotated[bool, Option("--resume", help="Go on with the run in --out from its last checkpoint.")] = False,
+    **settings: Any,
+) -> Path:
+    """Train an encoder on unlabelled images.
+
+    Writes a run folder: encoder/ (the artifact), report.html, metrics.jsonl, tensorboard/, checkpoints/, config.json.
+    Returns the run folder. Raises UsageError for every mistake that a person can mend.
+    """
+    from openjepa.config import build_config
+    from openjepa.recipes import recipe as settings_of
+    from openjepa.verbs.launch import go_on, start
+
+    config = build_config(settings_of(recipe), settings)
+    run = go_on(data, out, config, settings) if resume else start(data, out, config)
+    run.train()
+    run.finish()
+    return out

@@ -1,0 +1,85 @@
+import io
+import multiprocessing
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from openjepa.data.inspect import inspect_dataset
+from openjepa.data.memory import decoded_bytes, hold_in_memory
+from openjepa.data.open import open_dataset
+from openjepa.data.statistics import channel_statistics
+from openjepa.errors import UsageError
+
+
+@pytest.fixture
+def photos(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(70):
+        (tmp_path / f"{number % 2}").mkdir(exist_ok=True)
+        height, width = rng.integers(4, 20, 2)
+        image = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        image.save(tmp_path / f"{number % 2}/{number:02d}.png")
+    for name in ("0/04.png", "1/33.png"):
+        data = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(data[: len(data) // 2])
+    return open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_held_images_equal_the_files_for_any_number_of_workers(photos, method, monkeypatch):
+    monkeypatch.setattr(
+        multiprocessing.context._default_context, "_actual_context", multiprocessing.get_context(method)
+    )
+    steps = []
+    held, bad = hold_in_memory(photos, 0, lambda *step: steps.append(step))
+    assert steps == [(done, 70) for done in range(1, 71)]
+    assert bad == [("0/04.png", "truncated"), ("1/33.png", "truncated")]
+    good = [index for index, path in enumerate(photos.paths) if path not in dict(bad)]
+    assert held.paths == [photos.paths[index] for index in good] and len(held) == 68
+    np.testing.assert_array_equal(held.labels["class"], photos.labels["class"][good])
+    parallel, bad_too = hold_in_memory(photos, 2)
+    assert bad_too == bad
+    for index, place in enumerate(good):
+        expected = np.asarray(photos.load(place))
+        np.testing.assert_array_equal(np.asarray(held.load(index)), expected)
+        np.testing.assert_array_equal(np.asarray(parallel.load(index)), expected)
+
+
+def test_subset_and_pickle(photos):
+    held, _ = hold_in_memory(photos, 0)
+    part = pickle.loads(pickle.dumps(held.subset([5, 2])))
+    assert part.paths == [held.paths[5], held.paths[2]] and part.labels["class"].tolist() == [0, 0]
+    np.testing.assert_array_equal(np.asarray(part.load(1)), np.asarray(held.load(2)))
+
+
+def test_estimate_equals_the_bytes_of_all_pixels(photos):
+    dataset, summary = inspect_dataset(photos)
+    sizes = [Image.open(io.BytesIO(dataset.read(index))).size for index in range(len(dataset))]
+    assert decoded_bytes(summary) == sum(width * height * 3 for width, height in sizes)
+
+
+def test_nothing_decodable_is_an_error(photos):
+    broken = photos.subset([photos.paths.index("0/04.png")])
+    with pytest.raises(UsageError, match=r"can be decoded \(1 tried; 0/04\.png: truncated\)"):
+        hold_in_memory(broken, 0)
+    with pytest.raises(UsageError, match="can be decoded"):
+        channel_statistics(broken)
+
+
+def test_statistics_equal_numpy_over_all_pixels(photos):
+    held, _ = hold_in_memory(photos, 0)
+    pixels = np.concatenate([np.asarray(held.load(i)).reshape(-1, 3) for i in range(len(held))]) / 255
+    mean, std = channel_statistics(photos)
+    np.testing.assert_allclose(mean, pixels.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(std, pixels.std(axis=0), rtol=1e-12)
+    assert channel_statistics(photos, sample=20, seed=1) == channel_statistics(photos, sample=20, seed=1)
+    assert channel_statistics(photos, sample=20, seed=1) != channel_statistics(photos, sample=20, seed=2)
+
+
+def test_statistics_of_one_colour_stay_divisible(tmp_path):
+    Image.new("RGB", (5, 5), (255, 51, 0)).save(tmp_path / "a.png")
+    mean, std = channel_statistics(open_dataset(tmp_path))
+    np.testing.assert_allclose(mean, [1, 0.2, 0])
+    assert std == [1e-3] * 3

@@ -1,0 +1,113 @@
+"""The artifact against the real transformers package, and against damage."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from openjepa import load_encoder
+from openjepa.core.ijepa import IJEPA
+from openjepa.core.predictor import Predictor
+from openjepa.errors import UsageError
+from openjepa.evaluation.baselines import seeded
+from openjepa.interop.artifact import save_artifact
+
+MEAN, STD = [0.45, 0.5, 0.4], [0.2, 0.25, 0.3]
+
+
+def write(folder, image_size=(32, 32), patch_size=8):
+    encoder = seeded(0, image_size=image_size, patch_size=patch_size, embed_dim=48, depth=2, num_heads=4)
+    torch.manual_seed(0)
+    model = IJEPA(encoder, Predictor(encoder.grid_size, 48, dim=16, depth=1, num_heads=2))
+    for parameter in model.target_encoder.parameters():
+        parameter.add_(0.02 * torch.randn_like(parameter))
+    save_artifact(folder, model, MEAN, STD, {"step": 7})
+    return model
+
+
+@pytest.fixture
+def images():
+    rng = np.random.default_rng(0)
+    smooth = rng.integers(0, 256, (3, 6, 6, 3), dtype=np.uint8)
+    return [Image.fromarray(x).resize((60, 48), Image.Resampling.BICUBIC) for x in smooth]
+
+
+@pytest.mark.parametrize("image_size", [(32, 32), (16, 48)])
+def test_transformers_gives_equal_tokens(tmp_path, image_size):
+    from transformers import AutoModel
+
+    write(tmp_path, image_size)
+    theirs, report = AutoModel.from_pretrained(tmp_path, output_loading_info=True)
+    missing = {name for name in report["missing_keys"] if not name.startswith("pooler.")}
+    assert not missing and not report["unexpected_keys"] and not report["mismatched_keys"]
+    ours = load_encoder(tmp_path)
+    pixels = torch.randint(0, 256, (2, 3, *image_size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    standardised = (pixels / 255 - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+    with torch.no_grad():
+        tokens = theirs.eval()(standardised).last_hidden_state
+    torch.testing.assert_close(ours.tokens(pixels), tokens, atol=1e-5, rtol=1e-5)
+
+
+def test_transformers_preprocesses_as_we_do(tmp_path, images):
+    from transformers import AutoImageProcessor
+
+    write(tmp_path)
+    theirs = AutoImageProcessor.from_pretrained(tmp_path)(images, return_tensors="pt")["pixel_values"]
+    ours = load_encoder(tmp_path).preprocess(images)
+    standardised = (ours / 255 - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+    # Theirs resizes to whole pixels before it crops and rounds in between: a level or two of 255 on smooth images.
+    assert (standardised - theirs).abs().mean() < 1.5 / 255 / min(STD)
+
+
+def test_the_target_encoder_is_what_loads(tmp_path, images):
+    model = write(tmp_path)
+    encoder = load_encoder(tmp_path)
+    pixels = encoder.preprocess(images)
+    assert encoder.patch_tokens(images).shape == (3, 4, 4, 48)
+    torch.testing.assert_close(encoder.embed(images), encoder.tokens(pixels).mean(1))
+    for ours, loaded in zip(model.target_encoder.parameters(), encoder.network.parameters(), strict=True):
+        assert torch.equal(ours, loaded)
+    context = load_file(tmp_path / "context_encoder.safetensors")
+    assert torch.equal(context["blocks.1.mlp.fc1.weight"], model.context_encoder.blocks[1].mlp.fc1.weight)
+
+
+def test_embed_takes_what_people_have(tmp_path, images):
+    write(tmp_path)
+    encoder = load_encoder(tmp_path)
+    one = encoder.embed(images[0])
+    array = np.asarray(images[0])
+    torch.testing.assert_close(encoder.embed(array), one)
+    torch.testing.assert_close(encoder.embed([array]), one)
+    torch.testing.assert_close(encoder.embed(torch.from_numpy(array.copy()).permute(2, 0, 1)[None]), one)
+    torch.testing.assert_close(encoder.embed(images)[:1], one)
+    for wrong in ([], np.zeros((4, 4)), [np.zeros((4, 4, 3), np.float32)]):
+        with pytest.raises(UsageError):
+            encoder.embed(wrong)
+
+
+@pytest.mark.parametrize("harm", ["missing", "cut", "renamed", "misshapen", "json"])
+def test_a_damaged_artifact_is_refused(tmp_path, harm):
+    write(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    tensors = load_file(weights)
+    if harm == "missing":
+        weights.unlink()
+    elif harm == "cut":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif harm == "json":
+        (tmp_path / "openjepa.json").write_text(json.dumps({"mean": MEAN}))
+    else:
+        value = tensors.pop("layernorm.weight")
+        save_file(tensors | ({"norm": value} if harm == "renamed" else {"layernorm.weight": value[:-1]}), weights)
+    with pytest.raises(UsageError, match="damaged"):
+        load_encoder(tmp_path)
+
+
+def test_a_path_that_is_no_artifact_is_named(tmp_path):
+    with pytest.raises(UsageError, match="does not exist"):
+        load_encoder(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="neither a run nor an artifact"):
+        load_encoder(tmp_path)
