@@ -2,7 +2,8 @@
 
 import functools
 import signal
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -74,15 +75,22 @@ def ignore_interrupts(_worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def load_batches(batches: Batches, start: int, stop: int, workers: int, pin: bool = False) -> Iterator[Batch]:
-    """The batches of steps start to stop - 1, in order, prepared ahead by `workers` processes (0: by this one)."""
-    return iter(
-        DataLoader(
-            batches,
-            sampler=range(start, stop),
+def in_order(dataset: Dataset, keys: Sequence[int], workers: int, pin: bool = False) -> Iterator:
+    """dataset[key] for every key, in order, prepared ahead by `workers` processes (0: by this one)."""
+    with warnings.catch_warnings():
+        # More workers than cores is slower at worst, and the person chose their number.
+        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+        loader = DataLoader(
+            dataset,
+            sampler=keys,
             batch_size=None,
             num_workers=workers,
             worker_init_fn=ignore_interrupts,
             pin_memory=pin,
         )
-    )
+        return iter(loader)
+
+
+def load_batches(batches: Batches, start: int, stop: int, workers: int, pin: bool = False) -> Iterator[Batch]:
+    """The batches of steps start to stop - 1."""
+    return in_order(batches, range(start, stop), workers, pin)

@@ -72,13 +72,18 @@ def _glow(world: World, u: ndarray, v: ndarray | float) -> ndarray:
     return 0.4 * np.exp(6 * (facing - 1))
 
 
-def _haze(world: World, u: ndarray) -> ndarray:
-    """The colour of the sky at the horizon, to which everything fades: [3, 1, w]."""
-    return _rgb(world.horizon) + _rgb(world.sunlight) * _glow(world, u, 0.0)
+def _haze(world: World, u: ndarray, veil: ndarray) -> tuple[tuple[ndarray, ndarray], tuple[ndarray, ndarray]]:
+    """A veil in the colour that the sky has at the horizon: two lights for `_mix`."""
+    return (world.sunlight, veil * _glow(world, u, 0.0)), (world.horizon, veil)
 
 
-def _rgb(color: ndarray) -> ndarray:
-    return np.asarray(color, np.float32)[:, None, None]
+def _mix(*lights: tuple[ndarray, ndarray]) -> ndarray:
+    """The sum [3, h, w] of colours [3], each in its own amount [h, w]."""
+    amounts = np.empty((len(lights), *lights[0][1].shape), np.float32)
+    for k, (_, amount) in enumerate(lights):
+        amounts[k] = amount
+    colors = np.array([color for color, _ in lights], np.float32).T
+    return (colors @ amounts.reshape(len(lights), -1)).reshape(3, *amounts.shape[1:])
 
 
 def _veil(world: World, depth: ndarray) -> ndarray:
@@ -89,8 +94,8 @@ def _veil(world: World, depth: ndarray) -> ndarray:
 def _paint_sky(world: World, canvas: _Canvas, horizon: int) -> None:
     v = canvas.v[:horizon]
     height = 1 - np.exp(-3.5 * v)
-    gradient = _rgb(world.horizon) + _rgb(world.zenith - world.horizon) * height
-    canvas.light[:, :horizon] = gradient + _rgb(world.sunlight) * _glow(world, canvas.u, v)
+    glow = _glow(world, canvas.u, v)
+    canvas.light[:, :horizon] = _mix((world.sunlight, glow), (world.horizon, 1 - height), (world.zenith, height))
 
 
 def _paint_ground(world: World, canvas: _Canvas, horizon: int) -> None:
@@ -100,12 +105,18 @@ def _paint_ground(world: World, canvas: _Canvas, horizon: int) -> None:
     for solid in world.solids:
         _darken(world, solid, x, z, lit, ambient)
     checker = _checker(world, canvas, x, z)
-    veil, haze = _veil(world, z), _haze(world, canvas.u)
-    sky = _skylight(world)
-    for c in range(3):
-        albedo = checker * (world.ground[1, c] - world.ground[0, c]) + world.ground[0, c]
-        light = lit * (world.sunlight[c] * world.sun[1]) + ambient * sky[c]
-        canvas.light[c, horizon:] = albedo * light * (1 - veil) + haze[c] * veil
+    veil = _veil(world, z)
+    light, dark = world.ground
+    lit *= 1 - veil
+    ambient *= 1 - veil
+    sun, sky = world.sunlight * world.sun[1], _skylight(world)
+    canvas.light[:, horizon:] = _mix(
+        (light * sun, lit * checker),
+        (dark * sun, lit - lit * checker),
+        (light * sky, ambient * checker),
+        (dark * sky, ambient - ambient * checker),
+        *_haze(world, canvas.u, veil),
+    )
     canvas.depth[horizon:] = z
 
 
@@ -148,7 +159,7 @@ def _stripes(at: ndarray, width: ndarray) -> ndarray:
 
 
 def _skylight(world: World) -> ndarray:
-    return 0.35 * (world.zenith + world.horizon)
+    return 0.32 * (world.zenith + world.horizon)
 
 
 def _paint_solid(world: World, canvas: _Canvas, number: int, solid: Solid) -> None:
@@ -179,15 +190,19 @@ def _shade(world: World, solid: Solid, u: ndarray, v: ndarray, depth: ndarray, n
     for _ in range(4):
         shine = shine * shine
     shine *= lit * solid.gloss
-    above = (0.5 + 0.5 * ny) * (0.6 + 0.4 * np.clip(y / solid.height, 0, 1))
+    above = (0.5 + 0.5 * ny) * (0.45 + 0.55 * np.clip(y / solid.height, 0, 1))
     below = 0.5 - 0.5 * ny
-    veil, haze = _veil(world, depth), _haze(world, u)
-    sky, ground = _skylight(world), world.ground.mean(0) * (world.sunlight * sy + _skylight(world)) * 0.6
-    out = np.empty((3, *depth.shape), np.float32)
-    for c in range(3):
-        light = direct * world.sunlight[c] + above * sky[c] + below * ground[c]
-        out[c] = (light * solid.color[c] + shine * world.sunlight[c]) * (1 - veil) + haze[c] * veil
-    return out
+    veil = _veil(world, depth)
+    clear = 1 - veil
+    sky, color = _skylight(world), np.asarray(solid.color, np.float32)
+    ground = 0.6 * world.ground.mean(0) * (world.sunlight * sy + sky)
+    return _mix(
+        (color * world.sunlight, direct * clear),
+        (color * sky, above * clear),
+        (color * ground, below * clear),
+        (world.sunlight, shine * clear),
+        *_haze(world, u, veil),
+    )
 
 
 def _sunlit(world: World, solid: Solid, x: ndarray, y: ndarray, z: ndarray) -> ndarray | float:

@@ -16,7 +16,7 @@ from PIL import Image
 from openjepa.core.streams import generator
 from openjepa.data.palettes import PAINTS, THEMES
 from openjepa.data.render import World, render
-from openjepa.data.solids import SHAPES, Solid, depth_extent, silhouette, tangents
+from openjepa.data.solids import SHAPES, Solid, Vector, silhouette, tangents
 from openjepa.errors import UsageError
 
 LABELS, LAYOUT = 16, 17  # streams of random numbers
@@ -28,7 +28,7 @@ EDGES = NEAREST * (FURTHEST / NEAREST) ** (np.arange(1, 6) / 6)
 BACK = 13.0  # where the last solid begins at most
 MARGIN = 0.47  # slope within which solids stand; the frame ends at 0.5
 HIDDEN = 0.35  # largest part of a silhouette's box that the boxes of nearer solids may cover
-TRIES = 60
+LAYOUTS, TRIES = 6, 20
 PROPORTIONS = {  # radius and height at size 1, about equal areas in the picture, and the spread of the height
     "sphere": (0.9, 1.8, 0.0),
     "cube": (0.74, 1.48, 0.0),
@@ -132,22 +132,22 @@ def _answers(seed: int, start: int, n: int) -> tuple[np.ndarray, np.ndarray, np.
 
 def _world(seed: int, index: int, shape: int, count: int, distance: float) -> World:
     rng = generator(seed, LAYOUT, index)
-    eye = 1.3 * (2.4 / 1.3) ** rng.random()
+    eye = 1.6 * (2.7 / 1.6) ** rng.random()
     top = _top_of_frame(rng, eye)
     solids = _solids(rng, eye, SHAPES[shape], count, distance)
     height, azimuth = rng.uniform(0.42, 0.85), rng.uniform(0, 2 * pi)
     level = sqrt(1 - height * height)
     theme, other = rng.choice(len(THEMES), 2, replace=False)
-    sky, ground = (THEMES[theme] + (THEMES[other] - THEMES[theme]) * part for part in rng.uniform(0, 0.5, 2))
+    sky, ground = (THEMES[theme] + (THEMES[other] - THEMES[theme]) * part for part in rng.uniform(0, 0.5, 2).tolist())
     return World(
         eye=eye,
         tilt=top - 0.5,
         sun=(level * cos(azimuth), height, level * sin(azimuth)),
-        sunlight=sky[4] * rng.uniform(0.75, 1.05),
+        sunlight=sky[4] * rng.uniform(0.9, 1.2),
         zenith=sky[0],
         horizon=sky[1],
         ground=ground[2:4],
-        fog=rng.uniform(0.025, 0.05),
+        fog=rng.uniform(0.02, 0.042),
         tile=rng.uniform(0.8, 1.6),
         turn=rng.uniform(0, pi / 2),
         solids=tuple(solids),
@@ -172,31 +172,56 @@ class _Standing:
 
 
 def _solids(rng: np.random.Generator, eye: float, shape: str, count: int, distance: float) -> list[Solid]:
-    """The nearest solid and then the others, each where it hides and is hidden little, whatever way that is tried."""
-    paints = rng.permutation(len(PAINTS))
-    standing: list[_Standing] = []
-    _join(standing, _draw_solid(rng, shape, distance, paints[0]), eye)
-    while len(standing) < count:
-        for _ in range(TRIES):
-            front = distance + 0.3 + (BACK - distance) * rng.random()
-            kind = SHAPES[rng.integers(len(SHAPES))]
-            if _join(standing, _draw_solid(rng, kind, front, paints[len(standing)]), eye):
-                break
-        else:
-            return _in_columns([s.solid for s in standing], rng, count, paints)
-    return [s.solid for s in standing]
+    """The nearest solid, then the others wherever chance puts them, each in full view or nearly so."""
+    paints = [PAINTS[k] for k in rng.permutation(len(PAINTS))[:count]]
+    for _ in range(LAYOUTS):
+        nearest = _draw_solid(rng, shape, distance, paints[0])
+        standing = [_Standing(nearest, silhouette(nearest, eye))]
+        if all(_place(rng, standing, eye, distance, paint) for paint in paints[1:]):
+            return [s.solid for s in standing]
+    return _in_columns(rng, nearest, paints[1:])
 
 
-def _draw_solid(rng: np.random.Generator, shape: str, front: float, paint: int) -> Solid:
+def _place(rng: np.random.Generator, standing: list[_Standing], eye: float, distance: float, paint: Vector) -> bool:
+    """Add a solid further than `distance`, if one of a few at random can stand."""
+    for _ in range(TRIES):
+        kind, front = rng.random(2).tolist()
+        solid = _draw_solid(rng, SHAPES[int(kind * len(SHAPES))], distance + 0.3 + (BACK - distance) * front, paint)
+        if _join(standing, solid, eye):
+            return True
+    return False
+
+
+def _draw_solid(rng: np.random.Generator, shape: str, front: float, paint: Vector) -> Solid:
     """A solid whose nearest point is at depth `front`, of any size, anywhere between the frame's sides."""
-    size, turn, side, grow, gloss = rng.random(5)
+    size, turn, side, grow, gloss = rng.random(5).tolist()
     radius, height, spread = PROPORTIONS[shape]
     size = SIZES[0] * (SIZES[1] / SIZES[0]) ** size
-    radius, height, yaw = radius * size, height * size * (1 + spread * (2 * grow - 1)), (0.15 + 0.7 * turn) * pi / 2
-    z = front + depth_extent(shape, radius, height, yaw)
-    solid = Solid(shape, 0.0, z, radius, height, yaw, PAINTS[paint], 0.5 * gloss)
-    room = MARGIN * z - solid.reach * sqrt(1 + MARGIN**2)
-    return Solid(shape, (2 * side - 1) * room, z, radius, height, yaw, PAINTS[paint], 0.6 * gloss * gloss)
+    height, yaw = height * size * (1 + spread * (2 * grow - 1)), (0.15 + 0.7 * turn) * pi / 2
+    solid = Solid(shape, 0.0, 0.0, radius * size, height, yaw, paint, 0.6 * gloss * gloss)
+    solid.z = front + solid.extent
+    solid.x = (2 * side - 1) * _room(solid)
+    return solid
+
+
+def _room(solid: Solid) -> float:
+    """How far to the side the solid can stand within the frame."""
+    return MARGIN * solid.z - solid.reach * sqrt(1 + MARGIN**2)
+
+
+def _in_columns(rng: np.random.Generator, nearest: Solid, paints: list[Vector]) -> list[Solid]:
+    """A layout that always exists: the nearest solid at one side, each other in a strip of its own, far enough to fit."""
+    side = 1 if nearest.x > 0 else -1
+    front, nearest.x = nearest.z - nearest.extent, side * _room(nearest)
+    strip = (MARGIN + min(side * slope for slope in tangents(nearest.x, nearest.z, nearest.reach))) / len(paints)
+    solids = [nearest]
+    for k, paint in enumerate(paints):
+        solid = _draw_solid(rng, SHAPES[rng.integers(len(SHAPES))], front + 0.3, paint)
+        slope = side * (strip * (k + 0.5) - MARGIN)
+        solid.z = max(solid.z, solid.reach * (1 + 2 * hypot(1, slope) / strip))
+        solid.x = slope * solid.z
+        solids.append(solid)
+    return solids
 
 
 def _join(standing: list[_Standing], solid: Solid, eye: float) -> bool:
@@ -218,11 +243,3 @@ def _join(standing: list[_Standing], solid: Solid, eye: float) -> bool:
 
 def _shared(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
     return max(min(a[1], b[1]) - max(a[0], b[0]), 0.0) * max(min(a[3], b[3]) - max(a[2], b[2]), 0.0)
-
-
-def _in_columns(rng: np.random.Generator, first: Solid, kinds: list[str], paints: np.ndarray) -> list[Solid]:
-    """A layout that cannot fail: the nearest solid at one side, each other in a column of its own, far enough to fit."""
-    side = 1 if first.x > 0 else -1
-    nearest = replace(first, x=side * _room(first.z, first.reach))
-    start = -side * tangents(nearest.x, nearest.z, nearest.reach)[0 if side > 0 else 1]
-    return [nearest]

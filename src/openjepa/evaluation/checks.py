@@ -6,11 +6,10 @@ from openjepa.errors import UsageError
 
 
 def require_finite(*features: torch.Tensor) -> None:
-    """Raises UsageError when a feature is NaN or infinite: a probe would turn it into a plausible wrong number."""
-    bad = sum(int((~torch.isfinite(x)).any(dim=1).sum()) for x in features)
+    """Raises UsageError when an image's features [n, D] hold NaN or infinity: a probe would score them plausibly."""
+    bad = sum(int((~x.sum(dim=1).isfinite()).sum()) for x in features)
     if bad:
-        total = sum(len(x) for x in features)
         raise UsageError(
-            f"{bad} of {total} images have features that are NaN or infinite, and probes need finite numbers: "
-            "the encoder has diverged, so evaluate an earlier checkpoint"
+            f"{bad} of {sum(map(len, features))} images have features that are NaN or infinite, and a probe needs "
+            "finite ones: the encoder has diverged, so evaluate an earlier checkpoint"
         )

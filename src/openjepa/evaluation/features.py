@@ -6,9 +6,9 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from openjepa.data.batches import ignore_interrupts
+from openjepa.data.batches import in_order
 from openjepa.data.crops import resize_centre_crop
 from openjepa.data.dataset import ImageDataset
 from openjepa.errors import BadImage, UsageError
@@ -54,9 +54,8 @@ def compute_features(
 ) -> tuple[Tensor, np.ndarray, list[tuple[str, str]]]:
     """Features [n, D] float32, the indices [n] of the images they belong to, and the images left out with reasons."""
     crops = Crops(dataset, model.image_size, batch_size)
-    loader = DataLoader(crops, batch_size=None, num_workers=workers, worker_init_fn=ignore_interrupts)
     features, kept, skipped = [], [], []
-    for images, indices, bad in loader:
+    for images, indices, bad in in_order(crops, range(len(crops)), workers):
         if len(images):
             features.append(model.features(images))
         kept += indices

@@ -19,13 +19,13 @@ def read_metrics(folder: Path) -> list[dict]:
 
 
 class RunLog:
-    """Appends records; opened for a run that resumes at `step`, it first forgets what was logged from there on."""
+    """Appends records; opened for a run that resumes after `step`, it first forgets what was logged later."""
 
     def __init__(self, folder: Path, step: int = 0) -> None:
         self.path = folder / "metrics.jsonl"
-        kept = [record for record in read_metrics(folder) if record["step"] < step]
+        kept = [record for record in read_metrics(folder) if record["step"] <= step and step]
         self.path.write_text("".join(json.dumps(record) + "\n" for record in kept))
-        self.writer = SummaryWriter(folder / "tensorboard", purge_step=step)
+        self.writer = SummaryWriter(folder / "tensorboard", purge_step=step + 1 if step else None)
 
     def add(self, record: dict) -> None:
         """Log a record with a `step`; its numbers become TensorBoard curves, its words only lines of the file."""

@@ -1,0 +1,106 @@
+"""A checkpoint is whole or refused, and the newest sound one is found."""
+
+import errno
+import json
+
+import pytest
+import torch
+
+from openjepa.training import checkpoint
+from openjepa.training.checkpoint import (
+    DamagedCheckpoint,
+    checkpoint_path,
+    checkpoint_steps,
+    load_checkpoint,
+    load_newest,
+    retain,
+    save_checkpoint,
+)
+
+
+def tensors(step):
+    return {"model.a": torch.full((3, 4), float(step)), "optimizer.0.step": torch.tensor(float(step))}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for step in (10, 20, 30):
+        save_checkpoint(tmp_path, step, tensors(step), {"best": {}})
+    return tmp_path
+
+
+def test_what_is_saved_comes_back(folder):
+    loaded, state = load_checkpoint(checkpoint_path(folder, 20))
+    assert state["step"] == 20
+    assert loaded.keys() == tensors(20).keys()
+    assert all(torch.equal(loaded[name], value) for name, value in tensors(20).items())
+
+
+def harm(path, how):
+    data = path / checkpoint.TENSORS
+    if how == "cut":
+        data.write_bytes(data.read_bytes()[:-1])
+    elif how == "flipped":
+        content = bytearray(data.read_bytes())
+        content[-3] ^= 1
+        data.write_bytes(content)
+    elif how == "empty":
+        data.write_bytes(b"")
+    elif how == "no tensors":
+        data.unlink()
+    elif how == "no state":
+        (path / checkpoint.STATE).unlink()
+    else:
+        (path / checkpoint.STATE).write_text(json.dumps({"step": 30}))
+
+
+@pytest.mark.parametrize("how", ["cut", "flipped", "empty", "no tensors", "no state", "foreign state"])
+def test_damage_is_seen_and_the_one_before_is_taken(folder, how):
+    newest = checkpoint_path(folder, 30)
+    harm(newest, how)
+    with pytest.raises(DamagedCheckpoint, match=str(newest)):
+        load_checkpoint(newest)
+    _, state, complaints = load_newest(folder)
+    assert state["step"] == 20
+    assert len(complaints) == 1 and str(newest) in complaints[0]
+
+
+def test_all_damaged_is_an_error(folder):
+    for step in (10, 20, 30):
+        harm(checkpoint_path(folder, step), "flipped")
+    with pytest.raises(DamagedCheckpoint):
+        load_newest(folder)
+
+
+def test_a_crash_while_writing_leaves_the_rest_as_it_was(folder, monkeypatch):
+    """Whatever moment the process dies at, only the folder that is being written is unfinished."""
+    for name in ("save_file", "file_hash", "flush"):
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoint, name, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                save_checkpoint(folder, 40, tensors(40), {})
+        assert checkpoint_steps(folder) == [10, 20, 30]
+        assert load_newest(folder)[1]["step"] == 30
+    save_checkpoint(folder, 40, tensors(40), {})
+    assert load_newest(folder)[1]["step"] == 40
+
+
+def test_a_full_disk_leaves_no_trace(folder, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = sorted(path.name for path in folder.iterdir())
+    monkeypatch.setattr(checkpoint, "flush", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint(folder, 40, tensors(40), {})
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_retention(folder):
+    save_checkpoint(folder, 40, tensors(40), {})
+    retain(folder, protected={10})
+    assert checkpoint_steps(folder) == [10, 30, 40]
+    retain(folder, protected=set(), every=10)
+    assert checkpoint_steps(folder) == [10, 30, 40]
+    retain(folder, protected=set())
+    assert checkpoint_steps(folder) == [30, 40]
