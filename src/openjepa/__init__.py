@@ -13,6 +13,7 @@ from openjepa._version import __version__
 from openjepa.errors import UsageError
 
 _HOMES = {
+    "demo": "openjepa.verbs.demo",
     "pretrain": "openjepa.verbs.pretrain",
     "evaluate": "openjepa.verbs.evaluate",
     "embed": "openjepa.verbs.embed",

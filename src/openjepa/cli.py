@@ -6,6 +6,7 @@ import typer
 
 from openjepa._version import __version__
 from openjepa.errors import UsageError
+from openjepa.verbs.demo import demo
 from openjepa.verbs.embed import embed
 from openjepa.verbs.evaluate import evaluate
 from openjepa.verbs.pretrain import pretrain
@@ -17,7 +18,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (pretrain, evaluate, embed):
+for verb in (demo, pretrain, evaluate, embed):
     app.command()(verb)
 
 # Typer's own error class is not public under a name of its own.

@@ -152,7 +152,7 @@ def test_a_full_disk_ends_the_run_in_words(photos, tmp_path, monkeypatch):
         return write(folder, step, *rest)
 
     monkeypatch.setattr(run_module, "save_checkpoint", fills_up)
-    with pytest.raises(UsageError, match="No space left on device.*--resume"):
+    with pytest.raises(UsageError, match=r"No space left on device.*--resume"):
         run.train(lambda record: None)
     again = make_run(photos, tmp_path / "run")
     assert again.resume() == [] and again.done == 3

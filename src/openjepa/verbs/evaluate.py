@@ -20,15 +20,26 @@ def evaluate(
 ) -> list[dict]:
     """Measure encoders on labelled images, always beside raw pixels and an untrained encoder.
 
-    Returns one record for each model, label and task, with the keys model, data, task, metric, value, low, high and
-    protocol; accuracies are fractions, low and high their 95 % interval. Raises UsageError.
+    A run that is measured keeps the records in its folder, as evaluation.json, for its report. Returns one record for
+    each model, label and task, with the keys model, data, task, metric, value, low, high and protocol; accuracies are
+    fractions, low and high their 95 % interval. Raises UsageError.
     """
-    from openjepa.verbs.measure import measure_models, open_models, parse_tasks, show_records, write_records
+    from openjepa.verbs.measure import (
+        is_run,
+        measure_models,
+        open_models,
+        open_split,
+        parse_tasks,
+        show_records,
+        write_records,
+    )
 
     chosen = parse_tasks(tasks)
-    opened = open_models([models] if isinstance(models, str) else list(models), device, precision)
-    records = measure_models(opened, data, test, chosen, seed, workers)
+    names = [models] if isinstance(models, str) else list(models)
+    opened = open_models(names, device, precision)
+    train, held_out, named = open_split(data, test, seed, workers)
+    records = measure_models(opened, train, held_out, chosen, seed, workers, {"train": data, "test": named})
     show_records(records)
-    if json:
-        write_records(json, records)
+    for path in [json] * bool(json) + [Path(name) / "evaluation.json" for name in names if is_run(name)]:
+        write_records(path, records)
     return records

@@ -47,23 +47,37 @@ def open_models(names: list[str], device: str, precision: str) -> list[Model]:
     return baselines + models
 
 
-def measure_models(
-    models: list[Model], data: str, test: str | None, tasks: tuple[str, ...], seed: int, workers: int
-) -> list[dict]:
-    """Records of every model on every label of the data; raises UsageError if it has no labels."""
+def open_split(data: str, test: str | None, seed: int, workers: int) -> tuple[ImageDataset, ImageDataset, str]:
+    """Images to learn from, images to test on and the name of the latter; raises UsageError if labels are missing."""
     train, _ = prepare_images(data, workers)
     if test is None:
         check_labels(train, train)
-        (train, held_out), named = split_held_out(train, seed), f"a held-out fifth of {data} (seed {seed})"
-    else:
-        (held_out, _), named = prepare_images(test, workers), test
+        return *split_held_out(train, seed), f"a held-out fifth of {data} (seed {seed})"
+    held_out, _ = prepare_images(test, workers)
     check_labels(train, held_out)
-    say(f"training probes on {len(train):,} images of {data}, testing on {len(held_out):,}: {named}")
+    return train, held_out, test
+
+
+def is_run(name: str) -> bool:
+    return (Path(name) / "config.json").is_file() and (Path(name) / "encoder").is_dir()
+
+
+def measure_models(
+    models: list[Model],
+    train: ImageDataset,
+    test: ImageDataset,
+    tasks: tuple[str, ...],
+    seed: int,
+    workers: int,
+    about: dict[str, str],
+) -> list[dict]:
+    """Records of every model on every label of the data; `about` joins each protocol."""
+    say(f"training probes on {len(train):,} images of {about['train']}, testing on {len(test):,} of {about['test']}")
     records = []
     for model in models:
-        for record in _measure(model, train, held_out, tasks, seed, workers):
-            record["protocol"] |= {"train": data, "test": named, "openjepa_version": __version__}
-            records.append({"model": model.name, "data": data} | record)
+        for record in _measure(model, train, test, tasks, seed, workers):
+            record["protocol"] |= about | {"openjepa_version": __version__}
+            records.append({"model": model.name, "data": about["train"]} | record)
     return records
 
 

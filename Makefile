@@ -1,0 +1,28 @@
+# Two commands do everything on a machine with Python >= 3.11: `make demo` and `make test`.
+PYTHON ?= python3
+BIN = .venv/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+
+demo: .venv/installed
+	$(BIN)/openjepa demo --out runs/demo-$$(date +%Y%m%d-%H%M%S)
+
+test: .venv/installed-test
+	$(BIN)/python -m pytest
+
+lint: .venv/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	@echo "installing openjepa into .venv (PyTorch is large: a few minutes the first time)"
+	$(INSTALL) .
+	touch $@
+
+.venv/installed-test: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	@echo "installing openjepa and what its tests need into .venv"
+	$(INSTALL) ".[test]"
+	touch $@ .venv/installed
+
+.PHONY: demo test lint
