@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from tests_support import draw_photos
 
 torch.set_num_threads(1)
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -22,18 +21,6 @@ def shared(request: pytest.FixtureRequest) -> Path:
         message = f"reference files are not at {SHARED}"
         pytest.fail(message) if request.config.getoption("--need-shared") else pytest.skip(message)
     return SHARED
-
-
-def draw_photos(folder: Path, count: int = 24, classes: tuple[str, ...] = ("cat", "dog"), side: int = 20) -> Path:
-    """A folder of small JPEG pictures that differ, one folder a class; without classes they lie flat."""
-    rng = np.random.default_rng(len(classes))
-    for i in range(count):
-        home = folder / classes[i % len(classes)] if classes else folder
-        home.mkdir(parents=True, exist_ok=True)
-        rough = rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)
-        rough[..., i % max(1, len(classes))] //= 4
-        Image.fromarray(rough).resize((side, side), Image.Resampling.BICUBIC).save(home / f"{i:03}.jpg")
-    return folder
 
 
 @pytest.fixture

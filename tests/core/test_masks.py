@@ -7,7 +7,8 @@ from scipy.stats import chi2
 
 from openjepa.config import CHOICES, MODELS
 from openjepa.core.mask_checks import check_masks, longest_context
-from openjepa.core.masks import LEVELS, STRATEGIES, MaskSettings, sample_masks, strategy_settings, target_shape
+from openjepa.core.mask_settings import LEVELS, STRATEGIES, MaskSettings, strategy_settings, target_shape
+from openjepa.core.masks import sample_masks
 from openjepa.core.vit import SIZES
 
 GRIDS = [(4, 4), (4, 7), (8, 8), (6, 12), (14, 14), (32, 32)]

@@ -4,7 +4,8 @@ import itertools
 
 import numpy as np
 
-from openjepa.core.masks import LEVELS, STRATEGIES, MaskSettings, _layout, context_shape, target_shape
+from openjepa.core.mask_settings import LEVELS, STRATEGIES, MaskSettings, context_shape, target_shape
+from openjepa.core.masks import _layout
 from openjepa.core.reference_masks import check_reference_masks
 from openjepa.core.streams import MASKS, generator
 

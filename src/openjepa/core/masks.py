@@ -5,94 +5,25 @@ in an image are a function of (seed, step, slot), whatever the batch size. Every
 context never overlaps its targets, and no setting can make the sampler run on.
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple
-
 import numpy as np
 import torch
-from torch import Tensor
 
+from openjepa.core.mask_settings import LEVELS, Masks, MaskSettings, context_shape, target_shape
+from openjepa.core.reference_masks import sample_reference_masks
 from openjepa.core.streams import MASKS, generator
 
-LEVELS = 64
 TRIES = 16
-STRATEGIES = ("multiblock", "block", "random", "rasterized", "reference")
-
-
-@dataclass(frozen=True)
-class MaskSettings:
-    """What to mask. Scales and ratios are shares of the grid; `target_aspect` is height over width.
-
-    `strategy`: "multiblock" (the paper's), "block", "random", "rasterized" (its table 6), or "reference" (the published
-    code's behaviour, faults included; see core/reference_masks.py).
-    """
-
-    grid_size: tuple[int, int]
-    strategy: str = "multiblock"
-    num_targets: int = 4
-    target_scale: tuple[float, float] = (0.15, 0.2)
-    target_aspect: tuple[float, float] = (0.75, 1.5)
-    context_scale: tuple[float, float] = (0.85, 1.0)
-    context_ratio: float = 0.25
-
-    @property
-    def num_patches(self) -> int:
-        return self.grid_size[0] * self.grid_size[1]
-
-    @property
-    def context_length(self) -> int:
-        """Nc, the same for every image and batch."""
-        if self.strategy == "rasterized":
-            return self.num_patches // 4
-        return max(1, round(self.context_ratio * self.num_patches))
-
-
-class Masks(NamedTuple):
-    """context_ids [B, Nc] and target_ids [B, M, Nt], int64, ascending; `redrawn` counts images given a spare layout."""
-
-    context_ids: Tensor
-    target_ids: Tensor
-    redrawn: int = 0
-
-
-def strategy_settings(strategy: str) -> dict:
-    """The settings that the paper's table 6 gives a strategy other than multi-block."""
-    whole = {"num_targets": 1, "target_scale": (0.6, 0.6), "context_scale": (1.0, 1.0)}
-    return {"block": whole, "random": whole, "rasterized": {"num_targets": 3}}.get(strategy, {})
 
 
 def sample_masks(settings: MaskSettings, batch_size: int, seed: int, step: int) -> Masks:
-    """Masks of one batch, a pure function of its arguments; slot i is free of `batch_size`
-    (except for "reference")."""
+    """Masks of one batch, a pure function of its arguments; a slot depends on `batch_size` in "reference" only."""
     if settings.strategy == "reference":
-        from openjepa.core.reference_masks import sample_reference_masks
-
         return sample_reference_masks(settings, batch_size, seed, step)
     rng = generator(seed, MASKS, step)
     sampler = {"random": _random, "rasterized": _rasterized}.get(settings.strategy, _multiblock)
     context_candidates, target_ids, redrawn, order = sampler(settings, batch_size, rng)
     context_ids = _keep(context_candidates, order, settings.context_length)
     return Masks(torch.from_numpy(context_ids), torch.from_numpy(target_ids), redrawn)
-
-
-def between(bounds: tuple[float, float], level: int) -> float:
-    """One of LEVELS evenly spaced values within bounds: few enough for check_masks to try every shape there is."""
-    return bounds[0] + (bounds[1] - bounds[0]) * (level + 0.5) / LEVELS
-
-
-def target_shape(settings: MaskSettings, scale_level: int, aspect_level: int) -> tuple[int, int]:
-    """Rows and columns of the target blocks of a step; area and aspect are independent of each other."""
-    area = between(settings.target_scale, scale_level) * settings.num_patches
-    aspect = between(settings.target_aspect, aspect_level)
-    rows, columns = settings.grid_size
-    return min(rows, max(1, round((area * aspect) ** 0.5))), min(columns, max(1, round((area / aspect) ** 0.5)))
-
-
-def context_shape(settings: MaskSettings, level: int) -> tuple[int, int]:
-    """Rows and columns of the context block of a step; it has the aspect of the grid."""
-    shrink = between(settings.context_scale, level) ** 0.5
-    rows, columns = settings.grid_size
-    return max(1, round(rows * shrink)), max(1, round(columns * shrink))
 
 
 def _multiblock(settings: MaskSettings, batch_size: int, rng: np.random.Generator):
@@ -108,9 +39,7 @@ def _multiblock(settings: MaskSettings, batch_size: int, rng: np.random.Generato
         again = _layout(settings, places[missing, spare], target, context)
         free[missing], corners[missing], missing[missing] = again
     redrawn = int(missing.sum())
-    if (
-        redrawn
-    ):  # stacked targets in the whole image leave the most context there is: check_masks makes sure it is enough
+    if redrawn:  # stacked targets in the whole image leave the most context there is, enough by check_masks
         corners[missing] = corners[missing, :1]
         free[missing] = ~_inside(settings.grid_size, corners[missing, :1], target).any(1)
     return free, _block_ids(corners, target, columns), redrawn, order

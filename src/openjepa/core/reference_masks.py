@@ -8,7 +8,7 @@ its targets. Only its endless loop is not reproduced: after 100 tries the block 
 import numpy as np
 import torch
 
-from openjepa.core.masks import LEVELS, Masks, MaskSettings
+from openjepa.core.mask_settings import LEVELS, Masks, MaskSettings
 from openjepa.core.streams import MASKS, generator
 
 MIN_KEEP = 10

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from openjepa.core.energy import energy_gap
 from openjepa.core.ijepa import IJEPA
-from openjepa.core.masks import MaskSettings, sample_masks
+from openjepa.core.mask_settings import MaskSettings
+from openjepa.core.masks import sample_masks
 from openjepa.core.vit import take
 
 
@@ -36,6 +37,7 @@ def relative_std(embeddings: Tensor, tokens: Tensor) -> float:
     return float(embeddings.std(dim=0).mean() / tokens.square().mean().sqrt().clamp_min(1e-12))
 
 
+@torch.no_grad()
 def ema_distance(model: IJEPA) -> float:
     """Distance of target and context encoder weights over the norm of the context encoder's."""
     pairs = zip(model.target_encoder.parameters(), model.context_encoder.parameters(), strict=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from openjepa.config import Config
 from openjepa.core.mask_checks import check_masks
-from openjepa.core.masks import MaskSettings, strategy_settings
+from openjepa.core.mask_settings import MaskSettings, strategy_settings
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.inspect import Summary, inspect_dataset
 from openjepa.data.memory import decoded_bytes, hold_in_memory

@@ -1,0 +1,137 @@
+"""pretrain as a person uses it: what is left behind, Ctrl-C, kill -9, resuming, damage."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from safetensors.torch import load_file
+from tests_support import draw_photos
+
+import openjepa
+from openjepa.recipes import RECIPES
+from openjepa.training.checkpoint import checkpoint_steps
+from openjepa.training.runlog import read_metrics
+
+SMALL = {"image_size": 16, "batch_size": 8, "predictor_depth": 1, "workers": 0, "log_every": 1, "precision": "float32"}
+
+
+def words(photos, out, steps, *more):
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in (SMALL | {"steps": steps}).items()]
+    return [sys.executable, "-m", "openjepa", "pretrain", str(photos), "--out", str(out), *options, *more]
+
+
+def weights(run):
+    return {name: value.numpy().tobytes() for name, value in load_file(run / "encoder" / "model.safetensors").items()}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    photos = draw_photos(folder / "photos")
+    openjepa.pretrain(str(photos), out=folder / "run", steps=40, **SMALL)
+    return photos, folder / "run"
+
+
+def test_what_a_run_leaves(undisturbed):
+    photos, run = undisturbed
+    stored = json.loads((run / "config.json").read_text())
+    assert stored["steps"] == 40 and stored["settings"]["steps"] == 40 and stored["found"]["images"] == 24
+    records = read_metrics(run)
+    assert [record["step"] for record in records] == list(range(41))
+    first, last = records[0], records[-1]
+    for name in ("rank", "std", "positional_share", "energy_gap", "ema_distance", "verdict", "knn", "linear"):
+        assert name in first and name in last
+    assert {"knn_pixels", "linear_pixels"} <= first.keys()
+    assert (run / "report.html").is_file() and any((run / "tensorboard").iterdir())
+    encoder = openjepa.load_encoder(run)
+    dataset_images = [str(path) for path in sorted(photos.rglob("*.jpg"))]
+    from PIL import Image
+
+    assert encoder.embed([Image.open(path) for path in dataset_images[:3]]).shape == (3, 128)
+
+
+def test_ctrl_c_then_resume_is_the_undisturbed_run(undisturbed, tmp_path):
+    photos, whole = undisturbed
+    out = tmp_path / "run"
+    process = subprocess.Popen(words(photos, out, 40), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    wait_for_step(out, 5)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 130
+    assert "--resume" in said and "Traceback" not in said
+    assert checkpoint_steps(out / "checkpoints")
+    done = subprocess.run(words(photos, out, 40, "--resume"), capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert "resuming after step" in done.stdout
+    assert weights(out) == weights(whole)
+
+
+def test_kill_loses_no_more_than_the_last_interval(undisturbed, tmp_path):
+    photos, whole = undisturbed
+    out = tmp_path / "run"
+    process = subprocess.Popen(words(photos, out, 40, "--checkpoint-minutes=0"), stdout=subprocess.DEVNULL)
+    wait_for_step(out, 8)
+    process.kill()
+    process.wait()
+    assert checkpoint_steps(out / "checkpoints")[-1] >= 7
+    newest = max((out / "checkpoints").glob("step-*"))
+    (newest / "state.safetensors").write_bytes(b"torn")
+    openjepa.pretrain(str(photos), out=out, resume=True)
+    assert weights(out) == weights(whole)
+
+
+def wait_for_step(out, step):
+    for _ in range(600):
+        if (out / "metrics.jsonl").exists() and any(record["step"] >= step for record in read_metrics(out)):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"no step {step} in a minute")
+
+
+def test_resume_refuses_another_run(undisturbed, tmp_path):
+    photos, run = undisturbed
+    with pytest.raises(openjepa.UsageError, match="was started with --batch-size 8, not 16"):
+        openjepa.pretrain(str(photos), out=run, resume=True, batch_size=16)
+    fewer = draw_photos(tmp_path / "fewer", 10)
+    with pytest.raises(openjepa.UsageError, match=r"holds 10 images, the run .* had 24"):
+        openjepa.pretrain(str(fewer), out=run, resume=True)
+
+
+def test_a_time_becomes_steps_once(photos, tmp_path):
+    openjepa.pretrain(str(photos), out=tmp_path / "run", time="1s", **SMALL)
+    stored = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert stored["settings"]["time"] == "1s" and stored["settings"]["steps"] is None
+    assert read_metrics(tmp_path / "run")[-1]["step"] == stored["steps"]
+
+
+def test_flat_lists_and_bad_files_train_too(tmp_path):
+    flat = draw_photos(tmp_path / "flat", 12, classes=())
+    (flat / "cut.jpg").write_bytes((flat / "000.jpg").read_bytes()[:300])
+    (flat / "empty.png").write_bytes(b"")
+    listed = tmp_path / "list.txt"
+    listed.write_text("\n".join(f"flat/{path.name}" for path in sorted(flat.iterdir())) + "\nflat/gone.jpg\n")
+    for source, skipped in ((flat, 2), (listed, 3)):
+        out = tmp_path / f"run-{source.stem}"
+        openjepa.pretrain(str(source), out=out, steps=3, **SMALL)
+        assert len((out / "skipped.txt").read_text().splitlines()) == skipped
+        assert "knn" not in read_metrics(out)[-1]
+
+
+def test_every_recipe_builds():
+    from openjepa.config import build_config
+    from openjepa.verbs.prepare import mask_settings
+
+    for settings in RECIPES.values():
+        mask_settings(build_config(settings, {}))
+
+
+def test_a_second_interrupt_ends_at_once():
+    code = "import os, signal\nfrom openjepa.training.interrupts import stop_on_signals\n"
+    code += "with stop_on_signals() as stop:\n os.kill(os.getpid(), signal.SIGINT)\n assert stop.asked\n"
+    code += " os.kill(os.getpid(), signal.SIGINT)\n print('still here')\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
+    assert "still here" not in done.stdout and "KeyboardInterrupt" in done.stderr
