@@ -8,4 +8,4 @@ MASKS, ORDER, CROPS, SAMPLES = range(4)
 def generator(seed: int, stream: int, *clock: int) -> np.random.Generator:
     """A numpy generator for (seed, stream, up to three clock values >= 0), independent of every other combination."""
     counter = [0, *clock, *[0] * (3 - len(clock))]
-    return np.random.Generator(np.random.Philox(key=[seed % 2**64, stream], counter=counter))
+    return np.random.Generator(np.random.Philox(key=np.array([seed % 2**64, stream], np.uint64), counter=counter))

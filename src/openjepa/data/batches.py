@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from openjepa.core.masks import Masks, MaskSettings, sample_masks
+from openjepa.core.mask_settings import Masks, MaskSettings
+from openjepa.core.masks import sample_masks
 from openjepa.core.streams import CROPS, ORDER, generator
 from openjepa.data.crops import random_resized_crop
 from openjepa.data.dataset import ImageDataset

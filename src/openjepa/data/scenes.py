@@ -6,7 +6,7 @@ other; then sizes, places, colours, ground, sky, sun and camera, from the same d
 """
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import cos, hypot, pi, sin, sqrt
 
@@ -19,22 +19,22 @@ from openjepa.data.render import World, render
 from openjepa.data.solids import SHAPES, Solid, Vector, silhouette, tangents
 from openjepa.errors import UsageError
 
-LABELS, LAYOUT = 16, 17  # streams of random numbers
+LABELS, LAYOUT = 16, 17  # streams of random numbers, apart from those of training
 MOST = 6
 NEAREST, FURTHEST = 3.0, 7.5
 EDGES = NEAREST * (FURTHEST / NEAREST) ** (np.arange(1, 6) / 6)
 """The inner edges of the six `distance` classes, in scene units: equally likely for a log-uniform distance."""
 
-BACK = 13.0  # where the last solid begins at most
+BACK = 14.0  # where the last solid begins at most
 MARGIN = 0.47  # slope within which solids stand; the frame ends at 0.5
 HIDDEN = 0.35  # largest part of a silhouette's box that the boxes of nearer solids may cover
-LAYOUTS, TRIES = 6, 20
+LAYOUTS, TRIES = 20, 20  # a layout is given up after TRIES places for one solid; the last resort is for 1 scene in 400
 PROPORTIONS = {  # radius and height at size 1, about equal areas in the picture, and the spread of the height
     "sphere": (0.9, 1.8, 0.0),
     "cube": (0.74, 1.48, 0.0),
-    "cylinder": (0.76, 1.6, 0.12),
-    "cone": (0.94, 1.85, 0.12),
-    "torus": (0.72, 0.64, 0.0),
+    "cylinder": (0.74, 1.68, 0.1),
+    "cone": (1.0, 1.96, 0.1),
+    "torus": (0.8, 0.72, 0.0),
 }
 SIZES = 0.75, 1.1
 
@@ -59,16 +59,16 @@ class Scene:
 class Scenes:
     """The first `count` scenes of the endless series `seed`, drawn when asked for in `size` (rows, columns) pixels.
 
-    `labels` (int64 [n]) are "shape" and "distance" of the nearest solid, and "count" less one; `distances` (float32 [n])
-    are in scene units. All are known without drawing. The classes of "distance" are the same for every seed.
-    Raises UsageError for an impossible count or size.
+    `labels` (int64 [n]) are "shape" and "distance" of the nearest solid, and "count" less one; `distances`
+    (float32 [n]) are in scene units. All are known without drawing. The classes of "distance" are the same for every
+    seed. Raises UsageError for an impossible count or size.
     """
 
     source = "scenes"
 
     def __init__(self, count: int = 20000, seed: int = 0, size: tuple[int, int] = (64, 64)) -> None:
         if count < 1:
-            raise UsageError(f"{count} scenes: ask for at least 1")
+            raise UsageError(f"a data set of {count} scenes: give a count of at least 1")
         if len(size) != 2 or min(size) < 8:
             raise UsageError(f"scenes of size {size}: give (rows, columns), at least 8 pixels each")
         shape, number, self.distances = _answers(seed, 0, count)
@@ -80,15 +80,13 @@ class Scenes:
             "distance": [f"{a:.1f} to {b:.1f}" for a, b in zip(near, far, strict=True)],
         }
         self.seed, self.size, self.indices = seed, size, np.arange(count)
+        self.paths = [f"scene-{index:06d}" for index in range(count)]
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    @property
-    def paths(self) -> list[str]:
-        return [f"scene-{index:06d}" for index in self.indices]
-
     def scene(self, index: int) -> Scene:
+        """The picture with all that is known of it."""
         return draw_scene(self.seed, int(self.indices[index]), self.size)
 
     def load(self, index: int) -> Image.Image:
@@ -99,16 +97,17 @@ class Scenes:
         """Depth along the viewing axis, float32 [H, W], in scene units; inf in the sky."""
         return self.scene(index).depth
 
-    def subset(self, indices: Iterable[int]) -> "Scenes":
+    def subset(self, indices: Sequence[int] | np.ndarray) -> "Scenes":
         """The same scenes under new numbers: item k of the subset is item indices[k] of this data set."""
-        chosen, view = np.asarray(indices), copy.copy(self)
+        chosen, view = np.asarray(indices, np.int64), copy.copy(self)
+        view.paths = [self.paths[k] for k in chosen]
         view.indices, view.distances = self.indices[chosen], self.distances[chosen]
         view.labels = {name: values[chosen] for name, values in self.labels.items()}
         return view
 
 
 def draw_scene(seed: int, index: int, size: tuple[int, int] = (64, 64)) -> Scene:
-    """Draw scene `index` of the series `seed` in `size` (rows, columns) pixels.
+    """Draw scene `index` (0 or more) of the series `seed` in `size` (rows, columns) pixels.
 
     The middle square of the frame shows the same at every size; a wider or taller frame shows more around it.
     """
@@ -150,12 +149,13 @@ def _world(seed: int, index: int, shape: int, count: int, distance: float) -> Wo
         fog=rng.uniform(0.02, 0.042),
         tile=rng.uniform(0.8, 1.6),
         turn=rng.uniform(0, pi / 2),
+        shift=(2 * rng.random(), 2 * rng.random()),
         solids=tuple(solids),
     )
 
 
 def _top_of_frame(rng: np.random.Generator, eye: float) -> float:
-    """The slope of the frame's upper edge: any that keeps the horizon and a solid at the least distance in the frame."""
+    """The slope of the frame's upper edge: any that leaves room for the horizon and for a solid at NEAREST."""
     tallest = max(height * (1 + spread) for _, height, spread in PROPORTIONS.values()) * SIZES[1]
     return rng.uniform(max(tallest - eye, 0) / NEAREST + 0.03, 0.97 - eye / NEAREST)
 
@@ -197,7 +197,7 @@ def _draw_solid(rng: np.random.Generator, shape: str, front: float, paint: Vecto
     size, turn, side, grow, gloss = rng.random(5).tolist()
     radius, height, spread = PROPORTIONS[shape]
     size = SIZES[0] * (SIZES[1] / SIZES[0]) ** size
-    height, yaw = height * size * (1 + spread * (2 * grow - 1)), (0.15 + 0.7 * turn) * pi / 2
+    height, yaw = height * size * (1 + spread * (2 * grow - 1)), (0.22 + 0.56 * turn) * pi / 2
     solid = Solid(shape, 0.0, 0.0, radius * size, height, yaw, paint, 0.6 * gloss * gloss)
     solid.z = front + solid.extent
     solid.x = (2 * side - 1) * _room(solid)
@@ -210,7 +210,7 @@ def _room(solid: Solid) -> float:
 
 
 def _in_columns(rng: np.random.Generator, nearest: Solid, paints: list[Vector]) -> list[Solid]:
-    """A layout that always exists: the nearest solid at one side, each other in a strip of its own, far enough to fit."""
+    """A layout that always exists: the nearest solid at one side, each other far enough to fit a strip of its own."""
     side = 1 if nearest.x > 0 else -1
     front, nearest.x = nearest.z - nearest.extent, side * _room(nearest)
     strip = (MARGIN + min(side * slope for slope in tangents(nearest.x, nearest.z, nearest.reach))) / len(paints)

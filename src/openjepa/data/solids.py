@@ -15,7 +15,8 @@ from numpy import ndarray
 SHAPES = ("sphere", "cube", "cylinder", "cone", "torus")
 MISS = 1e6
 Vector = tuple[float, float, float]
-Hit = tuple[ndarray, tuple[ndarray, ndarray, ndarray]]
+Normal = tuple[ndarray, ndarray, ndarray]
+Hit = tuple[ndarray, Normal]
 
 
 @dataclass(eq=False)
@@ -52,17 +53,17 @@ def tangents(centre: float, z: float, radius: float) -> tuple[float, float]:
 
 
 def silhouette(solid: Solid, eye: float) -> tuple[float, float, float, float]:
-    """A box around its picture: (left, right, bottom, top) in slopes; exact for spheres, else from the cylinder around."""
+    """A box around its picture: (left, right, bottom, top) in slopes, of the sphere itself or of a cylinder around."""
     left, right = tangents(solid.x, solid.z, solid.reach)
     if solid.shape == "sphere":
         return left, right, *tangents(solid.radius - eye, solid.z, solid.radius)
     near, far, rise = solid.z - solid.reach, solid.z + solid.reach, solid.height - eye
-    peak = rise / solid.z if solid.shape == "cone" else rise / near
-    return left, right, -eye / near, max(peak, rise / far) if rise > 0 else max(peak, -eye / far, rise / far)
+    peak = max(rise / solid.z, -eye / far) if solid.shape == "cone" else max(rise / near, rise / far)
+    return left, right, -eye / near, peak
 
 
 def cast(solid: Solid, eye: float, u: ndarray, v: ndarray) -> Hit:
-    """Depth [h, w] where rays of slopes u [1, w] and v [h, 1] (not 0) meet the solid, MISS elsewhere, and the normal."""
+    """Depth [h, w] where rays of slopes u [1, w] and v [h, 1] (none 0) meet the solid, MISS elsewhere; the normal."""
     return _CASTS[solid.shape](solid, eye, u, v)
 
 
@@ -148,40 +149,43 @@ def _cast_cone(solid: Solid, eye: float, u: ndarray, v: ndarray) -> Hit:
 def _cast_torus(solid: Solid, eye: float, u: ndarray, v: ndarray) -> Hit:
     enter, leave = _cross_disc(solid, u, solid.reach)
     low, high = _cross_slab(solid, eye, v)
-    depth, end = np.maximum(enter, low), np.minimum(leave, high)
-    inside = np.nonzero(depth < end)
-    met = _march(solid, eye, u[0, inside[1]], v[inside[0], 0], depth[inside], end[inside])
+    depth = np.maximum(enter, low)
+    inside = np.nonzero(depth < np.minimum(leave, high))
     depth[:] = MISS
-    depth[inside] = met
+    depth[inside] = _meet_torus(solid, eye, u[0, inside[1]].astype(float), v[inside[0], 0].astype(float))
     x, y, z = u * depth - solid.x, v * depth + (eye - solid.tube), depth - solid.z
     axis = np.sqrt(x * x + z * z + 1e-9)
     scale = (1 - solid.radius / axis) / solid.tube
     return depth, (x * scale, y / solid.tube, z * scale)
 
 
-def _march(solid: Solid, eye: float, u: ndarray, v: ndarray, depth: ndarray, end: ndarray) -> ndarray:
-    """Where rays [n] first meet a torus, else MISS: Newton's steps on the distance to it, of at most 4 such distances.
+def _meet_torus(solid: Solid, eye: float, u: ndarray, v: ndarray) -> ndarray:
+    """Where rays [n] first meet a torus: the least root of a quartic, as a product of two quadratics (Descartes, 1637).
 
-    A step of one distance is always safe (sphere tracing, Hart 1996), but there are many of them where rays graze.
+    Counted in unit lengths from the ray's point nearest to the centre, the quartic is t^4 + p t^2 + q t + r.
     """
-    met, at = np.full_like(depth, MISS), np.arange(len(depth))
-    square = u * u + 1
-    rays = [square, u * -solid.x - solid.z, v, np.sqrt(square + v * v), depth, end]
-    while len(at):
-        square, half, v, speed, depth, end = rays
-        for _ in range(3):
-            swing = square * depth + half
-            axis = np.sqrt((swing + half) * depth + (solid.x**2 + solid.z**2 + 1e-6))
-            ring, lift = axis - solid.radius, v * depth + (eye - solid.tube)
-            middle = np.sqrt(ring * ring + lift * lift)
-            gap = middle - solid.tube
-            closing = (ring * swing / axis + lift * v) / (middle * -speed)
-            depth = depth + gap / (speed * np.where(closing > 0, np.maximum(closing, 0.25), 1))
-        near = np.abs(gap) < 2e-3
-        met[at[near]] = depth[near]
-        going = ~near & (depth < end)
-        at, rays = at[going], [part[going] for part in (square, half, v, speed, depth, end)]
-    return met
+    up, square = eye - solid.tube, u * u + v * v + 1
+    middle = (u * solid.x - v * up + solid.z) / square
+    x, y, z = u * middle - solid.x, v * middle + up, middle - solid.z
+    apart, twice = x * x + y * y + z * z, 4 * solid.radius**2
+    k, speed = apart + solid.radius**2 - solid.tube**2, np.sqrt(square)
+    p, q = 2 * k - twice * (1 - v * v / square), 2 * twice * y * v / speed
+    sum_squared = np.maximum(_largest_root(2 * p, p * p - 4 * (k * k - twice * (apart - y * y)), -q * q), 1e-12)
+    total = np.sqrt(sum_squared)
+    first, second = -sum_squared - 2 * p + 2 * q / total, -sum_squared - 2 * p - 2 * q / total
+    early = np.where(first > 0, -total - np.sqrt(np.maximum(first, 0)), np.inf)
+    late = np.where(second > 0, total - np.sqrt(np.maximum(second, 0)), np.inf)
+    return np.minimum(middle + np.minimum(early, late) / (2 * speed), MISS)
+
+
+def _largest_root(a: ndarray, b: ndarray, c: ndarray) -> ndarray:
+    """The largest real root of x^3 + a x^2 + b x + c (Cardano; Viete where there are three)."""
+    third, half = (b - a * a / 3) / 3, (a * (a * a / 4.5 - b) / 3 + c) / -2
+    inside = half * half + third**3
+    root = np.sqrt(np.maximum(inside, 0))
+    scale = np.sqrt(np.maximum(-third, 1e-12))
+    three = 2 * scale * np.cos(np.arccos(np.clip(half / scale**3, -1, 1)) / 3)
+    return np.where(inside > 0, np.cbrt(half + root) + np.cbrt(half - root), three) - a / 3
 
 
 def _gap_sphere(solid: Solid, sun: Vector, x: ndarray, y: ndarray, z: ndarray) -> tuple[ndarray, ndarray]:
@@ -214,13 +218,16 @@ def _gap_cube(solid: Solid, sun: Vector, x: ndarray, y: ndarray, z: ndarray) -> 
 
 
 def _gap_torus(solid: Solid, sun: Vector, x: ndarray, y: ndarray, z: ndarray) -> tuple[ndarray, ndarray]:
-    """Along the sun a level circle keeps its shape, and its tube widens where it lies across the light."""
+    """Along the sun a level circle keeps its shape, and its tube widens where it lies across the light.
+
+    Exact below the middle of the tube but for the circle's bend; above, where little can be in shadow, an estimate.
+    """
     sx, sz = sun[0] / sun[1], sun[2] / sun[1]
-    rise = np.maximum(solid.tube - y, 0)
+    rise, above = np.maximum(solid.tube - y, 0), np.clip(y / solid.tube - 1, 0, 1)
     x, z = x + sx * rise, z + sz * rise
     axis = np.sqrt(x * x + z * z + 1e-9)
     stretch = (x * sx + z * sz) / axis
-    return np.abs(axis - solid.radius) - solid.tube * np.sqrt(1 + stretch * stretch), rise
+    return np.abs(axis - solid.radius) - solid.tube * np.sqrt((1 + stretch * stretch) * (1 - above * above)), rise
 
 
 _CASTS: dict[str, Callable[..., Hit]] = {

@@ -16,7 +16,7 @@ from openjepa.evaluation.checks import require_finite
 
 # scikit-learn's C in half decades: a few images with many features need the small end, many images the large one
 INVERSE_STRENGTHS = tuple(10 ** (k / 2) for k in range(-8, 4))
-MAX_STEPS = 40
+MAX_STEPS = 30
 TOLERANCE = 1e-5  # nats per image that one more step could still win
 SPECTRUM_ROWS = 8192
 CHUNK_ELEMENTS = 2**18  # logits handled at a time, so that they stay in a core's cache
@@ -72,7 +72,8 @@ def _standardiser(train_x: Tensor) -> Callable[[Tensor], Tensor]:
 def _choose(prepare: Callable[[Tensor], Tensor], heads: Tensor, x: Tensor, truth: Tensor) -> tuple[int, float]:
     """The head to keep and its accuracy; truth [v, C] bool has an empty row where training lacks the class.
 
-    Accuracy alone is too coarse a judge on a few hundred images: its choices cost up to 5 points of test accuracy.
+    Cross-entropy breaks the near ties because accuracy is a coarse judge: on 125 validation images of a real data set
+    the most accurate head was up to 5 points worse on the test part than the best one, the head chosen here under 2.
     """
     hits, losses = torch.zeros(heads.shape[1]), torch.zeros(heads.shape[1])
     for part, row in zip(x.split(1024), truth.T.split(1024, dim=1), strict=True):
@@ -115,11 +116,10 @@ def _descend(x: Tensor, moments: Tensor, l2: Tensor, values: Tensor, vectors: Te
     parts = x.split(max(1, CHUNK_ELEMENTS // weights[..., 0].numel()))
     logits = [_logits(weights, part) for part in parts]
     for _ in range(MAX_STEPS):
-        gradient = penalty * weights - moments
-        for logit, part in zip(logits, parts, strict=True):
-            gradient += logit.softmax(0) @ part / len(x)
+        expected = sum(logit.softmax(0) @ part for logit, part in zip(logits, parts, strict=True)) / len(x)
+        gradient = expected - moments + penalty * weights
         uphill = (gradient @ vectors * rescale) @ vectors.T
-        beta = ((gradient - previous) * uphill).sum((0, 2)).div(won).clamp(min=0)
+        beta = ((gradient - previous) * uphill).sum((0, 2)).div(won.clamp(min=1e-30)).clamp(min=0)
         previous, won = gradient, (gradient * uphill).sum((0, 2))
         if won.max() < TOLERANCE:
             break

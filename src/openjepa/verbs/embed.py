@@ -32,10 +32,11 @@ def embed(
         raise UsageError(f"{out} is not a Parquet file: give a name that ends in .parquet")
     where = choose_device(device)
     encoder = open_model(model, where, choose_precision(precision, where), DEFAULT_SIZE)
-    dataset, _ = open_images(data)
+    dataset, summary = open_images(data)
     with counting(f"embedding {data}") as progress:
         vectors, kept, skipped = compute_features(encoder, dataset, workers, progress=progress)
     write_vectors(out, [dataset.paths[index] for index in kept], vectors.numpy())
+    skipped = summary.skipped + skipped
     say(*(f"skipped {path}: {reason}" for path, reason in skipped[:10]))
-    say(f"{len(kept):,} vectors of {vectors.shape[1]} numbers in {out}; {len(skipped):,} images skipped")
+    say(f"{len(kept):,} vectors of {vectors.shape[1]} numbers in {out}; {len(skipped):,} files skipped")
     return out

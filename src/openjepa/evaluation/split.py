@@ -1,0 +1,48 @@
+"""Which labelled images a probe learns from and which it is tested on."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from openjepa.errors import UsageError
+
+NAMED = 5
+
+
+def holdout_split(
+    labels: np.ndarray, fraction: float, seed: int, names: Sequence[str] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(train, holdout) indices, both sorted int64: `fraction` of every class is held out, the same for a seed.
+
+    At least one image of every class is on each side, whatever the fraction. labels [n] int64; 0 < fraction < 1;
+    `names[label]` is what messages call a class. Raises UsageError when there is one class only, when a class has a
+    single image, or for a fraction out of range.
+    """
+    classes, members, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    _require_splittable(classes, counts, fraction, names)
+    quota = np.clip(np.rint(fraction * counts), 1, counts - 1)
+    shuffled = np.random.Generator(np.random.Philox(key=seed % 2**64)).permutation(len(labels))
+    by_class = shuffled[np.argsort(members[shuffled], kind="stable")]
+    place = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    held = place < np.repeat(quota, counts)
+    return np.sort(by_class[~held]), np.sort(by_class[held])
+
+
+def _require_splittable(classes: np.ndarray, counts: np.ndarray, fraction: float, names: Sequence[str] | None) -> None:
+    if not 0 < fraction < 1:
+        raise UsageError(f"a holdout fraction of {fraction} was given: it must lie between 0 and 1, such as 0.2")
+    if len(classes) < 2:
+        found = f"only one class ({_listed(classes, names)}) was" if len(classes) else "no labels were"
+        raise UsageError(f"{found} found: evaluation needs images of at least 2 classes, so add another class")
+    single = classes[counts == 1]
+    if len(single):
+        verb = "has" if len(single) == 1 else "have"
+        raise UsageError(
+            f"{len(single)} of {len(classes)} classes {verb} a single image ({_listed(single, names)}): "
+            "evaluation needs at least 2 per class, so add images or leave those classes out"
+        )
+
+
+def _listed(classes: np.ndarray, names: Sequence[str] | None) -> str:
+    shown = [names[label] if names else str(label) for label in classes[:NAMED]]
+    return ", ".join(shown) + (f" and {len(classes) - NAMED} more" if len(classes) > NAMED else "")
