@@ -1,5 +1,6 @@
 """Random numbers by place: the same again, different elsewhere, for any seed."""
 
+import itertools
 import warnings
 
 import numpy as np
@@ -9,13 +10,8 @@ from openjepa.core.streams import CROPS, MASKS, generator
 
 
 def test_every_place_has_its_own_numbers():
-    places = [
-        (seed, stream, a, b)
-        for seed in (0, 1, -1, -2, 2**63, 2**64 - 3)
-        for stream in (MASKS, CROPS)
-        for a in (0, 1)
-        for b in (0, 1)
-    ]
+    seeds, streams, clock = (0, 1, -1, -2, 2**63, 2**64 - 3), (MASKS, CROPS), (0, 1)
+    places = list(itertools.product(seeds, streams, clock, clock))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         draws = [tuple(generator(*place).random(4)) for place in places]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-MASKS, ORDER, CROPS, SAMPLES = range(4)
+MASKS, ORDER, CROPS, SAMPLES, SCENE_LABELS, SCENE_LAYOUTS = range(6)
 
 
 def generator(seed: int, stream: int, *clock: int) -> np.random.Generator:

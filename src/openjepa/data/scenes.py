@@ -13,13 +13,12 @@ from math import cos, hypot, pi, sin, sqrt
 import numpy as np
 from PIL import Image
 
-from openjepa.core.streams import generator
+from openjepa.core.streams import SCENE_LABELS, SCENE_LAYOUTS, generator
 from openjepa.data.palettes import PAINTS, THEMES
 from openjepa.data.render import World, render
 from openjepa.data.solids import SHAPES, Solid, Vector, silhouette, tangents
 from openjepa.errors import UsageError
 
-LABELS, LAYOUT = 16, 17  # streams of random numbers, apart from those of training
 MOST = 6
 NEAREST, FURTHEST = 3.0, 7.5
 EDGES = NEAREST * (FURTHEST / NEAREST) ** (np.arange(1, 6) / 6)
@@ -118,7 +117,7 @@ def draw_scene(seed: int, index: int, size: tuple[int, int] = (64, 64)) -> Scene
 
 def _answers(seed: int, start: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Shape (int64), count (int64) and distance (float32) of scenes start to start + n: a scene is one Philox block."""
-    rng = generator(seed, LABELS)
+    rng = generator(seed, SCENE_LABELS)
     rng.bit_generator.advance(start)
     draws = rng.random((n, 4))
     distance = NEAREST * (FURTHEST / NEAREST) ** draws[:, 2]
@@ -130,7 +129,7 @@ def _answers(seed: int, start: int, n: int) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def _world(seed: int, index: int, shape: int, count: int, distance: float) -> World:
-    rng = generator(seed, LAYOUT, index)
+    rng = generator(seed, SCENE_LAYOUTS, index)
     eye = 1.6 * (2.7 / 1.6) ** rng.random()
     top = _top_of_frame(rng, eye)
     solids = _solids(rng, eye, SHAPES[shape], count, distance)

@@ -1,0 +1,72 @@
+"""What a mask setting does over many images: how often each patch is context and target, and the sizes that occur."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from openjepa.core.mask_settings import Masks, MaskSettings
+from openjepa.core.masks import sample_masks
+
+
+@dataclass
+class Coverage:
+    """Counts over `images` sampled masks.
+
+    context, target   int64 [rows, columns]: images in which a patch is context, or in at least one target block
+    both              patches, over all images, that were context and target at once
+    context_lengths   batches by number of context patches
+    target_sizes      batches by size of the target blocks: (rows, columns), or (patches,) if they are no rectangles
+    redrawn           layouts drawn again, in the words of core/masks.py
+    """
+
+    images: int
+    context: np.ndarray
+    target: np.ndarray
+    both: int = 0
+    context_lengths: Counter[int] = field(default_factory=Counter)
+    target_sizes: Counter[tuple[int, ...]] = field(default_factory=Counter)
+    redrawn: int = 0
+
+    @property
+    def target_share(self) -> float:
+        """Mean share of an image that is target, in [0, 1]."""
+        return float(self.target.mean()) / self.images
+
+    def shares(self, name: str) -> np.ndarray:
+        """Share of the images in which each patch is "context" or "target": float64 [rows, columns] in [0, 1]."""
+        return getattr(self, name) / self.images
+
+
+def cover(settings: MaskSettings, batches: int, batch_size: int, seed: int) -> Coverage:
+    """Count over the first `batches` steps of a run with this seed. Only "reference" depends on `batch_size`."""
+    coverage = Coverage(batches * batch_size, *np.zeros((2, *settings.grid_size), np.int64))
+    for step in range(batches):
+        masks = sample_masks(settings, batch_size, seed, step)
+        context = members(masks.context_ids.numpy(), settings.num_patches)
+        target = members(masks.target_ids.flatten(1).numpy(), settings.num_patches)
+        coverage.context += context.sum(0).reshape(settings.grid_size)
+        coverage.target += target.sum(0).reshape(settings.grid_size)
+        coverage.both += int((context & target).sum())
+        coverage.context_lengths[masks.context_ids.shape[1]] += 1
+        coverage.target_sizes[_block_size(masks.target_ids[0, 0].numpy(), settings.grid_size[1])] += 1
+        coverage.redrawn += masks.redrawn
+    return coverage
+
+
+def members(ids: np.ndarray, patches: int) -> np.ndarray:
+    """Patch ids [B, n] as membership [B, patches], bool."""
+    inside = np.zeros((len(ids), patches), bool)
+    np.put_along_axis(inside, ids, True, axis=1)
+    return inside
+
+
+def first_masks(settings: MaskSettings, count: int, batch_size: int, seed: int) -> list[Masks]:
+    """The masks of the first image of each of the first `count` steps: context_ids [Nc] and target_ids [M, Nt]."""
+    drawn = [sample_masks(settings, batch_size, seed, step) for step in range(count)]
+    return [Masks(masks.context_ids[0], masks.target_ids[0], masks.redrawn) for masks in drawn]
+
+
+def _block_size(ids: np.ndarray, columns: int) -> tuple[int, ...]:
+    sides = len(np.unique(ids // columns)), len(np.unique(ids % columns))
+    return sides if sides[0] * sides[1] == len(ids) else (len(ids),)
