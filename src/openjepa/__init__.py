@@ -17,6 +17,8 @@ _HOMES = {
     "pretrain": "openjepa.verbs.pretrain",
     "evaluate": "openjepa.verbs.evaluate",
     "embed": "openjepa.verbs.embed",
+    "report": "openjepa.verbs.report",
+    "masks": "openjepa.verbs.masks",
     "load_encoder": "openjepa.interop.artifact",
 }
 __all__ = ["UsageError", "__version__", *_HOMES]

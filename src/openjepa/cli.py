@@ -9,7 +9,9 @@ from openjepa.errors import UsageError
 from openjepa.verbs.demo import demo
 from openjepa.verbs.embed import embed
 from openjepa.verbs.evaluate import evaluate
+from openjepa.verbs.masks import masks
 from openjepa.verbs.pretrain import pretrain
+from openjepa.verbs.report import report
 
 app = typer.Typer(
     name="openjepa",
@@ -18,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (demo, pretrain, evaluate, embed):
+for verb in (demo, pretrain, evaluate, embed, report, masks):
     app.command()(verb)
 
 # Typer's own error class is not public under a name of its own.

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from openjepa.core.streams import SAMPLES, generator
 from openjepa.data.dataset import ImageDataset
 from openjepa.errors import UsageError
 from openjepa.evaluation.features import Model, compute_features
@@ -33,6 +34,8 @@ def check_labels(train: ImageDataset, test: ImageDataset) -> None:
     for dataset in (train, test):
         if not dataset.labels:
             raise UsageError(f"{dataset.source} has no labels to measure by: put the images in one folder a class")
+        if any(len(np.unique(values)) < 2 for values in dataset.labels.values()):
+            raise UsageError(f"{dataset.source} has images of one class only: measuring needs two or more")
     for name in train.labels:
         extra = set(test.classes.get(name, ())) - set(train.classes[name])
         if name not in test.labels or extra:
@@ -88,7 +91,8 @@ def measure(train: Labelled, test: Labelled, tasks: tuple[str, ...], seed: int) 
 
 def _linear(train: Labelled, label: str, test: Tensor, seed: int) -> tuple[Tensor, dict]:
     labels = train.labels[label]
-    fit, validation = holdout_split(labels.numpy(), VALIDATION, seed)
+    order = torch.from_numpy(generator(seed, SAMPLES).permutation(len(labels)))
+    validation, fit = order.tensor_split([max(1, round(VALIDATION * len(order)))])
     x = train.features
     probe = linear_probe(x[fit], labels[fit], x[validation], labels[validation], test, seed)
     chosen = {"chosen_on": f"{VALIDATION:.0%} of train", "validation_accuracy": probe.val_accuracy, **probe.setting}

@@ -1,6 +1,7 @@
 """What a mask setting does over many images: how often each patch is context and target, and the sizes that occur."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -38,11 +39,16 @@ class Coverage:
         return getattr(self, name) / self.images
 
 
-def cover(settings: MaskSettings, batches: int, batch_size: int, seed: int) -> Coverage:
-    """Count over the first `batches` steps of a run with this seed. Only "reference" depends on `batch_size`."""
-    coverage = Coverage(batches * batch_size, *np.zeros((2, *settings.grid_size), np.int64))
+def cover(settings: MaskSettings, batch_size: int, seed: int, images: int = 4096) -> Coverage:
+    """Count over the first steps of a run with this seed, for `images` images or 16 steps, whichever is more.
+
+    Only the "reference" strategy depends on `batch_size`; the others are sampled 64 images a step, to see more shapes.
+    """
+    size = batch_size if settings.strategy == "reference" else min(64, images)
+    batches = max(16, images // size)
+    coverage = Coverage(batches * size, *np.zeros((2, *settings.grid_size), np.int64))
     for step in range(batches):
-        masks = sample_masks(settings, batch_size, seed, step)
+        masks = sample_masks(settings, size, seed, step)
         context = members(masks.context_ids.numpy(), settings.num_patches)
         target = members(masks.target_ids.flatten(1).numpy(), settings.num_patches)
         coverage.context += context.sum(0).reshape(settings.grid_size)
@@ -52,6 +58,45 @@ def cover(settings: MaskSettings, batches: int, batch_size: int, seed: int) -> C
         coverage.target_sizes[_block_size(masks.target_ids[0, 0].numpy(), settings.grid_size[1])] += 1
         coverage.redrawn += masks.redrawn
     return coverage
+
+
+def in_words(settings: MaskSettings, coverage: Coverage) -> list[tuple[str, str]]:
+    """What a person wants to know of masks: names and values."""
+    patches, never = settings.num_patches, [int((coverage.shares(name) == 0).sum()) for name in ("context", "target")]
+    lengths = sorted({min(coverage.context_lengths), max(coverage.context_lengths)})
+    context = f"{' to '.join(map(str, lengths))} of {patches} patches ({_range([n / patches for n in lengths])})"
+    if settings.strategy == "reference":
+        context += f", as many as the shortest of {coverage.images // coverage.target_sizes.total():,} images has"
+    both = f"{coverage.both / coverage.images:.2f} patches an image are context and target at once"
+    return [
+        ("context", context),
+        ("targets", f"{settings.num_targets} an image, together {percent(coverage.target_share)} of it on average"),
+        ("shapes", _sizes(coverage.target_sizes)),
+        ("overlap", both if coverage.both else "none: no patch is context and target at once"),
+        ("as context", f"each patch in {_range(coverage.shares('context'))} of the images"),
+        ("as target", f"each patch in {_range(coverage.shares('target'))} of the images"),
+        ("never used", f"{never[0]} patches as context, {never[1]} as target"),
+        ("redrawn", f"{coverage.redrawn:,} layouts"),
+    ]
+
+
+def percent(share: float) -> str:
+    """A share in percent, with a decimal where it is small."""
+    return f"{100 * share:.0f} %" if share >= 0.1 or share == 0 else f"{100 * share:.2g} %"
+
+
+def _range(shares: Sequence[float] | np.ndarray) -> str:
+    return " to ".join(dict.fromkeys((percent(np.min(shares)), percent(np.max(shares)))))
+
+
+def _sizes(counts: Counter[tuple[int, ...]], most: int = 6) -> str:
+    total = counts.total()
+    shown = [f"{_size(size)} ({percent(n / total)})" for size, n in counts.most_common(most)]
+    return ", ".join(shown) + ", ..." * (len(counts) > most)
+
+
+def _size(size: tuple[int, ...]) -> str:
+    return "x".join(map(str, size)) if len(size) > 1 else f"{size[0]} scattered patches"
 
 
 def members(ids: np.ndarray, patches: int) -> np.ndarray:

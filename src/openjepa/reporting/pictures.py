@@ -4,19 +4,27 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 PALETTE = ((240, 148, 50), (64, 156, 222), (226, 104, 152), (92, 178, 106), (154, 122, 212), (214, 192, 66))
 """One colour for each target block, told apart with any colour vision in the order given; repeated after six."""
 
-VEIL = np.array((22, 25, 31), np.float32)
-PAPER = (255, 255, 255)
+VEIL = np.array((40, 44, 52), np.float32)
 
 
-def enlarge(image: np.ndarray, side: int = 224) -> np.ndarray:
-    """An image [H, W, 3] with every pixel repeated a whole number of times, its longer side about `side` pixels."""
-    factor = max(1, round(side / max(image.shape[:2])))
-    return image.repeat(factor, axis=0).repeat(factor, axis=1)
+def at_display_size(image: np.ndarray, grid_size: tuple[int, int], side: int = 224) -> np.ndarray:
+    """An image [H, W, 3] with its longer side about `side` pixels and a whole number of pixels to a patch of the grid.
+
+    Small images are enlarged by repeating their pixels a whole number of times: what is shown is what the model sees.
+    """
+    factor = round(side / max(image.shape[:2]))
+    if factor:
+        return image.repeat(factor, axis=0).repeat(factor, axis=1)
+    cell = max(1, side // max(grid_size))
+    return np.asarray(
+        Image.fromarray(image).resize((grid_size[1] * cell, grid_size[0] * cell), Image.Resampling.BICUBIC)
+    )
 
 
 def draw_masks(image: np.ndarray, context_ids: Tensor, target_ids: Tensor, grid_size: tuple[int, int]) -> np.ndarray:
@@ -54,7 +62,7 @@ def _outline(region: np.ndarray, width: int) -> np.ndarray:
 
 
 def pca_maps(tokens: Tensor) -> np.ndarray:
-    """The first three principal components of patch tokens [B, rows, columns, D] as colours, uint8 [B, rows, columns, 3].
+    """The first three principal components of patch tokens [B, rows, columns, D] as colours: uint8, D becomes 3.
 
     The components are those of all tokens together, so a colour means the same in every image. Red, green and blue
     span the 2nd to the 98th percentile of the first, second and third; a component without variance is mid-grey.
@@ -70,48 +78,31 @@ def pca_maps(tokens: Tensor) -> np.ndarray:
     return (shares.clip(0, 1) * 255).round().astype(np.uint8).reshape(*tokens.shape[:3], 3)
 
 
-def nearest(embeddings: Tensor, queries: Sequence[int], k: int) -> Tensor:
-    """The k images most alike each query by cosine, best first, itself left out: int64 [len(queries), k].
+def nearest(embeddings: Tensor, queries: Sequence[int], k: int) -> tuple[Tensor, Tensor]:
+    """The k images most alike each query by cosine, best first, itself left out, and their cosines: two [q, k].
 
-    embeddings [n, D]; queries are indices into them; k < n.
+    embeddings [n, D]; queries are q indices into them; k < n.
     """
     unit = torch.nn.functional.normalize(embeddings.float(), dim=1)
-    likeness = unit[list(queries)] @ unit.T
-    likeness[torch.arange(len(likeness)), list(queries)] = -torch.inf
-    return likeness.argsort(dim=1, descending=True, stable=True)[:, :k]
+    cosines = unit[list(queries)] @ unit.T
+    cosines[torch.arange(len(cosines)), list(queries)] = -torch.inf
+    best = cosines.argsort(dim=1, descending=True, stable=True)[:, :k]
+    return best, cosines.gather(1, best)
 
 
-def contact_sheet(
-    images: Sequence[np.ndarray], columns: int, gap: int = 8, paper: tuple[int, int, int] = PAPER
-) -> np.ndarray:
-    """Images [H, W, 3] of one size in rows of `columns`, `gap` pixels apart, uint8."""
+def contact_sheet(images: Sequence[np.ndarray], columns: int, gap: int = 8) -> np.ndarray:
+    """Images [H, W, 3] of one size in rows of `columns`, `gap` pixels of white apart: uint8."""
     height, width = images[0].shape[:2]
-    columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), paper, np.uint8)
+    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
     for i, image in enumerate(images):
         top, left = i // columns * (height + gap), i % columns * (width + gap)
         sheet[top : top + height, left : left + width] = image
     return sheet
 
 
-def stack(images: Sequence[np.ndarray], gap: int = 16, paper: tuple[int, int, int] = PAPER) -> np.ndarray:
-    """Images [H, W, 3] below one another, centred, with a margin of `gap` pixels around, uint8."""
+def stack(images: Sequence[np.ndarray], gap: int = 24) -> np.ndarray:
+    """Images [H, W, 3] below one another on white, `gap` pixels apart and from the edges: uint8."""
     width = max(image.shape[1] for image in images)
-    sides = [(width - image.shape[1]) // 2 for image in images]
-    padded = [
-        np.stack(
-            [
-                np.pad(
-                    image[..., c],
-                    ((0, gap), (side + gap, width - image.shape[1] - side + gap)),
-                    constant_values=paper[c],
-                )
-                for c in range(3)
-            ],
-            -1,
-        )
-        for image, side in zip(images, sides, strict=True)
-    ]
-    top = np.full((gap, width + 2 * gap, 3), paper, np.uint8)
-    return np.concatenate([top, *padded])
+    padded = [np.pad(x, ((0, gap), (gap, width - x.shape[1] + gap), (0, 0)), constant_values=255) for x in images]
+    return np.pad(np.concatenate(padded), ((gap, 0), (0, 0), (0, 0)), constant_values=255)

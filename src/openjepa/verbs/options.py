@@ -1,7 +1,7 @@
 """Turn the fields of Config into keyword options of a verb, so that each setting is declared once."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, get_type_hints
 
 import typer
@@ -11,13 +11,14 @@ from openjepa.config import FIELDS, Config, shown
 PATH = str
 
 
-def with_settings(verb: Callable) -> Callable:
-    """Give `verb(..., **settings)` one keyword for each setting; left out (None), the recipe decides."""
+def with_settings(verb: Callable, names: Iterable[str] = FIELDS) -> Callable:
+    """Give `verb(..., **settings)` one keyword for each named setting; left out (None), the recipe decides."""
     types = get_type_hints(Config)
     signature = inspect.signature(verb)
     own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
     settings = []
-    for name, spec in FIELDS.items():
+    for name in names:
+        spec = FIELDS[name]
         default = "" if spec.default is None else f" [{shown(spec.default)}]"
         text = typer.Option(help=spec.metadata["help"] + default, rich_help_panel=spec.metadata["panel"])
         annotation = Annotated[types[name] | None, text]

@@ -25,9 +25,11 @@ def pretrain(
     from openjepa.config import build_config
     from openjepa.recipes import recipe as settings_of
     from openjepa.verbs.launch import go_on, start
+    from openjepa.verbs.report import report
 
     config = build_config(settings_of(recipe), settings)
     run = go_on(data, out, config, settings) if resume else start(data, out, config)
     run.train()
     run.finish()
+    report(out)
     return out

@@ -61,7 +61,7 @@ class TrainingDisplay:
         now = self.state
         parts = [f"{now['images_per_second']:,.0f} images/s"] if "images_per_second" in now else []
         parts += [f"loss {now['loss']:.4f}"] if "loss" in now else []
-        parts += [f"rank {now['rank']:.1f}", now["status"]]
+        parts += [f"rank {now['rank']:.1f}", now["status"]] if "rank" in now else []
         parts += [f"k-NN {now['knn']:.1%}"] if "knn" in now else []
         parts += [f"{now['memory'] / 2**30:.1f} GiB"] if "memory" in now else []
         return " · ".join(parts)
