@@ -133,6 +133,5 @@ def test_data_that_cannot_be_measured(refused, tmp_path):
     refused(["evaluate", "pixels", flat], "no labels", "one folder a class")
     lonely = draw_photos(tmp_path / "lonely", 5, classes=("a", "b", "c"))
     refused(["evaluate", "pixels", lonely], "single image (c)", "at least 2 per class")
-    refused(["evaluate", "pixels", lonely, "--test", draw_photos(tmp_path / "one", 3, ("a",))], "one class only")
     others = draw_photos(tmp_path / "others", 6, classes=("x", "y"))
     refused(["evaluate", "pixels", draw_photos(tmp_path / "photos", 24), "--test", others], "classes", "x, y")

@@ -84,7 +84,7 @@ pre {
 code { font: 0.9em ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 footer { color: var(--muted); font-size: 13px; margin-top: 48px; }
 @media print {
-  body { font-size: 11pt; } main { max-width: none; padding: 0; } h2 { break-after: avoid; }
+  body { font-size: 11pt; background: none; } main { max-width: none; padding: 0; } h2 { break-after: avoid; }
   .curves { grid-template-columns: repeat(3, 1fr); } .columns { grid-template-columns: 1fr 1fr; }
 }
 """

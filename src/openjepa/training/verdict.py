@@ -1,6 +1,7 @@
 """The monitors in plain words: healthy, positional collapse, collapsed, or too early to say; and what to change."""
 
-EARLY = 0.15
+EARLY = 0.15  # share of a run before which nothing is judged
+HALF = 0.5  # share of a run before which a rank that has fallen may still recover
 
 
 def verdict(now: dict[str, float], untrained: dict[str, float], progress: float) -> tuple[str, str]:
@@ -16,12 +17,12 @@ def verdict(now: dict[str, float], untrained: dict[str, float], progress: float)
         )
     if progress < EARLY:
         return "early", f"too early to say: effective rank {rank:.1f}, energy gap {gap:.2f}"
-    if share > 0.5 or gap < 0.02:
+    if share > 0.8 or gap < 0.1:
         return "positional collapse", (
             f"positional collapse: {share:.0%} of the target's variance is position and content explains {gap:.0%} of "
             "the energy; the model says where, not what. Use --patch-init unit, smaller ema_momentum or more steps."
         )
-    if rank < untrained["rank"]:
+    if progress >= HALF and rank < untrained["rank"]:
         return "weak", (
             f"weak: effective rank {rank:.1f} is below the untrained encoder's {untrained['rank']:.1f}. Train "
             "longer, or lower lr if the rank has been falling."

@@ -7,10 +7,18 @@ from typer import Option
 
 from openjepa.verbs.options import with_settings
 
-TRAIN, TEST = "scenes:20000:0", "scenes:4000:1"
+TRAIN, TEST = "scenes:20000:0", "scenes:8000:1"
 PROBED = 8000
-# As many steps as take 5 minutes on two cores; on a slower machine, as many as fit in 6.
-SETTINGS = {"image_size": "64", "patch_size": 8, "steps": 700, "time": "6m"}
+# Found in docs/lab-log.md. As many steps as take 5 minutes on two cores; on a slower machine, as many as fit into 6.
+SETTINGS = {
+    "image_size": "48",
+    "patch_size": 8,
+    "batch_size": 128,
+    "crop_scale": (0.5, 1.0),
+    "ema_momentum": (0.995, 1.0),
+    "steps": 2600,
+    "time": "6m",
+}
 
 
 @with_settings
