@@ -91,20 +91,23 @@ def _measure(
 
 
 def show_records(records: list[dict]) -> None:
-    """The table: a row a model, a column a task, each with its 95 % interval in percent."""
-    tasks = list(dict.fromkeys(record["task"] for record in records))
-    table = Table(box=box.SIMPLE_HEAD, title="accuracy in % with 95 % interval", title_justify="left", title_style="")
+    """The table: a row a task, a column a model, each accuracy with its 95 % interval in percent."""
+    models = list(dict.fromkeys(record["model"] for record in records))
+    table = Table(box=box.SIMPLE_HEAD, title="accuracy in %, with 95 % interval", title_justify="left", title_style="")
     table.add_column("")
-    for task in tasks:
-        table.add_column(task.replace(":", " "), justify="right")
-    for model in dict.fromkeys(record["model"] for record in records):
-        mine = {record["task"]: record for record in records if record["model"] == model}
-        table.add_row(model, *(percent(mine[task]) for task in tasks))
+    for model in models:
+        table.add_column(Path(model).name, justify="right")
+    for task in dict.fromkeys(record["task"] for record in records):
+        row = {record["model"]: record for record in records if record["task"] == task}
+        table.add_row(task.replace(":", " "), *(percent(row[model], list(row.values())) for model in models))
     console.print(table)
 
 
-def percent(record: dict) -> str:
-    return f"{100 * record['value']:.1f}  [{100 * record['low']:.1f}, {100 * record['high']:.1f}]"
+def percent(record: dict, others: list[dict]) -> str:
+    """Bold where the interval lies above those of all other models."""
+    text = f"{100 * record['value']:.1f}  {100 * record['low']:.1f}-{100 * record['high']:.1f}"
+    best = all(record["low"] > other["high"] for other in others if other is not record)
+    return f"[bold]{text}[/bold]" if best and len(others) > 1 else text
 
 
 def write_records(path: Path, records: list[dict]) -> None:
