@@ -1,6 +1,6 @@
 """Cost of sampling masks as a share of the training step they are for, over grids.
 
-    python benchmarks/masks.py        prints a table and writes benchmarks/results/masks.json
+python benchmarks/masks.py        prints a table and writes benchmarks/results/masks.json
 """
 
 import json

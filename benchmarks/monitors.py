@@ -1,6 +1,6 @@
 """What monitors and probes cost, as a share of the training between them at the default settings.
 
-    python benchmarks/monitors.py     prints the shares and writes benchmarks/results/monitors.json
+python benchmarks/monitors.py     prints the shares and writes benchmarks/results/monitors.json
 """
 
 import json

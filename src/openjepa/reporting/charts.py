@@ -89,15 +89,18 @@ def curve_chart(curve: Curve, last_step: int) -> Figure:
         axes.axhline(level, color=colour, linestyle=dashes, linewidth=1.4, label=label)
     axes.set_xlim(0, last_step)
     axes.set_ylim(min(0, *values), 1.08 * max(*values, *levels.values(), 1 if curve.percent else 1e-9))
+    _number_axes(axes, curve.percent)
+    spacing = {"handlelength": 1.4, "handletextpad": 0.4, "columnspacing": 0.8, "borderpad": 0}
+    figure.legend(loc="outside upper left", ncols=3, **spacing)
+    return figure
+
+
+def _number_axes(axes: Axes, percent: bool) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.yaxis.set_major_locator(MaxNLocator(4))
-    axes.yaxis.set_major_formatter("{x:g} %" if curve.percent else "{x:g}")
+    axes.yaxis.set_major_formatter("{x:g} %" if percent else "{x:g}")
     axes.set_xlabel("step")
-    figure.legend(
-        loc="outside upper left", ncols=3, handlelength=1.4, handletextpad=0.4, columnspacing=0.8, borderpad=0
-    )
-    return figure
 
 
 def _number(value: float, percent: bool) -> str:
@@ -188,8 +191,9 @@ def coverage_chart(shares: dict[str, np.ndarray], width: float = 7.4) -> Figure:
 
 def _heat_map(axes: Axes, share: np.ndarray) -> None:
     rows, columns = share.shape
+    edges = {"edgecolors": PAPER, "linewidth": 0.5} if max(share.shape) <= 32 else {"edgecolors": "face"}
     used = np.ma.masked_equal(share, 0)
-    mesh = axes.pcolormesh(used, cmap="viridis", vmin=0, vmax=share.max() or 1, edgecolors=PAPER, linewidth=0.5)
+    mesh = axes.pcolormesh(used, cmap="viridis", vmin=0, vmax=share.max() or 1, **edges)
     axes.set(aspect="equal", xlim=(0, columns), ylim=(rows, 0), xticks=[], yticks=[])
     axes.grid(False)
     axes.spines[:].set_visible(False)

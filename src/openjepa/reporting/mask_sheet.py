@@ -12,16 +12,14 @@ from openjepa.reporting.pictures import at_display_size, contact_sheet, draw_mas
 INCHES = 7.4
 
 
-def mask_sheet(
-    image: np.ndarray, settings: MaskSettings, drawn: Sequence[Masks], coverage: Coverage, columns: int = 4
-) -> np.ndarray:
+def mask_sheet(image: np.ndarray, settings: MaskSettings, drawn: Sequence[Masks], coverage: Coverage) -> np.ndarray:
     """The masks `drawn` of single images on one image uint8 [H, W, 3], then the coverage: uint8, on white."""
-    rows_and_columns, size = settings.grid_size, at_display_size(image, settings.grid_size)
-    sheet = contact_sheet([draw_masks(size, *mask[:2], rows_and_columns) for mask in drawn], columns)
-    dpi = sheet.shape[1] / INCHES
-    title = f"{settings.strategy} masks on {'x'.join(map(str, rows_and_columns))} patches"
+    grid_size, shown = settings.grid_size, at_display_size(image, settings.grid_size)
+    columns = 4 if 2 * shown.shape[1] > shown.shape[0] else 8
+    sheet = contact_sheet([draw_masks(shown, *mask[:2], grid_size) for mask in drawn], columns)
+    title = f"{settings.strategy} masks on {grid_size[0]}x{grid_size[1]} patches"
     line = "bright: the context, all that the encoder sees · in colour: the targets, to be predicted · dark: neither"
     shares = {name: coverage.shares(name) for name in ("context", "target")}
     figures = charts.heading(title, line, INCHES), charts.coverage_chart(shares, INCHES)
-    top, bottom = (charts.as_picture(figure, dpi) for figure in figures)
+    top, bottom = (charts.as_picture(figure, dpi=sheet.shape[1] / INCHES) for figure in figures)
     return stack([top, sheet, bottom])

@@ -16,7 +16,7 @@ def verdict(now: dict[str, float], untrained: dict[str, float], progress: float)
             f"{now['std'] / max(untrained['std'], 1e-12):.0%} of untrained). Raise ema_momentum or lower lr."
         )
     if progress < EARLY:
-        return "early", f"too early to say: effective rank {rank:.1f}, energy gap {gap:.2f}"
+        return "early", f"too early to say: effective rank {rank:.1f}, energy gap {max(gap, 0):.2f}"
     if share > 0.8 or gap < 0.1:
         return "positional collapse", (
             f"positional collapse: {share:.0%} of the target's variance is position and content explains {gap:.0%} of "

@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 
 from openjepa.config import FIELDS, option, shown
+from openjepa.data.dataset import ImageDataset
 from openjepa.data.inspect import Summary
 from openjepa.errors import UsageError
 from openjepa.reporting import sections
@@ -15,13 +16,8 @@ from openjepa.verbs.talk import duration, say
 
 def write_page(story: Story, data: str | None) -> Path:
     """Write report.html into the run folder; raises UsageError if `data` is given and holds no images."""
-    bank, notes = None, _unfinished(story)
-    try:
-        bank = sample_of(data or story.resolved["data"], story.config.seed)
-    except UsageError as error:
-        if data:
-            raise
-        notes.append(f"Without pictures: {error}. Should the images have moved, name their place with --data.")
+    bank, missing = _images(story, data)
+    notes = [*_unfinished(story), *missing]
     parts = [_heading(story), *map(sections.note, notes), _about(story), *_measurements(story)]
     text = page(f"{story.name} · openjepa report", *parts, *picture_sections(story, bank), _settings(story))
     path = story.folder / "report.html"
@@ -31,6 +27,17 @@ def write_page(story: Story, data: str | None) -> Path:
         raise UsageError(f"cannot write {path}: {error}") from error
     say(*notes)
     return path
+
+
+def _images(story: Story, data: str | None) -> tuple[ImageDataset | None, list[str]]:
+    """Images to show, and what there is to say of them; those of the run may be gone, those asked for may not."""
+    if data:
+        moved = data != story.resolved["data"]
+        return sample_of(data, story.config.seed), [f"The pictures show images of {data}."] * moved
+    try:
+        return sample_of(story.resolved["data"], story.config.seed), []
+    except UsageError as error:
+        return None, [f"Without pictures: {error}. Should the images have moved, name their place with --data."]
 
 
 def _heading(story: Story) -> Html:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from openjepa._version import __version__
@@ -96,7 +97,7 @@ def show_records(records: list[dict]) -> None:
     table = Table(box=box.SIMPLE_HEAD, title="accuracy in %, with 95 % interval", title_justify="left", title_style="")
     table.add_column("")
     for model in models:
-        table.add_column(Path(model).name, justify="right")
+        table.add_column(escape(Path(model).name), justify="right")
     for task in dict.fromkeys(record["task"] for record in records):
         row = {record["model"]: record for record in records if record["task"] == task}
         table.add_row(task.replace(":", " "), *(percent(row[model], list(row.values())) for model in models))

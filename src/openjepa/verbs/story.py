@@ -9,7 +9,7 @@ from typing import Any
 from openjepa.config import FIELDS, Config, option, read_config
 from openjepa.core.mask_settings import MaskSettings
 from openjepa.errors import UsageError
-from openjepa.evaluation.device import choose_device
+from openjepa.evaluation.device import choose_device, choose_precision
 from openjepa.evaluation.encoder import Encoder
 from openjepa.interop.artifact import load_encoder
 from openjepa.training.runlog import read_metrics
@@ -47,8 +47,11 @@ def read_story(folder: Path) -> Story:
     if not folder.exists():
         raise UsageError(f"{folder} does not exist: {RUNS}")
     config, resolved = _read_config(folder)
-    encoder = load_encoder(folder, choose_device()) if (folder / "encoder").is_dir() else None
-    return Story(folder, config, mask_settings(config), resolved, read_metrics(folder), _read_measured(folder), encoder)
+    device = choose_device()
+    finished = (folder / "encoder").is_dir()
+    encoder = load_encoder(folder, device, choose_precision("auto", device)) if finished else None
+    logged, measured = read_metrics(folder), _read_measured(folder)
+    return Story(folder, config, mask_settings(config), resolved, logged, measured, encoder)
 
 
 def _read_config(folder: Path) -> tuple[Config, dict[str, Any]]:
