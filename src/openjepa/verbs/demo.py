@@ -9,7 +9,7 @@ from openjepa.verbs.options import with_settings
 
 TRAIN, TEST = "scenes:20000:0", "scenes:8000:1"
 PROBED = 8000
-# Found in docs/lab-log.md. The steps take about 5 minutes on two cores; a slower machine does as many as fit in the time.
+# Found in docs/lab-log.md. The steps take 5 minutes on two cores; a slower machine does as many as fit in the time.
 # Without workers, because on two cores they take more from the arithmetic than they give to the crops.
 SETTINGS = {
     "image_size": "48",
