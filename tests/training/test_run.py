@@ -1,5 +1,6 @@
 """A run is a pure function of its settings: not of restarts, not of worker counts."""
 
+import itertools
 import os
 import signal
 
@@ -119,6 +120,17 @@ def test_monitors_and_probes_do_not_touch_the_run(photos, tmp_path, monkeypatch)
     watched.train(lambda record: None)
     assert same(state(plain), state(watched))
     assert all("rank" in record for record in read_metrics(tmp_path / "watched"))
+
+
+@pytest.mark.parametrize("batch_size", [5, 7, 24])
+def test_probes_happen_through_the_run(photos, tmp_path, monkeypatch, batch_size):
+    monkeypatch.setattr(run_module, "MONITOR_IMAGES", 40)
+    monkeypatch.setattr(run_module, "PROBE_IMAGES", 100)
+    make_run(photos, tmp_path / "run", batch_size=batch_size, steps=60, log_every=7).train(lambda record: None)
+    probed = [record["step"] for record in read_metrics(tmp_path / "run") if "knn" in record]
+    gaps = [after - before for before, after in itertools.pairwise(probed)]
+    assert probed[0] == 0 and probed[-1] == 60 and len(probed) >= 4
+    assert max(gaps) * batch_size <= 200
 
 
 def test_the_best_checkpoints_are_kept(photos, tmp_path, monkeypatch):

@@ -86,16 +86,25 @@ class Run:
             self.done = step + 1
             self._losses.append(loss)
             self._note_skipped(batch)
-            if self.done % self.log_every == 0 or self._is_due(MONITOR_IMAGES) or self.done == self.steps:
+            if self.done % self.log_every == 0 or self._is_due(self._monitor_every):
                 self._report(self._record(step, norm))
             if self._checkpoint_due() or stop.asked:
                 self.save()
             if stop.asked and self.done < self.steps:
                 raise Interrupted(f"stopped after step {self.done:,} of {self.steps:,}")
 
-    def _is_due(self, images: int, most: int = 50) -> bool:
-        """Whether a measurement that pays for itself once in so many images is due, `most` times a run."""
-        every = max(math.ceil(images / self.batches.batch_size), self.steps // most)
+    @property
+    def _monitor_every(self) -> int:
+        """Steps between two looks at the monitors: they pay for themselves, and there are 50 at most."""
+        return max(math.ceil(MONITOR_IMAGES / self.batches.batch_size), self.steps // 50)
+
+    @property
+    def _probe_every(self) -> int:
+        """Steps between two probes, every so many looks at the monitors."""
+        wanted = max(math.ceil(PROBE_IMAGES / self.batches.batch_size), self.steps // 10)
+        return math.ceil(wanted / self._monitor_every) * self._monitor_every
+
+    def _is_due(self, every: int) -> bool:
         return self.done % every == 0 or self.done == self.steps
 
     def _record(self, step: int, norm: Tensor) -> dict:
@@ -112,8 +121,8 @@ class Run:
             "grad_norm": float(norm),
             "images_per_second": len(self._losses) * self.batches.batch_size / max(seconds, 1e-9),
         }
-        if self._is_due(MONITOR_IMAGES):
-            record |= self._measure(probe=self._is_due(PROBE_IMAGES, 6))
+        if self._is_due(self._monitor_every):
+            record |= self._measure(probe=self._is_due(self._probe_every))
         self._losses, self._since = [], time.monotonic()
         return record
 
