@@ -16,6 +16,8 @@ from openjepa.recipes import RECIPES
 from openjepa.training.checkpoint import checkpoint_steps
 from openjepa.training.runlog import read_metrics
 
+# The sums of a matrix product depend on the number of threads: bit for bit means at the same number.
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 SMALL = {"image_size": 16, "batch_size": 8, "predictor_depth": 1, "workers": 0, "log_every": 1, "precision": "float32"}
 
 
@@ -57,14 +59,18 @@ def test_what_a_run_leaves(undisturbed):
 def test_ctrl_c_then_resume_is_the_undisturbed_run(undisturbed, tmp_path):
     photos, whole = undisturbed
     out = tmp_path / "run"
-    process = subprocess.Popen(words(photos, out, 40), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        words(photos, out, 40), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ONE_THREAD
+    )
     wait_for_step(out, 5)
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=60)[0]
     assert process.returncode == 130
     assert "--resume" in said and "Traceback" not in said
     assert checkpoint_steps(out / "checkpoints")
-    done = subprocess.run(words(photos, out, 40, "--resume"), capture_output=True, text=True, timeout=100)
+    done = subprocess.run(
+        words(photos, out, 40, "--resume"), capture_output=True, text=True, timeout=100, env=ONE_THREAD
+    )
     assert done.returncode == 0, done.stderr
     assert "resuming after step" in done.stdout
     assert weights(out) == weights(whole)
@@ -73,7 +79,9 @@ def test_ctrl_c_then_resume_is_the_undisturbed_run(undisturbed, tmp_path):
 def test_kill_loses_no_more_than_the_last_interval(undisturbed, tmp_path):
     photos, whole = undisturbed
     out = tmp_path / "run"
-    process = subprocess.Popen(words(photos, out, 40, "--checkpoint-minutes=0"), stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        words(photos, out, 40, "--checkpoint-minutes=0"), stdout=subprocess.DEVNULL, env=ONE_THREAD
+    )
     wait_for_step(out, 8)
     process.kill()
     process.wait()
