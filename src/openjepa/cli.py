@@ -44,7 +44,8 @@ def main() -> None:
         status = app(standalone_mode=False)
     except (UsageError, CommandLineError) as error:
         message = error.format_message() if isinstance(error, CommandLineError) else str(error)
-        print(f"openjepa: {' '.join(message.split())}", file=sys.stderr)
+        if message:  # none where the help was asked for by giving no words at all
+            print(f"openjepa: {' '.join(message.split())}", file=sys.stderr)
         status = 2
     except (KeyboardInterrupt, typer.Abort):
         status = 130

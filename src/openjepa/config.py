@@ -76,13 +76,22 @@ class Config:
             self._check(name, getattr(self, name) >= 0, "0 or more")
         for name in ("crop_scale", "target_scale", "context_scale"):
             self._check(name, self._is_range(name, 0, 1), "two rising shares above 0 and at most 1, e.g. 0.3 1")
+        self._check("seed", 0 <= self.seed < 2**63, "0 or more, below 2**63")
+        self._check("lr_end", 0 <= self.lr_end < math.inf, "0 or more")
+        self._check(
+            "weight_decay", self._is_pair("weight_decay") and min(self.weight_decay) >= 0, "two numbers of 0 or more"
+        )
         self._check("target_aspect", self._is_range("target_aspect", 0, 100), "two rising numbers above 0")
-        self._check("ema_momentum", all(0 <= m <= 1 for m in self.ema_momentum), "two numbers from 0 to 1")
+        self._check(
+            "ema_momentum",
+            self._is_pair("ema_momentum") and all(0 <= m <= 1 for m in self.ema_momentum),
+            "two numbers from 0 to 1",
+        )
         self._check("context_ratio", 0 < self.context_ratio < 1, "above 0 and below 1")
         self._check("warmup", 0 <= self.warmup < 1, "at least 0 and below 1")
-        self._check("lr", self.lr > 0, "above 0")
+        self._check("lr", 0 < self.lr < math.inf, "above 0")
         self._check("steps", self.steps is None or self.steps >= 1, "at least 1")
-        self._check("epochs", self.epochs is None or self.epochs > 0, "above 0")
+        self._check("epochs", self.epochs is None or 0 < self.epochs < math.inf, "above 0")
         self._check("num_targets", self.num_targets is None or self.num_targets >= 1, "at least 1")
         self._check_shapes()
         if self.time is not None:
@@ -94,7 +103,11 @@ class Config:
 
     def _is_range(self, name: str, low: float, high: float) -> bool:
         bounds = getattr(self, name)
-        return bounds is None or low < bounds[0] <= bounds[1] <= high
+        return bounds is None or (self._is_pair(name) and low < bounds[0] <= bounds[1] <= high)
+
+    def _is_pair(self, name: str) -> bool:
+        pair = getattr(self, name)
+        return isinstance(pair, tuple) and len(pair) == 2 and all(map(math.isfinite, pair))
 
     def _check_shapes(self) -> None:
         size, patch = image_size(self.image_size), self.patch_size

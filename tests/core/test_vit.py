@@ -1,4 +1,4 @@
-"""The transformer beyond the published sizes: subsets, rectangles, channels, resolutions; and against timm."""
+"""The transformer beyond the published sizes: subsets, rectangles, channels, resolutions."""
 
 import pytest
 import torch

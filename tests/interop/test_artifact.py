@@ -74,6 +74,18 @@ def test_the_target_encoder_is_what_loads(tmp_path, images):
     assert torch.equal(context["blocks.1.mlp.fc1.weight"], model.context_encoder.blocks[1].mlp.fc1.weight)
 
 
+def test_photos_are_turned_upright_and_transparency_is_white(tmp_path, images):
+    write(tmp_path)
+    encoder = load_encoder(tmp_path)
+    sideways, exif = images[0].transpose(Image.Transpose.ROTATE_90), Image.Exif()
+    exif[0x0112] = 6
+    sideways.save(tmp_path / "phone.png", exif=exif)
+    with Image.open(tmp_path / "phone.png") as phone:
+        torch.testing.assert_close(encoder.embed(phone), encoder.embed(images[0]))
+    clear, white = Image.new("RGBA", (40, 40), (9, 9, 9, 0)), Image.new("RGB", (40, 40), "white")
+    torch.testing.assert_close(encoder.embed(clear), encoder.embed(white))
+
+
 def test_embed_takes_what_people_have(tmp_path, images):
     write(tmp_path)
     encoder = load_encoder(tmp_path)

@@ -96,6 +96,14 @@ def test_a_full_disk_leaves_no_trace(folder, monkeypatch):
     assert sorted(path.name for path in folder.iterdir()) == before
 
 
+def test_foreign_names_are_left_alone(folder):
+    for name in ("step-00000500-copy", "step-7", "step-", "notes"):
+        (folder / name).mkdir()
+    assert checkpoint_steps(folder) == [10, 20, 30]
+    retain(folder, protected=set())
+    assert (folder / "step-00000500-copy").is_dir() and checkpoint_steps(folder) == [20, 30]
+
+
 def test_retention(folder):
     save_checkpoint(folder, 40, tensors(40), {})
     retain(folder, protected={10})

@@ -13,7 +13,7 @@ from openjepa.data.memory import hold_in_memory
 from openjepa.data.open import open_dataset
 from openjepa.errors import UsageError
 from openjepa.training import run as run_module
-from openjepa.training.checkpoint import checkpoint_steps
+from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_steps
 from openjepa.training.run import Interrupted
 from openjepa.training.runlog import read_metrics
 from openjepa.verbs.launch import Batches, assemble, build_stepper
@@ -107,8 +107,9 @@ def test_a_vanished_image_is_replaced_and_listed(photos, tmp_path):
     assert set(range(24)) - {7} <= set(batch.indices.tolist())
     for path in dataset.paths:
         (photos / path).unlink()
-    with pytest.raises(UsageError, match="none of the 24 images"):
-        batches[1]
+    for workers in (0, 1):
+        with pytest.raises(UsageError, match=r"^none of the 24 images"):
+            next(load_batches(batches, 1, 2, workers))
 
 
 def test_monitors_and_probes_do_not_touch_the_run(photos, tmp_path, monkeypatch):
@@ -144,6 +145,13 @@ def test_the_best_checkpoints_are_kept(photos, tmp_path, monkeypatch):
     assert run.best["rank"] == (9.0, 2)
     knn_step = run.best["knn"][1]
     assert checkpoint_steps(run.checkpoints) == sorted({2, 5, 6, knn_step})
+
+
+def test_a_checkpoint_of_another_model_is_refused_in_words(photos, tmp_path):
+    make_run(photos, tmp_path / "run").train(lambda record: None)
+    other = make_run(photos, tmp_path / "run", predictor_dim=32)
+    with pytest.raises(DamagedCheckpoint, match="of another run"):
+        other.resume()
 
 
 def test_a_diverging_loss_ends_the_run_in_words(photos, tmp_path):

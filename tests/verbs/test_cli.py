@@ -120,6 +120,26 @@ def test_an_output_folder_in_use(refused, photos, tmp_path):
     refused(["pretrain", photos, "--out", tmp_path / "used", "--resume"], "damaged")
 
 
+def test_places_that_cannot_be_written(refused, photos, tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    refused(["pretrain", photos, "--out", tmp_path / "notes.txt" / "run"], "notes.txt is a file")
+    refused(["evaluate", "pixels", photos, "--json", tmp_path / "notes.txt" / "x.json"], "notes.txt is a file")
+    refused(["evaluate", "pixels", photos, "--json", photos], "is a folder")
+    refused(["embed", "pixels", photos, "--out", tmp_path / "notes.txt" / "x.parquet"], "notes.txt is a file")
+
+
+def test_machine_options(refused, photos, tmp_path):
+    refused(["evaluate", "pixels", photos, "--precision", "fp16"], "precision fp16", "bf16")
+    refused(["evaluate", "pixels", photos, "--workers", -1], "--workers -1")
+    refused(["embed", "pixels", photos, "--out", tmp_path / "x.parquet", "--device", "cpu:x"], "cpu:x")
+    refused(["pretrain", photos, "--out", tmp_path / "run", "--seed", -1], "--seed -1", "0 or more")
+    refused(["pretrain", photos, "--out", tmp_path / "run", "--epochs", "inf"], "--epochs inf")
+    with pytest.raises(openjepa.UsageError, match="--crop-scale"):
+        openjepa.pretrain(photos, out=tmp_path / "run", crop_scale=(0.3,))
+    with pytest.raises(openjepa.UsageError, match="--weight-decay"):
+        openjepa.pretrain(photos, out=tmp_path / "run", weight_decay=0.05)
+
+
 def test_models_that_are_none(refused, photos, tmp_path):
     refused(["evaluate", tmp_path / "nothing", photos], "nothing does not exist")
     refused(["evaluate", photos, photos], "neither a run nor an artifact")

@@ -43,3 +43,10 @@ def test_a_finished_demo_is_not_overwritten(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(openjepa.UsageError, match="holds another run"):
         openjepa.demo(out=tmp_path, **SMALL)
+
+
+def test_a_class_with_one_image_is_refused_before_the_training(tmp_path):
+    photos = draw_photos(tmp_path / "photos", 5, ("a", "b", "c"))
+    with pytest.raises(openjepa.UsageError, match="single image"):
+        openjepa.demo(data=str(photos), out=tmp_path / "run", **SMALL)
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()

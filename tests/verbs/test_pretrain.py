@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from PIL import Image
 from safetensors.torch import load_file
 from tests_support import draw_photos
 
@@ -18,6 +20,7 @@ from openjepa.training.runlog import read_metrics
 
 # The sums of a matrix product depend on the number of threads: bit for bit means at the same number.
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
+STEPS = 120  # enough for a signal to come between two of them
 SMALL = {"image_size": 16, "batch_size": 8, "predictor_depth": 1, "workers": 0, "log_every": 1, "precision": "float32"}
 
 
@@ -34,16 +37,16 @@ def weights(run):
 def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
     photos = draw_photos(folder / "photos")
-    openjepa.pretrain(str(photos), out=folder / "run", steps=40, **SMALL)
+    openjepa.pretrain(str(photos), out=str(folder / "run"), steps=STEPS, **SMALL)
     return photos, folder / "run"
 
 
 def test_what_a_run_leaves(undisturbed):
     photos, run = undisturbed
     stored = json.loads((run / "config.json").read_text())
-    assert stored["steps"] == 40 and stored["settings"]["steps"] == 40 and stored["found"]["images"] == 24
+    assert stored["steps"] == STEPS == stored["settings"]["steps"] and stored["found"]["images"] == 24
     records = read_metrics(run)
-    assert [record["step"] for record in records] == list(range(41))
+    assert [record["step"] for record in records] == list(range(STEPS + 1))
     first, last = records[0], records[-1]
     for name in ("rank", "std", "positional_share", "energy_gap", "ema_distance", "verdict", "knn", "linear"):
         assert name in first and name in last
@@ -51,8 +54,6 @@ def test_what_a_run_leaves(undisturbed):
     assert (run / "report.html").is_file() and any((run / "tensorboard").iterdir())
     encoder = openjepa.load_encoder(run)
     dataset_images = [str(path) for path in sorted(photos.rglob("*.jpg"))]
-    from PIL import Image
-
     assert encoder.embed([Image.open(path) for path in dataset_images[:3]]).shape == (3, 128)
 
 
@@ -60,7 +61,7 @@ def test_ctrl_c_then_resume_is_the_undisturbed_run(undisturbed, tmp_path):
     photos, whole = undisturbed
     out = tmp_path / "run"
     process = subprocess.Popen(
-        words(photos, out, 40), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ONE_THREAD
+        words(photos, out, STEPS), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ONE_THREAD
     )
     wait_for_step(out, 5)
     process.send_signal(signal.SIGINT)
@@ -69,7 +70,7 @@ def test_ctrl_c_then_resume_is_the_undisturbed_run(undisturbed, tmp_path):
     assert "--resume" in said and "Traceback" not in said
     assert checkpoint_steps(out / "checkpoints")
     done = subprocess.run(
-        words(photos, out, 40, "--resume"), capture_output=True, text=True, timeout=100, env=ONE_THREAD
+        words(photos, out, STEPS, "--resume"), capture_output=True, text=True, timeout=100, env=ONE_THREAD
     )
     assert done.returncode == 0, done.stderr
     assert "resuming after step" in done.stdout
@@ -80,7 +81,7 @@ def test_kill_loses_no_more_than_the_last_interval(undisturbed, tmp_path):
     photos, whole = undisturbed
     out = tmp_path / "run"
     process = subprocess.Popen(
-        words(photos, out, 40, "--checkpoint-minutes=0"), stdout=subprocess.DEVNULL, env=ONE_THREAD
+        words(photos, out, STEPS, "--checkpoint-minutes=0"), stdout=subprocess.DEVNULL, env=ONE_THREAD
     )
     wait_for_step(out, 8)
     process.kill()
@@ -127,6 +128,59 @@ def test_flat_lists_and_bad_files_train_too(tmp_path):
         openjepa.pretrain(str(source), out=out, steps=3, **SMALL)
         assert len((out / "skipped.txt").read_text().splitlines()) == skipped
         assert "knn" not in read_metrics(out)[-1]
+
+
+def test_a_zip_trains_as_its_folder_and_one_with_a_test_part_is_refused(undisturbed, tmp_path):
+    photos, _ = undisturbed
+    archive = shutil.make_archive(str(tmp_path / "photos"), "zip", photos)
+    for source, out in ((photos, "a"), (archive, "b")):
+        openjepa.pretrain(source, out=tmp_path / out, steps=2, **SMALL)
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    shutil.copytree(photos, tmp_path / "set" / "train")
+    shutil.copytree(photos, tmp_path / "set" / "test")
+    split = shutil.make_archive(str(tmp_path / "split"), "zip", tmp_path / "set")
+    with pytest.raises(openjepa.UsageError, match="train"):
+        openjepa.pretrain(split, out=tmp_path / "c", steps=2, **SMALL)
+    openjepa.pretrain(f"{split}/train", out=tmp_path / "c", steps=2, **SMALL)
+
+
+def test_photos_of_many_sizes_are_reported(tmp_path):
+    """More sizes than a report could list, and fewer images than a batch."""
+    (tmp_path / "photos").mkdir()
+    for i in range(130):
+        image = Image.new("RGB", (16 + i, 300 - i), (i, 2 * i % 256, 99))
+        image.save(tmp_path / "photos" / f"{i}.png")
+    openjepa.pretrain(tmp_path / "photos", out=tmp_path / "run", steps=2, **SMALL | {"batch_size": 150})
+    assert "130 images" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_the_last_images_of_a_folder_do(tmp_path):
+    """One image in each of two classes: too few to probe, enough to train."""
+    few = draw_photos(tmp_path / "few", 2)
+    openjepa.pretrain(str(few), out=tmp_path / "run", steps=2, **SMALL)
+    assert "knn" not in read_metrics(tmp_path / "run")[-1]
+
+
+def test_resume_keeps_what_the_machine_was_told(undisturbed, tmp_path):
+    photos, _ = undisturbed
+    out = tmp_path / "run"
+    process = subprocess.Popen(words(photos, out, STEPS, "--keep-every=2"), env=ONE_THREAD)
+    wait_for_step(out, 9)
+    process.send_signal(signal.SIGINT)
+    process.wait(60)
+    kept = set(checkpoint_steps(out / "checkpoints"))
+    assert len(kept) > 3
+    openjepa.pretrain(str(photos), out=out, resume=True)
+    assert kept - {max(kept)} <= set(checkpoint_steps(out / "checkpoints"))
+
+
+def test_other_images_are_not_resumed(undisturbed, tmp_path):
+    photos, run = undisturbed
+    moved = shutil.copytree(photos, tmp_path / "moved")
+    first = next(moved.rglob("*.jpg"))
+    first.rename(first.with_name("another.jpg"))
+    with pytest.raises(openjepa.UsageError, match="other images"):
+        openjepa.pretrain(str(moved), out=run, resume=True)
 
 
 def test_every_recipe_builds():

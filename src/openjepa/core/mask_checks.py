@@ -19,12 +19,26 @@ def check_masks(settings: MaskSettings) -> None:
         raise ValueError(
             f"a grid of {rows}x{columns} patches is too small to mask: the least is 2x2, use smaller patches"
         )
+    _check_count(settings)
     if settings.strategy == "reference":
         check_reference_masks(settings)
     elif settings.strategy == "rasterized":
         _check_even(rows, columns)
     else:
         _check_room(settings, longest_context(settings))
+
+
+def _check_count(settings: MaskSettings) -> None:
+    """Raise ValueError for settings that a strategy would leave unused."""
+    fixed = {"rasterized": 3, "random": 1}.get(settings.strategy)
+    if fixed and settings.num_targets != fixed:
+        raise ValueError(f"{settings.strategy} masks have {fixed} targets, not {settings.num_targets}: leave it out")
+    if settings.strategy == "rasterized" and settings.context_ratio != 0.25:
+        raise ValueError(f"rasterized masks keep a quarter as context, not {settings.context_ratio:g}: leave it out")
+    if settings.strategy == "random" and settings.target_scale[0] != settings.target_scale[1]:
+        raise ValueError("random masks have one target scale: give the same number twice, e.g. 0.6 0.6")
+    if settings.strategy == "random" and round(settings.target_scale[0] * settings.num_patches) < 1:
+        raise ValueError(f"target_scale {settings.target_scale[0]:g} is less than a patch: give a larger one")
 
 
 def _check_even(rows: int, columns: int) -> None:

@@ -33,13 +33,13 @@ def _multiblock(settings: MaskSettings, batch_size: int, rng: np.random.Generato
     draws = rng.random((batch_size, TRIES * 2 * (count + 1) + rows * columns))
     places, order = draws[:, : -rows * columns].reshape(batch_size, TRIES, count + 1, 2), draws[:, -rows * columns :]
     free, corners, missing = _layout(settings, places[:, 0], target, context)
+    redrawn = int(missing.sum())
     for spare in range(1, TRIES):
         if not missing.any():
             break
         again = _layout(settings, places[missing, spare], target, context)
         free[missing], corners[missing], missing[missing] = again
-    redrawn = int(missing.sum())
-    if redrawn:  # stacked targets in the whole image leave the most context there is, enough by check_masks
+    if missing.any():  # stacked targets in the whole image leave the most context there is, enough by check_masks
         corners[missing] = corners[missing, :1]
         free[missing] = ~_inside(settings.grid_size, corners[missing, :1], target).any(1)
     return free, _block_ids(corners, target, columns), redrawn, order

@@ -49,13 +49,16 @@ class Batches(Dataset):
     def __getitem__(self, step: int) -> Batch:
         skipped: list[tuple[str, str]] = []
         slots = range(step * self.batch_size, (step + 1) * self.batch_size)
-        indices, crops = zip(*(self._crop(position, skipped) for position in slots), strict=True)
+        drawn = [self._crop(position, skipped) for position in slots]
+        if None in drawn:
+            return Batch(torch.empty(0), Masks(torch.empty(0), torch.empty(0)), torch.empty(0), skipped)
+        indices, crops = zip(*drawn, strict=True)
         images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
         masks = sample_masks(self.masks, self.batch_size, self.seed, step)
         return Batch(images, masks, torch.tensor(indices), skipped)
 
-    def _crop(self, position: int, skipped: list[tuple[str, str]]) -> tuple[int, np.ndarray]:
-        """The image at a position of the endless order, or the next readable one of its epoch."""
+    def _crop(self, position: int, skipped: list[tuple[str, str]]) -> tuple[int, np.ndarray] | None:
+        """The image at a position of the endless order, or the next readable one of its epoch, or None."""
         count = len(self.dataset)
         epoch, place = divmod(position, count)
         order = epoch_order(self.seed, count, epoch)
@@ -68,7 +71,7 @@ class Batches(Dataset):
                 continue
             rng = generator(self.seed, CROPS, epoch, index)
             return index, random_resized_crop(image, self.image_size, self.crop_scale, rng)
-        raise UsageError(f"none of the {count:,} images of {self.dataset.source} can be read any more")
+        return None
 
 
 def ignore_interrupts(_worker: int) -> None:
@@ -76,7 +79,7 @@ def ignore_interrupts(_worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def in_order(dataset: Dataset, keys: Sequence[int], workers: int, pin: bool = False) -> Iterator:
+def in_order(dataset: Dataset, keys: Sequence[int], workers: int) -> Iterator:
     """dataset[key] for every key, in order, prepared ahead by `workers` processes (0: by this one)."""
     with warnings.catch_warnings():
         # More workers than cores is slower at worst, and the person chose their number.
@@ -87,11 +90,13 @@ def in_order(dataset: Dataset, keys: Sequence[int], workers: int, pin: bool = Fa
             batch_size=None,
             num_workers=workers,
             worker_init_fn=ignore_interrupts,
-            pin_memory=pin,
         )
         return iter(loader)
 
 
-def load_batches(batches: Batches, start: int, stop: int, workers: int, pin: bool = False) -> Iterator[Batch]:
-    """The batches of steps start to stop - 1."""
-    return in_order(batches, range(start, stop), workers, pin)
+def load_batches(batches: Batches, start: int, stop: int, workers: int) -> Iterator[Batch]:
+    """The batches of steps start to stop - 1; raises UsageError once no image can be read any more."""
+    for batch in in_order(batches, range(start, stop), workers):
+        if not len(batch.images):
+            raise UsageError(f"none of the {len(batches.dataset):,} images of {batches.dataset.source} can be read")
+        yield batch

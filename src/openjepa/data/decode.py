@@ -40,13 +40,19 @@ def decode(stream: BinaryIO) -> Image.Image:
     "unknown value range (...)" or "damaged (...)".
     """
     with bad_image_on_error():
-        image = _open(stream)
-        image.load()
-        rgb = _to_rgb(image)
-        orientation = _orientation(image)
-        upright = rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
-        upright.info = {}  # an orientation kept here would be applied twice by whoever honours it next
-        return upright
+        return upright_rgb(_open(stream))
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """Any PIL image as mode "RGB", upright, without metadata, by the rules of `decode`."""
+    image.load()
+    rgb = _to_rgb(image)
+    orientation = _orientation(image)
+    upright = rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
+    if upright is image:
+        return image
+    upright.info = {}  # an orientation kept here would be applied twice by whoever honours it next
+    return upright
 
 
 def read_header(stream: BinaryIO) -> tuple[tuple[int, int], str]:

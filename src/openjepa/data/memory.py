@@ -1,5 +1,6 @@
 """A dataset decoded once and held as bytes, for runs that pass over it many times."""
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
@@ -102,6 +103,7 @@ def _decode_all(dataset: ImageDataset, workers: int) -> Iterator[np.ndarray | st
 
 def _adopt(dataset: ImageDataset) -> None:
     global _dataset
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process
     _dataset = dataset
 
 

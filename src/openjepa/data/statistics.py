@@ -16,7 +16,7 @@ def channel_statistics(dataset: ImageDataset, sample: int = 1000, seed: int = 0)
     Raises UsageError if no image of the sample can be read.
     """
     counts = np.zeros((3, 256), dtype=np.int64)  # pixels by channel and value
-    for index in np.random.default_rng(seed).permutation(len(dataset))[:sample]:
+    for index in np.random.default_rng(seed % 2**64).permutation(len(dataset))[:sample]:
         try:
             counts += np.reshape(dataset.load(int(index)).histogram(), (3, 256))
         except BadImage:

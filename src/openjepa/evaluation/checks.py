@@ -11,5 +11,5 @@ def require_finite(*features: torch.Tensor) -> None:
     if bad:
         raise UsageError(
             f"{bad} of {sum(map(len, features))} images have features that are NaN or infinite, and a probe needs "
-            "finite ones: the encoder has diverged, so evaluate an earlier checkpoint"
+            "finite ones: the encoder has diverged, so train again with a lower --lr"
         )

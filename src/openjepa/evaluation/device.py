@@ -16,13 +16,18 @@ def choose_device(name: str = "auto") -> torch.device:
     if not there.get(kind):
         usable = ", ".join(["auto", *(kind for kind, present in there.items() if present)])
         raise UsageError(f"device {name} is not available here: use one of {usable}")
-    return torch.device(name)
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"device {name} is not a device: {str(error).splitlines()[0]}") from error
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """ "auto": bf16 where the device has instructions for it, else float32."""
-    if name != "auto":
+    if name in PRECISIONS:
         return PRECISIONS[name]
+    if name != "auto":
+        raise UsageError(f"precision {name} is not known: known are auto, {', '.join(PRECISIONS)}")
     return torch.bfloat16 if has_bf16(device) else torch.float32
 
 

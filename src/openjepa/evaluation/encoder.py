@@ -9,6 +9,7 @@ from torch import Tensor
 
 from openjepa.core.vit import VisionTransformer
 from openjepa.data.crops import resize_centre_crop, standardise
+from openjepa.data.decode import upright_rgb
 from openjepa.errors import UsageError
 
 Images = Image.Image | np.ndarray | Tensor | Sequence[Image.Image | np.ndarray]
@@ -76,7 +77,7 @@ def as_pil_images(images: Images) -> list[Image.Image]:
         images = [images]
     if len(images) == 0:
         raise UsageError("no images given: give at least one")
-    return [image.convert("RGB") if isinstance(image, Image.Image) else _from_array(image) for image in images]
+    return [upright_rgb(image) if isinstance(image, Image.Image) else _from_array(image) for image in images]
 
 
 def _from_array(array: np.ndarray) -> Image.Image:

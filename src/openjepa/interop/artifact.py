@@ -95,12 +95,16 @@ def hf_config(encoder: VisionTransformer) -> dict:
 
 
 def hf_preprocessor(image_size: tuple[int, int], mean: list[float], std: list[float]) -> dict:
-    """Preprocessing that transformers can read; its own processor has no centre crop of the shorter side for ViTs."""
+    """Preprocessing that transformers can read: equal to ours up to rounding for square sizes.
+
+    Its processor knows no crop of a given shape, so for other sizes it sees less of the image: the shorter side becomes
+    the longer one of the model, and the centre of it is taken.
+    """
     return {
         "image_processor_type": "BitImageProcessor",
         "do_convert_rgb": True,
         "do_resize": True,
-        "size": {"shortest_edge": min(image_size)},
+        "size": {"shortest_edge": max(image_size)},
         "resample": 3,
         "do_center_crop": True,
         "crop_size": {"height": image_size[0], "width": image_size[1]},
@@ -128,7 +132,7 @@ def load_encoder(
         return Encoder(network, about["mean"], about["std"], str(path), device, precision)
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise UsageError(f"{folder} is damaged ({reason}): export it again from its run") from error
+        raise UsageError(f"{folder} is damaged ({reason}): resume its run or train again") from error
 
 
 def find_artifact(path: Path) -> Path:
@@ -147,7 +151,9 @@ def read_about(folder: Path) -> dict:
     try:
         return json.loads((folder / "openjepa.json").read_text())
     except (OSError, ValueError) as error:
-        raise UsageError(f"{folder / 'openjepa.json'} is damaged ({error}): export it again from its run") from error
+        raise UsageError(
+            f"{folder / 'openjepa.json'} is damaged ({error}): train it again, or resume its run"
+        ) from error
 
 
 def write_json(path: Path, value: dict) -> None:

@@ -18,7 +18,7 @@ CURVES = {
     ),
     "positional_share": (
         "Positional share",
-        "Share of the targets' variance that position alone explains. Above 50 % the model learns where, not what.",
+        "Share of the targets' variance that position alone explains. Near 100 % the model learns where, not what.",
     ),
     "energy_gap": (
         "Energy gap",

@@ -23,7 +23,13 @@ class DamagedCheckpoint(ValueError):
 
 def checkpoint_steps(folder: Path) -> list[int]:
     """The steps that have a checkpoint in `folder`, ascending."""
-    return sorted(int(path.name.removeprefix("step-")) for path in folder.glob("step-*") if path.is_dir())
+    names = (path.name for path in folder.glob("step-*") if path.is_dir())
+    return sorted(int(name[5:]) for name in names if name == checkpoint_path(folder, _number(name)).name)
+
+
+def _number(name: str) -> int:
+    digits = name.removeprefix("step-")
+    return int(digits) if digits.isascii() and digits.isdigit() else 0
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:

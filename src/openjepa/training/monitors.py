@@ -1,6 +1,5 @@
 """Label-free measurements of a model on a fixed set of images: is it learning what, or only where, or nothing?"""
 
-import copy
 from dataclasses import dataclass
 
 import torch
@@ -34,7 +33,7 @@ def positional_share(tokens: Tensor) -> float:
 
 def relative_std(embeddings: Tensor, tokens: Tensor) -> float:
     """Std of an embedding's dimensions over images, as a share of the root mean square of the tokens it averages."""
-    return float(embeddings.std(dim=0).mean() / tokens.square().mean().sqrt().clamp_min(1e-12))
+    return float(embeddings.std(dim=0, correction=0).mean() / tokens.square().mean().sqrt().clamp_min(1e-12))
 
 
 @torch.no_grad()
@@ -75,7 +74,6 @@ class Monitor:
 
     def _same_places(self) -> tuple[Tensor, Tensor]:
         """One layout for all images, so that mismatched pairs differ in content only."""
-        settings = copy.copy(self.masks)
-        layout = sample_masks(settings, 1, self.seed, 0)
+        layout = sample_masks(self.masks, 1, self.seed, 0)
         count = len(self.images)
         return layout.context_ids.expand(count, -1), layout.target_ids.expand(count, -1, -1)

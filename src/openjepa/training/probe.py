@@ -17,6 +17,7 @@ from openjepa.evaluation.knn import knn_predict
 from openjepa.evaluation.linear import linear_probe
 
 BANK, QUERIES = 1024, 512
+LEAST = 12  # images, below which there is nothing to learn from and ask
 
 
 def sample_images(
@@ -50,7 +51,7 @@ class OnlineProbe:
         self.targets = torch.from_numpy(dataset.labels[self.label][indices])
         self.bank = len(indices) * 2 // 3
         self.wrap = wrap
-        self.image_size = image_size
+        self.dataset, self.image_size, self.seed = dataset, image_size, seed
 
     def __call__(self, network: VisionTransformer) -> dict[str, float]:
         """knn and linear: the fraction of queries answered right from the network's embeddings."""
@@ -59,7 +60,9 @@ class OnlineProbe:
 
     def pixels(self) -> dict[str, float]:
         """The same from raw pixels."""
-        scores = self.scores(Pixels(self.image_size).features(self.images))
+        baseline = Pixels(self.image_size)
+        images, _ = sample_images(self.dataset, baseline.image_size, BANK + QUERIES, self.seed)
+        scores = self.scores(baseline.features(images))
         return {f"{name}_pixels": value for name, value in scores.items()}
 
     def scores(self, features: Tensor) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """One training run on disk: steps, monitors, log and checkpoints, resumable to the bit."""
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -11,11 +12,11 @@ from torch import Tensor
 
 from openjepa.data.batches import Batch, Batches, load_batches
 from openjepa.errors import UsageError
-from openjepa.training.checkpoint import load_newest, retain, save_checkpoint
+from openjepa.training.checkpoint import DamagedCheckpoint, load_newest, retain, save_checkpoint
 from openjepa.training.interrupts import stop_on_signals
 from openjepa.training.monitors import Monitor
 from openjepa.training.probe import OnlineProbe
-from openjepa.training.runlog import RunLog, read_metrics
+from openjepa.training.runlog import RunLog
 from openjepa.training.steps import Stepper
 from openjepa.training.verdict import verdict
 
@@ -46,6 +47,7 @@ class Run:
     done: int = 0
     best: dict[str, tuple[float, int]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    untrained: dict[str, float] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
@@ -59,36 +61,41 @@ class Run:
         """Take up the newest sound checkpoint; returns what was wrong with newer ones, DamagedCheckpoint if none is."""
         tensors, state, complaints = load_newest(self.checkpoints)
         model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-        self.stepper.model.load_state_dict(model)
-        load_optimizer(self.stepper.optimizer, tensors)
-        self.done = state["step"]
-        self.best = {name: tuple(pair) for name, pair in state["best"].items()}
-        self.skipped = state["skipped"]
+        try:
+            self.stepper.model.load_state_dict(model)
+            load_optimizer(self.stepper.optimizer, tensors)
+            self.done, self.skipped, self.untrained = state["step"], state["skipped"], state["untrained"]
+            self.best = {name: tuple(pair) for name, pair in state["best"].items()}
+        except (RuntimeError, KeyError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise DamagedCheckpoint(f"{self.checkpoints} is of another run ({reason})") from error
         return complaints
 
     def train(self, on_record: Callable[[dict], None]) -> None:
         """Take all remaining steps. Raises Interrupted after Ctrl-C, UsageError if the loss or the disk fails."""
-        self.log = RunLog(self.folder, self.done)
         self.on_record = on_record
         try:
-            with stop_on_signals() as stop:
+            with contextlib.closing(RunLog(self.folder, self.done)) as self.log, stop_on_signals() as stop:
                 if self.done == 0:
                     self._report({"step": 0, **self._measure(probe=True), **self._pixels()})
                 self._loop(stop)
-        finally:
-            self.log.close()
+        except OSError as error:
+            raise UsageError(
+                f"cannot write {self.folder}: {error}; the last checkpoint is intact: make room, then use --resume"
+            ) from error
 
     def _loop(self, stop) -> None:
         self._losses: list[Tensor] = []
         self._since = self._saved = time.monotonic()
-        batches = load_batches(self.batches, self.done, self.steps, self.workers, self.stepper.device.type == "cuda")
+        self._saved_step = self.done
+        batches = load_batches(self.batches, self.done, self.steps, self.workers)
         for step, loss, norm, batch in self.stepper.run(self.done, batches):
             self.done = step + 1
             self._losses.append(loss)
             self._note_skipped(batch)
             if self.done % self.log_every == 0 or self._is_due(self._monitor_every):
                 self._report(self._record(step, norm))
-            if self._checkpoint_due() or stop.asked:
+            if (self._checkpoint_due() or stop.asked) and self._saved_step != self.done:
                 self.save()
             if stop.asked and self.done < self.steps:
                 raise Interrupted(f"stopped after step {self.done:,} of {self.steps:,}")
@@ -130,8 +137,8 @@ class Run:
         """Monitors, verdict and, where labels exist and `probe` is set, the probes; keeps the best checkpoints."""
         measured = self.monitor(self.stepper.model)
         if self.done == 0:
-            self._untrained = measured
-        status, sentence = verdict(measured, self._untrained_values(), self.done / self.steps)
+            self.untrained = measured
+        status, sentence = verdict(measured, self.untrained, self.done / self.steps)
         record = {**measured, "status": status, "verdict": sentence}
         if probe:
             scores = self.probe(self.stepper.model.target_encoder) if self.probe else {}
@@ -139,11 +146,6 @@ class Run:
             if self.done:
                 self._keep_best({"rank": measured["rank"], **{k: v for k, v in scores.items() if k == "knn"}})
         return record
-
-    def _untrained_values(self) -> dict[str, float]:
-        if not hasattr(self, "_untrained"):
-            self._untrained = next(record for record in read_metrics(self.folder) if record["step"] == 0)
-        return self._untrained
 
     def _pixels(self) -> dict[str, float]:
         return self.probe.pixels() if self.probe else {}
@@ -166,15 +168,13 @@ class Run:
         return late or self.done == self.steps or bool(self.keep_every and self.done % self.keep_every == 0)
 
     def save(self) -> None:
-        """Checkpoint the run as it is; raises UsageError if the disk does not take it, the last checkpoint intact."""
+        """Checkpoint the run as it is; raises OSError if the disk does not take it, the last checkpoint intact."""
         tensors = {f"model.{name}": t for name, t in self.stepper.model.state_dict().items()}
         tensors |= optimizer_tensors(self.stepper.optimizer)
-        try:
-            save_checkpoint(self.checkpoints, self.done, tensors, {"best": self.best, "skipped": self.skipped})
-        except OSError as error:
-            raise UsageError(f"{error}; the last checkpoint is intact: make room, then go on with --resume") from error
+        state = {"best": self.best, "skipped": self.skipped, "untrained": self.untrained}
+        save_checkpoint(self.checkpoints, self.done, tensors, state)
         retain(self.checkpoints, {step for _, step in self.best.values()}, self.keep_every)
-        self._saved = time.monotonic()
+        self._saved, self._saved_step = time.monotonic(), self.done
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -7,15 +7,18 @@ from torch.utils.tensorboard import SummaryWriter
 
 
 def read_metrics(folder: Path) -> list[dict]:
-    """The records of a run in order; a last line cut short by a crash is left out."""
+    """The records of a run in order; lines that a crash cut short or damaged are left out."""
     path = folder / "metrics.jsonl"
-    records = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            continue
-    return records
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    return [record for record in map(_record, lines) if record]
+
+
+def _record(line: str) -> dict | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("step"), int) else None
 
 
 class RunLog:
@@ -24,7 +27,9 @@ class RunLog:
     def __init__(self, folder: Path, step: int = 0) -> None:
         self.path = folder / "metrics.jsonl"
         kept = [record for record in read_metrics(folder) if record["step"] <= step and step]
-        self.path.write_text("".join(json.dumps(record) + "\n" for record in kept))
+        aside = self.path.with_suffix(".writing")
+        aside.write_text("".join(json.dumps(record) + "\n" for record in kept))
+        aside.replace(self.path)
         self.writer = SummaryWriter(folder / "tensorboard", purge_step=step + 1 if step else None)
 
     def add(self, record: dict) -> None:

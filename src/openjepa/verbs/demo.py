@@ -29,6 +29,7 @@ def demo(
     *,
     data: Annotated[str | None, Option(help="Your own images instead of drawn scenes.")] = None,
     out: Annotated[Path, Option(help="Folder to write the run to.")] = Path("runs/demo"),
+    resume: Annotated[bool, Option("--resume", help="Go on with the demo in --out from its last checkpoint.")] = False,
     **settings: Any,
 ) -> Path:
     """Draw scenes, train an encoder on them, measure it beside pixels and an untrained encoder, write a report.
@@ -38,11 +39,15 @@ def demo(
     class. Returns the run folder.
     """
     from openjepa.config import build_config
-    from openjepa.verbs.launch import start
+    from openjepa.evaluation.protocol import split_held_out
+    from openjepa.verbs.launch import go_on, start
     from openjepa.verbs.report import report
     from openjepa.verbs.talk import say
 
-    launch = start(data or TRAIN, out, build_config(SETTINGS, settings))
+    source, out, config = str(data or TRAIN), Path(out), build_config(SETTINGS, settings)
+    launch = go_on(source, out, config, settings) if resume else start(source, out, config)
+    if launch.run.batches.dataset.labels:
+        split_held_out(launch.run.batches.dataset, config.seed)  # refused now, if at all, and not after the training
     launch.train()
     launch.finish()
     if launch.run.batches.dataset.labels:

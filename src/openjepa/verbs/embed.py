@@ -25,11 +25,14 @@ def embed(
     from openjepa.interop.models import open_model
     from openjepa.interop.tables import write_vectors
     from openjepa.verbs.measure import DEFAULT_SIZE
-    from openjepa.verbs.prepare import open_images
+    from openjepa.verbs.prepare import check_can_write, check_workers, open_images
     from openjepa.verbs.talk import counting, say
 
+    model, data, out = str(model), str(data), Path(out)
     if out.suffix != ".parquet":
         raise UsageError(f"{out} is not a Parquet file: give a name that ends in .parquet")
+    check_can_write(out)
+    check_workers(workers)
     where = choose_device(device)
     encoder = open_model(model, where, choose_precision(precision, where), DEFAULT_SIZE)
     dataset, summary = open_images(data)

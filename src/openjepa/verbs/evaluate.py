@@ -33,13 +33,18 @@ def evaluate(
         show_records,
         write_records,
     )
+    from openjepa.verbs.prepare import check_can_write, check_workers
 
     chosen = parse_tasks(tasks)
-    names = [models] if isinstance(models, str) else list(models)
+    check_workers(workers)
+    names = [str(models)] if isinstance(models, str | Path) else [str(name) for name in models]
+    data, test = str(data), None if test is None else str(test)
+    if json:
+        check_can_write(Path(json))
     opened = open_models(names, device, precision)
     train, held_out, named = open_split(data, test, seed, workers)
     records = measure_models(opened, train, held_out, chosen, seed, workers, {"train": data, "test": named})
     show_records(records)
-    for path in [json] * bool(json) + [Path(name) / "evaluation.json" for name in names if is_run(name)]:
+    for path in [Path(json)] * bool(json) + [Path(name) / "evaluation.json" for name in names if is_run(name)]:
         write_records(path, records)
     return records

@@ -1,6 +1,8 @@
 """Start a run or go on with one: data, networks, plan, training, artifact."""
 
 import dataclasses
+import hashlib
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +28,7 @@ from openjepa.interop.artifact import save_artifact
 from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_path, checkpoint_steps, load_checkpoint
 from openjepa.training.monitors import Monitor
 from openjepa.training.optimizer import make_optimizer
-from openjepa.training.probe import OnlineProbe, sample_images
+from openjepa.training.probe import LEAST, OnlineProbe, sample_images
 from openjepa.training.run import Interrupted, Run
 from openjepa.training.steps import Schedule, Stepper
 from openjepa.training.trial import measure_cost, peak_memory
@@ -79,23 +81,35 @@ class Launch:
             with display:
                 self.run.train(lambda record: display(record | {"memory": peak_memory(device)}))
         except Interrupted as stopped:
-            say(f"{stopped}. Go on with: openjepa pretrain {self.data} --out {self.folder} --resume")
+            again = shlex.join(["openjepa", "pretrain", self.data, "--out", str(self.folder), "--resume"])
+            say(f"{stopped}. Go on with: {again}")
             raise
 
     def finish(self) -> None:
         """Write the artifact of the last step, and those of the best by each monitor under their own names."""
+        try:
+            self._write_encoders()
+        except OSError as error:
+            raise UsageError(f"cannot write {self.folder}: {error}; make room, then go on with --resume") from error
+
+    def _write_encoders(self) -> None:
         stepper = self.run.stepper
         self._write_skipped()
         self._export("encoder", stepper.model, self.run.done, None)
         for monitor, (value, step) in self.run.best.items():
             if step != self.run.done:
-                tensors, _ = load_checkpoint(checkpoint_path(self.run.checkpoints, step))
-                best = build_model(self.config)
-                best.load_state_dict(
-                    {k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")}
-                )
-                self._export(f"encoder-best-{monitor}", best, step, {"monitor": monitor, "value": value})
+                self._export_best(monitor, value, step)
         say(f"encoder: {self.folder / 'encoder'}")
+
+    def _export_best(self, monitor: str, value: float, step: int) -> None:
+        try:
+            tensors, _ = load_checkpoint(checkpoint_path(self.run.checkpoints, step))
+        except DamagedCheckpoint as error:
+            say(f"the best encoder by {monitor} is lost: {error}")
+            return
+        best = build_model(self.config)
+        best.load_state_dict({k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")})
+        self._export(f"encoder-best-{monitor}", best, step, {"monitor": monitor, "value": value})
 
     def _export(self, name: str, model: IJEPA, step: int, chosen_by: dict | None) -> None:
         about = {
@@ -113,7 +127,7 @@ class Launch:
         skipped = dict(self.summary.skipped) | self.run.skipped
         text = "".join(f"{path}\t{reason}\n" for path, reason in sorted(skipped.items()))
         if text:
-            (self.folder / "skipped.txt").write_text(text, errors="surrogateescape")
+            (self.folder / "skipped.txt").write_text(text, encoding="utf-8")
         if self.run.skipped:
             say(f"{len(self.run.skipped):,} images could not be read during the run: {self.folder / 'skipped.txt'}")
 
@@ -122,6 +136,7 @@ def start(data: str, out: Path, config: Config) -> Launch:
     """A new run in `out`, planned and described; nothing is written before everything has been checked."""
     check_new_folder(out, "go on with --resume, or give --out another name")
     masks = mask_settings(config)
+    choose_device(config.device)
     dataset, summary = prepare_images(data, config.workers, str(out / "skipped.txt"))
     if summary.smallest_side < config.patch_size:
         raise UsageError(
@@ -141,7 +156,8 @@ def start(data: str, out: Path, config: Config) -> Launch:
         "mean": mean,
         "std": std,
         "data": str(data),
-        "found": dataclasses.asdict(summary) | {"sizes": summary.sizes[:100], "duplicates": summary.duplicates[:100]},
+        "found": dataclasses.asdict(summary),
+        "paths": fingerprint(dataset),
         "command": " ".join(sys.argv),
         "openjepa_version": __version__,
     }
@@ -162,11 +178,13 @@ def go_on(data: str, out: Path, config: Config, given: dict[str, Any]) -> Launch
             raise UsageError(
                 f"{out} was started with {option(name)} {theirs}, not {shown(value)}: leave it out to resume"
             )
-    machine = {name: getattr(config, name) for name in MACHINE}
+    machine = {name: getattr(config, name) for name in MACHINE if given.get(name) is not None}
     config = dataclasses.replace(stored, **machine)
     dataset, summary = prepare_images(data, config.workers, str(out / "skipped.txt"))
     if len(dataset) != resolved["found"]["images"]:
         raise UsageError(f"{data} holds {len(dataset):,} images, the run in {out} had {resolved['found']['images']:,}")
+    if fingerprint(dataset) != resolved["paths"]:
+        raise UsageError(f"{data} holds other images than the run in {out} was started with: give it another --out")
     stepper = build_stepper(config, resolved["steps"], resolved["mean"], resolved["std"])
     batches = Batches(dataset, mask_settings(config), config.size, config.crop_scale, config.batch_size, config.seed)
     launch = assemble(out, stepper, batches, config, data, summary)
@@ -183,6 +201,11 @@ def _take_up(run: Run) -> None:
     except DamagedCheckpoint as error:
         raise UsageError(f"{error}: give --out another name to start again") from error
     say(*complaints, f"resuming after step {run.done:,} of {run.steps:,}")
+
+
+def fingerprint(dataset: ImageDataset) -> str:
+    """A hash of the names of the images in their order, by which a run knows its data again."""
+    return hashlib.sha256("\n".join(dataset.paths).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def build_stepper(config: Config, steps: int, mean: list[float], std: list[float]) -> Stepper:
@@ -210,7 +233,7 @@ def assemble(out: Path, stepper: Stepper, batches: Batches, config: Config, data
 
 
 def _probe(dataset: ImageDataset, stepper: Stepper, config: Config) -> OnlineProbe | None:
-    if not dataset.labels:
+    if not dataset.labels or len(dataset) < LEAST:
         return None
 
     def wrap(network) -> Encoder:

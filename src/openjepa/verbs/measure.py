@@ -38,9 +38,9 @@ def open_models(names: list[str], device: str, precision: str) -> list[Model]:
     """The named models after the two baselines, which are of the first encoder's shape."""
     where = choose_device(device)
     dtype = choose_precision(precision, where)
-    folders = [open_model(name, where, dtype, DEFAULT_SIZE) for name in names if is_folder(name)]
-    size = folders[0].image_size if folders else DEFAULT_SIZE
-    models = [open_model(name, where, dtype, size) for name in names]
+    folders = {name: open_model(name, where, dtype, DEFAULT_SIZE) for name in names if is_folder(name)}
+    size = next(iter(folders.values())).image_size if folders else DEFAULT_SIZE
+    models = [folders.get(name) or open_model(name, where, dtype, size) for name in names]
     encoders = [model for model in models if isinstance(model, Encoder)]
     baselines: list[Model] = [] if "pixels" in names else [Pixels(encoders[0].image_size if encoders else size)]
     if encoders and not any(name.startswith("untrained:") for name in names):
@@ -97,7 +97,8 @@ def show_records(records: list[dict]) -> None:
     table = Table(box=box.SIMPLE_HEAD, title="accuracy in %, with 95 % interval", title_justify="left", title_style="")
     table.add_column("")
     for model in models:
-        table.add_column(escape(Path(model).name), justify="right")
+        short = sum(Path(other).name == Path(model).name for other in models) == 1 and is_folder(model)
+        table.add_column(escape(Path(model).name if short else model), justify="right")
     for task in dict.fromkeys(record["task"] for record in records):
         row = {record["model"]: record for record in records if record["task"] == task}
         table.add_row(task.replace(":", " "), *(percent(row[model], list(row.values())) for model in models))
@@ -112,5 +113,9 @@ def percent(record: dict, others: list[dict]) -> str:
 
 
 def write_records(path: Path, records: list[dict]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(records, indent=2) + "\n")
+    """Write records as JSON; raises UsageError if the file cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(records, indent=2) + "\n")
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error}") from error

@@ -8,8 +8,6 @@ import typer
 
 from openjepa.config import FIELDS, Config, shown
 
-PATH = str
-
 
 def with_settings(verb: Callable, names: Iterable[str] = FIELDS) -> Callable:
     """Give `verb(..., **settings)` one keyword for each named setting; left out (None), the recipe decides."""

@@ -1,5 +1,6 @@
 """What verbs do before they compute: open the images, say what was found, hold them in memory where that pays."""
 
+import os
 from pathlib import Path
 
 from openjepa.config import Config
@@ -54,6 +55,23 @@ def mask_settings(config: Config) -> MaskSettings:
 
 def check_new_folder(out: Path, another: str) -> None:
     """Raise UsageError unless `out` is free to write a run into; `another` says what else the person can do."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    check_can_write(out / "config.json")
+    if out.exists() and any(out.iterdir()):
         what = "holds another run" if (out / "config.json").exists() else "exists and is not empty"
         raise UsageError(f"{out} {what}: {another}")
+
+
+def check_can_write(path: Path) -> None:
+    """Raise UsageError unless a file can be written at `path`, its folders being made on the way; writes nothing."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: give the name of a file")
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise UsageError(f"{above} is a file, so nothing can be written below it: give another name")
+    if not os.access(above, os.W_OK | os.X_OK | os.R_OK):
+        raise UsageError(f"{above} cannot be written to: give another name, or change its permissions")
+
+
+def check_workers(workers: int) -> None:
+    if workers < 0:
+        raise UsageError(f"--workers {workers} is not possible: give 0 or more")

@@ -27,6 +27,7 @@ def pretrain(
     from openjepa.verbs.launch import go_on, start
     from openjepa.verbs.report import report
 
+    data, out = str(data), Path(out)
     config = build_config(settings_of(recipe), settings)
     run = go_on(data, out, config, settings) if resume else start(data, out, config)
     run.train()
