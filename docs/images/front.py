@@ -1,6 +1,6 @@
 """Make the README's picture: drawn scenes, and what a training step shows and asks of them.
 
-    python docs/images/front.py      writes docs/images/front.png
+python docs/images/front.py      writes docs/images/front.png
 """
 
 from pathlib import Path

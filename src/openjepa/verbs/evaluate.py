@@ -45,6 +45,6 @@ def evaluate(
     train, held_out, named = open_split(data, test, seed, workers)
     records = measure_models(opened, train, held_out, chosen, seed, workers, {"train": data, "test": named})
     show_records(records)
-    for path in [Path(json)] * bool(json) + [Path(name) / "evaluation.json" for name in names if is_run(name)]:
+    for path in ([Path(json)] if json else []) + [Path(name) / "evaluation.json" for name in names if is_run(name)]:
         write_records(path, records)
     return records
