@@ -70,7 +70,8 @@ def test_healthy_and_weak():
     assert verdict(good, untrained, 1.0)[0] == "healthy"
     assert verdict(good | {"rank": 5.0}, untrained, 0.4)[0] == "healthy"
     assert verdict(good | {"rank": 5.0}, untrained, 0.6)[0] == "weak"
-    assert verdict(good | {"energy_gap": 0.01}, untrained, 1.0)[0] == "positional collapse"
+    assert verdict(good | {"energy_gap": 0.01}, untrained, 1.0)[0] == "not learning"
+    assert verdict(good | {"energy_gap": 0.01, "positional_share": 0.6}, untrained, 1.0)[0] == "positional collapse"
     assert verdict(good | {"std": 0.01}, untrained, 1.0)[0] == "collapsed"
 
 

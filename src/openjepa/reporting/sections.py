@@ -5,7 +5,14 @@ from collections.abc import Sequence
 from openjepa.reporting import charts
 from openjepa.reporting.page import Html, commands, facts, figure, folded, markup, section, table, tag
 
-BADGES = {"healthy": "good", "weak": "warn", "early": "calm", "collapsed": "bad", "positional collapse": "bad"}
+BADGES = {
+    "healthy": "good",
+    "weak": "warn",
+    "not learning": "warn",
+    "early": "calm",
+    "collapsed": "bad",
+    "positional collapse": "bad",
+}
 CURVES = {
     "loss": (
         "Loss",

@@ -7,7 +7,7 @@ HALF = 0.5  # share of a run before which a rank that has fallen may still recov
 def verdict(now: dict[str, float], untrained: dict[str, float], progress: float) -> tuple[str, str]:
     """A status and a sentence from the monitors now and at step 0, `progress` being the share of the run done.
 
-    The statuses are "collapsed", "positional collapse", "early", "weak" and "healthy".
+    The statuses are "collapsed", "early", "positional collapse", "not learning", "weak" and "healthy".
     """
     rank, share, gap = now["rank"], now["positional_share"], now["energy_gap"]
     if now["std"] < 0.1 * untrained["std"] or rank < 2:
@@ -17,10 +17,15 @@ def verdict(now: dict[str, float], untrained: dict[str, float], progress: float)
         )
     if progress < EARLY:
         return "early", f"too early to say: effective rank {rank:.1f}, energy gap {max(gap, 0):.2f}"
-    if share > 0.8 or gap < 0.1:
+    if share > 0.8 or (share > 0.5 and gap < 0.1):
         return "positional collapse", (
             f"positional collapse: {share:.0%} of the target's variance is position and content explains {gap:.0%} of "
             "the energy; the model says where, not what. Use --patch-init unit, smaller ema_momentum or more steps."
+        )
+    if gap < 0.1:
+        return "not learning", (
+            f"not learning: content explains {max(gap, 0):.0%} of the energy, so predictions hardly depend on the "
+            "image yet. Train longer, or raise lr."
         )
     if progress >= HALF and rank < untrained["rank"]:
         return "weak", (
