@@ -19,7 +19,7 @@ SETTINGS = {
     "crop_scale": (0.5, 1.0),
     "ema_momentum": (0.995, 1.0),
     "steps": 2200,
-    "time": "330s",
+    "time": "360s",
     "workers": 0,
 }
 
