@@ -23,11 +23,10 @@ def name_of(path: Path) -> str:
     return ".".join(["openjepa", *path.relative_to(SOURCE).with_suffix("").parts])
 
 
-def imports_of(path: Path, at_top_only: bool = False) -> set[str]:
+def imports_of(path: Path) -> set[str]:
     tree = ast.parse(path.read_text())
-    nodes = tree.body if at_top_only else ast.walk(tree)
     found = set()
-    for node in nodes:
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):

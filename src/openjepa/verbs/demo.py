@@ -48,7 +48,7 @@ def demo(
     launch = go_on(source, out, config, settings) if resume else start(source, out, config)
     if launch.run.batches.dataset.labels:
         split_held_out(launch.run.batches.dataset, config.seed)  # refused now, if at all, and not after the training
-    launch.train()
+    launch.train("demo", *(["--data", source] if data else []))
     launch.finish()
     if launch.run.batches.dataset.labels:
         _measure(launch, data)

@@ -73,15 +73,15 @@ class Launch:
     def folder(self) -> Path:
         return self.run.folder
 
-    def train(self) -> None:
-        """All remaining steps, shown as they go; after Ctrl-C says how to go on."""
+    def train(self, *words: str) -> None:
+        """All remaining steps, shown as they go; after Ctrl-C says how to go on with the verb that `words` name."""
         display = TrainingDisplay(self.run.steps, self.run.done)
         device = self.run.stepper.device
         try:
             with display:
                 self.run.train(lambda record: display(record | {"memory": peak_memory(device)}))
         except Interrupted as stopped:
-            again = shlex.join(["openjepa", "pretrain", self.data, "--out", str(self.folder), "--resume"])
+            again = shlex.join(["openjepa", *words, "--out", str(self.folder), "--resume"])
             say(f"{stopped}. Go on with: {again}")
             raise
 

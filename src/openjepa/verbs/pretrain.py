@@ -30,7 +30,7 @@ def pretrain(
     data, out = str(data), Path(out)
     config = build_config(settings_of(recipe), settings)
     run = go_on(data, out, config, settings) if resume else start(data, out, config)
-    run.train()
+    run.train("pretrain", data)
     run.finish()
     report(out)
     return out
