@@ -22,7 +22,7 @@ from openjepa.data.inspect import Summary
 from openjepa.data.statistics import channel_statistics
 from openjepa.errors import UsageError
 from openjepa.evaluation.baselines import seeded
-from openjepa.evaluation.device import choose_device, choose_precision
+from openjepa.evaluation.device import PRECISIONS, choose_device, choose_precision
 from openjepa.evaluation.encoder import Encoder
 from openjepa.interop.artifact import save_artifact
 from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_path, checkpoint_steps, load_checkpoint
@@ -136,7 +136,7 @@ def start(data: str, out: Path, config: Config) -> Launch:
     """A new run in `out`, planned and described; nothing is written before everything has been checked."""
     check_new_folder(out, "go on with --resume, or give --out another name")
     masks = mask_settings(config)
-    choose_device(config.device)
+    config = _resolve_precision(config)
     dataset, summary = prepare_images(data, config.workers, str(out / "skipped.txt"))
     if summary.smallest_side < config.patch_size:
         raise UsageError(
@@ -165,6 +165,12 @@ def start(data: str, out: Path, config: Config) -> Launch:
     save_config(out / "config.json", config, resolved)
     launch._write_skipped()
     return launch
+
+
+def _resolve_precision(config: Config) -> Config:
+    """The config with "auto" settled, so that a run that is taken up again computes as before."""
+    precision = choose_precision(config.precision, choose_device(config.device))
+    return dataclasses.replace(config, precision=next(name for name, dtype in PRECISIONS.items() if dtype == precision))
 
 
 def go_on(data: str, out: Path, config: Config, given: dict[str, Any]) -> Launch:
