@@ -11,10 +11,11 @@ MAY_IMPORT = {
     "core": {"core"},
     "data": {"data", "core"},
     "evaluation": {"evaluation", "data", "core"},
-    "training": {"training", "evaluation", "data", "core"},
+    "objectives": {"objectives", "core"},
+    "training": {"training", "evaluation", "objectives", "data", "core"},
     "interop": {"interop", "evaluation", "data", "core"},
     "reporting": {"reporting", "evaluation", "data", "core"},
-    "verbs": {"verbs", "training", "interop", "reporting", "evaluation", "data", "core"},
+    "verbs": {"verbs", "training", "objectives", "interop", "reporting", "evaluation", "data", "core"},
 }
 ONLY_VERBS = {"config", "recipes"}
 

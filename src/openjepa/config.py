@@ -13,6 +13,7 @@ from openjepa.errors import UsageError
 
 MODELS = ("vit_nano", "vit_tiny", "vit_small", "vit_base", "vit_large", "vit_huge", "vit_giant")
 CHOICES = {
+    "objective": ("ijepa", "mae"),
     "model": MODELS,
     "patch_init": ("unit", "published"),
     "masks": ("multiblock", "rasterized", "block", "random", "reference"),
@@ -33,6 +34,7 @@ class Config:
     time: str | None = setting("10m", "Length", "Train at most this long, as 90s, 10m or 2h; resolved once to steps.")
     epochs: float | None = setting(None, "Length", "Passes over the images.")
     steps: int | None = setting(None, "Length", "Optimizer steps.")
+    objective: str = setting("ijepa", "Model", "ijepa predicts representations; mae predicts pixels, to compare with.")
     model: str = setting("vit_nano", "Model", f"Size: {', '.join(MODELS)}.")
     image_size: str = setting("32", "Model", "Pixels, as 32 or ROWSxCOLUMNS.")
     patch_size: int = setting(4, "Model", "Pixels a side; divides the image size.")
@@ -40,7 +42,7 @@ class Config:
     predictor_dim: int = setting(64, "Model", "Width of the predictor.")
     predictor_depth: int = setting(2, "Model", "Blocks of the predictor.")
     predictor_heads: int = setting(4, "Model", "Attention heads of the predictor.")
-    masks: str = setting("multiblock", "Masks", "multiblock, rasterized, block, random, or reference.")
+    masks: str | None = setting(None, "Masks", "multiblock (ijepa's), random (mae's), rasterized, block, or reference.")
     num_targets: int | None = setting(None, "Masks", "Target blocks an image (4; 1 for block and random).")
     target_scale: tuple[float, float] | None = setting(None, "Masks", "Share of the image in a target block (.15 .2).")
     target_aspect: tuple[float, float] = setting((0.75, 1.5), "Masks", "Height over width of a target block.")
@@ -68,7 +70,7 @@ class Config:
 
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
+            if getattr(self, name) not in allowed and (name, self.masks) != ("masks", None):
                 raise UsageError(unknown(option(name), getattr(self, name), allowed))
         for name in ("patch_size", "predictor_dim", "predictor_depth", "predictor_heads", "batch_size", "log_every"):
             self._check(name, getattr(self, name) >= 1, "at least 1")

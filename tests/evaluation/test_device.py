@@ -8,7 +8,9 @@ from openjepa.evaluation import device as device_module
 from openjepa.evaluation.device import choose_device, choose_precision
 
 
-@pytest.mark.parametrize(("bf16_seconds", "chosen"), [(0.1, torch.bfloat16), (0.9, torch.float32), (2.0, torch.float32)])
+@pytest.mark.parametrize(
+    ("bf16_seconds", "chosen"), [(0.1, torch.bfloat16), (0.9, torch.float32), (2.0, torch.float32)]
+)
 def test_auto_takes_bf16_only_where_it_pays(monkeypatch, bf16_seconds, chosen):
     seconds = {torch.float32: 1.0, torch.bfloat16: bf16_seconds}
     monkeypatch.setattr(device_module, "product_seconds", seconds.__getitem__)

@@ -10,6 +10,7 @@ class Predictor(nn.Module):
     """From context tokens and the places of the targets to predicted target tokens.
 
     Every target block is predicted in a sequence of its own: it sees the context and its own mask tokens only.
+    A target has `out_dim` numbers, `embed_dim` of them unless given.
     """
 
     def __init__(
@@ -20,19 +21,20 @@ class Predictor(nn.Module):
         depth: int = 6,
         num_heads: int = 3,
         mlp_ratio: float = 4.0,
+        out_dim: int | None = None,
     ) -> None:
         super().__init__()
         self.embed = nn.Linear(embed_dim, dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.blocks = nn.ModuleList(Block(dim, num_heads, mlp_ratio) for _ in range(depth))
         self.norm = nn.LayerNorm(dim, eps=1e-6)
-        self.proj = nn.Linear(dim, embed_dim)
+        self.proj = nn.Linear(dim, out_dim or embed_dim)
         self.register_buffer("pos_embed", sincos_positions(grid_size, dim), persistent=False)
         initialise(self)
         nn.init.trunc_normal_(self.mask_token, std=0.02)
 
     def forward(self, context: Tensor, context_ids: Tensor, target_ids: Tensor) -> Tensor:
-        """context [B, Nc, D], context_ids [B, Nc], target_ids [B, M, Nt] -> predicted [B, M, Nt, D]."""
+        """context [B, Nc, D], context_ids [B, Nc], target_ids [B, M, Nt] -> predicted [B, M, Nt, out_dim]."""
         (batch, blocks, length), visible = target_ids.shape, context_ids.shape[1]
         context = self.embed(context) + self.pos_embed[context_ids]
         queries = self.mask_token.unsqueeze(0) + self.pos_embed[target_ids]

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from openjepa.core.ijepa import IJEPA
+from openjepa.core.objective import Objective
 from openjepa.core.vit import VisionTransformer
 from openjepa.errors import UsageError
 from openjepa.evaluation.encoder import Encoder
@@ -61,7 +61,7 @@ def from_hf(named: dict[str, Tensor], encoder: VisionTransformer) -> None:
     encoder.load_state_dict({name: torch.cat([named[place] for place in group]) for name, group in places.items()})
 
 
-def save_artifact(folder: Path, model: IJEPA, mean: list[float], std: list[float], about: dict) -> None:
+def save_artifact(folder: Path, model: Objective, mean: list[float], std: list[float], about: dict) -> None:
     """Write the artifact of a model into `folder`; `about` (JSON-able) is stored in openjepa.json."""
     encoder = model.target_encoder
     folder.mkdir(parents=True, exist_ok=True)

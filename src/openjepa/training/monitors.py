@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from openjepa.core.energy import energy_gap
-from openjepa.core.ijepa import IJEPA
 from openjepa.core.mask_settings import MaskSettings
 from openjepa.core.masks import sample_masks
+from openjepa.core.objective import Objective
 from openjepa.core.vit import take
 
 
@@ -37,7 +36,7 @@ def relative_std(embeddings: Tensor, tokens: Tensor) -> float:
 
 
 @torch.no_grad()
-def ema_distance(model: IJEPA) -> float:
+def ema_distance(model: Objective) -> float:
     """Distance of target and context encoder weights over the norm of the context encoder's."""
     pairs = zip(model.target_encoder.parameters(), model.context_encoder.parameters(), strict=True)
     gaps, norms = zip(*((float((t - c).square().sum()), float(c.square().sum())) for t, c in pairs), strict=True)
@@ -54,15 +53,14 @@ class Monitor:
     dtype: torch.dtype = torch.float32
 
     @torch.no_grad()
-    def __call__(self, model: IJEPA) -> dict[str, float]:
+    def __call__(self, model: Objective) -> dict[str, float]:
         """rank, std, positional_share, energy_gap and ema_distance of the model as it is."""
         device = self.images.device
         context_ids, target_ids = (ids.to(device) for ids in self._same_places())
         with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
-            tokens = model.target_encoder(self.images)
+            tokens = model.target_encoder(self.images).float()
+            targets = model.targets(self.images, self._everywhere()).squeeze(1).float()
             predicted = model.predict(self.images, context_ids, target_ids)
-        tokens = tokens.float()
-        targets = F.layer_norm(tokens, tokens.shape[-1:])
         embeddings = tokens.mean(dim=1)
         return {
             "rank": effective_rank(embeddings),
@@ -71,6 +69,10 @@ class Monitor:
             "energy_gap": float(energy_gap(predicted, take(targets, target_ids))),
             "ema_distance": ema_distance(model),
         }
+
+    def _everywhere(self) -> Tensor:
+        """The ids [n, 1, N] of all patches, as one target."""
+        return torch.arange(self.masks.num_patches, device=self.images.device).expand(len(self.images), 1, -1)
 
     def _same_places(self) -> tuple[Tensor, Tensor]:
         """One layout for all images, so that mismatched pairs differ in content only."""

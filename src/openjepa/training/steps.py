@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from openjepa.core.ijepa import IJEPA
+from openjepa.core.objective import Objective
 from openjepa.data.batches import Batch
 from openjepa.data.crops import standardise
 from openjepa.training import schedules
@@ -39,7 +39,7 @@ class Schedule:
 class Stepper:
     """The networks and optimizer that a step changes. mean and std are per channel, in [0, 1] units."""
 
-    model: IJEPA
+    model: Objective
     optimizer: torch.optim.Optimizer
     schedule: Schedule
     mean: list[float]

@@ -13,6 +13,7 @@ import torch
 from openjepa._version import __version__
 from openjepa.config import MACHINE, Config, option, read_config, save_config, shown
 from openjepa.core.ijepa import IJEPA
+from openjepa.core.objective import Objective
 from openjepa.core.predictor import Predictor
 from openjepa.core.vit import SIZES
 from openjepa.data.batches import Batches
@@ -25,6 +26,7 @@ from openjepa.evaluation.baselines import seeded
 from openjepa.evaluation.device import PRECISIONS, choose_device, choose_precision
 from openjepa.evaluation.encoder import Encoder
 from openjepa.interop.artifact import save_artifact
+from openjepa.objectives.mae import MAE
 from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_path, checkpoint_steps, load_checkpoint
 from openjepa.training.monitors import Monitor
 from openjepa.training.optimizer import make_optimizer
@@ -39,8 +41,8 @@ from openjepa.verbs.talk import TrainingDisplay, say
 MONITORED = 256
 
 
-def build_model(config: Config) -> IJEPA:
-    """The three networks of a config, initialised by its seed alone."""
+def build_model(config: Config) -> Objective:
+    """The networks of a config, initialised by its seed alone."""
     embed_dim, depth, num_heads, mlp_ratio = SIZES[config.model]
     encoder = seeded(
         config.seed,
@@ -52,12 +54,18 @@ def build_model(config: Config) -> IJEPA:
         mlp_ratio=mlp_ratio,
         patch_init=config.patch_init,
     )
+    mae = config.objective == "mae"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed + 1)
         predictor = Predictor(
-            config.grid_size, embed_dim, config.predictor_dim, config.predictor_depth, config.predictor_heads
+            config.grid_size,
+            embed_dim,
+            config.predictor_dim,
+            config.predictor_depth,
+            config.predictor_heads,
+            out_dim=encoder.in_chans * config.patch_size**2 if mae else None,
         )
-    return IJEPA(encoder, predictor, config.loss)
+    return MAE(encoder, predictor) if mae else IJEPA(encoder, predictor, config.loss)
 
 
 @dataclass
@@ -111,7 +119,7 @@ class Launch:
         best.load_state_dict({k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")})
         self._export(f"encoder-best-{monitor}", best, step, {"monitor": monitor, "value": value})
 
-    def _export(self, name: str, model: IJEPA, step: int, chosen_by: dict | None) -> None:
+    def _export(self, name: str, model: Objective, step: int, chosen_by: dict | None) -> None:
         about = {
             "openjepa_version": __version__,
             "step": step,

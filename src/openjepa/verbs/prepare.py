@@ -37,11 +37,15 @@ def prepare_images(source: str | Path, workers: int, listed_in: str = "") -> tup
 
 def mask_settings(config: Config) -> MaskSettings:
     """The masks that a config asks for; raises UsageError if they do not fit its grid."""
+    strategy = config.masks or ("random" if config.objective == "mae" else "multiblock")
     given = {name: getattr(config, name) for name in ("num_targets", "target_scale", "context_scale")}
-    chosen = strategy_settings(config.masks) | {name: value for name, value in given.items() if value is not None}
+    usual = strategy_settings(strategy)
+    if config.objective == "mae" and strategy == "random":  # every hidden patch is predicted
+        usual["target_scale"] = (1 - config.context_ratio,) * 2
+    chosen = usual | {name: value for name, value in given.items() if value is not None}
     settings = MaskSettings(
         config.grid_size,
-        config.masks,
+        strategy,
         target_aspect=config.target_aspect,
         context_ratio=config.context_ratio,
         **chosen,
