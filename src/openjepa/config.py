@@ -15,8 +15,9 @@ MODELS = ("vit_nano", "vit_tiny", "vit_small", "vit_base", "vit_large", "vit_hug
 CHOICES = {
     "objective": ("ijepa", "mae"),
     "model": MODELS,
-    "patch_init": ("unit", "published"),
+    "weight_init": ("unit", "published"),
     "masks": ("multiblock", "rasterized", "block", "random", "reference"),
+    "optimizer": ("muon", "adamw"),
     "loss": ("smooth_l1", "l2"),
     "precision": ("auto", "bf16", "float32"),
 }
@@ -38,7 +39,7 @@ class Config:
     model: str = setting("vit_nano", "Model", f"Size: {', '.join(MODELS)}.")
     image_size: str = setting("32", "Model", "Pixels, as 32 or ROWSxCOLUMNS.")
     patch_size: int = setting(4, "Model", "Pixels a side; divides the image size.")
-    patch_init: str = setting("unit", "Model", "Patch embedding scale: unit (tokens of unit variance) or published.")
+    weight_init: str = setting("unit", "Model", "Scale of the first weights: unit (keeps variance) or published (.02).")
     predictor_dim: int = setting(64, "Model", "Width of the predictor.")
     predictor_depth: int = setting(2, "Model", "Blocks of the predictor.")
     predictor_heads: int = setting(4, "Model", "Attention heads of the predictor.")
@@ -52,6 +53,9 @@ class Config:
     context_ratio: float = setting(0.25, "Masks", "Share of the patches that the context keeps.")
     crop_scale: tuple[float, float] = setting((0.3, 1.0), "Training", "Share of an image in its random crop.")
     batch_size: int = setting(256, "Training", "Images a step.")
+    optimizer: str = setting(
+        "muon", "Training", "muon (in blocks; adamw elsewhere) or adamw."
+    )
     lr: float = setting(1.5e-3, "Training", "Peak learning rate.")
     lr_start: float = setting(0.0, "Training", "Learning rate that the warm-up starts from.")
     lr_end: float = setting(1e-6, "Training", "Learning rate at the end.")

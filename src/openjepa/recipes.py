@@ -6,7 +6,8 @@ from openjepa.config import unknown
 from openjepa.errors import UsageError
 
 PUBLISHED = {
-    "patch_init": "published",
+    "weight_init": "published",
+    "optimizer": "adamw",
     "lr": 1e-3,
     "lr_start": 2e-4,
     "warmup": 40 / 300,

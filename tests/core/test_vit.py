@@ -52,12 +52,23 @@ def test_unit_initialisation_gives_tokens_of_unit_variance():
     for patch_size in (2, 4, 8):
         torch.manual_seed(0)
         unit, published = (
-            VisionTransformer((8, 8), patch_size, embed_dim=256, depth=0, num_heads=1, patch_init=init)
+            VisionTransformer((8, 8), patch_size, embed_dim=256, depth=0, num_heads=1, weight_init=init)
             for init in ("unit", "published")
         )
         tokens = [vit.patch_embed(patchify(pixels, patch_size)).std().item() for vit in (unit, published)]
         assert tokens[0] == pytest.approx(1.0, abs=0.15)
         assert tokens[1] == pytest.approx(0.02 * (3 * patch_size**2) ** 0.5, rel=0.2)
+
+
+def test_unit_initialisation_keeps_the_variance_through_the_blocks():
+    torch.manual_seed(0)
+    tokens = torch.randn(64, 16, 128)
+    for depth in (2, 8):
+        vit = VisionTransformer((16, 16), 4, embed_dim=128, depth=depth, num_heads=4)
+        added = torch.nn.Sequential(*vit.blocks)(tokens) - tokens
+        assert 0.3 < added.std() < 1.5, depth
+        small = VisionTransformer((16, 16), 4, embed_dim=128, depth=depth, num_heads=4, weight_init="published")
+        assert (torch.nn.Sequential(*small.blocks)(tokens) - tokens).std() < 0.2, depth
 
 
 def test_a_patch_must_divide_the_image():

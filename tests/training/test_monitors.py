@@ -60,7 +60,7 @@ def test_a_blind_encoder_is_called_positional_collapse():
     before, after, _ = measured(blind)
     assert after["positional_share"] > 0.9 > 0.6 > before["positional_share"]
     status, sentence = verdict(after, before, 0.5)
-    assert status == "positional collapse" and "--patch-init" in sentence
+    assert status == "positional collapse" and "--weight-init" in sentence
     assert verdict(after, before, 0.05)[0] == "early"
 
 

@@ -22,6 +22,7 @@ class Predictor(nn.Module):
         num_heads: int = 3,
         mlp_ratio: float = 4.0,
         out_dim: int | None = None,
+        weight_init: str = "unit",
     ) -> None:
         super().__init__()
         self.embed = nn.Linear(embed_dim, dim)
@@ -30,7 +31,7 @@ class Predictor(nn.Module):
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.proj = nn.Linear(dim, out_dim or embed_dim)
         self.register_buffer("pos_embed", sincos_positions(grid_size, dim), persistent=False)
-        initialise(self)
+        initialise(self, weight_init, depth)
         nn.init.trunc_normal_(self.mask_token, std=0.02)
 
     def forward(self, context: Tensor, context_ids: Tensor, target_ids: Tensor) -> Tensor:

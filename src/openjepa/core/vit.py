@@ -103,19 +103,27 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
-def initialise(module: nn.Module) -> None:
-    """Truncated normal of std 0.02 for linear weights, zero for biases: the published initialisation."""
-    for layer in module.modules():
+def initialise(module: nn.Module, scheme: str, depth: int) -> None:
+    """Draw the weights of all linear layers and set their biases to zero.
+
+    "unit" keeps the variance of what goes through: std 1 / sqrt(inputs) (LeCun et al. 1998, section 4.6), and in the
+    last layer of each of the 2 * `depth` residual branches 1 / sqrt(2 * depth) of that, so that they add up to one.
+    "published" is a std of 0.02 everywhere, under which a narrow network starts as little more than its position code.
+    """
+    for name, layer in module.named_modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
-            nn.init.trunc_normal_(layer.weight, std=0.02)
+            unit = layer.weight[0].numel() ** -0.5
+            if name.endswith(("attn.proj", "mlp.fc2")):
+                unit *= (2 * depth) ** -0.5
+            nn.init.trunc_normal_(layer.weight, std=unit if scheme == "unit" else 0.02)
             nn.init.zeros_(layer.bias)
 
 
 class VisionTransformer(nn.Module):
     """Images to patch tokens: [B, C, H, W] -> [B, N, D], or [B, Nc, D] when `ids` [B, Nc] name the visible patches.
 
-    `patch_init`: "unit" draws the patch embedding so that standardised pixels become tokens of unit variance, on a par
-    with the position code; "published" uses std 0.02, under which small patches drown in it (docs/decisions.md).
+    `weight_init`: "unit" or "published", see `initialise`. Under "unit" standardised pixels become tokens of unit
+    variance, on a par with the position code; small patches of the published scale drown in it (docs/decisions.md).
     """
 
     def __init__(
@@ -127,21 +135,20 @@ class VisionTransformer(nn.Module):
         depth: int = 12,
         num_heads: int = 3,
         mlp_ratio: float = 4.0,
-        patch_init: str = "unit",
+        weight_init: str = "unit",
     ) -> None:
         super().__init__()
         if any(side % patch_size for side in image_size):
             raise ValueError(f"patch size {patch_size} does not divide image size {image_size[0]}x{image_size[1]}")
         self.patch_size, self.embed_dim, self.in_chans = patch_size, embed_dim, in_chans
-        self.image_size, self.num_heads, self.mlp_ratio, self.patch_init = image_size, num_heads, mlp_ratio, patch_init
+        self.image_size, self.num_heads, self.mlp_ratio = image_size, num_heads, mlp_ratio
+        self.weight_init = weight_init
         self.grid_size = (image_size[0] // patch_size, image_size[1] // patch_size)
         self.patch_embed = PatchEmbed(patch_size, in_chans, embed_dim)
         self.blocks = nn.ModuleList(Block(embed_dim, num_heads, mlp_ratio) for _ in range(depth))
         self.norm = nn.LayerNorm(embed_dim, eps=1e-6)
         self.register_buffer("pos_embed", sincos_positions(self.grid_size, embed_dim), persistent=False)
-        initialise(self)
-        if patch_init == "unit":
-            nn.init.normal_(self.patch_embed.proj.weight, std=(in_chans * patch_size**2) ** -0.5)
+        initialise(self, weight_init, depth)
 
     def forward(self, images: Tensor, ids: Tensor | None = None) -> Tensor:
         pixels = patchify(images, self.patch_size)
@@ -161,5 +168,5 @@ class VisionTransformer(nn.Module):
 
     def arguments(self) -> dict:
         """What builds a network of this shape again: VisionTransformer(**network.arguments())."""
-        names = ("image_size", "patch_size", "in_chans", "embed_dim", "num_heads", "mlp_ratio", "patch_init")
+        names = ("image_size", "patch_size", "in_chans", "embed_dim", "num_heads", "mlp_ratio", "weight_init")
         return {name: getattr(self, name) for name in names} | {"depth": len(self.blocks)}

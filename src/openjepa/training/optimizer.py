@@ -1,17 +1,27 @@
-"""AdamW without decay on biases and 1-d parameters."""
+"""The optimizer of a run: Muon for the matrices inside of blocks, or AdamW for everything."""
 
 import torch
 from torch import nn
 
+from openjepa.training.muon import Muon
 
-def make_optimizer(modules: list[nn.Module], betas: tuple[float, float] = (0.9, 0.999)) -> torch.optim.AdamW:
-    """Two groups, decayed and not; learning rate and decay are set at every step by `set_schedule`."""
-    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+OPTIMIZERS = ("muon", "adamw")
+
+
+def make_optimizer(modules: list[nn.Module], name: str = "adamw", beta2: float = 0.999) -> torch.optim.Optimizer:
+    """`name` is "muon" or "adamw". Biases and other vectors do not decay; `set_schedule` sets rates at every step.
+
+    Under "muon" the patch embedding, the predictor's ends and all vectors are left to AdamW (Jordan et al. 2024).
+    """
+    named = [(n, p) for module in modules for n, p in module.named_parameters() if p.requires_grad]
+    inner = {id(p) for n, p in named if name == "muon" and p.ndim == 2 and ".blocks." in f".{n}"}
     groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "decayed": True},
-        {"params": [p for p in parameters if p.ndim <= 1], "decayed": False},
+        {"params": [p for _, p in named if id(p) in inner], "decayed": True, "orthogonal": True},
+        {"params": [p for _, p in named if p.ndim > 1 and id(p) not in inner], "decayed": True, "orthogonal": False},
+        {"params": [p for _, p in named if p.ndim <= 1], "decayed": False, "orthogonal": False},
     ]
-    return torch.optim.AdamW(groups, lr=0.0, betas=betas, weight_decay=0.0, fused=True)
+    groups = [group for group in groups if group["params"]]
+    return Muon(groups, lr=0.0, betas=(0.9, beta2), weight_decay=0.0, fused=True)
 
 
 def set_schedule(optimizer: torch.optim.Optimizer, lr: float, weight_decay: float) -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import torch
 
 from openjepa.data.batches import Batches, load_batches
-from openjepa.training.optimizer import make_optimizer
 from openjepa.training.steps import Stepper
 
 WARM_UP, TIMED = 2, 6
@@ -27,8 +26,7 @@ class Cost:
 def measure_cost(stepper: Stepper, batches: Batches, workers: int) -> Cost:
     """Time some steps of the run to come without changing it."""
     trial = copy.copy(stepper)
-    trial.model = copy.deepcopy(stepper.model)
-    trial.optimizer = make_optimizer([trial.model.context_encoder, trial.model.predictor])
+    trial.model, trial.optimizer = copy.deepcopy((stepper.model, stepper.optimizer))
     times = []
     for _ in trial.run(0, load_batches(batches, 0, WARM_UP + TIMED, workers)):
         if trial.device.type == "cuda":

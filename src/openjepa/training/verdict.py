@@ -10,17 +10,18 @@ def verdict(now: dict[str, float], untrained: dict[str, float], progress: float)
     The statuses are "collapsed", "early", "positional collapse", "not learning", "weak" and "healthy".
     """
     rank, share, gap = now["rank"], now["positional_share"], now["energy_gap"]
-    if now["std"] < 0.1 * untrained["std"] or rank < 2:
+    positional = share > 0.8 or (share > 0.5 and gap < 0.1)  # embeddings are then alike too, for want of content
+    if not positional and (now["std"] < 0.1 * untrained["std"] or rank < 2):
         return "collapsed", (
             f"collapsed: embeddings hardly differ between images (effective rank {rank:.1f}, std "
             f"{now['std'] / max(untrained['std'], 1e-12):.0%} of untrained). Raise ema_momentum or lower lr."
         )
     if progress < EARLY:
         return "early", f"too early to say: effective rank {rank:.1f}, energy gap {max(gap, 0):.2f}"
-    if share > 0.8 or (share > 0.5 and gap < 0.1):
+    if positional:
         return "positional collapse", (
             f"positional collapse: {share:.0%} of the target's variance is position and content explains {gap:.0%} of "
-            "the energy; the model says where, not what. Use --patch-init unit, smaller ema_momentum or more steps."
+            "the energy; the model says where, not what. Use --weight-init unit, smaller ema_momentum or more steps."
         )
     if gap < 0.1:
         return "not learning", (

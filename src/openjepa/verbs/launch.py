@@ -52,7 +52,7 @@ def build_model(config: Config) -> Objective:
         depth=depth,
         num_heads=num_heads,
         mlp_ratio=mlp_ratio,
-        patch_init=config.patch_init,
+        weight_init=config.weight_init,
     )
     mae = config.objective == "mae"
     with torch.random.fork_rng(devices=[]):
@@ -64,6 +64,7 @@ def build_model(config: Config) -> Objective:
             config.predictor_depth,
             config.predictor_heads,
             out_dim=encoder.in_chans * config.patch_size**2 if mae else None,
+            weight_init=config.weight_init,
         )
     return MAE(encoder, predictor) if mae else IJEPA(encoder, predictor, config.loss)
 
@@ -225,7 +226,7 @@ def fingerprint(dataset: ImageDataset) -> str:
 def build_stepper(config: Config, steps: int, mean: list[float], std: list[float]) -> Stepper:
     device = choose_device(config.device)
     model = build_model(config).to(device)
-    optimizer = make_optimizer([model.context_encoder, model.predictor])
+    optimizer = make_optimizer([model.context_encoder, model.predictor], config.optimizer)
     precision = choose_precision(config.precision, device)
     return Stepper(model, optimizer, schedule_of(config, steps), mean, std, device, precision, config.clip_grad)
 

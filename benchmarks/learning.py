@@ -1,0 +1,203 @@
+"""What an encoder learns in 10 and 30 minutes on one CPU thread: methods side by side, on CIFAR-10, over seeds.
+
+python benchmarks/learning.py rates CIFAR.zip                              images/s, two processes abreast
+python benchmarks/learning.py floors CIFAR.zip                             raw pixels and untrained encoders
+python benchmarks/learning.py run CIFAR.zip METHOD --minutes 10 --seed 0   train and measure
+python benchmarks/learning.py table --minutes 10                           mean and spread over seeds
+
+A budget is turned into steps by the rates, so that a run is the same whatever else the machine does, and the seconds of
+processor time that its steps took are recorded beside it. `--validation` keeps a tenth of train aside and measures on
+that: for every choice. Without it the test part is measured: once, in the end.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from openjepa.config import Config, build_config
+from openjepa.core.streams import SAMPLES, generator
+from openjepa.data.batches import Batches
+from openjepa.data.memory import hold_in_memory
+from openjepa.data.open import open_dataset
+from openjepa.data.statistics import channel_statistics
+from openjepa.evaluation.baselines import Pixels
+from openjepa.evaluation.encoder import Encoder
+from openjepa.evaluation.features import Model
+from openjepa.evaluation.linear import linear_probe
+from openjepa.evaluation.protocol import Labelled, extract, measure, split_held_out
+from openjepa.interop.artifact import load_encoder
+from openjepa.recipes import recipe
+from openjepa.training.runlog import read_metrics
+from openjepa.verbs.launch import build_model, build_stepper
+from openjepa.verbs.prepare import mask_settings
+from openjepa.verbs.pretrain import pretrain
+
+RESULTS = Path(__file__).parent / "results"
+RATES, LINES = RESULTS / "learning-rates.json", RESULTS / "learning.jsonl"
+
+# A method is a recipe and what it changes; DESCRIBED says in words what is compared.
+METHODS: dict[str, tuple[str, dict]] = {
+    "laptop": ("laptop", {}),
+    "mae": ("laptop", {"objective": "mae"}),
+    "reference": ("reference", {}),
+}
+
+
+def rates(data: str) -> None:
+    """Images per second of the steps of every method on one thread, beside another process that does the same."""
+    found = {}
+    for method in METHODS:
+        command = [sys.executable, __file__, "rate", data, method]
+        abreast = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+        found[method] = statistics.fmean(float(process.communicate()[0].split()[-1]) for process in abreast)
+        print(f"{method:<12}{found[method]:8.0f} images/s")
+    about = {"command": f"python benchmarks/learning.py rates {data}", **machine(), "images_per_second": found}
+    RATES.write_text(json.dumps(about, indent=2) + "\n")
+
+
+def rate(data: str, method: str, seconds: float = 30.0) -> float:
+    """Images per second of one method's steps, input included, by the clock."""
+    config = config_of(method, steps=10_000)
+    stepper = build_stepper(config, 10_000, [0.5] * 3, [0.25] * 3)
+    dataset, _ = hold_in_memory(open_dataset(f"{data}/train").subset(range(2000)), 0)
+    batches = Batches(dataset, mask_settings(config), config.size, config.crop_scale, config.batch_size, config.seed)
+    for step in range(3):
+        stepper(step, batches[step])
+    begun, done = time.perf_counter(), 0
+    while time.perf_counter() - begun < seconds:
+        stepper(done, batches[done])
+        done += 1
+    return done * config.batch_size / (time.perf_counter() - begun)
+
+
+def config_of(method: str, **changes) -> Config:
+    name, settings = METHODS[method]
+    return build_config(recipe(name), settings | {"workers": 0} | changes)
+
+
+def run(data: str, method: str, minutes: float, seed: int, test: bool, out: Path) -> dict:
+    """Train one encoder for a budget and measure it."""
+    config = config_of(method)
+    per_second = json.loads(RATES.read_text())["images_per_second"][method]
+    steps = round(60 * minutes * per_second / config.batch_size)
+    name, settings = METHODS[method]
+    begun = time.process_time()
+    pretrain(f"{data}/train", out=out, recipe=name, steps=steps, seed=seed, workers=0, **settings)
+    seconds = time.process_time() - begun
+    scores = measured(load_encoder(out), data, test)
+    verdicts = [(r["step"] / steps, r["status"]) for r in read_metrics(out) if "status" in r]
+    return {
+        "method": method,
+        "minutes": minutes,
+        "seed": seed,
+        "images": steps * config.batch_size,
+        "processor_seconds": round(seconds),
+        "settings": settings,
+        "part": "test" if test else "held-out fifth of train",
+        **scores,
+        "verdicts": verdicts,
+        **machine(),
+    }
+
+
+def measured(model: Model, data: str, test: bool) -> dict[str, float]:
+    """Accuracies in %: linear and k-NN from all labels, linear from 1 % of them (mean of five draws)."""
+    train = open_dataset(f"{data}/train")
+    fit, asked = (train, open_dataset(f"{data}/test")) if test else split_held_out(train, 0)
+    x, y = (extract(model, part, train, 0) for part in (fit, asked))
+    scores = {r["task"]: 100 * r["value"] for r in measure(x, y, ("linear", "knn"), 0)}
+    few = [one_percent(x, y, draw) for draw in range(5)]
+    return scores | {"one_percent": statistics.fmean(few)}
+
+
+def one_percent(train: Labelled, test: Labelled, draw: int) -> float:
+    """Linear accuracy in % from the labels of 1 % of the images, as many of every class, a fifth to validate."""
+    labels = train.labels["class"].numpy()
+    order = generator(draw, SAMPLES).permutation(len(labels))
+    each = len(labels) // 100 // len(np.unique(labels))
+    chosen = np.concatenate([order[labels[order] == label][:each] for label in np.unique(labels)])
+    held = np.arange(len(chosen)) % each < each // 5
+    (fit, validation), x, y = (chosen[~held], chosen[held]), train.features, train.labels["class"]
+    probe = linear_probe(x[fit], y[fit], x[validation], y[validation], test.features)
+    return 100 * (probe.predictions == test.labels["class"]).float().mean().item()
+
+
+def floors(data: str, test: bool) -> list[dict]:
+    """Raw pixels, and the untrained encoders of three seeds."""
+    models = [("pixels", 0, Pixels((32, 32)))]
+    mean, std = channel_statistics(open_dataset(f"{data}/train"), seed=0)
+    for seed in range(3):
+        network = build_model(config_of("laptop", seed=seed)).target_encoder
+        models.append(("untrained", seed, Encoder(network, mean, std)))
+    part = "test" if test else "held-out fifth of train"
+    return [
+        {
+            "method": name,
+            "minutes": 0,
+            "seed": seed,
+            "images": 0,
+            "part": part,
+            **measured(model, data, test, seed),
+            **machine(),
+        }
+        for name, seed, model in models
+    ]
+
+
+def table(minutes: float) -> None:
+    """Mean and standard deviation over seeds of every method at a budget, on the test part."""
+    rows = [json.loads(line) for line in LINES.read_text().splitlines()]
+    rows = [row for row in rows if row["part"] == "test" and row["minutes"] in (0, minutes)]
+    print(f"| {minutes:g} minutes | seeds | images | linear | k-NN | 1 % labels |\n|---|---|---|---|---|---|")
+    for method in dict.fromkeys(row["method"] for row in rows):
+        mine = [row for row in rows if row["method"] == method]
+        cells = [spread([row[key] for row in mine]) for key in ("linear", "knn", "one_percent")]
+        print(f"| {method} | {len(mine)} | {mine[0]['images'] // 1000}k | {' | '.join(cells)} |")
+
+
+def spread(values: list[float]) -> str:
+    return f"{statistics.fmean(values):.1f}" + (f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else "")
+
+
+def machine() -> dict:
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
+    return {"commit": commit.strip(), "torch": torch.__version__, "threads": torch.get_num_threads()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("rates", "rate", "run", "floors", "table"))
+    parser.add_argument("data", nargs="?", type=str, help="a zip with train/CLASS and test/CLASS")
+    parser.add_argument("method", nargs="?", choices=METHODS)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--validation", action="store_true")
+    parser.add_argument("--out", type=Path, default=Path("runs/learning"))
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    if given.what == "rates":
+        rates(given.data)
+    elif given.what == "rate":
+        print(rate(given.data, given.method))
+    elif given.what == "table":
+        table(given.minutes)
+    else:
+        folder = given.out / f"{given.method}-{given.minutes:g}m-seed{given.seed}"
+        lines = (
+            floors(given.data, not given.validation)
+            if given.what == "floors"
+            else [run(given.data, given.method, given.minutes, given.seed, not given.validation, folder)]
+        )
+        with LINES.open("a") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Muon (Jordan et al. 2024): momentum whose matrices are made orthogonal, so that every direction moves as far."""
+
+import torch
+from torch import Tensor
+
+# Newton-Schulz iteration x -> a x + b x^3 + c x^5 on the singular values: Jordan et al.'s coefficients and number.
+COEFFICIENTS, ITERATIONS = (3.4445, -4.775, 2.0315), 5
+MOMENTUM = 0.95
+
+
+class Muon(torch.optim.AdamW):
+    """Muon for the groups that say `"orthogonal": True`, which hold matrices; AdamW for the others.
+
+    The update of a matrix has a root mean square of about `lr` / 5, like a usual AdamW update (Liu et al. 2025, arXiv
+    2502.16982, section 2.2), so one learning rate and one weight decay serve both. torch's own Muon computes in bf16,
+    whether the device is fast at that or not, and one matrix at a time.
+    """
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.param_groups:
+            if group["orthogonal"]:
+                self._step_matrices(group)
+        super().step()
+
+    def _step_matrices(self, group: dict) -> None:
+        alike: dict[torch.Size, list[Tensor]] = {}
+        for parameter in group["params"]:
+            alike.setdefault(parameter.shape, []).append(parameter)
+        for shape, matrices in alike.items():
+            updates = orthogonal(torch.stack([self._nesterov(matrix) for matrix in matrices]))
+            torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
+            torch._foreach_add_(matrices, list(updates), alpha=-group["lr"] * 0.2 * max(shape) ** 0.5)
+
+    def _nesterov(self, matrix: Tensor) -> Tensor:
+        """The direction of a matrix, which leaves AdamW nothing to do for it."""
+        state = self.state[matrix]
+        if not state:  # AdamW, taking up a state, looks for the step of every parameter that has one
+            state.update(step=torch.zeros(()), momentum=torch.zeros_like(matrix))
+        momentum = state["momentum"]
+        momentum.lerp_(matrix.grad, 1 - MOMENTUM)
+        direction, matrix.grad = matrix.grad.lerp(momentum, MOMENTUM), None
+        return direction
+
+
+def orthogonal(matrices: Tensor) -> Tensor:
+    """Matrices [k, m, n] with their singular values brought near 1 (about 0.7 to 1.2), by Newton-Schulz iterations."""
+    a, b, c = COEFFICIENTS
+    x = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(ITERATIONS):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x if x.shape == matrices.shape else x.mT
