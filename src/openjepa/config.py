@@ -18,6 +18,8 @@ CHOICES = {
     "weight_init": ("unit", "published"),
     "masks": ("multiblock", "rasterized", "block", "random", "reference"),
     "optimizer": ("muon", "adamw"),
+    "target_norm": ("batch", "layer"),
+    "target_sequences": ("joint", "separate"),
     "loss": ("smooth_l1", "l2"),
     "precision": ("auto", "bf16", "float32"),
 }
@@ -53,15 +55,19 @@ class Config:
     context_ratio: float = setting(0.25, "Masks", "Share of the patches that the context keeps.")
     crop_scale: tuple[float, float] = setting((0.3, 1.0), "Training", "Share of an image in its random crop.")
     batch_size: int = setting(256, "Training", "Images a step.")
-    optimizer: str = setting(
-        "muon", "Training", "muon (in blocks; adamw elsewhere) or adamw."
-    )
+    optimizer: str = setting("muon", "Training", "muon (in blocks; adamw elsewhere) or adamw.")
     lr: float = setting(1.5e-3, "Training", "Peak learning rate.")
     lr_start: float = setting(0.0, "Training", "Learning rate that the warm-up starts from.")
     lr_end: float = setting(1e-6, "Training", "Learning rate at the end.")
     warmup: float = setting(0.1, "Training", "Share of the run in which the learning rate rises.")
     weight_decay: tuple[float, float] = setting((0.04, 0.4), "Training", "At the start and at the end.")
     ema_momentum: tuple[float, float] = setting((0.99, 1.0), "Training", "Of the target encoder, at start and end.")
+    target_norm: str = setting(
+        "batch", "Training", "Of targets: batch (each channel over a batch) or layer (each token)."
+    )
+    target_sequences: str = setting(
+        "joint", "Model", "Predict the blocks of an image in one sequence (joint) or one each (separate, as published)."
+    )
     loss: str = setting("smooth_l1", "Training", "smooth_l1 or l2, between representations.")
     clip_grad: float = setting(3.0, "Training", "Largest gradient norm; 0 for no clipping.")
     seed: int = setting(0, "Training", "Same seed, same run.")

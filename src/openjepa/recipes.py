@@ -8,6 +8,8 @@ from openjepa.errors import UsageError
 PUBLISHED = {
     "weight_init": "published",
     "optimizer": "adamw",
+    "target_norm": "layer",
+    "target_sequences": "separate",
     "lr": 1e-3,
     "lr_start": 2e-4,
     "warmup": 40 / 300,

@@ -9,8 +9,9 @@ from openjepa.core.vit import Block, initialise, sincos_positions
 class Predictor(nn.Module):
     """From context tokens and the places of the targets to predicted target tokens.
 
-    Every target block is predicted in a sequence of its own: it sees the context and its own mask tokens only.
-    A target has `out_dim` numbers, `embed_dim` of them unless given.
+    Every target block is predicted in a sequence of its own, as published, or with `joint` all blocks of an image in
+    one: it costs less, and then their mask tokens see each other. A target has `out_dim` numbers, `embed_dim` of them
+    unless given.
     """
 
     def __init__(
@@ -23,8 +24,10 @@ class Predictor(nn.Module):
         mlp_ratio: float = 4.0,
         out_dim: int | None = None,
         weight_init: str = "unit",
+        joint: bool = False,
     ) -> None:
         super().__init__()
+        self.joint = joint
         self.embed = nn.Linear(embed_dim, dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.blocks = nn.ModuleList(Block(dim, num_heads, mlp_ratio) for _ in range(depth))
@@ -36,11 +39,11 @@ class Predictor(nn.Module):
 
     def forward(self, context: Tensor, context_ids: Tensor, target_ids: Tensor) -> Tensor:
         """context [B, Nc, D], context_ids [B, Nc], target_ids [B, M, Nt] -> predicted [B, M, Nt, out_dim]."""
-        (batch, blocks, length), visible = target_ids.shape, context_ids.shape[1]
+        sequences = target_ids.flatten(1).unsqueeze(1) if self.joint else target_ids
         context = self.embed(context) + self.pos_embed[context_ids]
-        queries = self.mask_token.unsqueeze(0) + self.pos_embed[target_ids]
-        context = context.unsqueeze(1).expand(-1, blocks, -1, -1)
+        context = context.unsqueeze(1).expand(-1, sequences.shape[1], -1, -1)
+        queries = self.mask_token.unsqueeze(0) + self.pos_embed[sequences]
         x = torch.cat([context, queries.to(context.dtype)], dim=2).flatten(0, 1)
         for block in self.blocks:
             x = block(x)
-        return self.proj(self.norm(x[:, visible:])).view(batch, blocks, length, -1)
+        return self.proj(self.norm(x[:, context_ids.shape[1] :])).view(*target_ids.shape, -1)

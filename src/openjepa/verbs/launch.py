@@ -65,8 +65,9 @@ def build_model(config: Config) -> Objective:
             config.predictor_heads,
             out_dim=encoder.in_chans * config.patch_size**2 if mae else None,
             weight_init=config.weight_init,
+            joint=config.target_sequences == "joint",
         )
-    return MAE(encoder, predictor) if mae else IJEPA(encoder, predictor, config.loss)
+    return MAE(encoder, predictor) if mae else IJEPA(encoder, predictor, config.loss, config.target_norm)
 
 
 @dataclass
