@@ -6,8 +6,8 @@ python benchmarks/learning.py run CIFAR.zip METHOD --minutes 10 --seed 0   train
 python benchmarks/learning.py table --minutes 10                           mean and spread over seeds
 
 A budget is turned into steps by the rates, so that a run is the same whatever else the machine does, and the seconds of
-processor time that its steps took are recorded beside it. `--validation` keeps a tenth of train aside and measures on
-that: for every choice. Without it the test part is measured: once, in the end.
+processor time that its steps took are recorded beside it. `--validation` measures on a
+fifth of train that no probe learns from: for every choice. Without it the test part is measured: once, in the end.
 """
 
 import argparse
@@ -42,9 +42,10 @@ from openjepa.verbs.pretrain import pretrain
 RESULTS = Path(__file__).parent / "results"
 RATES, LINES = RESULTS / "learning-rates.json", RESULTS / "learning.jsonl"
 
-# A method is a recipe and what it changes; DESCRIBED says in words what is compared.
+# A method is a recipe and what it changes.
 METHODS: dict[str, tuple[str, dict]] = {
-    "laptop": ("laptop", {}),
+    "hybrid": ("laptop", {}),
+    "pure": ("laptop", {"objective": "ijepa"}),
     "mae": ("laptop", {"objective": "mae"}),
     "reference": ("reference", {}),
 }
@@ -134,7 +135,7 @@ def floors(data: str, test: bool) -> list[dict]:
     models = [("pixels", 0, Pixels((32, 32)))]
     mean, std = channel_statistics(open_dataset(f"{data}/train"), seed=0)
     for seed in range(3):
-        network = build_model(config_of("laptop", seed=seed)).target_encoder
+        network = build_model(config_of("pure", seed=seed)).target_encoder
         models.append(("untrained", seed, Encoder(network, mean, std)))
     part = "test" if test else "held-out fifth of train"
     return [

@@ -13,12 +13,11 @@ from openjepa.errors import UsageError
 
 MODELS = ("vit_nano", "vit_tiny", "vit_small", "vit_base", "vit_large", "vit_huge", "vit_giant")
 CHOICES = {
-    "objective": ("ijepa", "mae"),
+    "objective": ("ijepa", "hybrid", "mae"),
     "model": MODELS,
     "weight_init": ("unit", "published"),
     "masks": ("multiblock", "rasterized", "block", "random", "reference"),
     "optimizer": ("muon", "adamw"),
-    "target_norm": ("batch", "layer"),
     "target_sequences": ("joint", "separate"),
     "loss": ("smooth_l1", "l2"),
     "precision": ("auto", "bf16", "float32"),
@@ -37,7 +36,7 @@ class Config:
     time: str | None = setting("10m", "Length", "Train at most this long, as 90s, 10m or 2h; resolved once to steps.")
     epochs: float | None = setting(None, "Length", "Passes over the images.")
     steps: int | None = setting(None, "Length", "Optimizer steps.")
-    objective: str = setting("ijepa", "Model", "ijepa predicts representations; mae predicts pixels, to compare with.")
+    objective: str = setting("ijepa", "Model", "What is predicted: ijepa representations, mae pixels, hybrid both.")
     model: str = setting("vit_nano", "Model", f"Size: {', '.join(MODELS)}.")
     image_size: str = setting("32", "Model", "Pixels, as 32 or ROWSxCOLUMNS.")
     patch_size: int = setting(4, "Model", "Pixels a side; divides the image size.")
@@ -54,17 +53,14 @@ class Config:
     )
     context_ratio: float = setting(0.25, "Masks", "Share of the patches that the context keeps.")
     crop_scale: tuple[float, float] = setting((0.3, 1.0), "Training", "Share of an image in its random crop.")
-    batch_size: int = setting(256, "Training", "Images a step.")
+    batch_size: int = setting(64, "Training", "Images a step.")
     optimizer: str = setting("muon", "Training", "muon (in blocks; adamw elsewhere) or adamw.")
-    lr: float = setting(1.5e-3, "Training", "Peak learning rate.")
+    lr: float = setting(1e-3, "Training", "Peak learning rate; muon takes five times that for its matrices.")
     lr_start: float = setting(0.0, "Training", "Learning rate that the warm-up starts from.")
     lr_end: float = setting(1e-6, "Training", "Learning rate at the end.")
     warmup: float = setting(0.1, "Training", "Share of the run in which the learning rate rises.")
-    weight_decay: tuple[float, float] = setting((0.04, 0.4), "Training", "At the start and at the end.")
+    weight_decay: tuple[float, float] = setting((0.05, 0.05), "Training", "At the start and at the end.")
     ema_momentum: tuple[float, float] = setting((0.99, 1.0), "Training", "Of the target encoder, at start and end.")
-    target_norm: str = setting(
-        "batch", "Training", "Of targets: batch (each channel over a batch) or layer (each token)."
-    )
     target_sequences: str = setting(
         "joint", "Model", "Predict the blocks of an image in one sequence (joint) or one each (separate, as published)."
     )

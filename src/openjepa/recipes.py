@@ -8,9 +8,9 @@ from openjepa.errors import UsageError
 PUBLISHED = {
     "weight_init": "published",
     "optimizer": "adamw",
-    "target_norm": "layer",
     "target_sequences": "separate",
     "lr": 1e-3,
+    "weight_decay": (0.04, 0.4),
     "lr_start": 2e-4,
     "warmup": 40 / 300,
     "ema_momentum": (0.996, 1.0),
@@ -19,7 +19,7 @@ PUBLISHED = {
 
 RECIPES: dict[str, dict[str, Any]] = {
     # Small images on a CPU in minutes: the defaults of config.py.
-    "laptop": {},
+    "laptop": {"objective": "hybrid", "masks": "random", "crop_scale": (0.5, 1.0)},
     # The published schedule and initialisation with our unbiased masks: ViT-B/16 at 224 px, for GPUs.
     "paper": PUBLISHED
     | {
@@ -35,7 +35,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "workers": 8,
     },
     # The published code's behaviour, mask faults included, at the sizes of `laptop`: for comparison.
-    "reference": PUBLISHED | {"masks": "reference"},
+    "reference": PUBLISHED | {"masks": "reference", "batch_size": 256},
 }
 
 

@@ -74,5 +74,7 @@ def test_a_run_gives_an_encoder(photos, tmp_path):
 
 
 def test_an_unknown_objective_is_refused():
-    with pytest.raises(UsageError, match="--objective mea is not known: known are ijepa, mae; did you mean mae"):
+    with pytest.raises(
+        UsageError, match="--objective mea is not known: known are ijepa, hybrid, mae; did you mean mae"
+    ):
         build_config({}, {"objective": "mea"})

@@ -9,37 +9,18 @@ from torch import Tensor, nn
 from openjepa.core.predictor import Predictor
 from openjepa.core.vit import VisionTransformer, take
 
-
-def layer_norm(tokens: Tensor) -> Tensor:
-    """Every token of [B, N, D] to zero mean and unit variance over its channels (as published)."""
-    return F.layer_norm(tokens, tokens.shape[-1:])
-
-
-def batch_norm(tokens: Tensor) -> Tensor:
-    """Every channel of [B, N, D] to zero mean and unit variance over the batch: what all tokens share is no target."""
-    std, mean = torch.std_mean(tokens.float(), dim=(0, 1), correction=0)
-    return (tokens - mean) / (std + 1e-5)
-
-
-TARGET_NORMS = {"layer": layer_norm, "batch": batch_norm}
 LOSSES = {"smooth_l1": F.smooth_l1_loss, "l2": F.mse_loss}
 
 
 class IJEPA(nn.Module):
     """Predict the representations of target blocks from one context block of the same image."""
 
-    def __init__(
-        self,
-        context_encoder: VisionTransformer,
-        predictor: Predictor,
-        loss: str = "smooth_l1",
-        target_norm: str = "layer",
-    ) -> None:
+    def __init__(self, context_encoder: VisionTransformer, predictor: Predictor, loss: str = "smooth_l1") -> None:
         super().__init__()
         self.context_encoder = context_encoder
         self.target_encoder = copy.deepcopy(context_encoder).requires_grad_(False)
         self.predictor = predictor
-        self.loss, self.target_norm = LOSSES[loss], TARGET_NORMS[target_norm]
+        self.loss = LOSSES[loss]
 
     def forward(self, images: Tensor, context_ids: Tensor, target_ids: Tensor) -> Tensor:
         """The loss, a scalar: images [B, C, H, W], context_ids [B, Nc], target_ids [B, M, Nt]."""
@@ -55,7 +36,9 @@ class IJEPA(nn.Module):
     @torch.no_grad()
     def targets(self, images: Tensor, target_ids: Tensor) -> Tensor:
         """What the targets are: encoded in sight of the full image, normalised, then selected: [B, M, Nt, D]."""
-        return take(self.target_norm(self.target_encoder(images)), target_ids)
+        tokens = self.target_encoder(images)
+        tokens = F.layer_norm(tokens, tokens.shape[-1:])
+        return take(tokens, target_ids)
 
     @torch.no_grad()
     def update_target_encoder(self, ema_momentum: float) -> None:

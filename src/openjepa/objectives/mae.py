@@ -1,11 +1,16 @@
 """Masked autoencoder (He et al., CVPR 2022, arXiv 2111.06377): the rival that predicts pixels, same parts as I-JEPA."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from openjepa.core.predictor import Predictor
 from openjepa.core.vit import VisionTransformer, patchify, take
+
+
+def pixel_targets(images: Tensor, target_ids: Tensor, patch_size: int) -> Tensor:
+    """Pixels, of zero mean and unit variance in every patch (section 3): [B, M, Nt, C * patch_size**2]."""
+    pixels = patchify(images, patch_size)
+    return take(F.layer_norm(pixels, pixels.shape[-1:], eps=1e-6), target_ids)
 
 
 class MAE(nn.Module):
@@ -31,11 +36,9 @@ class MAE(nn.Module):
         context = self.context_encoder(images, context_ids)
         return self.predictor(context, context_ids, target_ids)
 
-    @torch.no_grad()
     def targets(self, images: Tensor, target_ids: Tensor) -> Tensor:
-        """Pixels, of zero mean and unit variance in every patch (section 3): [B, M, Nt, C * patch_size**2]."""
-        pixels = patchify(images, self.context_encoder.patch_size)
-        return take(F.layer_norm(pixels, pixels.shape[-1:], eps=1e-6), target_ids)
+        """Normalised pixels: [B, M, Nt, C * patch_size**2]."""
+        return pixel_targets(images, target_ids, self.context_encoder.patch_size)
 
     def update_target_encoder(self, ema_momentum: float) -> None:
         """Nothing: the targets are pixels."""

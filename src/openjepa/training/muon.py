@@ -6,14 +6,15 @@ from torch import Tensor
 # Newton-Schulz iteration x -> a x + b x^3 + c x^5 on the singular values: Jordan et al.'s coefficients and number.
 COEFFICIENTS, ITERATIONS = (3.4445, -4.775, 2.0315), 5
 MOMENTUM = 0.95
+RATIO = 5  # of a matrix's step to AdamW's at the same lr (docs/recipes.md)
 
 
 class Muon(torch.optim.AdamW):
     """Muon for the groups that say `"orthogonal": True`, which hold matrices; AdamW for the others.
 
-    The update of a matrix has a root mean square of about `lr` / 5, like a usual AdamW update (Liu et al. 2025, arXiv
-    2502.16982, section 2.2), so one learning rate and one weight decay serve both. torch's own Muon computes in bf16,
-    whether the device is fast at that or not, and one matrix at a time.
+    A direction is scaled to the size of a usual AdamW update (Liu et al. 2025, arXiv 2502.16982, section 2.2) and the
+    learning rate of matrices is five times that of the rest, so that one `lr` serves both. torch's own Muon computes in
+    bf16, whether the device is fast at that or not, and one matrix at a time.
     """
 
     @torch.no_grad()
@@ -29,8 +30,9 @@ class Muon(torch.optim.AdamW):
             alike.setdefault(parameter.shape, []).append(parameter)
         for shape, matrices in alike.items():
             updates = orthogonal(torch.stack([self._nesterov(matrix) for matrix in matrices]))
-            torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
-            torch._foreach_add_(matrices, list(updates), alpha=-group["lr"] * 0.2 * max(shape) ** 0.5)
+            rate = RATIO * group["lr"]
+            torch._foreach_mul_(matrices, 1 - rate * group["weight_decay"])
+            torch._foreach_add_(matrices, list(updates), alpha=-rate * 0.2 * max(shape) ** 0.5)
 
     def _nesterov(self, matrix: Tensor) -> Tensor:
         """The direction of a matrix, which leaves AdamW nothing to do for it."""

@@ -26,6 +26,7 @@ from openjepa.evaluation.baselines import seeded
 from openjepa.evaluation.device import PRECISIONS, choose_device, choose_precision
 from openjepa.evaluation.encoder import Encoder
 from openjepa.interop.artifact import save_artifact
+from openjepa.objectives.hybrid import Hybrid
 from openjepa.objectives.mae import MAE
 from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_path, checkpoint_steps, load_checkpoint
 from openjepa.training.monitors import Monitor
@@ -54,7 +55,8 @@ def build_model(config: Config) -> Objective:
         mlp_ratio=mlp_ratio,
         weight_init=config.weight_init,
     )
-    mae = config.objective == "mae"
+    pixels = encoder.in_chans * config.patch_size**2
+    predicted = {"ijepa": embed_dim, "mae": pixels, "hybrid": embed_dim + pixels}[config.objective]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed + 1)
         predictor = Predictor(
@@ -63,11 +65,14 @@ def build_model(config: Config) -> Objective:
             config.predictor_dim,
             config.predictor_depth,
             config.predictor_heads,
-            out_dim=encoder.in_chans * config.patch_size**2 if mae else None,
+            out_dim=predicted,
             weight_init=config.weight_init,
             joint=config.target_sequences == "joint",
         )
-    return MAE(encoder, predictor) if mae else IJEPA(encoder, predictor, config.loss, config.target_norm)
+    if config.objective == "mae":
+        return MAE(encoder, predictor)
+    objective = {"ijepa": IJEPA, "hybrid": Hybrid}[config.objective]
+    return objective(encoder, predictor, config.loss)
 
 
 @dataclass

@@ -40,7 +40,7 @@ def mask_settings(config: Config) -> MaskSettings:
     strategy = config.masks or ("random" if config.objective == "mae" else "multiblock")
     given = {name: getattr(config, name) for name in ("num_targets", "target_scale", "context_scale")}
     usual = strategy_settings(strategy)
-    if config.objective == "mae" and strategy == "random":  # every hidden patch is predicted
+    if strategy == "random":  # every hidden patch is predicted
         usual["target_scale"] = (1 - config.context_ratio,) * 2
     chosen = usual | {name: value for name, value in given.items() if value is not None}
     settings = MaskSettings(
