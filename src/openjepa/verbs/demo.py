@@ -14,10 +14,7 @@ PROBED = 8000
 SETTINGS = {
     "image_size": "48",
     "patch_size": 8,
-    "batch_size": 128,
-    "lr": 1e-3,
     "crop_scale": (0.5, 1.0),
-    "ema_momentum": (0.995, 1.0),
     "steps": 2200,
     "time": "360s",
     "workers": 0,
