@@ -1,10 +1,14 @@
-"""Named settings. A recipe changes the defaults of config.py; what the person gives changes the recipe."""
+"""Named settings. A recipe changes the defaults of config.py; what the person gives changes the recipe.
+
+docs/recipes.md holds what each was measured to do, and the study that they come from.
+"""
 
 from typing import Any
 
 from openjepa.config import unknown
 from openjepa.errors import UsageError
 
+# What differs from our defaults in the published code (configs/in1k_vith14_ep300.yaml).
 PUBLISHED = {
     "weight_init": "published",
     "optimizer": "adamw",
@@ -18,9 +22,22 @@ PUBLISHED = {
 }
 
 RECIPES: dict[str, dict[str, Any]] = {
-    # Small images on a CPU in minutes: the defaults of config.py.
+    # Small images on a CPU in minutes: pixels teach from the first step, representations beside them.
     "laptop": {"objective": "hybrid", "masks": "random", "crop_scale": (0.5, 1.0)},
-    # The published schedule and initialisation with our unbiased masks: ViT-B/16 at 224 px, for GPUs.
+    # A GPU and hours: ViT-S on an 8x8 grid, I-JEPA alone.
+    "small": {
+        "model": "vit_small",
+        "image_size": "128",
+        "patch_size": 16,
+        "batch_size": 256,
+        "predictor_dim": 192,
+        "predictor_depth": 6,
+        "predictor_heads": 6,
+        "masks": "random",
+        "time": "3h",
+        "workers": 8,
+    },
+    # The published schedule and initialisation with our unbiased masks: ViT-B/16 at 224 px, for many GPU hours.
     "paper": PUBLISHED
     | {
         "model": "vit_base",
@@ -37,6 +54,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     # The published code's behaviour, mask faults included, at the sizes of `laptop`: for comparison.
     "reference": PUBLISHED | {"masks": "reference", "batch_size": 256},
 }
+SMALL_SIDE, WIDE_SIDE = 96, 48
 
 
 def recipe(name: str) -> dict[str, Any]:
@@ -44,3 +62,14 @@ def recipe(name: str) -> dict[str, Any]:
     if name not in RECIPES:
         raise UsageError(unknown("recipe", name, RECIPES))
     return RECIPES[name]
+
+
+def pick_recipe(side: int, device: str) -> tuple[dict[str, Any], str]:
+    """Settings for images of a typical shorter `side` in pixels on a kind of device, and why, in a line."""
+    if device == "cuda" and side >= SMALL_SIDE:
+        return RECIPES["small"], f"recipe small, because there is a GPU and the images are {side} px"
+    where = "the images are small" if device == "cuda" else f"this trains on {device}"
+    if side < WIDE_SIDE:
+        return RECIPES["laptop"], f"recipe laptop at 32 px, because {where} and the images are {side} px"
+    wide = RECIPES["laptop"] | {"image_size": "64", "patch_size": 8}
+    return wide, f"recipe laptop at 64 px with patches of 8, because {where} and the images are {side} px"

@@ -42,6 +42,7 @@ def test_summary_says_what_is_there_and_drops_what_cannot_be_read(photos):
     assert dataset.paths == good and dataset.labels["class"].tolist() == [0, 0, 0, 1, 1, 1, 1]
     assert steps[-1] == (10, 10)
     assert summary.sizes == [(40, 30, 4), (64, 48, 2), (100, 80, 1)] and summary.smallest_side == 30
+    assert summary.median_side == 30
     assert summary.classes == {"class": {"cat": 3, "dog": 4}}
     assert summary.duplicates == [["cat/0.png", "dog/again.png", "dog/copy.png"]]
     assert dict(summary.skipped)["cat/empty.png"] == "empty file"

@@ -78,7 +78,11 @@ def test_unknown_words(refused, photos, tmp_path):
 def test_impossible_settings(refused, photos, tmp_path):
     out = tmp_path / "run"
     refused(["pretrain", photos, "--out", out, "--patch-size", 5], "--patch-size 5", "nearest is 30")
-    refused(["pretrain", photos, "--out", out, "--context-ratio", 0.6], "context_ratio 0.6", "--context-ratio 0.25")
+    refused(
+        ["pretrain", photos, "--out", out, "--masks", "multiblock", "--context-ratio", 0.6],
+        "context_ratio 0.6",
+        "--context-ratio 0.25",
+    )
     refused(["pretrain", photos, "--out", out, "--image-size", "16x8", "--patch-size", 8], "too small to mask")
     refused(["pretrain", photos, "--out", out, "--batch-size", 0], "--batch-size 0", "at least 1")
     refused(["pretrain", photos, "--out", out, "--target-scale", 0.5, 0.2], "--target-scale 0.5 0.2")

@@ -42,6 +42,11 @@ class Summary:
         """In pixels, over all images."""
         return min(min(width, height) for width, height, _ in self.sizes)
 
+    @property
+    def median_side(self) -> int:
+        """The shorter side, in pixels, of the image of median area."""
+        return min(self._median_size())
+
     def lines(self, listed_in: str = "") -> list[str]:
         """Three to five lines for a person. `listed_in` names the file to which the caller writes `skipped`."""
         lines = [f"{_count(self.images, 'image')}{self._labels_in_words()}", f"sizes: {self._sizes_in_words()}"]
@@ -67,9 +72,13 @@ class Summary:
         (*first, _), (*last, _) = self.sizes[0], self.sizes[-1]
         if len(self.sizes) == 1:
             return f"all {first[0]}x{first[1]}"
-        upto = np.cumsum([count for *_, count in self.sizes])
-        width, height, _ = self.sizes[int(np.searchsorted(upto, self.images / 2))]
+        width, height = self._median_size()
         return f"{first[0]}x{first[1]} to {last[0]}x{last[1]}, median {width}x{height}"
+
+    def _median_size(self) -> tuple[int, int]:
+        upto = np.cumsum([count for *_, count in self.sizes])
+        width, height, _ = self.sizes[int(np.searchsorted(upto, upto[-1] / 2))]
+        return width, height
 
     def _duplicates_in_words(self) -> str:
         files = sum(map(len, self.duplicates))

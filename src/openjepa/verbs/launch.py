@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,12 +148,17 @@ class Launch:
             say(f"{len(self.run.skipped):,} images could not be read during the run: {self.folder / 'skipped.txt'}")
 
 
-def start(data: str, out: Path, config: Config) -> Launch:
-    """A new run in `out`, planned and described; nothing is written before everything has been checked."""
+def start(data: str, out: Path, config: Config, settle: Callable[[Summary], Config] | None = None) -> Launch:
+    """A new run in `out`, planned and described; nothing is written before everything has been checked.
+
+    `settle` gives the config once the images have been seen, where that decides.
+    """
     check_new_folder(out, "go on with --resume, or give --out another name")
-    masks = mask_settings(config)
-    config = _resolve_precision(config)
+    mask_settings(config)
+    choose_device(config.device)
     dataset, summary = prepare_images(data, config.workers, str(out / "skipped.txt"))
+    config = _resolve_precision(settle(summary) if settle else config)
+    masks = mask_settings(config)
     if summary.smallest_side < config.patch_size:
         raise UsageError(
             f"{data} holds images of {summary.smallest_side} px a side, smaller than a patch: "

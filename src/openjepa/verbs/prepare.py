@@ -1,9 +1,11 @@
 """What verbs do before they compute: open the images, say what was found, hold them in memory where that pays."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from openjepa.config import Config
+from openjepa.config import Config, build_config, image_size, normal
 from openjepa.core.mask_checks import check_masks
 from openjepa.core.mask_settings import MaskSettings, strategy_settings
 from openjepa.data.dataset import ImageDataset
@@ -11,6 +13,8 @@ from openjepa.data.inspect import Summary, inspect_dataset
 from openjepa.data.memory import decoded_bytes, hold_in_memory
 from openjepa.data.open import open_dataset
 from openjepa.errors import UsageError
+from openjepa.evaluation.device import choose_device
+from openjepa.recipes import pick_recipe
 from openjepa.verbs.talk import counting, say
 
 MEMORY_LIMIT = 2**30
@@ -33,6 +37,23 @@ def prepare_images(source: str | Path, workers: int, listed_in: str = "") -> tup
         summary.images = len(dataset)
     say(f"{dataset.source}", *(f"  {line}" for line in summary.lines(listed_in)))
     return dataset, summary
+
+
+def settler(given: dict[str, Any]) -> Callable[[Summary], Config]:
+    """What picks a recipe once the images have been seen, and says why; `given` settings win."""
+
+    def settle(summary: Summary) -> Config:
+        device = choose_device(given.get("device") or "auto")
+        side = (
+            min(image_size(normal("image_size", given["image_size"])))
+            if given.get("image_size")
+            else summary.median_side
+        )
+        settings, why = pick_recipe(side, device.type)
+        say(why)
+        return build_config(settings, given)
+
+    return settle
 
 
 def mask_settings(config: Config) -> MaskSettings:

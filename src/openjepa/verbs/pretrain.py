@@ -13,7 +13,10 @@ def pretrain(
     data: Annotated[str, Argument(help="Folder, zip, zip/folder, .txt list of paths, or scenes.", show_default=False)],
     *,
     out: Annotated[Path, Option(help="Folder to write the run to.", show_default=False)],
-    recipe: Annotated[str, Option(help="Named settings: laptop, paper or reference.")] = "laptop",
+    recipe: Annotated[
+        str | None,
+        Option(help="Named settings: laptop, small, paper or reference; left out, images and device decide."),
+    ] = None,
     resume: Annotated[bool, Option("--resume", help="Go on with the run in --out from its last checkpoint.")] = False,
     **settings: Any,
 ) -> Path:
@@ -25,11 +28,15 @@ def pretrain(
     from openjepa.config import build_config
     from openjepa.recipes import recipe as settings_of
     from openjepa.verbs.launch import go_on, start
+    from openjepa.verbs.prepare import settler
     from openjepa.verbs.report import report
 
     data, out = str(data), Path(out)
-    config = build_config(settings_of(recipe), settings)
-    run = go_on(data, out, config, settings) if resume else start(data, out, config)
+    config = build_config(settings_of(recipe or "laptop"), settings)
+    if resume:
+        run = go_on(data, out, config, settings)
+    else:
+        run = start(data, out, config, None if recipe else settler(settings))
     run.train("pretrain", data)
     run.finish()
     report(out)

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openjepa.config import FIELDS, Config, option, read_config
+from openjepa.config import FIELDS, Config, build_config, option, read_config
 from openjepa.core.mask_settings import MaskSettings
 from openjepa.errors import UsageError
 from openjepa.evaluation.device import choose_device, choose_precision
 from openjepa.evaluation.encoder import Encoder
 from openjepa.interop.artifact import load_encoder
+from openjepa.recipes import recipe
 from openjepa.training.runlog import read_metrics
 from openjepa.verbs.prepare import mask_settings
 
@@ -89,11 +90,12 @@ def training_seconds(records: list[dict], batch_size: int) -> float:
 
 
 def repeat_command(story: Story) -> str:
-    """The command that gives the same run: the steps that the length came to, and every setting that is no default."""
-    words = ["openjepa", "pretrain", story.resolved["data"], "--out", f"{story.name}-again"]
+    """The command that gives the same run: the steps that the length came to, and what the recipe would not set so."""
+    usual = build_config(recipe("laptop"), {})
+    words = ["openjepa", "pretrain", story.resolved["data"], "--out", f"{story.name}-again", "--recipe", "laptop"]
     words += ["--steps", str(story.resolved["steps"])]
-    for name, spec in FIELDS.items():
-        value = getattr(story.config, name)
-        if value != spec.default and name not in LENGTH:
+    for name in FIELDS:
+        value = getattr(story.config, name) if name != "masks" else story.masks.strategy
+        if value != getattr(usual, name) and name not in LENGTH:
             words += [option(name), *map(str, value if isinstance(value, tuple) else [value])]
     return shlex.join(words)
