@@ -76,7 +76,7 @@ def _read_json(name: str, content: bytes) -> dict[str, Annotation]:
         return {}
     if "images" in data:
         return _coco(data)
-    scenes = data["scenes"] if "scenes" in data else [data]
+    scenes = data.get("scenes", [data])
     return {scene["image_filename"]: _clevr(scene["objects"]) for scene in scenes}
 
 

@@ -82,7 +82,7 @@ def _keys(name: str) -> tuple[str, str]:
 
 
 def _matched(dataset: ImageDataset, found: dict[str, Any], what: str) -> dict[str, Any]:
-    """What was found under other names, by the images' paths: by whole names, or by last parts where they are unique."""
+    """What was found under other names, by the images' paths: by whole names, or by last parts that are unique."""
     whole = {_keys(name)[0]: value for name, value in found.items()}
     last = {_keys(name)[1]: value for name, value in found.items()}
     repeated = {name for name, n in Counter(_keys(path)[1] for path in dataset.paths).items() if n > 1}

@@ -1,5 +1,7 @@
 """Quantities as classes, so that a linear classifier can be asked for them as in VTAB."""
 
+import itertools
+
 import numpy as np
 
 from openjepa.errors import UsageError
@@ -31,7 +33,7 @@ def distance_classes(edges: np.ndarray) -> list[str]:
     """Names of the classes between inner edges."""
     return [
         f"below {edges[0]:g}",
-        *(f"{a:g} to {b:g}" for a, b in zip(edges, edges[1:], strict=False)),
+        *(f"{a:g} to {b:g}" for a, b in itertools.pairwise(edges)),
         f"from {edges[-1]:g}",
     ]
 

@@ -1,5 +1,6 @@
 """How far a measured number can be from the true one, and how far two are apart on the same images."""
 
+import functools
 from collections.abc import Callable, Sequence
 from statistics import NormalDist
 
@@ -40,8 +41,14 @@ def resampled_sums(rows: np.ndarray, repeats: int = REPEATS, seed: int = 0) -> n
     The draws depend on m and `seed` alone: two models on the same images are drawn alike (Efron 1979, Annals of
     Statistics 7, 1-26).
     """
-    rng, m = np.random.default_rng(seed), len(rows)
-    return np.stack([np.bincount(rng.integers(m, size=m), minlength=m) @ rows for _ in range(repeats)])
+    return np.concatenate([part @ rows for part in np.array_split(_draws(len(rows), repeats, seed), 20)])
+
+
+@functools.lru_cache(maxsize=2)
+def _draws(m: int, repeats: int, seed: int) -> np.ndarray:
+    """How often each of m images is drawn: uint8 [repeats, m]."""
+    rng = np.random.default_rng(seed)
+    return np.stack([np.bincount(rng.integers(m, size=m), minlength=m).astype(np.uint8) for _ in range(repeats)])
 
 
 def bootstrap_interval(

@@ -110,7 +110,7 @@ def _standardiser(mean: Tensor, std: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def _choose(prepare: Callable[[Tensor], Tensor], heads: Tensor, x: Tensor, truth: Tensor) -> tuple[int, float, float]:
-    """The head to keep, its accuracy and cross-entropy; truth [v, C] bool has an empty row where training lacks the class.
+    """The head to keep, its accuracy and loss; truth [v, C] bool has an empty row where training lacks a class.
 
     Cross-entropy breaks the near ties because accuracy is a coarse judge: on 125 validation images of a real data set
     the most accurate head was up to 5 points worse on the test part than the best one, the head chosen here under 2.

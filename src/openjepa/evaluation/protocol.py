@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from openjepa.core.streams import SAMPLES, generator
 from openjepa.data.dataset import ImageDataset
 from openjepa.errors import UsageError
 from openjepa.evaluation.features import Model, compute_features
@@ -52,7 +53,11 @@ def aligned_labels(dataset: ImageDataset, like: ImageDataset, kept: np.ndarray) 
 
 
 def split_held_out(dataset: ImageDataset, seed: int) -> tuple[ImageDataset, ImageDataset]:
-    """A training part and a held-out fifth, stratified by the first label."""
+    """A training part and a held-out fifth, stratified by the first label where there is one."""
+    if not dataset.labels:
+        order = generator(seed, SAMPLES).permutation(len(dataset))
+        test, train = np.split(order, [max(1, round(HELD_OUT * len(order)))])
+        return dataset.subset(np.sort(train)), dataset.subset(np.sort(test))
     name = next(iter(dataset.labels))
     train, test = holdout_split(dataset.labels[name], HELD_OUT, seed, dataset.classes[name])
     return dataset.subset(train), dataset.subset(test)
@@ -88,8 +93,8 @@ def named(task: str, label: str) -> str:
 
 
 def linear_result(task: str, train: Features, labels: Tensor, test: Features, truth: Tensor, seed: int) -> Result:
-    """The accuracy of the best linear probe."""
-    return result_of(task, best_linear(train, labels, test, seed), truth, seed)
+    """The accuracy of the linear probe with batch norm."""
+    return result_of(task, best_linear(train, labels, test, seed, batch_norms=(True,)), truth, seed)
 
 
 def result_of(task: str, choice: Choice, truth: Tensor, seed: int) -> Result:

@@ -16,8 +16,7 @@ from openjepa.evaluation.intervals import (
     ratio,
 )
 
-LOWER_IS_BETTER = ("RMSE", "MAE")
-FRACTIONS = ("accuracy", "recall", "mAP", "mIoU", "delta1", "R2", "skill")
+IN_UNITS = ("RMSE", "MAE")  # of these less is better, and they are no fractions
 
 
 @dataclass(frozen=True)
@@ -68,3 +67,21 @@ def mean_of(scores: Tensor | np.ndarray) -> np.ndarray:
     """Rows [m, 2] for the mean of scores [m]."""
     scores = np.asarray(scores, dtype=np.float64)
     return np.stack([scores, np.ones_like(scores)], axis=1)
+
+
+def is_fraction(record: dict) -> bool:
+    """Whether the number is shown in percent."""
+    return record.get("metric") not in IN_UNITS
+
+
+def in_units(record: dict) -> tuple[str, str, str]:
+    """Value, low and high as text: percent with a decimal, or three digits of what has units."""
+    numbers = (record[key] for key in ("value", "low", "high"))
+    return tuple(f"{100 * number:.1f}" if is_fraction(record) else f"{number:.3g}" for number in numbers)
+
+
+def above(record: dict, other: dict) -> bool:
+    """Whether a record's interval lies on the better side of another's, without overlap."""
+    if is_fraction(record):
+        return record["low"] > other["high"]
+    return record["high"] < other["low"]

@@ -59,18 +59,18 @@ def validation_split(n: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def best_linear(
-    train: Features, labels: Tensor, test: Features, seed: int, device: torch.device | str = "cpu", last: bool = False
+    train: Features,
+    labels: Tensor,
+    test: Features,
+    seed: int,
+    device: torch.device | str = "cpu",
+    batch_norms: tuple[bool, ...] = (True, False),
 ) -> Choice:
-    """The best of up to four linear probes: by validation accuracy, within a standard error by cross-entropy.
-
-    `last` leaves the last four layers out, as a head to be kept must.
-    """
+    """The best of up to four linear probes: by validation accuracy, within a standard error by cross-entropy."""
     fit, validation = validation_split(len(labels), seed)
     tests, tried = dict(test.choices()), []
     for name, x in train.choices():
-        if last and name != "last":
-            continue
-        for batch_norm in (True, False):
+        for batch_norm in batch_norms:
             probe = _probe(x, labels, fit, validation, tests[name], seed, batch_norm, device)
             tried.append(Choice(probe, name, batch_norm, (len(fit), len(validation))))
     top = max(choice.probe.val_accuracy for choice in tried)
