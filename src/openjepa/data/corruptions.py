@@ -11,7 +11,7 @@ from openjepa.core.streams import CROPS, generator
 from openjepa.data.dataset import ImageDataset
 
 STRENGTHS = (1, 2, 3, 4, 5)
-SIGMAS = (0.004, 0.008, 0.015, 0.025, 0.04)  # of the Gaussian blur, as a share of the shorter side
+SIGMAS = (0.012, 0.018, 0.025, 0.035, 0.05)  # of the Gaussian blur, as a share of the shorter side
 NOISE = (0.04, 0.08, 0.12, 0.18, 0.26)  # standard deviation of the Gaussian noise, of pixels in [0, 1]
 QUALITY = (25, 18, 15, 10, 7)  # of the JPEG, as in ImageNet-C (Hendrycks and Dietterich 2019, arXiv 1903.12261)
 BRIGHTER = (0.1, 0.2, 0.3, 0.4, 0.5)  # added to the value of pixels in [0, 1], as in ImageNet-C

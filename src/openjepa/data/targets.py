@@ -19,6 +19,7 @@ from openjepa.data.solids import SHAPES
 from openjepa.errors import BadImage, UsageError
 
 CLEVR_EDGES = (8.0, 8.5, 9.0, 9.5, 10.0)  # VTAB's Clevr/Dist (Zhai et al. 2019, arXiv 1910.04867)
+SEEN = 20.0  # scene units up to which depth counts: the ground near the horizon is thousands away
 Map = Callable[[str], np.ndarray]
 
 
@@ -44,7 +45,7 @@ def scene_targets(scenes: Scenes) -> Targets:
 
     def depth(path: str) -> np.ndarray:
         seen = scenes.depth(place[path])
-        return np.where(np.isfinite(seen), seen, np.nan)
+        return np.where(seen <= SEEN, seen, np.nan)
 
     def mask(path: str) -> np.ndarray:
         scene = scenes.scene(place[path])

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from openjepa.evaluation.ridge import ridge
 
-TARGETS = {"colour": (0, 1, 2), "brightness": (3,), "texture": (4,), "position": (5, 6)}
+TARGETS = {"colour": [0, 1, 2], "brightness": [3], "texture": [4], "position": [5, 6]}
 SIDE = 64  # pixels at which appearance is measured
 
 
@@ -45,18 +45,17 @@ def _centre(energy: Tensor) -> tuple[Tensor, Tensor]:
 
 def read_appearance(
     train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]
-) -> dict[str, tuple[np.ndarray, float]]:
-    """For each target, rows for `explained` and the strength chosen: ridge regression of appearance on features.
+) -> dict[str, tuple[np.ndarray, tuple[float, ...]]]:
+    """For each target, rows for `explained` and the strengths chosen: ridge regression of appearance on features.
 
     Each argument: features [n, D] and appearance [n, 7] of the same images.
     """
-    found = {}
-    for name, columns in TARGETS.items():
-        chosen = list(columns)
-        fitted = ridge([(train[0], train[1][:, chosen])], (validation[0], validation[1][:, chosen]))
-        truth, guess = test[1][:, chosen].double().numpy(), fitted.predict(test[0]).double().numpy()
-        found[name] = explained_rows(truth, guess), fitted.strength
-    return found
+    fitted = ridge(*train, *validation)
+    truth, guess = test[1].double().numpy(), fitted.predict(test[0]).double().numpy()
+    return {
+        name: (explained_rows(truth[:, columns], guess[:, columns]), tuple(fitted.strengths[k] for k in columns))
+        for name, columns in TARGETS.items()
+    }
 
 
 def explained_rows(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ def count_classes(train: np.ndarray) -> tuple[np.ndarray, list[str]]:
     if len(numbers) < 2:
         raise UsageError(f"every training image shows {numbers[0]} objects: counting needs images that differ")
     if len(numbers) <= MOST and images.min() >= LEAST:
-        return (numbers[:-1] + numbers[1:]) / 2, [str(n) for n in numbers]
+        return (numbers[:-1] + numbers[1:]) / 2, [f"{n:g}" for n in numbers]
     edges = np.unique(np.ceil(np.quantile(train, np.arange(1, BINS) / BINS)) - 0.5)
     edges = edges[(edges > numbers[0]) & (edges < numbers[-1])]
     if not len(edges):

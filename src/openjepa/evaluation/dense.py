@@ -70,7 +70,7 @@ def depth_rows(train: Dense, validation: Dense, test: Dense) -> tuple[np.ndarray
     The head is least squares on the mean depth of each patch, over pixels whose depth is known (not NaN); guesses below
     the smallest depth seen in training are raised to it.
     """
-    head = ridge([_known_patches(train)], _known_patches(validation))
+    head = ridge(*_known_patches(train), *_known_patches(validation))
     least, squares, close = train.maps[train.maps > 0].min(), [], []
     for tokens, maps in zip(test.tokens.split(64), test.maps.split(64), strict=True):
         guess = spread(head.predict(tokens), test.grid_size, maps.shape[1:])[:, 0].clamp(min=least)
@@ -81,13 +81,13 @@ def depth_rows(train: Dense, validation: Dense, test: Dense) -> tuple[np.ndarray
         counts = known.sum((1, 2)).double()
         squares.append(torch.stack([error.double().sum((1, 2)), counts], 1))
         close.append(torch.stack([near.sum((1, 2)).double(), counts], 1))
-    return torch.cat(squares).numpy(), torch.cat(close).numpy(), {"strength": head.strength}
+    return torch.cat(squares).numpy(), torch.cat(close).numpy(), {"strength": head.strengths[0]}
 
 
 def _known_patches(part: Dense) -> tuple[Tensor, Tensor]:
     """Tokens [p, D] and mean depth [p, 1] of the patches in which most pixels are known."""
-    patches = part_patches = patches_of(part.maps, part.grid_size)
-    known = part_patches.isfinite().float().mean(2) > 0.5
+    patches = patches_of(part.maps, part.grid_size)
+    known = patches.isfinite().float().mean(2) > 0.5
     if not known.any():
         raise UsageError("no patch has a known depth: depth maps hold 0 or less, or nothing, everywhere")
     return part.tokens[known], patches.nanmean(2)[known][:, None]

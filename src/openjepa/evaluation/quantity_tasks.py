@@ -73,9 +73,9 @@ def _number(bench: Bench, task: str, values: list[np.ndarray]) -> Result:
     train, test = bench.features(bench.train)[0].last, bench.features(bench.test)[0].last
     numbers = torch.from_numpy(values[0]).float()[:, None]
     fit, validation = validation_split(len(train), bench.seed)
-    head = ridge([(train[fit], numbers[fit])], (train[validation], numbers[validation]))
+    head = ridge(train[fit], numbers[fit], train[validation], numbers[validation])
     errors = np.abs(head.predict(test)[:, 0].numpy() - values[1])
-    protocol = {"probe": "ridge regression", "strength": head.strength, "train_images": len(train)}
+    protocol = {"probe": "ridge regression", "strength": head.strengths[0], "train_images": len(train)}
     return Result(task, "MAE", mean_of(errors), protocol)
 
 
@@ -121,8 +121,8 @@ def appearance(bench: Bench) -> Results:
         parts.append((features.last, seen[np.searchsorted(same, kept)]))
     fit, validation = validation_split(len(parts[0][0]), bench.seed)
     train, held = ((parts[0][0][rows], parts[0][1][rows]) for rows in (fit, validation))
-    for name, (rows, strength) in read_appearance(train, held, parts[1]).items():
-        protocol = {"probe": "ridge regression", "strength": strength, "train_images": len(parts[0][0])}
+    for name, (rows, strengths) in read_appearance(train, held, parts[1]).items():
+        protocol = {"probe": "ridge regression", "strengths": strengths, "train_images": len(parts[0][0])}
         yield Result(f"appearance:{name}", "R2", rows, protocol, explained)
     yield from _semantics(bench)
 

@@ -1,59 +1,56 @@
-"""Ridge regression on frozen features: how well a quantity, not a class, can be read from them."""
+"""Ridge regression on frozen features: how well quantities, not classes, can be read from them."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 STRENGTHS = tuple(10.0 ** (k / 2) for k in range(-12, 5))  # of the mean eigenvalue
+PART_ROWS = 65536  # turned into float64 at a time
 
 
 @dataclass(frozen=True)
 class Ridge:
-    """weight [D, T] and bias [T], float32; `strength` is the penalty chosen, as a share of the mean eigenvalue."""
+    """weight [D, T] and bias [T], float32; for each target the penalty chosen, as a share of the mean eigenvalue."""
 
     weight: Tensor
     bias: Tensor
-    strength: float
+    strengths: tuple[float, ...]
 
     def predict(self, features: Tensor) -> Tensor:
         """[..., D] to [..., T]."""
         return features @ self.weight + self.bias
 
 
-class Moments:
-    """What least squares needs of any number of rows, added up part by part in float64."""
+def ridge(x: Tensor, y: Tensor, val_x: Tensor, val_y: Tensor) -> Ridge:
+    """Least squares with an L2 penalty, for each target the one that errs least on validation.
 
-    def __init__(self, parts: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """parts: features [b, D] and targets [b, T]."""
-        self.n, self.xx, self.xy = 0, 0, 0
-        for x, y in parts:
-            x = torch.cat([x.double(), torch.ones(len(x), 1, dtype=torch.float64)], 1)
-            y = torch.cat([y.double(), torch.ones(len(y), 1, dtype=torch.float64)], 1)
-            self.n, self.xx, self.xy = self.n + len(x), self.xx + x.T @ x, self.xy + x.T @ y
-
-    def centred(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Covariances [D, D] and [D, T], and the means [D] and [T]."""
-        mean_x, mean_y = self.xx[-1, :-1] / self.n, self.xy[-1, :-1] / self.n
-        xx = self.xx[:-1, :-1] / self.n - torch.outer(mean_x, mean_x)
-        return xx, self.xy[:-1, :-1] / self.n - torch.outer(mean_x, mean_y), mean_x, mean_y
-
-
-def ridge(train: Iterable[tuple[Tensor, Tensor]], validation: tuple[Tensor, Tensor]) -> Ridge:
-    """Least squares with the L2 penalty that errs least on validation, over all targets in units of their deviation.
-
-    train: parts of features [b, D] and targets [b, T]; validation: features [v, D] and targets [v, T]; float32.
+    x [n, D], val_x [v, D] features; y [n, T], val_y [v, T] targets; float32, x may be a memory map. One
+    eigendecomposition serves all targets and penalties.
     """
-    xx, xy, mean_x, mean_y = Moments(train).centred()
+    if len(x) < x.shape[1]:  # the best weights lie in the span of the images: solve there
+        basis = torch.linalg.qr((x - x.mean(0)).T).Q
+        inside = ridge(x @ basis, y, val_x @ basis, val_y)
+        return Ridge(basis @ inside.weight, inside.bias, inside.strengths)
+    xx, xy, mean_x, mean_y = _moments(x, y)
     values, vectors = torch.linalg.eigh(xx)
-    values, rotated = values.clamp(min=0), vectors.T @ xy
-    scale = values.mean().clamp(min=1e-30)
-    x, y = validation[0].double() - mean_x, validation[1].double() - mean_y
-    spread, projected, errors = y.square().mean(0).clamp(min=1e-30), x @ vectors, []
-    for strength in STRENGTHS:
-        guess = projected @ (rotated / (values + strength * scale)[:, None])
-        errors.append(((guess - y).square().mean(0) / spread).mean())
-    strength = STRENGTHS[int(torch.stack(errors).argmin())]
-    weight = vectors @ (rotated / (values + strength * scale)[:, None])
-    return Ridge(weight.float(), (mean_y - mean_x @ weight).float(), strength)
+    values, rotated = values.clamp(min=0)[:, None], vectors.T @ xy
+    penalties = torch.tensor(STRENGTHS, dtype=torch.float64) * values.mean().clamp(min=1e-30)
+    projected, truth = (val_x.double() - mean_x) @ vectors, val_y.double() - mean_y
+    errors = torch.stack([(projected @ (rotated / (values + p)) - truth).square().mean(0) for p in penalties])
+    best = errors.argmin(0)
+    weight = vectors @ (rotated / (values + penalties[best]))
+    bias = mean_y - mean_x @ weight
+    return Ridge(weight.float(), bias.float(), tuple(STRENGTHS[k] for k in best))
+
+
+def _moments(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Covariances [D, D] and [D, T], and the means [D] and [T], float64."""
+    parts = list(zip(x.split(PART_ROWS), y.split(PART_ROWS), strict=True))
+    mean_x, mean_y = (sum(part[k].double().sum(0) for part in parts) / len(x) for k in (0, 1))
+    xx, xy = torch.zeros(x.shape[1], x.shape[1]).double(), torch.zeros(x.shape[1], y.shape[1]).double()
+    for features, targets in parts:
+        centred = features.double() - mean_x
+        xx += centred.T @ centred / len(x)
+        xy += centred.T @ (targets.double() - mean_y) / len(x)
+    return xx, xy, mean_x, mean_y

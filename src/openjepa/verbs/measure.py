@@ -27,7 +27,7 @@ from openjepa.verbs.talk import console, counting, say
 DEFAULT_SIZE = (32, 32)
 ENCODERS = ("target", "context", "both")
 CONTEXT = " (context encoder)"
-UNITS = {"R2": "R2", "RMSE": "RMSE", "MAE": "mean error", "mIoU": "mIoU", "mAP": "mAP", "skill": "skill"}
+UNITS = {"R2": "R2", "RMSE": "RMSE", "MAE": "mean error", "mIoU": "mIoU", "skill": "skill"}
 
 
 def parse_tasks(text: str) -> tuple[str, ...]:
