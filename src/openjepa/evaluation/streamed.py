@@ -10,7 +10,7 @@ from openjepa.evaluation.linear import LinearProbe, unstandardised
 
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0)
 EPOCHS, BATCH, MOMENTUM = 20, 4096, 0.9
-PASS_ROWS = 65536
+PASS_ROWS = 8192
 
 
 def streamed_probe(
