@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from openjepa.evaluation.results import is_fraction
 from openjepa.reporting import charts
-from openjepa.reporting.page import Html, facts, figure, folded, markup, page, section, table, tag
-from openjepa.reporting.sections import number_cell
+from openjepa.reporting.page import Html, facts, figure, folded, page, section, table, tag
+from openjepa.reporting.sections import number_cell, settings_of
 
 LOOKS = ("appearance", "semantics")
 
@@ -80,7 +80,6 @@ def _differences(records: Sequence[dict], models: Sequence[str]) -> Html:
 def _protocols(records: Sequence[dict]) -> Html:
     parts = []
     for record in records:
-        settings = {k: v for k, v in record["protocol"].items() if k != "paired_difference_to"}
         name = f"{charts.task_name(record['task'])} · {record['model']}"
-        parts.append(folded(name, facts((key, markup(value)) for key, value in settings.items())))
+        parts.append(folded(name, facts(settings_of(record["protocol"]))))
     return section("How each was measured", *parts)

@@ -85,7 +85,7 @@ def results(records: Sequence[dict], ours: str) -> Html:
         "95 % intervals; models whose bars overlap are not told apart."
     )
     protocols = {charts.task_name(r["task"]): r["protocol"] for r in records if r["model"] == ours}
-    how = [part for task, rows in protocols.items() for part in (tag("h3", task), facts(rows.items()))]
+    how = [part for task, rows in protocols.items() for part in (tag("h3", task), facts(settings_of(rows)))]
     return section(
         "Results",
         tag("p", standing(records, ours)),
@@ -93,6 +93,11 @@ def results(records: Sequence[dict], ours: str) -> Html:
         figure(chart, caption, class_="wide"),
         folded("How this was measured", *how),
     )
+
+
+def settings_of(protocol: dict) -> list[tuple[str, object]]:
+    """How a number was measured, by name; differences to other models are no setting."""
+    return [(name, value) for name, value in protocol.items() if name != "paired_difference_to"]
 
 
 def standing(records: Sequence[dict], ours: str) -> str:

@@ -50,6 +50,7 @@ def evaluate(
     from openjepa.errors import UsageError
     from openjepa.evaluation.fewshot import parse_shots
     from openjepa.evaluation.store import FeatureStore, default_cache
+    from openjepa.interop.models import is_folder
     from openjepa.reporting.evaluation import evaluation_page
     from openjepa.verbs.bench import (
         Files,
@@ -98,7 +99,8 @@ def evaluate(
     measured = measure_parts(opened, train, held_out, chosen, store, seed=seed, shots=few, epochs=epochs)
     records = make_records(measured, data, protocol_of(train, held_out, named, data, store, leaks))
     show_records(records)
-    verdicts = [verdict(records, name, name + CONTEXT) for name in names] if encoder == "both" else []
+    runs = [name for name in names if is_folder(name)] if encoder == "both" else []
+    verdicts = [verdict(records, name, name + CONTEXT) for name in runs]
     say(*verdicts)
     for path in ([Path(json)] if json else []) + [Path(name) / "evaluation.json" for name in names if is_run(name)]:
         write_records(path, records)
