@@ -1,5 +1,6 @@
 """What all tests share: one thread, so that numbers do not depend on the machine, and the reference files."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,14 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--need-shared", action="store_true", help="fail, rather than skip, where ../shared is absent")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """No test reads features from the home of whoever runs it, or leaves any there."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["XDG_CACHE_HOME"] = str(folder)
+    return folder
 
 
 @pytest.fixture

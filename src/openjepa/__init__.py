@@ -16,6 +16,7 @@ _HOMES = {
     "demo": "openjepa.verbs.demo",
     "pretrain": "openjepa.verbs.pretrain",
     "evaluate": "openjepa.verbs.evaluate",
+    "predict": "openjepa.verbs.predict",
     "embed": "openjepa.verbs.embed",
     "report": "openjepa.verbs.report",
     "masks": "openjepa.verbs.masks",

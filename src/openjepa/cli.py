@@ -10,6 +10,7 @@ from openjepa.verbs.demo import demo
 from openjepa.verbs.embed import embed
 from openjepa.verbs.evaluate import evaluate
 from openjepa.verbs.masks import masks
+from openjepa.verbs.predict import predict
 from openjepa.verbs.pretrain import pretrain
 from openjepa.verbs.report import report
 
@@ -20,7 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (demo, pretrain, evaluate, embed, report, masks):
+for verb in (demo, pretrain, evaluate, predict, embed, report, masks):
     app.command()(verb)
 
 # Typer's own error class is not public under a name of its own.

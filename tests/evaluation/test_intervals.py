@@ -2,9 +2,12 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import binomtest
+from scipy.stats import t as student
 
 from openjepa.errors import UsageError
-from openjepa.evaluation.intervals import accuracy_interval
+from openjepa.evaluation.intervals import accuracy_interval, bootstrap_interval, over_draws, paired_difference
+from openjepa.evaluation.quantity_tasks import root_mean
+from openjepa.evaluation.results import Result, mean_of
 
 
 @pytest.mark.parametrize(("hits", "n", "level"), [(0, 30, 0.95), (30, 30, 0.95), (7, 9, 0.9), (8123, 10000, 0.99)])
@@ -33,3 +36,47 @@ def test_certain_scores_keep_a_width(all_right):
 def test_refuses_no_answers():
     with pytest.raises(UsageError, match="0 test images"):
         accuracy_interval(torch.zeros(0, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_the_bootstrap_covers_the_truth_in_90_to_99_of_100_repetitions(paired):
+    """Of a root mean squared error of 2, and of the difference of two means of 0.3 on the same images."""
+    rng, covered = np.random.default_rng(1), 0
+    for seed in range(100):
+        hard = rng.normal(size=300)
+        if paired:
+            first, second = hard + rng.normal(0.3, 0.5, 300), hard + rng.normal(0, 0.5, 300)
+            _, low, high = paired_difference(mean_of(first), mean_of(second), seed=seed)
+            covered += low <= 0.3 <= high
+        else:
+            _, low, high = bootstrap_interval(mean_of((2 * hard) ** 2), root_mean, seed=seed)
+            covered += low <= 2 <= high
+    assert 90 <= covered <= 99
+
+
+def test_pairs_are_told_apart_where_single_intervals_overlap():
+    rng = np.random.default_rng(0)
+    hard = rng.normal(size=400)
+    first, second = mean_of(hard + 0.05), mean_of(hard + 0.01 * rng.normal(size=400))
+    value, low, high = paired_difference(first, second)
+    assert low <= value <= high and value == pytest.approx(0.05, abs=0.01) and low > 0
+    assert bootstrap_interval(first)[1] < bootstrap_interval(second)[2]
+
+
+def test_draws_that_differ_widen_an_interval():
+    same, apart = (over_draws((0.5, 0.48, 0.53), draws) for draws in ([0.5] * 5, [0.4, 0.45, 0.5, 0.55, 0.6]))
+    assert same == pytest.approx((0.5, 0.48, 0.53))
+    half = student.ppf(0.975, 4) * np.std([0.4, 0.45, 0.5, 0.55, 0.6], ddof=1) / 5**0.5
+    assert apart == pytest.approx((0.5, 0.5 - np.hypot(0.02, half), 0.5 + np.hypot(0.03, half)))
+
+
+def test_an_interval_with_draws_covers_the_mean_over_all_draws():
+    """200 images, 5 draws: images differ in how hard they are, draws in how good they are."""
+    rng, covered = np.random.default_rng(2), 0
+    for _ in range(100):
+        chance = np.clip(0.5 + 0.15 * rng.normal(size=200)[:, None] + 0.05 * rng.normal(size=5), 0, 1)
+        right = rng.random((200, 5)) < chance
+        result = Result("t", "accuracy", mean_of(right.mean(1)), {}, draws=right.mean(0).tolist())
+        (_, low, high), _ = result.interval()
+        covered += low <= 0.5 <= high
+    assert 90 <= covered <= 100

@@ -1,5 +1,6 @@
 """evaluate and embed as a person uses them."""
 
+import csv
 import json
 import shutil
 
@@ -8,9 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from tests_support import draw_photos
 
 import openjepa
+from openjepa.evaluation.encoder import Encoder
 
 SMALL = {"image_size": 16, "batch_size": 8, "predictor_depth": 1, "workers": 0, "precision": "float32"}
 
@@ -83,3 +86,69 @@ def test_a_damaged_artifact_named_by_the_user(trained, tmp_path):
     with pytest.raises(openjepa.UsageError, match="neither a run nor an artifact"):
         openjepa.embed(str(step), str(photos), out=tmp_path / "v.parquet")
     assert not (tmp_path / "v.parquet").exists()
+
+
+def test_both_encoders_paired_stored_and_shown(trained, tmp_path, capsys):
+    photos, run = trained
+    places = {"json": tmp_path / "r.json", "csv": tmp_path / "r.csv", "page": tmp_path / "r.html"}
+    records = openjepa.evaluate(str(run), str(photos), tasks="knn,retrieval", encoder="both", workers=0, **places)
+    models = ["pixels", "untrained", str(run), f"{run} (context encoder)"]
+    assert [r["model"] for r in records if r["task"] == "knn"] == models
+    for record in records:
+        protocol = record["protocol"]
+        assert set(protocol["paired_difference_to"]) == set(models) - {record["model"]}
+        assert {"split_hash", "torch_version", "openjepa_version", "interval", "near_duplicates"} <= set(protocol)
+    by_name = {(r["model"], r["task"]): r for r in records}
+    ours, theirs = by_name[str(run), "mAP"], by_name["pixels", "mAP"]
+    value, low, high = ours["protocol"]["paired_difference_to"]["pixels"]
+    assert value == pytest.approx(ours["value"] - theirs["value"]) and low <= value <= high
+    back = theirs["protocol"]["paired_difference_to"][str(run)]
+    assert back == [-value, -high, -low]
+    assert "beside" in capsys.readouterr().out
+    table = list(csv.DictReader(places["csv"].open()))
+    assert [float(row["value"]) for row in table] == [r["value"] for r in records]
+    page = places["page"].read_text()
+    assert "context encoder" in page and "<svg" in page and "//" not in page
+
+
+def test_the_context_encoder_is_the_one_that_was_stored(trained):
+    _, run = trained
+    stored = load_file(run / "encoder" / "context_encoder.safetensors")
+    context = openjepa.load_encoder(run, which="context").network.state_dict()
+    assert all(torch.equal(stored[name], value) for name, value in context.items())
+
+
+def test_the_second_time_nothing_is_computed(trained, tmp_path, monkeypatch):
+    photos, run = trained
+    words = {"tasks": "linear,knn,probe-appearance", "cache": tmp_path / "cache", "workers": 0}
+    first = openjepa.evaluate(str(run), str(photos), **words)
+    monkeypatch.setattr(Encoder, "layer_features", None)
+    assert openjepa.evaluate(str(run), str(photos), **words) == first
+
+
+def test_counting_without_classes(trained, tmp_path):
+    flat = draw_photos(tmp_path / "flat", 40, classes=())
+    lines = [f"{path.name},{k}" for i, path in enumerate(sorted(flat.glob("*.jpg"))) for k in range(1 + i % 3)]
+    (tmp_path / "boxes.csv").write_text("image,box\n" + "\n".join(lines))
+    records = openjepa.evaluate("pixels", str(flat), tasks="count", annotations=str(tmp_path / "boxes.csv"), workers=0)
+    assert [r["task"] for r in records] == ["count", "count-error"]
+    assert records[0]["protocol"]["test_images"] == 8 and records[0]["protocol"]["classes"] == ["1", "2", "3"]
+    with pytest.raises(openjepa.UsageError, match="have no annotations"):
+        openjepa.evaluate("pixels", str(trained[0]), tasks="count", annotations=str(tmp_path / "boxes.csv"), workers=0)
+    with pytest.raises(openjepa.UsageError, match="distance needs depths, and 32 images"):
+        openjepa.evaluate("pixels", str(flat), tasks="distance", annotations=str(tmp_path / "boxes.csv"), workers=0)
+
+
+def test_a_split_that_leaks_is_said(trained, tmp_path, capsys):
+    photos, _ = trained
+    records = openjepa.evaluate("pixels", str(photos), test=str(photos), tasks="knn", workers=0)
+    assert "60 of 60 test images have a near duplicate" in capsys.readouterr().out
+    assert records[0]["protocol"]["near_duplicates"] == 60
+
+
+def test_encoder_words(trained):
+    photos, run = trained
+    with pytest.raises(openjepa.UsageError, match=r"--encoder contxt is not known.*did you mean context"):
+        openjepa.evaluate(str(run), str(photos), encoder="contxt", workers=0)
+    with pytest.raises(openjepa.UsageError, match="--epochs 0"):
+        openjepa.evaluate(str(run), str(photos), epochs=0, workers=0)

@@ -160,6 +160,19 @@ class VisionTransformer(nn.Module):
             x = block(x)
         return self.norm(x)
 
+    def layers(self, images: Tensor, count: int) -> list[Tensor]:
+        """Patch tokens [B, N, D] of each of the last `count` blocks (of all, where there are fewer), oldest first.
+
+        Each goes through the final norm, so that the last equals `forward(images)`.
+        """
+        x = self.patch_embed(patchify(images, self.patch_size)) + self.positions(images)
+        kept = []
+        for place, block in enumerate(self.blocks):
+            x = block(x)
+            if len(self.blocks) - place <= count:
+                kept.append(self.norm(x))
+        return kept
+
     def positions(self, images: Tensor) -> Tensor:
         grid_size = (images.shape[2] // self.patch_size, images.shape[3] // self.patch_size)
         if grid_size == self.grid_size:

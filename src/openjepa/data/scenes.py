@@ -44,7 +44,8 @@ class Scene:
 
     `image` uint8 [H, W, 3]; `depth` float32 [H, W], along the viewing axis, in scene units, inf in the sky; `owner`
     uint8 [H, W], 0 for the background, k for the k-th solid, the nearest being 1. `count` is 1 to 6, `shape` the
-    nearest solid's index in `SHAPES`, `distance` the depth of its nearest point, 3 to 7.5 scene units.
+    nearest solid's index in `SHAPES`, `distance` the depth of its nearest point, 3 to 7.5 scene units; `solids` are the
+    indices in `SHAPES` of all solids, the nearest first.
     """
 
     image: np.ndarray
@@ -53,6 +54,7 @@ class Scene:
     count: int
     shape: int
     distance: float
+    solids: tuple[int, ...]
 
 
 class Scenes:
@@ -111,8 +113,9 @@ def draw_scene(seed: int, index: int, size: tuple[int, int] = (64, 64)) -> Scene
     The middle square of the frame shows the same at every size; a wider or taller frame shows more around it.
     """
     shape, count, distance = (answer[0].item() for answer in _answers(seed, index, 1))
-    image, depth, owner = render(_world(seed, index, shape, count, distance), size)
-    return Scene(image, depth, owner, count, shape, distance)
+    world = _world(seed, index, shape, count, distance)
+    solids = tuple(SHAPES.index(solid.shape) for solid in world.solids)
+    return Scene(*render(world, size), count, shape, distance, solids)
 
 
 def _answers(seed: int, start: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from openjepa.core.vit import VisionTransformer
+from openjepa.core.vit import VisionTransformer, patchify
 from openjepa.evaluation.encoder import Encoder
 
 LARGEST_PIXELS = 32
@@ -21,6 +21,24 @@ class Pixels:
     def features(self, images: Tensor) -> Tensor:
         """uint8 [B, 3, H, W] to float32 [B, 3*H*W] in [0, 1]."""
         return images.flatten(1).float() / 255
+
+
+class PatchPixels:
+    """The raw pixels of each patch as its token, for tasks that ask patches: [B, N, 3 * patch_size**2]."""
+
+    name = "pixels"
+
+    def __init__(self, image_size: tuple[int, int], patch_size: int) -> None:
+        self.image_size, self.patch_size = image_size, patch_size
+        self.grid_size = (image_size[0] // patch_size, image_size[1] // patch_size)
+
+    def features(self, images: Tensor) -> Tensor:
+        """uint8 [B, 3, H, W] to float32 [B, 3*H*W] in [0, 1]."""
+        return images.flatten(1).float() / 255
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """uint8 [B, 3, H, W] to float32 [B, N, 3 * patch_size**2] in [0, 1]."""
+        return patchify(images.float() / 255, self.patch_size)
 
 
 def seeded(seed: int, **arguments) -> VisionTransformer:

@@ -12,6 +12,7 @@ from openjepa.data.crops import resize_centre_crop, standardise
 from openjepa.data.decode import upright_rgb
 from openjepa.errors import UsageError
 
+LAYERS = 4
 Images = Image.Image | np.ndarray | Tensor | Sequence[Image.Image | np.ndarray]
 
 
@@ -60,11 +61,28 @@ class Encoder:
         return self.tokens(images).mean(dim=1)
 
     @torch.inference_mode()
+    def layer_features(self, images: Tensor) -> Tensor:
+        """Preprocessed uint8 images [B, 3, H, W] to the mean patch tokens of the last four blocks [B, 4 * D], float32.
+
+        They stand side by side (the paper's "last 4 layers concatenated", appendix A.2); the last D are `features`.
+        """
+        with self.arithmetic():
+            layers = self.network.layers(self.standardised(images), LAYERS)
+        return torch.cat([tokens.float().cpu().mean(dim=1) for tokens in layers], dim=1)
+
+    @torch.inference_mode()
     def tokens(self, images: Tensor) -> Tensor:
         """Preprocessed uint8 images [B, 3, H, W] to patch tokens [B, N, D] float32 on the CPU."""
-        pixels = standardise(images.to(self.device), self.mean, self.std)
-        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-            return self.network(pixels).float().cpu()
+        with self.arithmetic():
+            return self.network(self.standardised(images)).float().cpu()
+
+    def standardised(self, images: Tensor) -> Tensor:
+        """Preprocessed uint8 images [B, 3, H, W] as the network wants them, float32 on its device."""
+        return standardise(images.to(self.device), self.mean, self.std)
+
+    def arithmetic(self) -> torch.autocast:
+        """The context in which the network computes in `precision`."""
+        return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
 
 
 def as_pil_images(images: Images) -> list[Image.Image]:

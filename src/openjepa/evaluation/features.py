@@ -1,6 +1,6 @@
 """Features once: every image of a data set through a model, in order, for all the probes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -45,6 +45,31 @@ class Crops(Dataset):
         return torch.from_numpy(np.concatenate(images)).permute(0, 3, 1, 2), kept, skipped
 
 
+def stream_features(
+    features: Callable[[Tensor], Tensor],
+    image_size: tuple[int, int],
+    dataset: ImageDataset,
+    workers: int = 2,
+    batch_size: int = 256,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[tuple[Tensor, list[int], list[tuple[str, str]]]]:
+    """Chunk by chunk: features [b, ...], the indices [b] of their images, and the images left out with reasons.
+
+    Raises UsageError in the end if no image could be read.
+    """
+    crops, kept, seen = Crops(dataset, image_size, batch_size), 0, 0
+    for images, indices, bad in in_order(crops, range(len(crops)), workers):
+        kept, seen = kept + len(indices), seen + len(indices) + len(bad)
+        if len(images):
+            yield features(images), indices, bad
+        elif bad:
+            yield torch.empty(0), indices, bad
+        if progress:
+            progress(seen, len(dataset))
+    if not kept:
+        raise UsageError(f"none of the {len(dataset):,} images of {dataset.source} can be read")
+
+
 def compute_features(
     model: Model,
     dataset: ImageDataset,
@@ -53,15 +78,7 @@ def compute_features(
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Tensor, np.ndarray, list[tuple[str, str]]]:
     """Features [n, D] float32, the indices [n] of the images they belong to, and the images left out with reasons."""
-    crops = Crops(dataset, model.image_size, batch_size)
-    features, kept, skipped = [], [], []
-    for images, indices, bad in in_order(crops, range(len(crops)), workers):
-        if len(images):
-            features.append(model.features(images))
-        kept += indices
-        skipped += bad
-        if progress:
-            progress(len(kept) + len(skipped), len(dataset))
-    if not features:
-        raise UsageError(f"none of the {len(dataset):,} images of {dataset.source} can be read")
-    return torch.cat(features), np.array(kept), skipped
+    chunks = list(stream_features(model.features, model.image_size, dataset, workers, batch_size, progress))
+    features = torch.cat([part for part, indices, _ in chunks if indices])
+    kept = np.array([index for _, indices, _ in chunks for index in indices])
+    return features, kept, [entry for *_, bad in chunks for entry in bad]

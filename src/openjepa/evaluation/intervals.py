@@ -1,11 +1,17 @@
-"""How far a measured accuracy can be from the true one."""
+"""How far a measured number can be from the true one, and how far two are apart on the same images."""
 
+import functools
+from collections.abc import Callable, Sequence
 from statistics import NormalDist
 
 import numpy as np
+from scipy.stats import t as student
 from torch import Tensor
 
 from openjepa.errors import UsageError
+
+REPEATS = 1000
+Statistic = Callable[[np.ndarray], np.ndarray]  # sums over images [..., k] to values [...]
 
 
 def accuracy_interval(correct: Tensor | np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
@@ -22,3 +28,63 @@ def accuracy_interval(correct: Tensor | np.ndarray, level: float = 0.95) -> tupl
     centre = (value + z2 / (2 * n)) / (1 + z2 / n)
     half = (z2 * (value * (1 - value) / n + z2 / (4 * n * n))) ** 0.5 / (1 + z2 / n)
     return value, max(0.0, centre - half), min(1.0, centre + half)
+
+
+def ratio(sums: np.ndarray) -> np.ndarray:
+    """The first of the sums [..., 2] over the second: a mean, where the second counts."""
+    return sums[..., 0] / np.maximum(sums[..., 1], 1e-300)
+
+
+def resampled_sums(rows: np.ndarray, repeats: int = REPEATS, seed: int = 0) -> np.ndarray:
+    """Sums [repeats, k] of what each test image contributes, rows [m, k], over images drawn with replacement.
+
+    The draws depend on m and `seed` alone: two models on the same images are drawn alike (Efron 1979, Annals of
+    Statistics 7, 1-26).
+    """
+    return np.concatenate([part @ rows for part in np.array_split(_draws(len(rows), repeats, seed), 20)])
+
+
+@functools.lru_cache(maxsize=2)
+def _draws(m: int, repeats: int, seed: int) -> np.ndarray:
+    """How often each of m images is drawn: uint8 [repeats, m]."""
+    rng = np.random.default_rng(seed)
+    return np.stack([np.bincount(rng.integers(m, size=m), minlength=m).astype(np.uint8) for _ in range(repeats)])
+
+
+def bootstrap_interval(
+    rows: np.ndarray, statistic: Statistic = ratio, level: float = 0.95, seed: int = 0
+) -> tuple[float, float, float]:
+    """(value, low, high) of statistic(sum of rows [m, k]): the percentile bootstrap over test images."""
+    if len(rows) == 0:
+        raise UsageError("a number over 0 test images was asked for: give at least one")
+    values = statistic(resampled_sums(rows, seed=seed))
+    return float(statistic(rows.sum(0))), *_percentiles(values, level)
+
+
+def paired_difference(
+    first: np.ndarray, second: np.ndarray, statistic: Statistic = ratio, level: float = 0.95, seed: int = 0
+) -> tuple[float, float, float]:
+    """(difference, low, high) of a statistic of two models measured on the same images, rows [m, k] each."""
+    k = first.shape[1]
+    both = np.concatenate([first, second], axis=1)
+    sums = resampled_sums(both, seed=seed)
+    value = float(statistic(first.sum(0)) - statistic(second.sum(0)))
+    return value, *_percentiles(statistic(sums[:, :k]) - statistic(sums[:, k:]), level)
+
+
+def over_draws(
+    interval: tuple[float, float, float], draws: Sequence[float], level: float = 0.95
+) -> tuple[float, float, float]:
+    """An interval over test images, widened by how much the value differs between draws of the training images.
+
+    The two half-widths add in squares; that of the draws is Student's for their mean.
+    """
+    value, low, high = interval
+    error = np.std(draws, ddof=1) / len(draws) ** 0.5
+    half = float(student.ppf((1 + level) / 2, len(draws) - 1) * error)
+    return value, value - float(np.hypot(value - low, half)), value + float(np.hypot(high - value, half))
+
+
+def _percentiles(values: np.ndarray, level: float) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

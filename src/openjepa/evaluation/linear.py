@@ -6,7 +6,7 @@ choose; the preconditioner makes a few tens of passes enough however correlated 
 in every tensor because a softmax over the first axis is many times faster on a CPU than one over a short last axis.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,20 +25,44 @@ HELD_ELEMENTS = 2**28  # logits held at a time: 1 GiB, or one head where that al
 
 @dataclass(frozen=True)
 class LinearProbe:
-    """predictions [m] int64 for the test part; setting {"l2": chosen strength}; val_accuracy in [0, 1]."""
+    """What a probe chose and said.
+
+    predictions [m] int64 for the test part; setting {"l2": chosen strength}; val_accuracy in [0, 1], val_loss in nats;
+    weight [C, D] and bias [C] of the classes [C] (labels, int64) on features as they are, not standardised.
+    """
 
     predictions: Tensor
     setting: dict[str, float]
     val_accuracy: float
+    val_loss: float
+    weight: Tensor
+    bias: Tensor
+    classes: Tensor
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits [b, C] of features [b, D]."""
+        return features @ self.weight.T + self.bias
+
+    def predict(self, features: Tensor) -> Tensor:
+        """Labels [b] int64 of features [b, D]."""
+        return self.classes[torch.cat([self.logits(part).argmax(1) for part in features.split(8192)])]
 
 
 def linear_probe(
-    train_x: Tensor, train_y: Tensor, val_x: Tensor, val_y: Tensor, test_x: Tensor, seed: int = 0
+    train_x: Tensor,
+    train_y: Tensor,
+    val_x: Tensor,
+    val_y: Tensor,
+    test_x: Tensor,
+    seed: int = 0,
+    batch_norm: bool = True,
+    inverse_strengths: Sequence[float] = INVERSE_STRENGTHS,
 ) -> LinearProbe:
     """The best linear classifier of frozen features: softmax regression with an L2 penalty chosen on validation.
 
     Minimises mean cross-entropy + l2 / 2 * |weights|^2 (the bias is free) on features standardised by the training
-    part, for twelve l2 = 1 / (C n) with C from 1e-4 to 32. Of the heads whose validation accuracy is within one
+    part (each by its own deviation, as batch norm does; without `batch_norm` all by one), for every l2 = 1 / (C n) with
+    C in `inverse_strengths` (twelve from 1e-4 to 32). Of the heads whose validation accuracy is within one
     standard error of the best, the one with the lowest validation cross-entropy is taken, of equals the strongest.
     Columns constant in the training part are ignored; only labels of the training part are predicted. `seed` draws
     the rows that shape the preconditioner; torch's global generator is left alone.
@@ -48,18 +72,34 @@ def linear_probe(
     """
     require_finite(train_x, val_x, test_x)
     classes, targets = train_y.unique(return_inverse=True)
-    prepare = _standardiser(train_x)
-    l2 = torch.tensor([1 / (c * len(train_x)) for c in INVERSE_STRENGTHS])
+    mean, std = _scales(train_x, batch_norm)
+    prepare = _standardiser(mean, std)
+    l2 = torch.tensor([1 / (c * len(train_x)) for c in inverse_strengths])
     heads = _fit(prepare(train_x), targets, len(classes), l2, seed)
-    best, accuracy = _choose(prepare, heads, val_x, classes == val_y[:, None])
+    best, accuracy, loss = _choose(prepare, heads, val_x, classes == val_y[:, None])
     predictions = torch.cat([_logits(heads[:, best], prepare(part)).argmax(0) for part in test_x.split(8192)])
-    return LinearProbe(classes[predictions], {"l2": l2[best].item()}, accuracy)
+    weight, bias = unstandardised(heads[:, best, :-1], heads[:, best, -1], mean, std)
+    return LinearProbe(classes[predictions], {"l2": l2[best].item()}, accuracy, loss, weight, bias, classes)
 
 
-def _standardiser(train_x: Tensor) -> Callable[[Tensor], Tensor]:
-    """x [n, D] to [n, D + 1]: standardised by the training part, constant columns zero, a last column of ones."""
+def unstandardised(weight: Tensor, bias: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+    """A head on (x - mean) / std as one on x: weight [C, D], bias [C], mean and std [D]."""
+    plain = weight.double() / std
+    return plain.float(), (bias - plain @ mean.double()).float()
+
+
+def _scales(train_x: Tensor, batch_norm: bool) -> tuple[Tensor, Tensor]:
+    """Mean and deviation [D] to standardise by; the deviation of constant columns is infinite."""
     std, mean = torch.std_mean(train_x, dim=0, correction=0)
-    std[std <= 1e-6 * mean.abs()] = torch.inf
+    constant = std <= 1e-6 * mean.abs()
+    if not batch_norm:
+        std = torch.full_like(std, std[~constant].square().mean().sqrt())
+    std[constant] = torch.inf
+    return mean, std
+
+
+def _standardiser(mean: Tensor, std: Tensor) -> Callable[[Tensor], Tensor]:
+    """x [n, D] to [n, D + 1]: standardised, constant columns zero, a last column of ones."""
 
     def prepare(x: Tensor) -> Tensor:
         out = x.new_ones(len(x), x.shape[1] + 1)
@@ -69,8 +109,8 @@ def _standardiser(train_x: Tensor) -> Callable[[Tensor], Tensor]:
     return prepare
 
 
-def _choose(prepare: Callable[[Tensor], Tensor], heads: Tensor, x: Tensor, truth: Tensor) -> tuple[int, float]:
-    """The head to keep and its accuracy; truth [v, C] bool has an empty row where training lacks the class.
+def _choose(prepare: Callable[[Tensor], Tensor], heads: Tensor, x: Tensor, truth: Tensor) -> tuple[int, float, float]:
+    """The head to keep, its accuracy and loss; truth [v, C] bool has an empty row where training lacks a class.
 
     Cross-entropy breaks the near ties because accuracy is a coarse judge: on 125 validation images of a real data set
     the most accurate head was up to 5 points worse on the test part than the best one, the head chosen here under 2.
@@ -84,7 +124,7 @@ def _choose(prepare: Callable[[Tensor], Tensor], heads: Tensor, x: Tensor, truth
     top = accuracy.max()
     losses[accuracy < top - (top * (1 - top) / len(x)).sqrt()] = torch.inf
     best = int(losses.argmin())
-    return best, accuracy[best].item()
+    return best, accuracy[best].item(), losses[best].item() / len(x)
 
 
 def _fit(x: Tensor, y: Tensor, classes: int, l2: Tensor, seed: int) -> Tensor:

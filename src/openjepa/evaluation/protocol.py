@@ -11,14 +11,14 @@ from openjepa.core.streams import SAMPLES, generator
 from openjepa.data.dataset import ImageDataset
 from openjepa.errors import UsageError
 from openjepa.evaluation.features import Model, compute_features
-from openjepa.evaluation.intervals import accuracy_interval
 from openjepa.evaluation.knn import knn_predict
-from openjepa.evaluation.linear import linear_probe
+from openjepa.evaluation.results import Result, mean_of
 from openjepa.evaluation.split import holdout_split
+from openjepa.evaluation.variants import Choice, Features, best_linear
 
 TASKS = ("linear", "knn")
 NEIGHBOURS, TEMPERATURE = 20, 0.07
-VALIDATION, HELD_OUT = 0.1, 0.2
+HELD_OUT = 0.2
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,11 @@ def aligned_labels(dataset: ImageDataset, like: ImageDataset, kept: np.ndarray) 
 
 
 def split_held_out(dataset: ImageDataset, seed: int) -> tuple[ImageDataset, ImageDataset]:
-    """A training part and a held-out fifth, stratified by the first label."""
+    """A training part and a held-out fifth, stratified by the first label where there is one."""
+    if not dataset.labels:
+        order = generator(seed, SAMPLES).permutation(len(dataset))
+        test, train = np.split(order, [max(1, round(HELD_OUT * len(order)))])
+        return dataset.subset(np.sort(train)), dataset.subset(np.sort(test))
     name = next(iter(dataset.labels))
     train, test = holdout_split(dataset.labels[name], HELD_OUT, seed, dataset.classes[name])
     return dataset.subset(train), dataset.subset(test)
@@ -76,32 +80,34 @@ def measure(train: Labelled, test: Labelled, tasks: tuple[str, ...], seed: int) 
 
     A task on the class folders is named alone ("linear"), on another label with it ("linear:shape").
     """
-    records = []
-    for label, truth in test.labels.items():
-        for task in tasks:
-            predictions, protocol = PROBES[task](train, label, test.features, seed)
-            value, low, high = accuracy_interval(predictions == truth)
-            name = task if label == "class" else f"{task}:{label}"
-            protocol |= {"train_images": len(train.features), "test_images": len(truth), "interval": "Wilson 95 %"}
-            records.append(
-                {"task": name, "metric": "accuracy", "value": value, "low": low, "high": high, "protocol": protocol}
-            )
-    return records
+    x, test_x = Features(train.features), Features(test.features)
+    return [
+        PROBES[task](named(task, label), x, train.labels[label], test_x, truth, seed).record()
+        for label, truth in test.labels.items()
+        for task in tasks
+    ]
 
 
-def _linear(train: Labelled, label: str, test: Tensor, seed: int) -> tuple[Tensor, dict]:
-    labels = train.labels[label]
-    order = torch.from_numpy(generator(seed, SAMPLES).permutation(len(labels)))
-    validation, fit = order.tensor_split([max(1, round(VALIDATION * len(order)))])
-    x = train.features
-    probe = linear_probe(x[fit], labels[fit], x[validation], labels[validation], test, seed)
-    chosen = {"chosen_on": f"{VALIDATION:.0%} of train", "validation_accuracy": probe.val_accuracy, **probe.setting}
-    return probe.predictions, {"probe": "softmax regression on standardised features", "seed": seed, **chosen}
+def named(task: str, label: str) -> str:
+    return task if label == "class" else f"{task}:{label}"
 
 
-def _knn(train: Labelled, label: str, test: Tensor, seed: int) -> tuple[Tensor, dict]:
-    predictions = knn_predict(train.features, train.labels[label], test, NEIGHBOURS, TEMPERATURE)
-    return predictions, {"probe": "k-NN by cosine", "k": NEIGHBOURS, "temperature": TEMPERATURE}
+def linear_result(task: str, train: Features, labels: Tensor, test: Features, truth: Tensor, seed: int) -> Result:
+    """The accuracy of the linear probe with batch norm."""
+    return result_of(task, best_linear(train, labels, test, seed, batch_norms=(True,)), truth, seed)
 
 
-PROBES = {"linear": _linear, "knn": _knn}
+def result_of(task: str, choice: Choice, truth: Tensor, seed: int) -> Result:
+    """The accuracy of a linear probe that has been chosen."""
+    protocol = {"seed": seed, **choice.protocol(), "train_images": sum(choice.rows)}
+    return Result(task, "accuracy", mean_of(choice.probe.predictions == truth), protocol)
+
+
+def knn_result(task: str, train: Features, labels: Tensor, test: Features, truth: Tensor, seed: int) -> Result:
+    """The accuracy of a vote of the 20 nearest."""
+    predictions = knn_predict(train.last, labels, test.last, NEIGHBOURS, TEMPERATURE)
+    protocol = {"probe": "k-NN by cosine", "k": NEIGHBOURS, "temperature": TEMPERATURE, "train_images": len(labels)}
+    return Result(task, "accuracy", mean_of(predictions == truth), protocol)
+
+
+PROBES = {"linear": linear_result, "knn": knn_result}

@@ -117,10 +117,14 @@ def hf_preprocessor(image_size: tuple[int, int], mean: list[float], std: list[fl
 
 
 def load_encoder(
-    path: str | Path, device: str | torch.device = "cpu", precision: torch.dtype = torch.float32
+    path: str | Path,
+    device: str | torch.device = "cpu",
+    precision: torch.dtype = torch.float32,
+    which: str = "target",
 ) -> Encoder:
     """The encoder of an artifact folder, or of a run folder's `encoder/`, with its preprocessing.
 
+    `which`: "target", the one that people use, or "context", the one that was trained by gradients.
     Raises UsageError if the folder is not an artifact or any file of it is missing, damaged or does not fit.
     """
     folder = find_artifact(Path(path))
@@ -128,7 +132,10 @@ def load_encoder(
     try:
         shape = dict(about["encoder"])
         network = VisionTransformer(tuple(shape.pop("image_size")), **shape)
-        from_hf(load_file(folder / "model.safetensors"), network)
+        if which == "target":
+            from_hf(load_file(folder / "model.safetensors"), network)
+        else:
+            network.load_state_dict(load_file(folder / f"{which}_encoder.safetensors"))
         return Encoder(network, about["mean"], about["std"], str(path), device, precision)
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]

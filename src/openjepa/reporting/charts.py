@@ -22,7 +22,7 @@ RUN, PIXELS, UNTRAINED = "#1f66b3", "#8b93a1", "#c27c1e"
 VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line", PAPER: "paper"}
 VARIABLES |= {RUN: "run", PIXELS: "pixels", UNTRAINED: "untrained"}
 METADATA = ("Date", "Creator", "Format", "Type")  # what savefig would write unasked
-TASKS = {"linear": "linear probe", "knn": "k-NN"}
+TASKS = {"linear": "linear probe", "knn": "k-NN", "finetune": "fine-tuning", "attentive": "attentive probe"}
 BASELINES = {"untrained": (UNTRAINED, (0, (5, 2.5))), "pixels": (PIXELS, (0, (1.2, 1.8)))}
 STYLE = {
     "font.family": "sans-serif",
@@ -127,8 +127,10 @@ def result_chart(records: Sequence[dict]) -> Figure:
         _draw_result(axes, place, record)
     _name_rows(axes, ticks, rows)
     axes.set_ylim(y - 0.6, -0.7)
-    axes.set_xlim(0, 1.12 * max(100 * record["high"] for record in records))
-    axes.set_xlabel("accuracy in %")
+    lowest, highest = (100 * f(r[key] for r in records) for f, key in ((min, "low"), (max, "high")))
+    axes.set_xlim(min(0, max(-20, lowest)), 1.12 * max(highest, 1))  # R2 may lie far below zero
+    measures = {record.get("metric", "accuracy") for record in records}
+    axes.set_xlabel("accuracy in %" if measures == {"accuracy"} else "in %")
     return figure
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from openjepa.evaluation.results import above, in_units, is_fraction
 from openjepa.reporting import charts
 from openjepa.reporting.page import Html, commands, facts, figure, folded, markup, section, table, tag
 
@@ -76,13 +77,15 @@ def not_measured(command: str) -> Html:
 def results(records: Sequence[dict], ours: str) -> Html:
     """Table and chart of the records of evaluation.json, the model `ours` beside the others."""
     protocol = records[-1]["protocol"]
-    chart = Html(charts.svg(charts.result_chart(records), "accuracy of each model on each task, with intervals"))
+    shares = [record for record in records if is_fraction(record)]
+    drawn = charts.svg(charts.result_chart(shares), "each model on each task, with intervals") if shares else ""
+    chart = Html(drawn)
     caption = (
-        f"Accuracy on {protocol['test_images']:,} test images ({protocol['test']}) with the encoder frozen. Dots are "
-        "measurements, bars their 95 % intervals; models whose bars overlap are not told apart."
+        f"Measured on {protocol['test_images']:,} test images ({protocol['test']}). Dots are measurements, bars their "
+        "95 % intervals; models whose bars overlap are not told apart."
     )
     protocols = {charts.task_name(r["task"]): r["protocol"] for r in records if r["model"] == ours}
-    how = [part for task, rows in protocols.items() for part in (tag("h3", task), facts(rows.items()))]
+    how = [part for task, rows in protocols.items() for part in (tag("h3", task), facts(settings_of(rows)))]
     return section(
         "Results",
         tag("p", standing(records, ours)),
@@ -92,14 +95,19 @@ def results(records: Sequence[dict], ours: str) -> Html:
     )
 
 
+def settings_of(protocol: dict) -> list[tuple[str, object]]:
+    """How a number was measured, by name; differences to other models are no setting."""
+    return [(name, value) for name, value in protocol.items() if name != "paired_difference_to"]
+
+
 def standing(records: Sequence[dict], ours: str) -> str:
     """Where a model stands beside the baselines, task by task, by whether the intervals overlap."""
     found: dict[str, list[str]] = {place: [] for place in PLACES}
     for mine in (record for record in records if record["model"] == ours):
         others = [r for r in records if r["task"] == mine["task"] and charts.result_colour(r["model"]) != charts.RUN]
-        below = any(mine["high"] < other["low"] for other in others)
-        above = all(mine["low"] > other["high"] for other in others)
-        found[PLACES[2 if below else 0 if above else 1]].append(charts.task_name(mine["task"]))
+        below = any(above(other, mine) for other in others)
+        best = all(above(mine, other) for other in others)
+        found[PLACES[2 if below else 0 if best else 1]].append(charts.task_name(mine["task"]))
     return f"{ours} is " + "; ".join(f"{where} in {', '.join(tasks)}" for where, tasks in found.items() if tasks) + "."
 
 
@@ -107,18 +115,19 @@ def _result_table(records: Sequence[dict], ours: str) -> Html:
     models = list(dict.fromkeys(record["model"] for record in records))
     rows = []
     for task in dict.fromkeys(record["task"] for record in records):
-        cells = {record["model"]: _cell(record) for record in records if record["task"] == task}
+        cells = {record["model"]: number_cell(record) for record in records if record["task"] == task}
         rows.append([charts.task_name(task), *(_marked(cells.get(model, "–"), model == ours) for model in models)])
-    return table(["accuracy in %", *(_marked(model, model == ours) for model in models)], rows)
+    return table(["in %, or in units", *(_marked(model, model == ours) for model in models)], rows)
 
 
 def _marked(value: object, stands_out: bool) -> object:
     return tag("span", value, class_="ours") if stands_out else value
 
 
-def _cell(record: dict) -> Html:
-    value, low, high = (100 * record[key] for key in ("value", "low", "high"))
-    return Html(markup(f"{value:.1f}") + tag("span", f"{low:.1f} to {high:.1f}", class_="range"))
+def number_cell(record: dict) -> Html:
+    """A number and its interval, in percent or in its units."""
+    value, low, high = in_units(record)
+    return Html(markup(value) + tag("span", f"{low} to {high}", class_="range"))
 
 
 def curves(records: Sequence[dict], steps: int) -> Html:

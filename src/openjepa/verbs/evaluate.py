@@ -5,15 +5,38 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+FILES = "Annotations"
+
 
 def evaluate(
     models: Annotated[list[str], Argument(help="Runs, artifacts, pixels or untrained:NAME.", show_default=False)],
     data: Annotated[str, Argument(help="Labelled images: one folder a class, or scenes.", show_default=False)],
     *,
     test: Annotated[str | None, Option(help="Images to test on; without it a fifth of DATA is held out.")] = None,
-    tasks: Annotated[str, Option(help="linear, knn, or both with a comma.")] = "linear,knn",
+    tasks: Annotated[
+        str,
+        Option(
+            help="With commas: linear, knn, fewshot, retrieval, probe-appearance, count, distance, depth, segment, "
+            "robustness, attentive, finetune, fewshot-finetune."
+        ),
+    ] = "linear,knn",
+    encoder: Annotated[str, Option(help="Of runs and artifacts: target, context or both.")] = "target",
+    shots: Annotated[str, Option(help="For fewshot: images a class (10) or a share of them (1%).")] = "1%,10%,10",
+    epochs: Annotated[float, Option(help="For finetune: passes over the training images.")] = 10,
+    annotations: Annotated[
+        str | None, Option(help="Objects of DATA: CLEVR, COCO, VOC or CSV.", rich_help_panel=FILES)
+    ] = None,
+    depths: Annotated[str | None, Option(help="Depth maps of DATA, by image name.", rich_help_panel=FILES)] = None,
+    masks: Annotated[str | None, Option(help="Class masks of DATA, by image name.", rich_help_panel=FILES)] = None,
+    test_annotations: Annotated[str | None, Option(help="The same of --test.", rich_help_panel=FILES)] = None,
+    test_depths: Annotated[str | None, Option(help="The same of --test.", rich_help_panel=FILES)] = None,
+    test_masks: Annotated[str | None, Option(help="The same of --test.", rich_help_panel=FILES)] = None,
     json: Annotated[Path | None, Option(help="File to write the records to.")] = None,
-    seed: Annotated[int, Option(help="Of the splits.")] = 0,
+    csv: Annotated[Path | None, Option(help="File to write the numbers to, as a table.")] = None,
+    page: Annotated[Path | None, Option(help="File to write a page with charts to (.html).")] = None,
+    save_head: Annotated[Path | None, Option(help="Folder to write the last model's linear probe to.")] = None,
+    cache: Annotated[Path | None, Option(help="Folder of features computed once [~/.cache/openjepa/features].")] = None,
+    seed: Annotated[int, Option(help="Of the splits and draws.")] = 0,
     device: Annotated[str, Option(help="auto (CUDA, then MPS, then CPU) or a device's name.")] = "auto",
     precision: Annotated[str, Option(help="auto (bf16 where the device has it), bf16 or float32.")] = "auto",
     workers: Annotated[int, Option(help="Processes that read images; 0 for none.")] = 2,
@@ -22,29 +45,69 @@ def evaluate(
 
     A run that is measured keeps the records in its folder, as evaluation.json, for its report. Returns one record for
     each model, label and task, with the keys model, data, task, metric, value, low, high and protocol; accuracies are
-    fractions, low and high their 95 % interval. Raises UsageError.
+    fractions, low and high their 95 % interval. docs/evaluation.md explains the tasks. Raises UsageError.
     """
+    from openjepa.errors import UsageError
+    from openjepa.evaluation.fewshot import parse_shots
+    from openjepa.evaluation.store import FeatureStore, default_cache
+    from openjepa.interop.models import is_folder
+    from openjepa.reporting.evaluation import evaluation_page
+    from openjepa.verbs.bench import (
+        Files,
+        check_head,
+        find_leaks,
+        keep_head,
+        make_records,
+        measure_parts,
+        open_parts,
+        protocol_of,
+        verdict,
+    )
     from openjepa.verbs.measure import (
+        CONTEXT,
         is_run,
-        measure_models,
         open_models,
-        open_split,
         parse_tasks,
         show_records,
+        write_csv,
         write_records,
+        write_text,
     )
-    from openjepa.verbs.prepare import check_can_write, check_workers
+    from openjepa.verbs.prepare import check_can_write, check_new_folder, check_workers
+    from openjepa.verbs.talk import say
 
-    chosen = parse_tasks(tasks)
+    chosen, few = parse_tasks(tasks), parse_shots(shots)
     check_workers(workers)
+    if not epochs > 0:
+        raise UsageError(f"--epochs {epochs} is not possible: give more than 0")
     names = [str(models)] if isinstance(models, str | Path) else [str(name) for name in models]
     data, test = str(data), None if test is None else str(test)
-    if json:
-        check_can_write(Path(json))
-    opened = open_models(names, device, precision)
-    train, held_out, named = open_split(data, test, seed, workers)
-    records = measure_models(opened, train, held_out, chosen, seed, workers, {"train": data, "test": named})
+    for path in filter(None, (json, csv, page)):
+        check_can_write(Path(path))
+    if save_head:
+        check_new_folder(Path(save_head), "give --save-head another name")
+    files, test_files = Files(annotations, depths, masks), Files(test_annotations, test_depths, test_masks)
+    needed = (*chosen, "linear") if save_head else chosen
+    opened = open_models(names, device, precision, encoder)
+    if save_head:
+        check_head(opened)
+    train, held_out, named = open_parts(data, test, needed, seed, workers, files, test_files)
+    store = FeatureStore(Path(cache) if cache else default_cache(), workers)
+    leaks = find_leaks(train, held_out, store)
+    count = len(train.dataset), len(held_out.dataset)
+    say(f"training probes on {count[0]:,} images of {data}, testing on {count[1]:,} of {named}")
+    measured = measure_parts(opened, train, held_out, chosen, store, seed=seed, shots=few, epochs=epochs)
+    records = make_records(measured, data, protocol_of(train, held_out, named, data, store, leaks))
     show_records(records)
+    runs = [name for name in names if is_folder(name)] if encoder == "both" else []
+    verdicts = [verdict(records, name, name + CONTEXT) for name in runs]
+    say(*verdicts)
     for path in ([Path(json)] if json else []) + [Path(name) / "evaluation.json" for name in names if is_run(name)]:
         write_records(path, records)
+    if csv:
+        write_csv(Path(csv), records)
+    if page:
+        write_text(Path(page), evaluation_page(records, verdicts))
+    if save_head:
+        keep_head(Path(save_head), measured)
     return records

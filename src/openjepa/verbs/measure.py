@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import torch
 from rich import box
 from rich.markup import escape
 from rich.table import Table
@@ -15,12 +16,18 @@ from openjepa.evaluation.baselines import Pixels, untrained_like
 from openjepa.evaluation.device import choose_device, choose_precision
 from openjepa.evaluation.encoder import Encoder
 from openjepa.evaluation.features import Model
-from openjepa.evaluation.protocol import TASKS, check_labels, extract, measure, split_held_out
+from openjepa.evaluation.protocol import extract, measure
+from openjepa.evaluation.results import above, in_units
+from openjepa.evaluation.tasks import TASKS
+from openjepa.interop.artifact import load_encoder
 from openjepa.interop.models import is_folder, open_model
-from openjepa.verbs.prepare import prepare_images
+from openjepa.interop.tables import write_rows
 from openjepa.verbs.talk import console, counting, say
 
 DEFAULT_SIZE = (32, 32)
+ENCODERS = ("target", "context", "both")
+CONTEXT = " (context encoder)"
+UNITS = {"R2": "R2", "RMSE": "RMSE", "MAE": "mean error", "mIoU": "mIoU", "skill": "skill"}
 
 
 def parse_tasks(text: str) -> tuple[str, ...]:
@@ -34,13 +41,16 @@ def parse_tasks(text: str) -> tuple[str, ...]:
     return tasks
 
 
-def open_models(names: list[str], device: str, precision: str) -> list[Model]:
-    """The named models after the two baselines, which are of the first encoder's shape."""
+def open_models(names: list[str], device: str, precision: str, encoder: str = "target") -> list[Model]:
+    """The named models after the two baselines, which are of the first encoder's shape.
+
+    `encoder`: target, context, or both, for models that have both.
+    """
     where = choose_device(device)
     dtype = choose_precision(precision, where)
-    folders = {name: open_model(name, where, dtype, DEFAULT_SIZE) for name in names if is_folder(name)}
-    size = next(iter(folders.values())).image_size if folders else DEFAULT_SIZE
-    models = [folders.get(name) or open_model(name, where, dtype, size) for name in names]
+    folders = {name: _encoders(name, where, dtype, encoder) for name in names if is_folder(name)}
+    size = next(iter(folders.values()))[0].image_size if folders else DEFAULT_SIZE
+    models = [model for name in names for model in folders.get(name) or [open_model(name, where, dtype, size)]]
     encoders = [model for model in models if isinstance(model, Encoder)]
     baselines: list[Model] = [] if "pixels" in names else [Pixels(encoders[0].image_size if encoders else size)]
     if encoders and not any(name.startswith("untrained:") for name in names):
@@ -48,15 +58,16 @@ def open_models(names: list[str], device: str, precision: str) -> list[Model]:
     return baselines + models
 
 
-def open_split(data: str, test: str | None, seed: int, workers: int) -> tuple[ImageDataset, ImageDataset, str]:
-    """Images to learn from, images to test on and the name of the latter; raises UsageError if labels are missing."""
-    train, _ = prepare_images(data, workers)
-    if test is None:
-        check_labels(train, train)
-        return *split_held_out(train, seed), f"a held-out fifth of {data} (seed {seed})"
-    held_out, _ = prepare_images(test, workers)
-    check_labels(train, held_out)
-    return train, held_out, test
+def _encoders(name: str, where: torch.device, dtype: torch.dtype, encoder: str) -> list[Model]:
+    """The target encoder of a folder, its context encoder, or both."""
+    if encoder not in ENCODERS:
+        raise UsageError(unknown("--encoder", encoder, ENCODERS))
+    found = [open_model(name, where, dtype, DEFAULT_SIZE)] if encoder != "context" else []
+    if encoder != "target":
+        context = load_encoder(name, where, dtype, "context")
+        context.name = f"{name}{CONTEXT}"
+        found.append(context)
+    return found
 
 
 def is_run(name: str) -> bool:
@@ -92,30 +103,52 @@ def _measure(
 
 
 def show_records(records: list[dict]) -> None:
-    """The table: a row a task, a column a model, each accuracy with its 95 % interval in percent."""
+    """The table: a row a task, a column a model, each number with its 95 % interval, in percent unless it is named."""
     models = list(dict.fromkeys(record["model"] for record in records))
-    table = Table(box=box.SIMPLE_HEAD, title="accuracy in %, with 95 % interval", title_justify="left", title_style="")
+    title = "accuracy in %, with 95 % interval"
+    if {record["metric"] for record in records} != {"accuracy"}:
+        title = "in %, with 95 % interval; accuracy unless another measure is named"
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="")
     table.add_column("")
     for model in models:
         short = sum(Path(other).name == Path(model).name for other in models) == 1 and is_folder(model)
         table.add_column(escape(Path(model).name if short else model), justify="right")
     for task in dict.fromkeys(record["task"] for record in records):
         row = {record["model"]: record for record in records if record["task"] == task}
-        table.add_row(task.replace(":", " "), *(percent(row[model], list(row.values())) for model in models))
+        metric = next(iter(row.values()))["metric"]
+        named = task.replace(":", " ") + (f" ({UNITS[metric]})" if metric in UNITS else "")
+        cells = (percent(row[model], list(row.values())) if model in row else "–" for model in models)
+        table.add_row(named, *cells)
     console.print(table)
 
 
 def percent(record: dict, others: list[dict]) -> str:
-    """Bold where the interval lies above those of all other models."""
-    text = f"{100 * record['value']:.1f}  {100 * record['low']:.1f}-{100 * record['high']:.1f}"
-    best = all(record["low"] > other["high"] for other in others if other is not record)
+    """Bold where the interval lies on the better side of those of all other models."""
+    value, low, high = in_units(record)
+    text = f"{value}  {low}-{high}"
+    best = all(above(record, other) for other in others if other is not record)
     return f"[bold]{text}[/bold]" if best and len(others) > 1 else text
 
 
 def write_records(path: Path, records: list[dict]) -> None:
     """Write records as JSON; raises UsageError if the file cannot be written."""
+    write_text(path, json.dumps(records, indent=2) + "\n")
+
+
+def write_csv(path: Path, records: list[dict]) -> None:
+    """Write the numbers as a table, a row a model and task; raises UsageError if the file cannot be written."""
+    keys, settings = (
+        ("model", "data", "task", "metric", "value", "low", "high"),
+        ("train_images", "test_images", "test"),
+    )
+    rows = ([r[key] for key in keys] + [r["protocol"].get(key, "") for key in (*settings, "interval")] for r in records)
+    write_rows(path, [*keys, *settings, "interval"], rows)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, its folders too; raises UsageError if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(records, indent=2) + "\n")
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error}") from error

@@ -1,0 +1,115 @@
+"""Tasks on classes: the images of each class are learned from, and told apart or found again."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from openjepa.data.corruptions import CORRUPTIONS, STRENGTHS, Corrupted
+from openjepa.evaluation.attentive import attentive_probe
+from openjepa.evaluation.bench import TEST_IMAGES, Bench
+from openjepa.evaluation.encoder import Encoder
+from openjepa.evaluation.fewshot import DRAWS, draw_shots, fit_shots
+from openjepa.evaluation.finetune import LAYER_DECAY, finetune
+from openjepa.evaluation.protocol import aligned_labels, knn_result, named, result_of
+from openjepa.evaluation.results import Result, mean_of
+from openjepa.evaluation.retrieval import retrieve
+from openjepa.evaluation.variants import validation_split
+
+Results = Iterator[Result]
+
+
+def linear(bench: Bench) -> Results:
+    for label, labels, truth in bench.labels():
+        yield result_of(named("linear", label), bench.linear(label, labels), truth, bench.seed)
+
+
+def knn(bench: Bench) -> Results:
+    train, test = bench.features(bench.train)[0], bench.features(bench.test)[0]
+    for label, labels, truth in bench.labels():
+        yield knn_result(named("knn", label), train, labels, test, truth, bench.seed)
+
+
+def fewshot(bench: Bench) -> Results:
+    """Softmax regression on a few labelled images, over five draws of them."""
+    train, test = bench.features(bench.train)[0].last, bench.features(bench.test)[0].last
+    for label, labels, truth in bench.labels():
+        for shot in bench.shots:
+            correct, strengths = [], []
+            for draw in range(DRAWS):
+                rows = draw_shots(labels.numpy(), shot, bench.seed, draw, bench.train.dataset.classes[label])
+                predictions, strength = fit_shots(train[rows], labels[rows], test, bench.seed)
+                correct.append((predictions == truth).double())
+                strengths.append(strength)
+            protocol = {"probe": "softmax regression", "draws": DRAWS, "C": strengths, "train_images": len(rows)}
+            scores = np.stack(correct)
+            draws = scores.mean(1).tolist()
+            yield Result(named(f"fewshot-{shot}", label), "accuracy", mean_of(scores.mean(0)), protocol, draws=draws)
+
+
+def retrieval(bench: Bench) -> Results:
+    """Test images ask for training images of their class."""
+    train, test = bench.features(bench.train)[0].last, bench.features(bench.test)[0].last
+    for label, labels, truth in bench.labels():
+        hits, precision = retrieve(train, labels, test, truth)
+        protocol = {"similarity": "cosine", "gallery": "train", "train_images": len(labels)}
+        for k, hit in hits.items():
+            yield Result(named(f"recall@{k}", label), "recall", mean_of(hit), protocol)
+        yield Result(named("mAP", label), "mAP", mean_of(precision), protocol)
+
+
+def attentive(bench: Bench) -> Results:
+    (train, rows), (test, asked) = bench.tokens(bench.train), bench.tokens(bench.test)
+    like = bench.train.dataset
+    labels, truths = aligned_labels(like, like, rows), aligned_labels(bench.test.dataset, like, asked)
+    fit, validation = validation_split(len(rows), bench.seed)
+    for label, truth in truths.items():
+        y = labels[label]
+        probe = attentive_probe(train[fit], y[fit], train[validation], y[validation], test, bench.seed, bench.device)
+        protocol = {"probe": "attentive", "validation_accuracy": probe.val_accuracy, **probe.setting}
+        protocol |= {"train_images": len(rows)}
+        yield Result(named("attentive", label), "accuracy", mean_of(probe.predictions == truth), protocol)
+
+
+def finetuned(bench: Bench) -> Results:
+    yield from _finetuned(bench, "finetune", None)
+
+
+def fewshot_finetuned(bench: Bench) -> Results:
+    for shot in bench.shots:
+        yield from _finetuned(bench, f"finetune-{shot}", shot)
+
+
+def _finetuned(bench: Bench, task: str, shot: str | None) -> Results:
+    """The whole network on all training images, or on one draw of a few; raw pixels have no network to train."""
+    if not isinstance(bench.model, Encoder):
+        return
+    kept = bench.features(bench.train)[1]
+    for label, labels, truth in bench.labels():
+        names = bench.train.dataset.classes[label]
+        rows = draw_shots(labels.numpy(), shot, bench.seed, 0, names) if shot else np.arange(len(labels))
+        images = bench.train.dataset.subset(kept[rows])
+        tuned = finetune(
+            bench.model, images, labels.numpy()[rows], len(names), bench.epochs, bench.seed, bench.store.workers
+        )
+        logits = tuned.logits(bench.test.dataset.subset(bench.features(bench.test)[1]), bench.store.workers)
+        protocol = {"epochs": bench.epochs, "layer_decay": LAYER_DECAY, "seed": bench.seed, "train_images": len(rows)}
+        yield Result(named(task, label), "accuracy", mean_of(logits.argmax(1) == truth), protocol)
+
+
+def robustness(bench: Bench) -> Results:
+    """The linear probe of clean images on test images that were made worse: the mean over five strengths."""
+    asked = bench.some(bench.test, TEST_IMAGES, False)
+    clean = bench.test.dataset.subset(asked)
+    base = bench.store.hash(clean)
+    for label, labels, _ in bench.labels():
+        choice = bench.linear(label, labels)
+        for corruption in CORRUPTIONS:
+            scores = []
+            for strength in STRENGTHS:
+                features, kept = bench.features_of(Corrupted(clean, corruption, strength, base))
+                truth = aligned_labels(clean, bench.train.dataset, kept)[label]
+                scores.append((choice.predict(features) == truth).double().numpy())
+            protocol = {"probe": "linear, fitted on clean images", "strengths": list(STRENGTHS)}
+            protocol |= {"by_strength": [float(s.mean()) for s in scores], "train_images": len(labels)}
+            name = named(f"robust-{corruption}", label)
+            yield Result(name, "accuracy", mean_of(np.mean(scores, axis=0)), protocol)

@@ -1,0 +1,93 @@
+"""A classifier as a folder that transformers.AutoModelForImageClassification opens: an encoder and a linear head."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from openjepa.core.vit import VisionTransformer
+from openjepa.errors import UsageError
+from openjepa.evaluation.encoder import Encoder
+from openjepa.interop.artifact import from_hf, hf_config, hf_preprocessor, to_hf, write_json
+
+ENCODER, HEAD = "ijepa.", "classifier."
+
+
+class Classifier:
+    """An encoder with a linear head on its embedding; a Model whose features are the classes' probabilities."""
+
+    def __init__(self, encoder: Encoder, weight: Tensor, bias: Tensor, classes: list[str], name: str) -> None:
+        self.encoder, self.weight, self.bias, self.classes, self.name = encoder, weight, bias, classes, name
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        return self.encoder.image_size
+
+    def features(self, images: Tensor) -> Tensor:
+        """Preprocessed uint8 images [B, 3, H, W] to probabilities [B, C] float32."""
+        return (self.encoder.features(images) @ self.weight.T + self.bias).softmax(1)
+
+
+def save_classifier(
+    folder: Path, encoder: Encoder, weight: Tensor, bias: Tensor, classes: list[str], about: dict
+) -> None:
+    """Write a classifier: weight [C, D] and bias [C] on the mean patch token, classes [C] by name.
+
+    `about` (JSON-able) is stored in openjepa.json. Raises UsageError if the folder cannot be written.
+    """
+    network = encoder.network
+    tensors = {ENCODER + name: value for name, value in to_hf(network).items()}
+    tensors |= {HEAD + "weight": weight.contiguous(), HEAD + "bias": bias.contiguous()}
+    config = hf_config(network) | {
+        "architectures": ["IJepaForImageClassification"],
+        "id2label": {str(number): name for number, name in enumerate(classes)},
+        "label2id": {name: number for number, name in enumerate(classes)},
+    }
+    known = {"classifier": network.arguments(), "mean": encoder.mean, "std": encoder.std, "classes": classes}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(
+            {name: value.cpu() for name, value in tensors.items()}, folder / "model.safetensors", {"format": "pt"}
+        )
+        write_json(folder / "config.json", config)
+        processor = hf_preprocessor(encoder.image_size, encoder.mean, encoder.std)
+        write_json(folder / "preprocessor_config.json", processor)
+        write_json(folder / "openjepa.json", known | about)
+    except OSError as error:
+        raise UsageError(f"cannot write {folder}: {error}") from error
+
+
+def load_classifier(
+    folder: Path, device: str | torch.device = "cpu", precision: torch.dtype = torch.float32
+) -> Classifier:
+    """The classifier in a folder that `save_classifier` wrote; raises UsageError if it is none, or damaged."""
+    about = _read(folder)
+    try:
+        shape = dict(about["classifier"])
+        network = VisionTransformer(tuple(shape.pop("image_size")), **shape)
+        tensors = load_file(folder / "model.safetensors")
+        head = [tensors.pop(HEAD + name) for name in ("weight", "bias")]
+        from_hf({name.removeprefix(ENCODER): value for name, value in tensors.items()}, network)
+        encoder = Encoder(network, about["mean"], about["std"], str(folder), device, precision)
+        if [*head[0].shape, *head[1].shape] != [len(about["classes"]), network.embed_dim, len(about["classes"])]:
+            raise ValueError("the head does not fit the classes")
+        return Classifier(encoder, *head, about["classes"], str(folder))
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(f"{folder} is damaged ({reason}): write it again with --save-head") from error
+
+
+def _read(folder: Path) -> dict:
+    give = "give a folder that openjepa evaluate ... --save-head wrote"
+    if not folder.exists():
+        raise UsageError(f"{folder} does not exist: {give}")
+    try:
+        about = json.loads((folder / "openjepa.json").read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{folder} is no classifier: {give}") from error
+    if "classifier" not in about:
+        raise UsageError(f"{folder} is an encoder without a head: {give}")
+    return about

@@ -1,0 +1,161 @@
+"""Every task on planted answers (near 100) and on noise (chance, within the interval), as `evaluate` runs it."""
+
+import numpy as np
+import pytest
+import torch
+
+from openjepa.data.annotations import Annotation
+from openjepa.data.memory import ImagesInMemory
+from openjepa.data.targets import Targets
+from openjepa.errors import UsageError
+from openjepa.evaluation import bench, class_tasks
+from openjepa.evaluation.baselines import PatchPixels, seeded
+from openjepa.evaluation.bench import Bench, Part
+from openjepa.evaluation.encoder import Encoder
+from openjepa.evaluation.store import FeatureStore
+from openjepa.evaluation.tasks import TASKS
+
+CLASSES, SIDE, PATCH = 4, 16, 4
+PAINTS = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200], [190, 190, 60]], np.float32)
+
+
+def pictures(n: int, seed: int, told: bool) -> Part:
+    """Images whose left half is painted by class if `told`, else by chance; and targets that agree with the paint."""
+    rng = np.random.default_rng(seed)
+    answers = rng.integers(CLASSES, size=n)
+    paint = answers if told else rng.integers(CLASSES, size=n)
+    images = rng.normal(110, 25, (n, SIDE, SIDE, 3)).astype(np.float32)
+    images[:, :, : SIDE // 2] += PAINTS[paint][:, None, None] - 110
+    pixels = np.clip(images, 0, 255).astype(np.uint8)
+    paths = [f"{seed}-{index:04}" for index in range(n)]
+    shapes = np.full((n, 2), SIDE)
+    starts = np.arange(n) * SIDE * SIDE * 3
+    names = {"class": [f"c{k}" for k in range(CLASSES)]}
+    dataset = ImagesInMemory("planted", paths, {"class": answers}, names, pixels.reshape(-1), starts, shapes)
+    place = {path: index for index, path in enumerate(paths)}
+
+    def mask(path: str) -> np.ndarray:
+        values = np.zeros((SIDE, SIDE), np.int64)
+        values[:, : SIDE // 2] = 1 + answers[place[path]]
+        return values
+
+    def depth(path: str) -> np.ndarray:
+        values = np.full((SIDE, SIDE), 3.0)
+        values[:, : SIDE // 2] += (PAINTS[answers[place[path]]] - 110) @ (0.01, 0.02, -0.01)
+        return values
+
+    annotations = {p: Annotation(int(a) + 1, 7.8 + 0.5 * int(a)) for p, a in zip(paths, answers, strict=True)}
+    return Part(dataset, Targets(annotations, depth=depth, mask=mask))
+
+
+def make_bench(tmp_path, told: bool, model=None, **settings) -> Bench:
+    parts = pictures(600, 0, told), pictures(300, 1, told)
+    model = model or PatchPixels((SIDE, SIDE), PATCH)
+    return Bench(
+        model, *parts, FeatureStore(tmp_path, 0), patches=((SIDE, SIDE), PATCH), shots=("10", "10%"), **settings
+    )
+
+
+def encoder() -> Encoder:
+    network = seeded(0, image_size=(SIDE, SIDE), patch_size=PATCH, embed_dim=32, depth=2, num_heads=2)
+    return Encoder(network, [0.45] * 3, [0.25] * 3, "small")
+
+
+ACCURACIES = ("linear", "knn", "fewshot", "attentive", "robustness", "count", "distance")
+
+
+@pytest.mark.parametrize("task", ACCURACIES)
+def test_planted_answers_are_found(tmp_path, task):
+    results = [result for result in TASKS[task](make_bench(tmp_path, True)) if result.metric == "accuracy"]
+    assert results
+    for result in results:
+        least = 0.75 if task == "robustness" else 0.95
+        assert result.record()["value"] >= least, result.task
+
+
+@pytest.mark.parametrize("task", ACCURACIES)
+def test_noise_scores_chance(tmp_path, task):
+    for result in TASKS[task](make_bench(tmp_path, False)):
+        if result.metric == "accuracy":
+            record = result.record()
+            # a 95 % interval of one draw: a little room, so that the test asks for a gross fault and not for luck
+            assert record["low"] - 0.02 <= 1 / CLASSES <= record["high"] + 0.02, record
+
+
+def test_fine_tuning_learns_what_is_planted_and_chance_from_noise(tmp_path):
+    told, noise = make_bench(tmp_path, True, encoder(), epochs=15), make_bench(tmp_path, False, encoder(), epochs=2)
+    (planted,), (chance,) = TASKS["finetune"](told), TASKS["finetune"](noise)
+    assert planted.record()["value"] > 0.95
+    assert chance.record()["low"] - 0.02 <= 1 / CLASSES <= chance.record()["high"] + 0.02
+    few = {result.task: result.record()["value"] for result in TASKS["fewshot-finetune"](told)}
+    assert set(few) == {"finetune-10", "finetune-10%"} and min(few.values()) > 0.6
+
+
+def test_fine_tuning_leaves_the_encoder_alone_and_pixels_out(tmp_path):
+    model = encoder()
+    before = {name: value.clone() for name, value in model.network.state_dict().items()}
+    list(TASKS["fewshot-finetune"](make_bench(tmp_path, True, model, epochs=0.1)))
+    assert all(torch.equal(before[name], value) for name, value in model.network.state_dict().items())
+    assert not list(TASKS["finetune"](make_bench(tmp_path, True)))
+
+
+def test_retrieval(tmp_path):
+    told = {r.task: r.record()["value"] for r in TASKS["retrieval"](make_bench(tmp_path, True))}
+    noise = {r.task: r.record() for r in TASKS["retrieval"](make_bench(tmp_path, False))}
+    assert told["recall@1"] > 0.95 and told["mAP"] > 0.75
+    assert noise["recall@1"]["low"] - 0.02 <= 0.25 <= noise["recall@1"]["high"] + 0.02
+    assert abs(noise["mAP"]["value"] - 0.25) < 0.02
+
+
+def test_depth_and_segments(tmp_path):
+    def values(told, task):
+        return {r.task: r.record()["value"] for r in TASKS[task](make_bench(tmp_path, told))}
+
+    # Depth is 3 on the right, and on the left what the class says, linear in its paint.
+    told, noise = values(True, "depth"), values(False, "depth")
+    assert told["depth"] < 0.6 < 1.2 < noise["depth"]
+    assert told["depth-delta1"] > 0.8 > 0.7 > noise["depth-delta1"]
+    assert values(True, "segment")["segment"] > 0.75
+    assert values(False, "segment")["segment"] < 0.45
+
+
+def test_count_error_is_in_objects(tmp_path):
+    told = {r.task: r.record() for r in TASKS["count"](make_bench(tmp_path, True))}
+    noise = {r.task: r.record() for r in TASKS["count"](make_bench(tmp_path, False))}
+    assert told["count-error"]["metric"] == "MAE" and told["count-error"]["value"] < 0.5
+    assert abs(noise["count-error"]["value"] - 1.0) < 0.15  # the mean distance of 1..4 from 2.5
+    assert told["count"]["protocol"]["classes"] == ["1", "2", "3", "4"]
+
+
+def test_appearance_and_semantics(tmp_path):
+    told = {r.task: r.record()["value"] for r in TASKS["probe-appearance"](make_bench(tmp_path, True))}
+    noise = {r.task: r.record() for r in TASKS["probe-appearance"](make_bench(tmp_path, False))}
+    assert told["appearance:colour"] > 0.95 and told["appearance:brightness"] > 0.95
+    assert told["semantics:class"] > 0.9
+    assert noise["appearance:colour"]["value"] > 0.95  # the paint is there, and says nothing of the class
+    assert noise["semantics:class"]["low"] - 0.03 <= 0 <= noise["semantics:class"]["high"] + 0.03
+
+
+def test_what_a_task_lacks_is_said(tmp_path):
+    plain = [Part(part.dataset) for part in (pictures(40, 0, True), pictures(20, 1, True))]
+    lacking = Bench(PatchPixels((SIDE, SIDE), PATCH), *plain, FeatureStore(tmp_path, 0))
+    for task, option in (
+        ("count", "--annotations"),
+        ("distance", "--annotations"),
+        ("depth", "--depths"),
+        ("segment", "--masks"),
+    ):
+        with pytest.raises(UsageError, match=option):
+            list(TASKS[task](lacking))
+    with pytest.raises(UsageError, match="more images than class c0 has"):
+        lacking.shots = ("1000",)
+        list(TASKS["fewshot"](lacking))
+
+
+def test_tokens_that_would_not_fit_the_disk_are_fewer_images(tmp_path, monkeypatch):
+    made = make_bench(tmp_path, True)
+    monkeypatch.setattr(bench, "TOKEN_BYTES", 4 * 16 * 48 * 50)  # 50 images of 16 tokens of 48 numbers
+    tokens, rows = made.tokens(made.train)
+    assert len(tokens) == len(rows) == 50 and (np.diff(rows) > 0).all()
+    (result,) = class_tasks.attentive(made)
+    assert result.record()["protocol"]["train_images"] == 50
