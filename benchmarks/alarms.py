@@ -1,7 +1,6 @@
-"""Do the alarms tell broken runs from healthy ones, in time and by the right name? Four runs that are broken on purpose.
+"""Do the alarms tell broken runs from healthy ones, in time and by the right name? Runs that are broken on purpose.
 
-python benchmarks/alarms.py CIFAR.zip/train NAME     run one case, or all without a name; writes results/alarms-NAME.json
-python benchmarks/alarms.py figure                   docs/images/alarms.png from the results
+python benchmarks/alarms.py CIFAR.zip/train [NAME [STEPS]]     one case or all; writes results/alarms-NAME.json
 """
 
 import json

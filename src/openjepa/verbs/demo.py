@@ -15,7 +15,7 @@ SETTINGS = {
     "image_size": "48",
     "patch_size": 8,
     "crop_scale": (0.5, 1.0),
-    "steps": 2200,
+    "steps": 1600,
     "time": "360s",
     "workers": 0,
 }
