@@ -68,8 +68,10 @@ def test_healthy_and_weak():
     untrained = {"rank": 10.0, "std": 0.4, "positional_share": 0.3, "energy_gap": 0.0}
     good = {"rank": 25.0, "std": 0.5, "positional_share": 0.05, "energy_gap": 0.5}
     assert verdict(good, untrained, 1.0)[0] == "healthy"
-    assert verdict(good | {"rank": 5.0}, untrained, 0.4)[0] == "healthy"
-    assert verdict(good | {"rank": 5.0}, untrained, 0.6)[0] == "weak"
+    assert verdict(good | {"rank": 6.0}, untrained, 0.4)[0] == "healthy"
+    assert verdict(good | {"rank": 6.0}, untrained, 0.6)[0] == "weak"
+    assert verdict(good | {"rank": 4.0}, untrained, 0.1)[0] == "early"
+    assert verdict(good | {"rank": 4.0}, untrained, 0.2)[0] == "dimensional collapse"
     assert verdict(good | {"energy_gap": 0.01}, untrained, 1.0)[0] == "not learning"
     assert verdict(good | {"energy_gap": 0.01, "positional_share": 0.6}, untrained, 1.0)[0] == "positional collapse"
     assert verdict(good | {"std": 0.01}, untrained, 1.0)[0] == "collapsed"

@@ -13,6 +13,7 @@ BADGES = {
     "early": "calm",
     "collapsed": "bad",
     "positional collapse": "bad",
+    "dimensional collapse": "bad",
 }
 CURVES = {
     "loss": (

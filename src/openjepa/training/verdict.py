@@ -7,10 +7,11 @@ HALF = 0.5  # share of a run before which a rank that has fallen may still recov
 def verdict(now: dict[str, float], untrained: dict[str, float], progress: float) -> tuple[str, str]:
     """A status and a sentence from the monitors now and at step 0, `progress` being the share of the run done.
 
-    The statuses are "collapsed", "early", "positional collapse", "not learning", "weak" and "healthy".
+    The statuses are "collapsed", "early", "positional collapse", "dimensional collapse", "not learning", "weak" and
+    "healthy".
     """
     rank, share, gap = now["rank"], now["positional_share"], now["energy_gap"]
-    positional = share > 0.8 or (share > 0.5 and gap < 0.1)  # embeddings are then alike too, for want of content
+    positional = share > 0.5 and gap < 0.1  # embeddings are then alike too, for want of content
     if not positional and (now["std"] < 0.1 * untrained["std"] or rank < 2):
         return "collapsed", (
             f"collapsed: embeddings hardly differ between images (effective rank {rank:.1f}, std "
@@ -22,6 +23,11 @@ def verdict(now: dict[str, float], untrained: dict[str, float], progress: float)
         return "positional collapse", (
             f"positional collapse: {share:.0%} of the target's variance is position and content explains {gap:.0%} of "
             "the energy; the model says where, not what. Use --weight-init unit, smaller ema_momentum or more steps."
+        )
+    if rank < 0.5 * untrained["rank"]:
+        return "dimensional collapse", (
+            f"dimensional collapse: embeddings vary in {rank:.1f} directions, the untrained encoder's in "
+            f"{untrained['rank']:.1f}. Use --weight-init unit, --optimizer muon, or lower lr."
         )
     if gap < 0.1:
         return "not learning", (
