@@ -1,0 +1,2 @@
+def write_page(study, request):
+    pass
