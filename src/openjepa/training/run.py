@@ -122,9 +122,7 @@ class Run:
     def _record(self, step: int, norm: Tensor) -> dict:
         loss = float(torch.stack(self._losses).mean())
         if not math.isfinite(loss):
-            raise Diverged(
-                f"the loss is {loss} at step {self.done:,}: lower --lr or use --clip-grad 1 and start again"
-            )
+            raise Diverged(f"the loss is {loss} at step {self.done:,}: lower --lr or use --clip-grad 1 and start again")
         seconds = time.monotonic() - self._since
         record = {
             "step": self.done,

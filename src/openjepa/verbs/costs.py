@@ -27,8 +27,8 @@ def plan_study(costs: Costs, base: Config, tried: Mapping[str, Changes], budget:
         need = ROOM * (taken + least_seconds(costs, images))
         fixed = option(next(iter(list(tried.values())[-1])))
         raise UsageError(
-            f"--budget {duration(budget)} is too small to try {len(tried) - 1} changes for {LEAST_STEPS} steps each and "
-            f"the best for longer: give --budget {int(need / 60) + 1}m, or fix settings, such as {fixed}, to try fewer"
+            f"--budget {duration(budget)} is too small to try {len(tried) - 1} changes for {LEAST_STEPS} steps each "
+            f"and the best for longer: give --budget {int(need / 60) + 1}m, or fix settings, such as {fixed}"
         )
     return plan
 

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,15 +84,19 @@ class Study:
         return {record["candidate"]: record.get(self.by) for record in self.rung(rung)}
 
     @property
+    def alike(self) -> list[float]:
+        """What the recipe's seeds came to in the first rung."""
+        seeds = [r for r in self.records if r["rung"] == 1 and not r["changes"].keys() - {"seed"}]
+        return [record[self.by] for record in seeds if self.by in record]
+
+    @property
     def noise(self) -> float:
         """How far two runs of one setting differ: the standard deviation over the recipe's seeds in the first rung.
 
         Where there are labels it is at least the standard error of an accuracy on that many images.
         """
-        alike = [r for r in self.records if r["rung"] == 1 and not r["changes"].keys() - {"seed"}]
-        same = [record[self.by] for record in alike if self.by in record]
+        same, asked = self.alike, len(self.ground.labelled[1]) if self.ground.labelled else 0
         spread = stdev(same) if len(same) > 1 else 0.0
-        asked = len(self.ground.labelled[1]) if self.ground.labelled else 0
         return max(spread, (same[0] * (1 - same[0]) / asked) ** 0.5 if asked and same else 0.0)
 
     @property

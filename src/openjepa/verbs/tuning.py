@@ -63,7 +63,7 @@ def begin(request: Request) -> Study:
     ground = _ground(request, base)
     if not ground.labelled:
         check_score(request.data)
-    say(f"measuring what runs cost, of {len(tried)} kinds at most")
+    say(f"measuring what the runs of {len(tried) - 1} changes cost")
     costs, baselines = measure_costs(ground, base, tried)
     plan = plan_study(costs, base, tried, budget, time.monotonic() - begun)
     tried.pop(RECIPE)
@@ -116,7 +116,7 @@ def budget_seconds(budget: str) -> float:
 
 
 def base_config(request: Request) -> Config:
-    """The recipe with what was given, its precision settled; its length is a placeholder, which every trial replaces."""
+    """The recipe with what was given, its precision settled; every trial gives it a length of its own."""
     for name in ("time", "epochs", "steps"):
         if name in request.given:
             raise UsageError(f"{option(name)} is decided by --budget here: leave it out")
