@@ -39,8 +39,21 @@ class Study:
         return "linear" if self.ground.labelled else "score"
 
     def run(self) -> None:
-        """All trials that are not done yet."""
+        """All trials that are not done yet. Raises UsageError if the disk is full."""
+        try:
+            self._take_up()
+            self._rungs()
+        except OSError as error:
+            again = "make room, then go on with --resume"
+            raise UsageError(f"cannot write {self.folder}: {error}; {again}") from error
+
+    def _take_up(self) -> None:
         self.records = read_trials(self.folder)
+        aside = (self.folder / TRIALS).with_suffix(".writing")
+        aside.write_text("".join(json.dumps(record) + "\n" for record in self.records))  # without a line cut short
+        aside.replace(self.folder / TRIALS)
+
+    def _rungs(self) -> None:
         entrants = {RECIPE: {}} | repeats(self.base) | self.tried
         for rung in range(1, len(self.plan.sizes) + 1):
             for name, changes in entrants.items():
