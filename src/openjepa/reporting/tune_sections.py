@@ -29,7 +29,7 @@ def winner(changes: Sequence[tuple[str, str, str]], command: str, about: Sequenc
         rows = [table(("setting", "recipe", "winner"), [(a, b, tag("span", c, class_="ours")) for a, b, c in changes])]
     left = tag("div", tag("h3", "Settings"), *rows)
     right = tag("div", tag("h3", "Study"), facts(about))
-    launch = [tag("p", "To train with them for as long as the study took:"), tag("pre", commands(command))]
+    launch = [tag("p", "To train with them for as long as the whole study was given:"), tag("pre", commands(command))]
     return section("The winner", tag("div", left, right, class_="columns"), *launch)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from openjepa.config import option, shown
 from openjepa.errors import UsageError
 from openjepa.reporting import tune_sections as sections
-from openjepa.reporting.ablations import ABLATIONS, Ablation, trend
+from openjepa.reporting.ablations import ABLATIONS, BEYOND, Ablation, trend
 from openjepa.reporting.page import Html, page
 from openjepa.training.halving import best
 from openjepa.training.runlog import read_metrics
@@ -54,7 +54,7 @@ def _difference(study: Study, value: float) -> str:
 
 
 def conclusion(study: Study) -> tuple[bool, str, str]:
-    """Whether the winner is beyond noise better than the recipe; in a word or two; in a sentence."""
+    """Whether the winner leads the recipe by more than three times the noise; in a word or two; in a sentence."""
     last, name = len(study.plan.sizes), study.winner["candidate"]
     value, own = study.winner[study.by], study.values(last)[RECIPE]
     if name == RECIPE:
@@ -62,9 +62,9 @@ def conclusion(study: Study) -> tuple[bool, str, str]:
     if own is None:
         return True, "better", f"{name} trains, the recipe as it is diverges."
     by = f"{_difference(study, value - own)} ({in_words(study, value)} against {in_words(study, own)})"
-    noise = f"the recipe's own seeds differ by {_difference(study, study.noise)}"
-    if value - own <= study.noise:
-        return False, "within noise", f"{name} leads the recipe by {by}, but {noise}: the recipe will do as well."
+    noise = f"seeds alone make {_difference(study, study.noise)} (one standard deviation)"
+    if value - own <= BEYOND * study.noise:
+        return False, "within noise", f"{name} leads the recipe by {by}, but {noise}: the recipe may do as well."
     return True, "better", f"{name} is better than the recipe by {by}; {noise}."
 
 

@@ -149,9 +149,9 @@ def check_score(data: str) -> None:
     rho = agreement(runs)
     if rho < ENOUGH:
         raise UsageError(
-            f"{data} has no labels to choose by, and over {len(runs)} runs the score without labels ranked settings as "
-            f"accuracy does only with a correlation of {rho:.2f} (needed: {ENOUGH}): put some images, a few hundred "
-            "will do, in one folder a class and give them as --labelled"
+            f"{data} has no labels to choose by, and the score without labels may not choose (rank correlation with "
+            f"accuracy {rho:.2f} over {len(runs)} runs, needed {ENOUGH}): put some images, a few hundred will do, in "
+            "one folder a class and give them as --labelled"
         )
 
 
