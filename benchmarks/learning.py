@@ -145,7 +145,7 @@ def floors(data: str, test: bool) -> list[dict]:
             "seed": seed,
             "images": 0,
             "part": part,
-            **measured(model, data, test, seed),
+            **measured(model, data, test),
             **machine(),
         }
         for name, seed, model in models

@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "reporting": {"reporting", "evaluation", "data", "core"},
     "verbs": {"verbs", "training", "objectives", "interop", "reporting", "evaluation", "data", "core"},
 }
-ONLY_VERBS = {"config", "recipes"}
+ONLY_VERBS = {"config", "recipes", "variations"}
 
 
 def name_of(path: Path) -> str:

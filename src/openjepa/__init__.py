@@ -15,6 +15,7 @@ from openjepa.errors import UsageError
 _HOMES = {
     "demo": "openjepa.verbs.demo",
     "pretrain": "openjepa.verbs.pretrain",
+    "tune": "openjepa.verbs.tune",
     "evaluate": "openjepa.verbs.evaluate",
     "predict": "openjepa.verbs.predict",
     "embed": "openjepa.verbs.embed",

@@ -13,6 +13,7 @@ from openjepa.verbs.masks import masks
 from openjepa.verbs.predict import predict
 from openjepa.verbs.pretrain import pretrain
 from openjepa.verbs.report import report
+from openjepa.verbs.tune import tune
 
 app = typer.Typer(
     name="openjepa",
@@ -21,7 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (demo, pretrain, evaluate, predict, embed, report, masks):
+for verb in (demo, pretrain, tune, evaluate, predict, embed, report, masks):
     app.command()(verb)
 
 # Typer's own error class is not public under a name of its own.

@@ -24,6 +24,10 @@ from openjepa.training.verdict import verdict
 MONITOR_IMAGES, PROBE_IMAGES = 15_360, 51_200
 
 
+class Diverged(UsageError):
+    """The loss is no number any more."""
+
+
 class Interrupted(KeyboardInterrupt):
     """The run was asked to stop and has; its last checkpoint holds every step taken."""
 
@@ -118,9 +122,7 @@ class Run:
     def _record(self, step: int, norm: Tensor) -> dict:
         loss = float(torch.stack(self._losses).mean())
         if not math.isfinite(loss):
-            raise UsageError(
-                f"the loss is {loss} at step {self.done:,}: lower --lr or use --clip-grad 1 and start again"
-            )
+            raise Diverged(f"the loss is {loss} at step {self.done:,}: lower --lr or use --clip-grad 1 and start again")
         seconds = time.monotonic() - self._since
         record = {
             "step": self.done,

@@ -89,6 +89,21 @@ class Launch:
     def folder(self) -> Path:
         return self.run.folder
 
+    def describe(self, steps: int) -> None:
+        """Make the run's folder with config.json in it: the settings, and what was resolved from data and machine."""
+        resolved = {
+            "steps": steps,
+            "mean": self.run.stepper.mean,
+            "std": self.run.stepper.std,
+            "data": self.data,
+            "found": dataclasses.asdict(self.summary),
+            "paths": fingerprint(self.run.batches.dataset),
+            "command": " ".join(sys.argv),
+            "openjepa_version": __version__,
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save_config(self.folder / "config.json", self.config, resolved)
+
     def train(self, *words: str) -> None:
         """All remaining steps, shown as they go; after Ctrl-C says how to go on with the verb that `words` name."""
         display = TrainingDisplay(self.run.steps, self.run.done)
@@ -111,7 +126,7 @@ class Launch:
     def _write_encoders(self) -> None:
         stepper = self.run.stepper
         self._write_skipped()
-        self._export("encoder", stepper.model, self.run.done, None)
+        self.export("encoder", stepper.model, self.run.done, None)
         for monitor, (value, step) in self.run.best.items():
             if step != self.run.done:
                 self._export_best(monitor, value, step)
@@ -125,9 +140,10 @@ class Launch:
             return
         best = build_model(self.config)
         best.load_state_dict({k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")})
-        self._export(f"encoder-best-{monitor}", best, step, {"monitor": monitor, "value": value})
+        self.export(f"encoder-best-{monitor}", best, step, {"monitor": monitor, "value": value})
 
-    def _export(self, name: str, model: Objective, step: int, chosen_by: dict | None) -> None:
+    def export(self, name: str, model: Objective, step: int, chosen_by: dict | None = None) -> None:
+        """Write a model of this run as the artifact `name`."""
         about = {
             "openjepa_version": __version__,
             "step": step,
@@ -157,13 +173,9 @@ def start(data: str, out: Path, config: Config, settle: Callable[[Summary], Conf
     mask_settings(config)
     choose_device(config.device)
     dataset, summary = prepare_images(data, config.workers, str(out / "skipped.txt"))
-    config = _resolve_precision(settle(summary) if settle else config)
+    config = resolve_precision(settle(summary) if settle else config)
     masks = mask_settings(config)
-    if summary.smallest_side < config.patch_size:
-        raise UsageError(
-            f"{data} holds images of {summary.smallest_side} px a side, smaller than a patch: "
-            f"give --patch-size {summary.smallest_side} or less, or leave these images out"
-        )
+    check_patches(data, summary, config.patch_size)
     mean, std = channel_statistics(dataset, seed=config.seed)
     batches = Batches(dataset, masks, config.size, config.crop_scale, config.batch_size, config.seed)
     stepper = build_stepper(config, 1, mean, std)
@@ -172,23 +184,20 @@ def start(data: str, out: Path, config: Config, settle: Callable[[Summary], Conf
     stepper.schedule = schedule_of(config, steps)
     say(*plan_lines(config, stepper, batches, cost))
     launch = assemble(out, stepper, batches, config, data, summary)
-    resolved = {
-        "steps": steps,
-        "mean": mean,
-        "std": std,
-        "data": str(data),
-        "found": dataclasses.asdict(summary),
-        "paths": fingerprint(dataset),
-        "command": " ".join(sys.argv),
-        "openjepa_version": __version__,
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    save_config(out / "config.json", config, resolved)
+    launch.describe(steps)
     launch._write_skipped()
     return launch
 
 
-def _resolve_precision(config: Config) -> Config:
+def check_patches(data: str, summary: Summary, patch_size: int) -> None:
+    if summary.smallest_side < patch_size:
+        raise UsageError(
+            f"{data} holds images of {summary.smallest_side} px a side, smaller than a patch: "
+            f"give --patch-size {summary.smallest_side} or less, or leave these images out"
+        )
+
+
+def resolve_precision(config: Config) -> Config:
     """The config with "auto" settled, so that a run that is taken up again computes as before."""
     precision = choose_precision(config.precision, choose_device(config.device))
     return dataclasses.replace(config, precision=next(name for name, dtype in PRECISIONS.items() if dtype == precision))

@@ -1,0 +1,42 @@
+"""Make the picture of docs/troubleshooting.md: monitors of healthy runs and of runs that are broken on purpose.
+
+python docs/images/alarms.py      reads benchmarks/results/alarms-*.json, writes docs/images/alarms.png
+"""
+
+import json
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from openjepa.reporting.charts import STYLE
+
+HERE = Path(__file__).parent
+CASES = {  # file: name, colour
+    "healthy": ("healthy", "#1d7a46"),
+    "positional": ("published first weights", "#c27c1e"),
+    "no-stop-gradient": ("no stop-gradient, EMA 0", "#b3261e"),
+    "lr-x30": ("learning rate x 30", "#6a4fb3"),
+}
+PANELS = {"loss": "loss", "rank": "effective rank", "positional_share": "positional share", "energy_gap": "energy gap"}
+
+
+def main() -> None:
+    with matplotlib.rc_context(STYLE | {"figure.facecolor": "#fdfdfd"}):
+        figure = Figure(figsize=(9.6, 2.6), layout="constrained", dpi=200)
+        for axes, (key, title) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
+            axes.set_title(title, loc="left", fontsize=9)
+            axes.set_xlabel("step")
+            for case, (name, colour) in CASES.items():
+                told = json.loads((HERE / f"../../benchmarks/results/alarms-{case}.json").read_text())
+                records = [record for record in told["records"] if record.get(key) is not None]
+                steps = [record["step"] for record in records]
+                axes.plot(steps, [record[key] for record in records], "o-", ms=3, lw=1.4, color=colour, label=name)
+            if key == "loss":
+                axes.set_yscale("log")
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(CASES))
+        figure.savefig(HERE / "alarms.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""What the page concludes: a lead is told from noise, and the command is the one that was found."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from openjepa.config import build_config
+from openjepa.training.halving import Plan
+from openjepa.verbs.study import Study
+from openjepa.verbs.tune_page import by_setting, conclusion, winner_command
+from openjepa.verbs.tuning import Request
+
+
+def study_of(best, own, failed=False):
+    """One rung: the recipe's three seeds a point apart in 10,000 answers, and two changes."""
+    ground = SimpleNamespace(labelled=((), range(10_000)))
+
+    def record(name, changes, value):
+        measured = {} if value is None else {"linear": value}
+        return {"candidate": name, "rung": 1, "changes": changes, "steps": 100, **measured}
+
+    records = [
+        record("recipe", {}, None if failed else own),
+        record("recipe, seed 1", {"seed": 1}, own + 0.01),
+        record("recipe, seed 2", {"seed": 2}, own - 0.01),
+        record("num_targets 2", {"num_targets": 2}, best),
+        record("lr 0.1", {"lr": 0.1}, None),
+    ]
+    plan = Plan([3], [5], [800], [1.0])
+    return Study(Path("study"), ground, build_config({}, {"steps": 1}), {}, plan, {}, records)
+
+
+@pytest.mark.parametrize(
+    ("best", "own", "failed", "badge"),
+    [
+        (0.55, 0.50, False, "better"),
+        (0.52, 0.50, False, "within noise"),
+        (0.49, 0.50, False, "keep the recipe"),
+        (0.40, 0.50, True, "better"),
+    ],
+)
+def test_a_lead_is_told_from_noise(best, own, failed, badge):
+    good, said, sentence = conclusion(study_of(best, own, failed))
+    assert said == badge and good == (badge == "better")
+    assert "\n" not in sentence and ("diverges" in sentence) == failed
+
+
+def test_results_stand_by_setting_beside_the_recipes_mean():
+    assert by_setting(study_of(0.55, 0.50)) == {
+        "num_targets": {4: pytest.approx(0.5), 2: 0.55},
+        "lr": {1.5e-3: pytest.approx(0.5)},
+    }
+
+
+def test_the_command_has_what_was_given_and_what_was_found():
+    request = Request(
+        "my photos", Path("study"), "2h", None, "reference", {"image_size": "64", "crop_scale": (0.5, 1.0)}
+    )
+    assert winner_command(study_of(0.55, 0.5), request) == (
+        "openjepa pretrain 'my photos' --out study-pretrained --time 2h --recipe reference "
+        "--image-size 64 --crop-scale 0.5 1.0 --num-targets 2"
+    )
