@@ -19,7 +19,7 @@ from openjepa.verbs.pretrain import pretrain
 
 RESULTS = Path(__file__).parent / "results"
 MONITORS = ("step", "loss", "rank", "std", "positional_share", "energy_gap", "knn", "linear", "status")
-PURE = {"recipe": "laptop", "objective": "ijepa", "workers": 0}
+PURE = {"recipe": "laptop", "workers": 0}
 CASES = {
     "healthy": PURE,
     "positional": PURE | {"weight_init": "published", "optimizer": "adamw", "masks": "multiblock"},

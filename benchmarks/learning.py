@@ -44,8 +44,8 @@ RATES, LINES = RESULTS / "learning-rates.json", RESULTS / "learning.jsonl"
 
 # A method is a recipe and what it changes.
 METHODS: dict[str, tuple[str, dict]] = {
-    "hybrid": ("laptop", {}),
-    "pure": ("laptop", {"objective": "ijepa"}),
+    "pure": ("laptop", {}),
+    "hybrid": ("laptop", {"objective": "hybrid"}),
     "mae": ("laptop", {"objective": "mae"}),
     "reference": ("reference", {}),
 }

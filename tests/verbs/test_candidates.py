@@ -25,12 +25,12 @@ def test_each_is_one_setting_that_differs_and_fits(name):
 
 
 def test_what_is_given_stays_and_what_does_not_fit_is_left_out():
-    given = {"lr": 1e-3, "context_ratio": 0.25}
+    given = {"lr": 1e-3, "context_ratio": 0.25, "masks": "multiblock"}
     tried = candidates(base_of(**given), given)
     settings = {setting for changes in tried.values() for setting in changes}
     assert not settings & given.keys()
     assert "target_scale 0.2 0.3" not in tried  # leaves no room for a context of a quarter
-    assert "target_scale 0.2 0.3" in candidates(base_of(context_ratio=0.1), {"context_ratio"})
+    assert "target_scale 0.2 0.3" in candidates(base_of(context_ratio=0.1, masks="multiblock"), {"context_ratio"})
 
 
 def test_settings_without_effect_are_not_tried():
@@ -39,7 +39,7 @@ def test_settings_without_effect_are_not_tried():
 
     assert not settings_of(masks="random") & {"num_targets", "target_scale", "context_scale"}
     assert "ema_momentum" not in settings_of(objective="mae")
-    assert {"ema_momentum", "num_targets"} <= settings_of()
+    assert {"ema_momentum", "num_targets"} <= settings_of(masks="multiblock")
 
 
 def test_the_best_of_every_setting_that_helped_are_joined():
@@ -52,5 +52,5 @@ def test_the_best_of_every_setting_that_helped_are_joined():
     }
     gains = {"lr 1": 0.02, "lr 2": 0.05, "few": 0.04, "raster": 0.03, "batch": 0.001}
     # rasterized masks have three targets, so they cannot join the two that gained more
-    assert combination(base_of(), tried, gains, noise=0.01) == {"lr": 2.0, "num_targets": 2}
+    assert combination(base_of(masks="multiblock"), tried, gains, noise=0.01) == {"lr": 2.0, "num_targets": 2}
     assert combination(base_of(), tried, {"lr 2": 0.05, "few": 0.001}, noise=0.01) is None

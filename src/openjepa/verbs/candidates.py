@@ -38,7 +38,7 @@ def candidates(base: Config, fixed: Collection[str]) -> dict[str, Changes]:
 def _matters(setting: str, base: Config, masks: MaskSettings) -> bool:
     """Whether the setting can change anything about a run."""
     if setting == "ema_momentum":
-        return base.objective == "ijepa"
+        return base.objective != "mae"
     return setting not in BLOCKS or masks.strategy in ("multiblock", "reference", "block")
 
 
