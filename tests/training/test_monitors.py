@@ -75,6 +75,8 @@ def test_healthy_and_weak():
     assert verdict(good | {"energy_gap": 0.01}, untrained, 1.0)[0] == "not learning"
     assert verdict(good | {"energy_gap": 0.01, "positional_share": 0.6}, untrained, 1.0)[0] == "positional collapse"
     assert verdict(good | {"std": 0.01}, untrained, 1.0)[0] == "collapsed"
+    no_stop_gradient = {"rank": 56.0, "std": 0.0015, "positional_share": 0.63, "energy_gap": 0.0}  # as measured
+    assert verdict(no_stop_gradient, untrained, 0.3)[0] == "collapsed"
 
 
 def test_ema_distance_is_relative():

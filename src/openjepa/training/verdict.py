@@ -11,8 +11,9 @@ def verdict(now: dict[str, float], untrained: dict[str, float], progress: float)
     "healthy".
     """
     rank, share, gap = now["rank"], now["positional_share"], now["energy_gap"]
-    positional = share > 0.5 and gap < 0.1  # embeddings are then alike too, for want of content
-    if not positional and (now["std"] < 0.1 * untrained["std"] or rank < 2):
+    positional = share > 0.5 and gap < 0.1
+    alike = now["std"] < (0.02 if positional else 0.1) * untrained["std"]  # tokens that say where have little else
+    if alike or (rank < 2 and not positional):
         return "collapsed", (
             f"collapsed: embeddings hardly differ between images (effective rank {rank:.1f}, std "
             f"{now['std'] / max(untrained['std'], 1e-12):.0%} of untrained). Raise ema_momentum or lower lr."
