@@ -66,7 +66,7 @@ def test_a_blind_encoder_is_called_positional_collapse():
 
 def test_healthy_and_weak():
     untrained = {"rank": 10.0, "std": 0.4, "positional_share": 0.3, "energy_gap": 0.0}
-    good = {"rank": 25.0, "std": 0.5, "positional_share": 0.05, "energy_gap": 0.5}
+    good = {"rank": 25.0, "std": 0.5, "positional_share": 0.05, "energy_gap": 0.5, "ema_distance": 0.3}
     assert verdict(good, untrained, 1.0)[0] == "healthy"
     assert verdict(good | {"rank": 6.0}, untrained, 0.4)[0] == "healthy"
     assert verdict(good | {"rank": 6.0}, untrained, 0.6)[0] == "weak"
@@ -74,8 +74,15 @@ def test_healthy_and_weak():
     assert verdict(good | {"rank": 4.0}, untrained, 0.2)[0] == "dimensional collapse"
     assert verdict(good | {"energy_gap": 0.01}, untrained, 1.0)[0] == "not learning"
     assert verdict(good | {"energy_gap": 0.01, "positional_share": 0.6}, untrained, 1.0)[0] == "positional collapse"
+    assert verdict(good | {"ema_distance": 0.6}, untrained, 0.3)[0] == "unstable"
     assert verdict(good | {"std": 0.01}, untrained, 1.0)[0] == "collapsed"
-    no_stop_gradient = {"rank": 56.0, "std": 0.0015, "positional_share": 0.63, "energy_gap": 0.0}  # as measured
+    no_stop_gradient = {
+        "rank": 56.0,
+        "std": 0.0015,
+        "positional_share": 0.63,
+        "energy_gap": 0.0,
+        "ema_distance": 0.0,
+    }  # as measured
     assert verdict(no_stop_gradient, untrained, 0.3)[0] == "collapsed"
 
 

@@ -93,8 +93,8 @@ def test_the_best_go_on_with_the_recipe_and_the_best_together(planned, judged, p
     out = openjepa.tune(photos, out=tmp_path / "study", budget="20s", **GIVEN)
     records = study.read_trials(out)
     second = {record["candidate"]: record for record in records if record["rung"] == 2}
-    assert second.keys() == {"recipe", "num_targets 2", "lr 0.0045", "combined"}
-    assert second["combined"]["changes"] == {"num_targets": 2, "lr": 0.0045}
+    assert second.keys() == {"recipe", "num_targets 2", "lr 0.003", "combined"}
+    assert second["combined"]["changes"] == {"num_targets": 2, "lr": 0.003}
     assert second["combined"]["steps"] == pytest.approx(3 * records[0]["steps"], abs=2)
     assert max(records, key=lambda r: r["linear"])["candidate"] == "combined"
 

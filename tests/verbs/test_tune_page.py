@@ -49,7 +49,7 @@ def test_a_lead_is_told_from_noise(best, own, failed, badge):
 def test_results_stand_by_setting_beside_the_recipes_mean():
     assert by_setting(study_of(0.55, 0.50)) == {
         "num_targets": {4: pytest.approx(0.5), 2: 0.55},
-        "lr": {1.5e-3: pytest.approx(0.5)},
+        "lr": {1e-3: pytest.approx(0.5)},
     }
 
 

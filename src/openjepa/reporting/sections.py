@@ -14,6 +14,7 @@ BADGES = {
     "collapsed": "bad",
     "positional collapse": "bad",
     "dimensional collapse": "bad",
+    "unstable": "bad",
 }
 CURVES = {
     "loss": (

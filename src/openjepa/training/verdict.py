@@ -1,14 +1,15 @@
 """The monitors in plain words: healthy, positional collapse, collapsed, or too early to say; and what to change."""
 
 EARLY = 0.15  # share of a run before which nothing is judged
+FAR = 0.5  # EMA distance; a third in runs that learn, 0.6 at thirty times their learning rate (docs/troubleshooting.md)
 HALF = 0.5  # share of a run before which a rank that has fallen may still recover
 
 
 def verdict(now: dict[str, float], untrained: dict[str, float], progress: float) -> tuple[str, str]:
     """A status and a sentence from the monitors now and at step 0, `progress` being the share of the run done.
 
-    The statuses are "collapsed", "early", "positional collapse", "dimensional collapse", "not learning", "weak" and
-    "healthy".
+    The statuses are "collapsed", "early", "positional collapse", "unstable", "dimensional collapse", "not learning",
+    "weak" and "healthy".
     """
     rank, share, gap = now["rank"], now["positional_share"], now["energy_gap"]
     positional = share > 0.5 and gap < 0.1
@@ -24,6 +25,11 @@ def verdict(now: dict[str, float], untrained: dict[str, float], progress: float)
         return "positional collapse", (
             f"positional collapse: {share:.0%} of the target's variance is position and content explains {gap:.0%} of "
             "the energy; the model says where, not what. Use --weight-init unit, smaller ema_momentum or more steps."
+        )
+    if now["ema_distance"] > FAR:
+        return "unstable", (
+            f"unstable: the context encoder's weights are {now['ema_distance']:.0%} away from the target encoder's, which "
+            "cannot follow. Lower lr, or ema_momentum."
         )
     if rank < 0.5 * untrained["rank"]:
         return "dimensional collapse", (
