@@ -28,8 +28,8 @@ def verdict(now: dict[str, float], untrained: dict[str, float], progress: float)
         )
     if now["ema_distance"] > FAR:
         return "unstable", (
-            f"unstable: the context encoder's weights are {now['ema_distance']:.0%} away from the target encoder's, which "
-            "cannot follow. Lower lr, or ema_momentum."
+            f"unstable: the context encoder's weights are {now['ema_distance']:.0%} away from the target encoder's, "
+            "which cannot follow. Lower lr, or ema_momentum."
         )
     if rank < 0.5 * untrained["rank"]:
         return "dimensional collapse", (
