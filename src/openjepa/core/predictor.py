@@ -10,6 +10,7 @@ class Predictor(nn.Module):
     """From context tokens and the places of the targets to predicted target tokens.
 
     Every target block is predicted in a sequence of its own: it sees the context and its own mask tokens only.
+    `native_size` is the grid trained on where it is another: positions keep its extent.
     """
 
     def __init__(
@@ -20,14 +21,17 @@ class Predictor(nn.Module):
         depth: int = 6,
         num_heads: int = 3,
         mlp_ratio: float = 4.0,
+        native_size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
+        self.grid_size, self.native_size = tuple(grid_size), tuple(native_size or grid_size)
+        self.num_heads, self.mlp_ratio = num_heads, mlp_ratio
         self.embed = nn.Linear(embed_dim, dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.blocks = nn.ModuleList(Block(dim, num_heads, mlp_ratio) for _ in range(depth))
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.proj = nn.Linear(dim, embed_dim)
-        self.register_buffer("pos_embed", sincos_positions(grid_size, dim), persistent=False)
+        self.register_buffer("pos_embed", sincos_positions(grid_size, dim, native_size), persistent=False)
         initialise(self)
         nn.init.trunc_normal_(self.mask_token, std=0.02)
 
@@ -41,3 +45,13 @@ class Predictor(nn.Module):
         for block in self.blocks:
             x = block(x)
         return self.proj(self.norm(x[:, visible:])).view(batch, blocks, length, -1)
+
+    def arguments(self) -> dict:
+        """What builds a predictor of this shape again: Predictor(**predictor.arguments())."""
+        dim, embed_dim = self.embed.weight.shape
+        names = ("grid_size", "num_heads", "mlp_ratio", "native_size")
+        return {name: getattr(self, name) for name in names} | {
+            "embed_dim": embed_dim,
+            "dim": dim,
+            "depth": len(self.blocks),
+        }
