@@ -9,6 +9,7 @@ from openjepa.errors import UsageError
 from openjepa.verbs.demo import demo
 from openjepa.verbs.embed import embed
 from openjepa.verbs.evaluate import evaluate
+from openjepa.verbs.import_ import import_
 from openjepa.verbs.masks import masks
 from openjepa.verbs.pretrain import pretrain
 from openjepa.verbs.report import report
@@ -20,8 +21,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (demo, pretrain, evaluate, embed, report, masks):
-    app.command()(verb)
+for verb in (demo, pretrain, evaluate, embed, report, masks, import_):
+    app.command(verb.__name__.rstrip("_"))(verb)
 
 # Typer's own error class is not public under a name of its own.
 CommandLineError = typer.BadParameter.__mro__[2]
