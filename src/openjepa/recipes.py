@@ -14,6 +14,9 @@ PUBLISHED = {
     "clip_grad": 0.0,
 }
 
+# What --init changes of any recipe: trained weights want smaller steps and a slower target encoder.
+CONTINUED = {"lr": 2e-4, "ema_momentum": (0.996, 1.0)}
+
 RECIPES: dict[str, dict[str, Any]] = {
     # Small images on a CPU in minutes: the defaults of config.py.
     "laptop": {},

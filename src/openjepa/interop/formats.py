@@ -1,6 +1,5 @@
 """An encoder written for others to open. Every writer returns what the other side makes of pixels, read back."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -12,13 +11,13 @@ from openjepa.core.adapt import fill, hollow, weights_of
 from openjepa.core.vit import VisionTransformer
 from openjepa.errors import UsageError
 from openjepa.interop.artifact import PT, write_artifact, write_json
+from openjepa.interop.compare import Theirs
 from openjepa.interop.extras import require
 from openjepa.interop.files import read_weights
 from openjepa.interop.foreign import official_source
 from openjepa.interop.names import to_official
 from openjepa.interop.source import Source
 
-Theirs = Callable[[Tensor], Tensor]  # pixels [B, C, H, W], standardised, to patch tokens [B, N, D]
 TIMM_BASE = "vit_base_patch16_224"  # any plain ViT of timm's: the arguments beside it decide every size
 
 
@@ -57,9 +56,13 @@ def write_safetensors(folder: Path, source: Source, which: str, with_predictor: 
 def write_official(folder: Path, source: Source, which: str, with_predictor: bool) -> Theirs:
     """checkpoint.pth.tar in the published layout: both encoders and the predictor, always."""
     if not (source.target and source.context and source.predictor):
-        raise UsageError(f"{source.name} lacks a network: the published layout holds both encoders and the predictor")
-    if source.target.position_code != "sincos":
-        raise UsageError(f"{source.name} has learned positions: the published layout has the sin-cos code")
+        raise UsageError(f"{source.name} lacks a network: that layout holds encoders and predictor")
+    encoder = source.target
+    if encoder.position_code != "sincos" or encoder.native_size != encoder.grid_size or len(set(encoder.grid_size)) > 1:
+        raise UsageError(
+            f"{source.name} has positions that the published layout cannot hold: it knows the sin-cos code of a "
+            "square grid, the one trained on; use another --to"
+        )
     parts = {"encoder": source.context, "target_encoder": source.target}
     content: dict = {name: to_official(_with_positions(network), False) for name, network in parts.items()}
     predictor = {**source.predictor.state_dict(), "pos_embed": source.predictor.pos_embed[None]}

@@ -9,7 +9,7 @@ import torch
 from openjepa.errors import UsageError
 from openjepa.evaluation.encoder import Encoder
 from openjepa.interop.artifact import find_artifact, load_artifact
-from openjepa.interop.files import read_weights
+from openjepa.interop.files import read_json, read_weights
 from openjepa.interop.foreign import OFFICIAL, hf_source, official_source, plain_source
 from openjepa.interop.hub import fetch_repository
 from openjepa.interop.source import Source, adapted
@@ -63,17 +63,11 @@ def open_source(
 
 
 def _folder(path: Path, name: str, statistics: str) -> Source:
-    if not any((place / "openjepa.json").is_file() for place in (path, path / "encoder")):
-        if (path / "model_args.json").is_file() or "architecture" in _config(path):
-            return timm_folder_source(path, name)
-        if "model_type" in _config(path):
-            return hf_source(path, name, statistics)
-    return load_artifact(path)
-
-
-def _config(folder: Path) -> str:
-    path = folder / "config.json"
-    return path.read_text(errors="replace") if path.is_file() else ""
+    ours = any((place / "openjepa.json").is_file() for place in (path, path / "encoder"))
+    config = read_json(path / "config.json") if not ours and (path / "config.json").is_file() else {}
+    if "architecture" in config:
+        return timm_folder_source(path, name)
+    return hf_source(path, name, statistics) if "model_type" in config else load_artifact(path)
 
 
 def _file(path: Path, name: str, num_heads: int | None, image_size: tuple[int, int] | None) -> Source:

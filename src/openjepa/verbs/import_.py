@@ -26,8 +26,8 @@ def import_(
 ) -> Path:
     """Import weights: every tensor is used exactly once, or nothing is written and what does not fit is listed.
 
-    All networks that the source has come along, with their preprocessing and licence. Returns DST, which evaluate, embed,
-    export and `pretrain --init` take, and which transformers opens. Raises UsageError.
+    All networks that the source has come along, with their preprocessing and licence. Returns DST, which evaluate,
+    embed, export and `pretrain --init` take, and which transformers opens. Raises UsageError.
     """
     from openjepa._version import __version__
     from openjepa.config import image_size as pixels

@@ -1,5 +1,6 @@
 """Start a run or go on with one: data, networks, plan, training, artifact."""
 
+import copy
 import dataclasses
 import hashlib
 import shlex
@@ -32,6 +33,7 @@ from openjepa.training.probe import LEAST, OnlineProbe, sample_images
 from openjepa.training.run import Interrupted, Run
 from openjepa.training.steps import Schedule, Stepper
 from openjepa.training.trial import measure_cost, peak_memory
+from openjepa.verbs.continued import advice, build_continued, build_shapes, open_init, shapes_of
 from openjepa.verbs.plan import plan_lines, resolve_steps
 from openjepa.verbs.prepare import check_new_folder, mask_settings, prepare_images
 from openjepa.verbs.talk import TrainingDisplay, say
@@ -68,6 +70,7 @@ class Launch:
     config: Config
     data: str
     summary: Summary
+    source: dict | None = None
 
     @property
     def folder(self) -> Path:
@@ -107,7 +110,7 @@ class Launch:
         except DamagedCheckpoint as error:
             say(f"the best encoder by {monitor} is lost: {error}")
             return
-        best = build_model(self.config)
+        best = copy.deepcopy(self.run.stepper.model)
         best.load_state_dict({k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")})
         self._export(f"encoder-best-{monitor}", best, step, {"monitor": monitor, "value": value})
 
@@ -121,6 +124,7 @@ class Launch:
             "images": len(self.run.batches.dataset),
             "settings": dataclasses.asdict(self.config),
         }
+        about |= {"source": self.source} if self.source else {}
         save_artifact(self.folder / name, model, self.run.stepper.mean, self.run.stepper.std, about)
 
     def _write_skipped(self) -> None:
@@ -132,9 +136,13 @@ class Launch:
             say(f"{len(self.run.skipped):,} images could not be read during the run: {self.folder / 'skipped.txt'}")
 
 
-def start(data: str, out: Path, config: Config) -> Launch:
-    """A new run in `out`, planned and described; nothing is written before everything has been checked."""
+def start(data: str, out: Path, config: Config, given: dict[str, Any]) -> Launch:
+    """A new run in `out`, planned and described; nothing is written before everything has been checked.
+
+    `given` are the settings that the person gave, which weights to go on from (`--init`) may contradict.
+    """
     check_new_folder(out, "go on with --resume, or give --out another name")
+    config, source = open_init(config, given) if config.init else (config, None)
     masks = mask_settings(config)
     choose_device(config.device)
     dataset, summary = prepare_images(data, config.workers, str(out / "skipped.txt"))
@@ -143,14 +151,16 @@ def start(data: str, out: Path, config: Config) -> Launch:
             f"{data} holds images of {summary.smallest_side} px a side, smaller than a patch: "
             f"give --patch-size {summary.smallest_side} or less, or leave these images out"
         )
-    mean, std = channel_statistics(dataset, seed=config.seed)
+    mean, std = (source.mean, source.std) if source else channel_statistics(dataset, seed=config.seed)
     batches = Batches(dataset, masks, config.size, config.crop_scale, config.batch_size, config.seed)
-    stepper = build_stepper(config, 1, mean, std)
+    stepper = build_stepper(config, build_continued(config, source) if source else build_model(config), 1, mean, std)
     cost = measure_cost(stepper, batches, config.workers)
     steps = resolve_steps(config, len(dataset), cost.step_seconds)
     stepper.schedule = schedule_of(config, steps)
-    say(*plan_lines(config, stepper, batches, cost))
-    launch = assemble(out, stepper, batches, config, data, summary)
+    say(*plan_lines(config, stepper, batches, cost), *(advice(config, source) if source else []))
+    origin = {"name": config.init, "kind": source.kind, "licence": source.licence} if source else None
+    stepper.frozen = config.init_freeze if source and not source.predictor else 0.0
+    launch = assemble(out, stepper, batches, config, data, summary, origin)
     resolved = {
         "steps": steps,
         "mean": mean,
@@ -161,6 +171,8 @@ def start(data: str, out: Path, config: Config) -> Launch:
         "command": " ".join(sys.argv),
         "openjepa_version": __version__,
     }
+    if source:
+        resolved |= {"source": origin, "networks": shapes_of(config, source), "frozen": stepper.frozen}
     out.mkdir(parents=True, exist_ok=True)
     save_config(out / "config.json", config, resolved)
     launch._write_skipped()
@@ -185,9 +197,11 @@ def go_on(data: str, out: Path, config: Config, given: dict[str, Any]) -> Launch
         raise UsageError(f"{data} holds {len(dataset):,} images, the run in {out} had {resolved['found']['images']:,}")
     if fingerprint(dataset) != resolved["paths"]:
         raise UsageError(f"{data} holds other images than the run in {out} was started with: give it another --out")
-    stepper = build_stepper(config, resolved["steps"], resolved["mean"], resolved["std"])
+    model = build_shapes(config, resolved["networks"]) if config.init else build_model(config)
+    stepper = build_stepper(config, model, resolved["steps"], resolved["mean"], resolved["std"])
+    stepper.frozen = resolved.get("frozen", 0.0)
     batches = Batches(dataset, mask_settings(config), config.size, config.crop_scale, config.batch_size, config.seed)
-    launch = assemble(out, stepper, batches, config, data, summary)
+    launch = assemble(out, stepper, batches, config, data, summary, resolved.get("source"))
     _take_up(launch.run)
     return launch
 
@@ -208,9 +222,9 @@ def fingerprint(dataset: ImageDataset) -> str:
     return hashlib.sha256("\n".join(dataset.paths).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def build_stepper(config: Config, steps: int, mean: list[float], std: list[float]) -> Stepper:
+def build_stepper(config: Config, model: IJEPA, steps: int, mean: list[float], std: list[float]) -> Stepper:
     device = choose_device(config.device)
-    model = build_model(config).to(device)
+    model = model.to(device)
     optimizer = make_optimizer([model.context_encoder, model.predictor])
     precision = choose_precision(config.precision, device)
     return Stepper(model, optimizer, schedule_of(config, steps), mean, std, device, precision, config.clip_grad)
@@ -221,15 +235,23 @@ def schedule_of(config: Config, steps: int) -> Schedule:
     return Schedule(steps, **{name: getattr(config, name) for name in names})
 
 
-def assemble(out: Path, stepper: Stepper, batches: Batches, config: Config, data: str, summary: Summary) -> Launch:
-    """The run with its monitor and, where labels exist, its probe."""
+def assemble(
+    out: Path,
+    stepper: Stepper,
+    batches: Batches,
+    config: Config,
+    data: str,
+    summary: Summary,
+    source: dict | None,
+) -> Launch:
+    """The run with its monitor and, where labels exist, its probe; `source` is what it goes on from."""
     sample, _ = sample_images(batches.dataset, config.size, MONITORED, config.seed)
     images = standardise(sample.to(stepper.device), stepper.mean, stepper.std)
     monitor = Monitor(images, batches.masks, config.seed, stepper.precision)
     run = Run(out, stepper, batches, monitor, _probe(batches.dataset, stepper, config), config.workers)
     run.log_every, run.checkpoint_minutes = config.log_every, config.checkpoint_minutes
-    run.keep_every = config.keep_every
-    return Launch(run, config, str(data), summary)
+    run.keep_every, run.imported = config.keep_every, bool(source)
+    return Launch(run, config, str(data), summary, source)
 
 
 def _probe(dataset: ImageDataset, stepper: Stepper, config: Config) -> OnlineProbe | None:
