@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from openjepa.core.ijepa import IJEPA
 from openjepa.core.vit import take
 from openjepa.training.runlog import read_metrics
-from openjepa.verbs import launch
+from openjepa.verbs import networks
 from openjepa.verbs.pretrain import pretrain
 
 RESULTS = Path(__file__).parent / "results"
@@ -37,7 +37,7 @@ class NoStopGradient(IJEPA):
 
 
 def run(data: str, name: str, steps: int) -> None:
-    launch.IJEPA = NoStopGradient if name == "no-stop-gradient" else IJEPA
+    networks.IJEPA = NoStopGradient if name == "no-stop-gradient" else IJEPA
     with tempfile.TemporaryDirectory() as folder:
         pretrain(data, out=Path(folder) / name, steps=steps, **CASES[name])
         records = [record for record in read_metrics(Path(folder) / name) if "status" in record]

@@ -32,10 +32,11 @@ from openjepa.evaluation.encoder import Encoder
 from openjepa.evaluation.features import Model
 from openjepa.evaluation.linear import linear_probe
 from openjepa.evaluation.protocol import Labelled, extract, measure, split_held_out
-from openjepa.interop.artifact import load_encoder
+from openjepa.interop.load import load_encoder
 from openjepa.recipes import recipe
 from openjepa.training.runlog import read_metrics
-from openjepa.verbs.launch import build_model, build_stepper
+from openjepa.verbs.launch import build_stepper
+from openjepa.verbs.networks import build_model
 from openjepa.verbs.prepare import mask_settings
 from openjepa.verbs.pretrain import pretrain
 

@@ -21,7 +21,9 @@ _HOMES = {
     "embed": "openjepa.verbs.embed",
     "report": "openjepa.verbs.report",
     "masks": "openjepa.verbs.masks",
-    "load_encoder": "openjepa.interop.artifact",
+    "import_": "openjepa.verbs.import_",
+    "export": "openjepa.verbs.export",
+    "load_encoder": "openjepa.interop.load",
 }
 __all__ = ["UsageError", "__version__", *_HOMES]
 

@@ -9,6 +9,8 @@ from openjepa.errors import UsageError
 from openjepa.verbs.demo import demo
 from openjepa.verbs.embed import embed
 from openjepa.verbs.evaluate import evaluate
+from openjepa.verbs.export import export
+from openjepa.verbs.import_ import import_
 from openjepa.verbs.masks import masks
 from openjepa.verbs.predict import predict
 from openjepa.verbs.pretrain import pretrain
@@ -22,8 +24,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (demo, pretrain, tune, evaluate, predict, embed, report, masks):
-    app.command()(verb)
+for verb in (demo, pretrain, tune, evaluate, predict, embed, report, masks, import_, export):
+    app.command(verb.__name__.rstrip("_"))(verb)
 
 # Typer's own error class is not public under a name of its own.
 CommandLineError = typer.BadParameter.__mro__[2]

@@ -37,6 +37,10 @@ class Config:
     epochs: float | None = setting(None, "Length", "Passes over the images.")
     steps: int | None = setting(None, "Length", "Optimizer steps.")
     objective: str = setting("ijepa", "Model", "What is predicted: ijepa representations, mae pixels, hybrid both.")
+    init: str | None = setting(None, "Model", "Weights to go on from: a run, or anything that openjepa import takes.")
+    init_freeze: float = setting(
+        0.1, "Model", "With --init and no predictor there: share of the run in which a fresh predictor learns alone."
+    )
     model: str = setting("vit_nano", "Model", f"Size: {', '.join(MODELS)}.")
     image_size: str = setting("32", "Model", "Pixels, as 32 or ROWSxCOLUMNS.")
     patch_size: int = setting(4, "Model", "Pixels a side; divides the image size.")
@@ -96,6 +100,7 @@ class Config:
             "two numbers from 0 to 1",
         )
         self._check("context_ratio", 0 < self.context_ratio < 1, "above 0 and below 1")
+        self._check("init_freeze", 0 <= self.init_freeze < 1, "at least 0 and below 1")
         self._check("warmup", 0 <= self.warmup < 1, "at least 0 and below 1")
         self._check("lr", 0 < self.lr < math.inf, "above 0")
         self._check("steps", self.steps is None or self.steps >= 1, "at least 1")
@@ -133,6 +138,11 @@ class Config:
     def size(self) -> tuple[int, int]:
         """Image size (rows, columns) in pixels."""
         return image_size(self.image_size)
+
+    @property
+    def model_name(self) -> str:
+        """The model in words."""
+        return f"weights of {self.init}" if self.init else self.model
 
     @property
     def grid_size(self) -> tuple[int, int]:

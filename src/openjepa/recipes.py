@@ -21,6 +21,9 @@ PUBLISHED = {
     "clip_grad": 0.0,
 }
 
+# What --init changes of any recipe: trained weights want smaller steps and a slower target encoder.
+CONTINUED = {"lr": 2e-4, "ema_momentum": (0.996, 1.0)}
+
 RECIPES: dict[str, dict[str, Any]] = {
     # Small images on a CPU in minutes: I-JEPA on a coarse grid, where random masks teach more than blocks.
     "laptop": {"masks": "random", "crop_scale": (0.5, 1.0)},

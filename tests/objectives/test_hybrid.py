@@ -4,7 +4,7 @@ import torch
 
 from openjepa.config import build_config
 from openjepa.core.masks import sample_masks
-from openjepa.verbs.launch import build_model
+from openjepa.verbs.networks import build_model
 from openjepa.verbs.prepare import mask_settings
 
 SMALL = {"image_size": "16", "predictor_depth": 1, "masks": "random"}

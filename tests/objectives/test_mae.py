@@ -6,10 +6,10 @@ import torch
 from openjepa.config import build_config
 from openjepa.core.masks import sample_masks
 from openjepa.errors import UsageError
-from openjepa.interop.artifact import load_encoder
+from openjepa.interop.load import load_encoder
 from openjepa.objectives.mae import MAE
 from openjepa.recipes import recipe
-from openjepa.verbs.launch import build_model
+from openjepa.verbs.networks import build_model
 from openjepa.verbs.prepare import mask_settings
 from openjepa.verbs.pretrain import pretrain
 

@@ -63,3 +63,12 @@ def test_adamw_is_torchs():
         ours.step(), theirs.step()
     for mine, other in zip(layers[0].parameters(), layers[1].parameters(), strict=True):
         torch.testing.assert_close(mine, other)
+
+
+def test_a_matrix_without_a_gradient_stays():
+    layers = nn.ModuleDict({"blocks": nn.ModuleList(nn.Linear(4, 4) for _ in range(2))})
+    optimizer, frozen = make_optimizer([layers], "muon"), layers["blocks"][0].weight.detach().clone()
+    set_schedule(optimizer, 0.1, 0.1)
+    layers["blocks"][1].weight.grad = torch.randn(4, 4)
+    optimizer.step()
+    assert torch.equal(layers["blocks"][0].weight, frozen)

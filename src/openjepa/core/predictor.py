@@ -11,7 +11,7 @@ class Predictor(nn.Module):
 
     Every target block is predicted in a sequence of its own, as published, or with `joint` all blocks of an image in
     one: it costs less, and then their mask tokens see each other. A target has `out_dim` numbers, `embed_dim` of them
-    unless given.
+    unless given. `native_size` is the grid trained on where it is another: positions keep its extent.
     """
 
     def __init__(
@@ -25,15 +25,18 @@ class Predictor(nn.Module):
         out_dim: int | None = None,
         weight_init: str = "unit",
         joint: bool = False,
+        native_size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
-        self.joint = joint
+        self.joint, self.weight_init = joint, weight_init
+        self.grid_size, self.native_size = tuple(grid_size), tuple(native_size or grid_size)
+        self.num_heads, self.mlp_ratio = num_heads, mlp_ratio
         self.embed = nn.Linear(embed_dim, dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.blocks = nn.ModuleList(Block(dim, num_heads, mlp_ratio) for _ in range(depth))
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.proj = nn.Linear(dim, out_dim or embed_dim)
-        self.register_buffer("pos_embed", sincos_positions(grid_size, dim), persistent=False)
+        self.register_buffer("pos_embed", sincos_positions(grid_size, dim, native_size), persistent=False)
         initialise(self, weight_init, depth)
         nn.init.trunc_normal_(self.mask_token, std=0.02)
 
@@ -47,3 +50,14 @@ class Predictor(nn.Module):
         for block in self.blocks:
             x = block(x)
         return self.proj(self.norm(x[:, context_ids.shape[1] :])).view(*target_ids.shape, -1)
+
+    def arguments(self) -> dict:
+        """What builds a predictor of this shape again: Predictor(**predictor.arguments())."""
+        dim, embed_dim = self.embed.weight.shape
+        names = ("grid_size", "num_heads", "mlp_ratio", "weight_init", "joint", "native_size")
+        return {name: getattr(self, name) for name in names} | {
+            "embed_dim": embed_dim,
+            "dim": dim,
+            "depth": len(self.blocks),
+            "out_dim": self.proj.out_features,
+        }

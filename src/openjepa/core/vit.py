@@ -55,6 +55,13 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v)
 
 
+def resample_positions(table: Tensor, grid_size: tuple[int, int], wanted: tuple[int, int]) -> Tensor:
+    """A learned position table [rows * columns, D] for another grid, by antialiased bicubic interpolation, as timm."""
+    image = table.unflatten(0, grid_size).permute(2, 0, 1)[None]
+    resized = F.interpolate(image, size=wanted, mode="bicubic", antialias=True)
+    return resized[0].flatten(1).T.contiguous()
+
+
 class PatchEmbed(nn.Module):
     """Linear embedding of patches, applied only to the ones asked for. Weight layout: timm's `patch_embed.proj`."""
 
@@ -124,6 +131,8 @@ class VisionTransformer(nn.Module):
 
     `weight_init`: "unit" or "published", see `initialise`. Under "unit" standardised pixels become tokens of unit
     variance, on a par with the position code; small patches of the published scale drown in it (docs/decisions.md).
+    `native_size` is the grid trained on where it is another than the image's: positions keep its extent.
+    `position_code`: "sincos", or "table" for positions that were learned elsewhere; they stay as they are in training.
     """
 
     def __init__(
@@ -136,18 +145,22 @@ class VisionTransformer(nn.Module):
         num_heads: int = 3,
         mlp_ratio: float = 4.0,
         weight_init: str = "unit",
+        native_size: tuple[int, int] | None = None,
+        position_code: str = "sincos",
     ) -> None:
         super().__init__()
         if any(side % patch_size for side in image_size):
             raise ValueError(f"patch size {patch_size} does not divide image size {image_size[0]}x{image_size[1]}")
         self.patch_size, self.embed_dim, self.in_chans = patch_size, embed_dim, in_chans
-        self.image_size, self.num_heads, self.mlp_ratio = image_size, num_heads, mlp_ratio
-        self.weight_init = weight_init
+        self.image_size, self.num_heads = tuple(image_size), num_heads
+        self.mlp_ratio, self.weight_init = mlp_ratio, weight_init
         self.grid_size = (image_size[0] // patch_size, image_size[1] // patch_size)
+        self.native_size, self.position_code = tuple(native_size or self.grid_size), position_code
         self.patch_embed = PatchEmbed(patch_size, in_chans, embed_dim)
         self.blocks = nn.ModuleList(Block(embed_dim, num_heads, mlp_ratio) for _ in range(depth))
         self.norm = nn.LayerNorm(embed_dim, eps=1e-6)
-        self.register_buffer("pos_embed", sincos_positions(self.grid_size, embed_dim), persistent=False)
+        code = sincos_positions(self.grid_size, embed_dim, self.native_size)
+        self.register_buffer("pos_embed", code, persistent=position_code == "table")
         initialise(self, weight_init, depth)
 
     def forward(self, images: Tensor, ids: Tensor | None = None) -> Tensor:
@@ -177,9 +190,12 @@ class VisionTransformer(nn.Module):
         grid_size = (images.shape[2] // self.patch_size, images.shape[3] // self.patch_size)
         if grid_size == self.grid_size:
             return self.pos_embed
-        return sincos_positions(grid_size, self.embed_dim, self.grid_size).to(self.pos_embed)
+        if self.position_code == "table":
+            return resample_positions(self.pos_embed, self.grid_size, grid_size)
+        return sincos_positions(grid_size, self.embed_dim, self.native_size).to(self.pos_embed)
 
     def arguments(self) -> dict:
         """What builds a network of this shape again: VisionTransformer(**network.arguments())."""
         names = ("image_size", "patch_size", "in_chans", "embed_dim", "num_heads", "mlp_ratio", "weight_init")
+        names += ("native_size", "position_code")
         return {name: getattr(self, name) for name in names} | {"depth": len(self.blocks)}

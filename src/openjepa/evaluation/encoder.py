@@ -72,17 +72,30 @@ class Encoder:
 
     @torch.inference_mode()
     def tokens(self, images: Tensor) -> Tensor:
-        """Preprocessed uint8 images [B, 3, H, W] to patch tokens [B, N, D] float32 on the CPU."""
+        """Preprocessed uint8 images [B, C, H, W] to patch tokens [B, N, D] float32 on the CPU; UsageError.
+
+        C is the number of channels that the network reads; for one that reads grey, RGB images are made grey.
+        """
         with self.arithmetic():
             return self.network(self.standardised(images)).float().cpu()
 
     def standardised(self, images: Tensor) -> Tensor:
         """Preprocessed uint8 images [B, 3, H, W] as the network wants them, float32 on its device."""
-        return standardise(images.to(self.device), self.mean, self.std)
+        return standardise(as_channels(images, self.network.in_chans).to(self.device), self.mean, self.std)
 
     def arithmetic(self) -> torch.autocast:
         """The context in which the network computes in `precision`."""
         return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
+
+
+def as_channels(images: Tensor, channels: int) -> Tensor:
+    """Images [B, C, H, W] with as many channels as a network reads; raises UsageError if RGB does not give them."""
+    if images.shape[1] == channels:
+        return images
+    if (images.shape[1], channels) != (3, 1):
+        raise UsageError(f"the encoder reads {channels} channels and the images have {images.shape[1]}")
+    weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)  # luma as Pillow's, ITU-R BT.601
+    return (images * weights).sum(dim=1, keepdim=True).round().to(torch.uint8)
 
 
 def as_pil_images(images: Images) -> list[Image.Image]:

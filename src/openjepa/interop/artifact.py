@@ -1,76 +1,54 @@
 """The folder that a run leaves: opened by transformers.AutoModel as it is, and by `load_encoder` with everything.
 
-config.json  model.safetensors  preprocessor_config.json      as transformers' I-JEPA expects (target encoder)
-context_encoder.safetensors  predictor.safetensors  openjepa.json   what that layout cannot say
+config.json  model.safetensors  preprocessor_config.json      as transformers' I-JEPA expects: the target encoder,
+    unless another was asked for when it was imported
+context_encoder.safetensors  predictor.safetensors  openjepa.json   what that layout cannot say; an import has what its
+    source had, and target_encoder.safetensors where the context encoder takes the first place
 """
 
 import json
-import re
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from openjepa.core.adapt import fill, hollow, weights_of
 from openjepa.core.objective import Objective
+from openjepa.core.predictor import Predictor
 from openjepa.core.vit import VisionTransformer
 from openjepa.errors import UsageError
-from openjepa.evaluation.encoder import Encoder
+from openjepa.interop.names import from_hf, to_hf
+from openjepa.interop.source import Source
 
-HF_NAMES = [
-    (r"patch_embed\.proj\.", "embeddings.patch_embeddings.projection."),
-    (r"blocks\.(\d+)\.norm1\.", r"encoder.layer.\1.layernorm_before."),
-    (r"blocks\.(\d+)\.norm2\.", r"encoder.layer.\1.layernorm_after."),
-    (r"blocks\.(\d+)\.attn\.qkv\.", r"encoder.layer.\1.attention.attention.{query,key,value}."),
-    (r"blocks\.(\d+)\.attn\.proj\.", r"encoder.layer.\1.attention.output.dense."),
-    (r"blocks\.(\d+)\.mlp\.fc1\.", r"encoder.layer.\1.intermediate.dense."),
-    (r"blocks\.(\d+)\.mlp\.fc2\.", r"encoder.layer.\1.output.dense."),
-    (r"norm\.", "layernorm."),
-]
-POSITIONS = "embeddings.position_embeddings"
-
-
-def hf_names(name: str) -> list[str]:
-    """Where transformers keeps one of our tensors: one name, or three for q, k and v, which it keeps apart."""
-    for pattern, replacement in HF_NAMES:
-        renamed, hits = re.subn("^" + pattern, replacement, name)
-        if hits and "{" in renamed:
-            before, parts, after = re.split(r"[{}]", renamed)
-            return [before + part + after for part in parts.split(",")]
-        if hits:
-            return [renamed]
-    raise ValueError(f"no place for {name} in transformers' layout")
-
-
-def to_hf(encoder: VisionTransformer) -> dict[str, Tensor]:
-    """The encoder's tensors under transformers' names, its position code [1, N, D] with them."""
-    named = {POSITIONS: encoder.pos_embed[None].clone()}
-    for name, value in encoder.state_dict().items():
-        places = hf_names(name)
-        named |= {place: part.clone() for place, part in zip(places, value.chunk(len(places)), strict=True)}
-    return named
-
-
-def from_hf(named: dict[str, Tensor], encoder: VisionTransformer) -> None:
-    """Load tensors under transformers' names; raises ValueError unless every one of them is used exactly once."""
-    places = {name: hf_names(name) for name in encoder.state_dict()}
-    expected = {POSITIONS, *(place for group in places.values() for place in group)}
-    if expected != named.keys():
-        raise ValueError(f"tensors missing or too many: {', '.join(sorted(expected ^ named.keys())[:3])}")
-    encoder.load_state_dict({name: torch.cat([named[place] for place in group]) for name, group in places.items()})
+PT = {"format": "pt"}  # the file's own metadata, without which transformers does not know whose tensors they are
 
 
 def save_artifact(folder: Path, model: Objective, mean: list[float], std: list[float], about: dict) -> None:
     """Write the artifact of a model into `folder`; `about` (JSON-able) is stored in openjepa.json."""
-    encoder = model.target_encoder
+    whole = Source(str(folder), "openjepa", mean, std, model.target_encoder, model.context_encoder, model.predictor)
+    write_artifact(folder, whole, "target", about)
+
+
+def write_artifact(folder: Path, source: Source, which: str, about: dict) -> None:
+    """Write the networks of a source into `folder`, the encoder `which` in the place that transformers opens."""
+    encoder, other = source.encoder(which), {"target": source.context, "context": source.target}[source.held(which)]
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(to_hf(encoder), folder / "model.safetensors", {"format": "pt"})
-    save_file(model.context_encoder.state_dict(), folder / "context_encoder.safetensors")
-    save_file(model.predictor.state_dict(), folder / "predictor.safetensors")
+    save_file(to_hf({"pos_embed": encoder.pos_embed[None], **weights_of(encoder)}), folder / "model.safetensors", PT)
+    beside = {
+        f"{'context' if source.held(which) == 'target' else 'target'}_encoder": other,
+        "predictor": source.predictor,
+    }
+    for name, network in beside.items():
+        if network:
+            save_file(
+                {name: t.contiguous() for name, t in network.state_dict().items()}, folder / f"{name}.safetensors"
+            )
     write_json(folder / "config.json", hf_config(encoder))
-    write_json(folder / "preprocessor_config.json", hf_preprocessor(encoder.image_size, mean, std))
-    write_json(folder / "openjepa.json", {"encoder": encoder.arguments(), "mean": mean, "std": std, **about})
+    write_json(folder / "preprocessor_config.json", hf_preprocessor(encoder.image_size, source.mean, source.std))
+    shapes = {"encoder": encoder.arguments(), "which": source.held(which)}
+    shapes |= {"predictor": source.predictor.arguments()} if source.predictor else {}
+    write_json(folder / "openjepa.json", {**about, **shapes, "mean": source.mean, "std": source.std})
 
 
 def hf_config(encoder: VisionTransformer) -> dict:
@@ -102,7 +80,7 @@ def hf_preprocessor(image_size: tuple[int, int], mean: list[float], std: list[fl
     """
     return {
         "image_processor_type": "BitImageProcessor",
-        "do_convert_rgb": True,
+        "do_convert_rgb": len(mean) == 3,
         "do_resize": True,
         "size": {"shortest_edge": max(image_size)},
         "resample": 3,
@@ -116,30 +94,48 @@ def hf_preprocessor(image_size: tuple[int, int], mean: list[float], std: list[fl
     }
 
 
-def load_encoder(
-    path: str | Path,
-    device: str | torch.device = "cpu",
-    precision: torch.dtype = torch.float32,
-    which: str = "target",
-) -> Encoder:
-    """The encoder of an artifact folder, or of a run folder's `encoder/`, with its preprocessing.
+def load_artifact(path: Path) -> Source:
+    """All networks of an artifact folder, or of a run folder's `encoder/`, with their preprocessing.
 
-    `which`: "target", the one that people use, or "context", the one that was trained by gradients.
     Raises UsageError if the folder is not an artifact or any file of it is missing, damaged or does not fit.
     """
-    folder = find_artifact(Path(path))
+    folder = find_artifact(path)
     about = read_about(folder)
     try:
-        shape = dict(about["encoder"])
-        network = VisionTransformer(tuple(shape.pop("image_size")), **shape)
-        if which == "target":
-            from_hf(load_file(folder / "model.safetensors"), network)
-        else:
-            network.load_state_dict(load_file(folder / f"{which}_encoder.safetensors"))
-        return Encoder(network, about["mean"], about["std"], str(path), device, precision)
+        held = about.get("which", "target")
+        encoder = _encoder(from_hf(load_file(folder / "model.safetensors")), about)
+        networks = {held: encoder, **_beside(folder, about, encoder)}
+        licence = about.get("source", {}).get("licence")
+        return Source(str(path), "openjepa", about["mean"], about["std"], **networks, licence=licence, about=about)
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(f"{folder} is damaged ({reason}): resume its run or train again") from error
+
+
+def _encoder(state: dict[str, Tensor], about: dict) -> VisionTransformer:
+    positions = state.pop("pos_embed")[0]
+    network = hollow(**about["encoder"])
+    if positions.shape != network.pos_embed.shape:
+        raise ValueError(f"positions are {list(positions.shape)} and not {list(network.pos_embed.shape)}")
+    return fill(network, state, positions)
+
+
+def _beside(folder: Path, about: dict, encoder: VisionTransformer) -> dict[str, VisionTransformer | Predictor]:
+    """What there is beside the first encoder; positions that are a fixed code are stored once, with the first."""
+    found: dict[str, VisionTransformer | Predictor] = {}
+    for which in ("context", "target"):
+        path = folder / f"{which}_encoder.safetensors"
+        if path.is_file():
+            found[which] = _encoder({"pos_embed": encoder.pos_embed[None], **_table(load_file(path))}, about)
+    path = folder / "predictor.safetensors"
+    if path.is_file() and "predictor" in about:
+        found["predictor"] = Predictor(**about["predictor"])
+        found["predictor"].load_state_dict(load_file(path))
+    return found
+
+
+def _table(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value[None] if name == "pos_embed" else value for name, value in state.items()}
 
 
 def find_artifact(path: Path) -> Path:

@@ -10,7 +10,8 @@ from openjepa.errors import UsageError
 from openjepa.evaluation.baselines import Pixels, seeded, untrained_like
 from openjepa.evaluation.encoder import Encoder
 from openjepa.evaluation.features import Model
-from openjepa.interop.artifact import find_artifact, load_encoder
+from openjepa.interop.artifact import find_artifact
+from openjepa.interop.load import load_encoder
 
 GREY = [0.5, 0.5, 0.5]
 

@@ -26,7 +26,7 @@ class Muon(torch.optim.AdamW):
 
     def _step_matrices(self, group: dict) -> None:
         alike: dict[torch.Size, list[Tensor]] = {}
-        for parameter in group["params"]:
+        for parameter in (p for p in group["params"] if p.grad is not None):
             alike.setdefault(parameter.shape, []).append(parameter)
         for shape, matrices in alike.items():
             updates = orthogonal(torch.stack([self._nesterov(matrix) for matrix in matrices]))

@@ -53,6 +53,7 @@ class Run:
     best: dict[str, tuple[float, int]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     untrained: dict[str, float] = field(default_factory=dict)
+    imported: bool = False
 
     @property
     def steps(self) -> int:
@@ -141,12 +142,12 @@ class Run:
         measured = self.monitor(self.stepper.model)
         if self.done == 0:
             self.untrained = measured
-        status, sentence = verdict(measured, self.untrained, self.done / self.steps)
+        status, sentence = verdict(measured, self.untrained, self.done / self.steps, self.imported)
         record = {**measured, "status": status, "verdict": sentence}
         if probe:
             scores = self.probe(self.stepper.model.target_encoder) if self.probe else {}
             record |= scores
-            if self.done:
+            if self.done or self.imported:
                 self._keep_best({"rank": measured["rank"], **{k: v for k, v in scores.items() if k == "knn"}})
         return record
 

@@ -37,7 +37,10 @@ class Schedule:
 
 @dataclass
 class Stepper:
-    """The networks and optimizer that a step changes. mean and std are per channel, in [0, 1] units."""
+    """The networks and optimizer that a step changes. mean and std are per channel, in [0, 1] units.
+
+    In the first `frozen` share of the steps the predictor learns alone: a fresh one would spoil a trained encoder.
+    """
 
     model: Objective
     optimizer: torch.optim.Optimizer
@@ -47,11 +50,13 @@ class Stepper:
     device: torch.device
     precision: torch.dtype = torch.bfloat16
     clip_grad: float = 0.0
+    frozen: float = 0.0
 
     def __call__(self, step: int, batch: Batch) -> tuple[Tensor, Tensor]:
         """One update; returns the loss and the gradient norm, scalars on the device."""
         now = self.schedule.at(step)
         set_schedule(self.optimizer, now["lr"], now["weight_decay"])
+        self.model.context_encoder.requires_grad_(step >= round(self.frozen * self.schedule.steps))
         images, context_ids, target_ids = self.prepare(batch)
         with self.autocast():
             loss = self.model(images, context_ids, target_ids)

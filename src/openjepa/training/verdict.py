@@ -2,14 +2,18 @@
 
 EARLY = 0.15  # share of a run before which nothing is judged
 FAR = 0.5  # EMA distance; a third in runs that learn, 0.6 at thirty times their learning rate (docs/troubleshooting.md)
+KEPT = 0.8  # share of an imported encoder's rank, below which it is losing what it knew
 HALF = 0.5  # share of a run before which a rank that has fallen may still recover
 
 
-def verdict(now: dict[str, float], untrained: dict[str, float], progress: float) -> tuple[str, str]:
+def verdict(
+    now: dict[str, float], untrained: dict[str, float], progress: float, imported: bool = False
+) -> tuple[str, str]:
     """A status and a sentence from the monitors now and at step 0, `progress` being the share of the run done.
 
     The statuses are "collapsed", "early", "positional collapse", "unstable", "dimensional collapse", "not learning",
-    "weak" and "healthy".
+    "weak" and "healthy". With `imported` step 0 is a trained encoder, and losing its rank is "forgetting", said at any
+    time.
     """
     rank, share, gap = now["rank"], now["positional_share"], now["energy_gap"]
     positional = share > 0.5 and gap < 0.1
@@ -18,6 +22,11 @@ def verdict(now: dict[str, float], untrained: dict[str, float], progress: float)
         return "collapsed", (
             f"collapsed: embeddings hardly differ between images (effective rank {rank:.1f}, std "
             f"{now['std'] / max(untrained['std'], 1e-12):.0%} of untrained). Raise ema_momentum or lower lr."
+        )
+    if imported and rank < KEPT * untrained["rank"]:
+        return "forgetting", (
+            f"forgetting: effective rank {rank:.1f}, {rank / untrained['rank']:.0%} of the imported encoder's "
+            f"{untrained['rank']:.1f}. Lower lr, raise --init-freeze or ema_momentum; encoder-best-rank is kept."
         )
     if progress < EARLY:
         return "early", f"too early to say: effective rank {rank:.1f}, energy gap {max(gap, 0):.2f}"
@@ -41,12 +50,13 @@ def verdict(now: dict[str, float], untrained: dict[str, float], progress: float)
             f"not learning: content explains {max(gap, 0):.0%} of the energy, so predictions hardly depend on the "
             "image yet. Train longer, or raise lr."
         )
+    before = "imported" if imported else "untrained"
     if progress >= HALF and rank < untrained["rank"]:
         return "weak", (
-            f"weak: effective rank {rank:.1f} is below the untrained encoder's {untrained['rank']:.1f}. Train "
+            f"weak: effective rank {rank:.1f} is below the {before} encoder's {untrained['rank']:.1f}. Train "
             "longer, or lower lr if the rank has been falling."
         )
     return "healthy", (
-        f"healthy: effective rank {rank:.1f} (untrained {untrained['rank']:.1f}), content explains {gap:.0%} of the "
+        f"healthy: effective rank {rank:.1f} ({before} {untrained['rank']:.1f}), content explains {gap:.0%} of the "
         f"energy, position {share:.0%} of the target's variance"
     )

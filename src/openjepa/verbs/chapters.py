@@ -65,7 +65,7 @@ def _model(story: Story) -> list[tuple[str, str]]:
     size = f", {sum(p.numel() for p in network.parameters()) / 1e6:.1f} M parameters" if network else ""
     (height, width), (rows, columns) = config.size, config.grid_size
     return [
-        ("encoder", config.model + size),
+        ("encoder", config.model_name + size),
         ("predictor", f"{config.predictor_depth} blocks, {config.predictor_dim} wide"),
         ("input", f"{height}x{width} px, {rows}x{columns} patches of {config.patch_size} px"),
         ("masks", f"{masks.strategy}, {masks.num_targets} target block{'s' * (masks.num_targets != 1)} an image"),

@@ -42,7 +42,7 @@ def demo(
     from openjepa.verbs.talk import say
 
     source, out, config = str(data or TRAIN), Path(out), build_config(SETTINGS, settings)
-    launch = go_on(source, out, config, settings) if resume else start(source, out, config)
+    launch = go_on(source, out, config, settings) if resume else start(source, out, config, settings)
     if launch.run.batches.dataset.labels:
         split_held_out(launch.run.batches.dataset, config.seed)  # refused now, if at all, and not after the training
     launch.train("demo", *(["--data", source] if data else []))

@@ -1,5 +1,6 @@
 """Start a run or go on with one: data, networks, plan, training, artifact."""
 
+import copy
 import dataclasses
 import hashlib
 import shlex
@@ -9,26 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from openjepa._version import __version__
 from openjepa.config import MACHINE, Config, option, read_config, save_config, shown
-from openjepa.core.ijepa import IJEPA
 from openjepa.core.objective import Objective
-from openjepa.core.predictor import Predictor
-from openjepa.core.vit import SIZES
 from openjepa.data.batches import Batches
 from openjepa.data.crops import standardise
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.inspect import Summary
 from openjepa.data.statistics import channel_statistics
 from openjepa.errors import UsageError
-from openjepa.evaluation.baselines import seeded
 from openjepa.evaluation.device import PRECISIONS, choose_device, choose_precision
 from openjepa.evaluation.encoder import Encoder
 from openjepa.interop.artifact import save_artifact
-from openjepa.objectives.hybrid import Hybrid
-from openjepa.objectives.mae import MAE
 from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_path, checkpoint_steps, load_checkpoint
 from openjepa.training.monitors import Monitor
 from openjepa.training.optimizer import make_optimizer
@@ -36,44 +29,13 @@ from openjepa.training.probe import LEAST, OnlineProbe, sample_images
 from openjepa.training.run import Interrupted, Run
 from openjepa.training.steps import Schedule, Stepper
 from openjepa.training.trial import measure_cost, peak_memory
+from openjepa.verbs.continued import advice, build_continued, build_shapes, open_init, shapes_of
+from openjepa.verbs.networks import build_model
 from openjepa.verbs.plan import plan_lines, resolve_steps
 from openjepa.verbs.prepare import check_new_folder, mask_settings, prepare_images
 from openjepa.verbs.talk import TrainingDisplay, say
 
 MONITORED = 256
-
-
-def build_model(config: Config) -> Objective:
-    """The networks of a config, initialised by its seed alone."""
-    embed_dim, depth, num_heads, mlp_ratio = SIZES[config.model]
-    encoder = seeded(
-        config.seed,
-        image_size=config.size,
-        patch_size=config.patch_size,
-        embed_dim=embed_dim,
-        depth=depth,
-        num_heads=num_heads,
-        mlp_ratio=mlp_ratio,
-        weight_init=config.weight_init,
-    )
-    pixels = encoder.in_chans * config.patch_size**2
-    predicted = {"ijepa": embed_dim, "mae": pixels, "hybrid": embed_dim + pixels}[config.objective]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed + 1)
-        predictor = Predictor(
-            config.grid_size,
-            embed_dim,
-            config.predictor_dim,
-            config.predictor_depth,
-            config.predictor_heads,
-            out_dim=predicted,
-            weight_init=config.weight_init,
-            joint=config.target_sequences == "joint",
-        )
-    if config.objective == "mae":
-        return MAE(encoder, predictor)
-    objective = {"ijepa": IJEPA, "hybrid": Hybrid}[config.objective]
-    return objective(encoder, predictor, config.loss)
 
 
 @dataclass
@@ -84,13 +46,17 @@ class Launch:
     config: Config
     data: str
     summary: Summary
+    source: dict | None = None
 
     @property
     def folder(self) -> Path:
         return self.run.folder
 
-    def describe(self, steps: int) -> None:
-        """Make the run's folder with config.json in it: the settings, and what was resolved from data and machine."""
+    def describe(self, steps: int, origin: dict[str, Any] | None = None) -> None:
+        """Make the run's folder with config.json in it: the settings, and what was resolved from data and machine.
+
+        `origin` is what a run that goes on from other weights must know of them to be taken up again.
+        """
         resolved = {
             "steps": steps,
             "mean": self.run.stepper.mean,
@@ -101,6 +67,7 @@ class Launch:
             "command": " ".join(sys.argv),
             "openjepa_version": __version__,
         }
+        resolved |= {"frozen": self.run.stepper.frozen, **origin} if origin else {}
         self.folder.mkdir(parents=True, exist_ok=True)
         save_config(self.folder / "config.json", self.config, resolved)
 
@@ -138,7 +105,7 @@ class Launch:
         except DamagedCheckpoint as error:
             say(f"the best encoder by {monitor} is lost: {error}")
             return
-        best = build_model(self.config)
+        best = copy.deepcopy(self.run.stepper.model)
         best.load_state_dict({k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")})
         self.export(f"encoder-best-{monitor}", best, step, {"monitor": monitor, "value": value})
 
@@ -153,6 +120,7 @@ class Launch:
             "images": len(self.run.batches.dataset),
             "settings": dataclasses.asdict(self.config),
         }
+        about |= {"source": self.source} if self.source else {}
         save_artifact(self.folder / name, model, self.run.stepper.mean, self.run.stepper.std, about)
 
     def _write_skipped(self) -> None:
@@ -164,27 +132,37 @@ class Launch:
             say(f"{len(self.run.skipped):,} images could not be read during the run: {self.folder / 'skipped.txt'}")
 
 
-def start(data: str, out: Path, config: Config, settle: Callable[[Summary], Config] | None = None) -> Launch:
+def start(
+    data: str,
+    out: Path,
+    config: Config,
+    given: dict[str, Any],
+    settle: Callable[[Summary], Config] | None = None,
+) -> Launch:
     """A new run in `out`, planned and described; nothing is written before everything has been checked.
 
-    `settle` gives the config once the images have been seen, where that decides.
+    `given` are the settings that the person gave, which weights to go on from (`--init`) may contradict. `settle` gives
+    the config once the images have been seen, where that decides.
     """
     check_new_folder(out, "go on with --resume, or give --out another name")
+    config, source = open_init(config, given) if config.init else (config, None)
     mask_settings(config)
     choose_device(config.device)
     dataset, summary = prepare_images(data, config.workers, str(out / "skipped.txt"))
     config = resolve_precision(settle(summary) if settle else config)
     masks = mask_settings(config)
     check_patches(data, summary, config.patch_size)
-    mean, std = channel_statistics(dataset, seed=config.seed)
+    mean, std = (source.mean, source.std) if source else channel_statistics(dataset, seed=config.seed)
     batches = Batches(dataset, masks, config.size, config.crop_scale, config.batch_size, config.seed)
-    stepper = build_stepper(config, 1, mean, std)
+    stepper = build_stepper(config, 1, mean, std, build_continued(config, source) if source else None)
     cost = measure_cost(stepper, batches, config.workers)
     steps = resolve_steps(config, len(dataset), cost.step_seconds)
     stepper.schedule = schedule_of(config, steps)
-    say(*plan_lines(config, stepper, batches, cost))
-    launch = assemble(out, stepper, batches, config, data, summary)
-    launch.describe(steps)
+    say(*plan_lines(config, stepper, batches, cost), *(advice(config, source) if source else []))
+    origin = {"name": config.init, "kind": source.kind, "licence": source.licence} if source else None
+    stepper.frozen = config.init_freeze if source and not source.predictor else 0.0
+    launch = assemble(out, stepper, batches, config, data, summary, origin)
+    launch.describe(steps, {"source": origin, "networks": shapes_of(config, source)} if source else {})
     launch._write_skipped()
     return launch
 
@@ -221,9 +199,11 @@ def go_on(data: str, out: Path, config: Config, given: dict[str, Any]) -> Launch
         raise UsageError(f"{data} holds {len(dataset):,} images, the run in {out} had {resolved['found']['images']:,}")
     if fingerprint(dataset) != resolved["paths"]:
         raise UsageError(f"{data} holds other images than the run in {out} was started with: give it another --out")
-    stepper = build_stepper(config, resolved["steps"], resolved["mean"], resolved["std"])
+    model = build_shapes(config, resolved["networks"]) if config.init else None
+    stepper = build_stepper(config, resolved["steps"], resolved["mean"], resolved["std"], model)
+    stepper.frozen = resolved.get("frozen", 0.0)
     batches = Batches(dataset, mask_settings(config), config.size, config.crop_scale, config.batch_size, config.seed)
-    launch = assemble(out, stepper, batches, config, data, summary)
+    launch = assemble(out, stepper, batches, config, data, summary, resolved.get("source"))
     _take_up(launch.run)
     return launch
 
@@ -244,9 +224,11 @@ def fingerprint(dataset: ImageDataset) -> str:
     return hashlib.sha256("\n".join(dataset.paths).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def build_stepper(config: Config, steps: int, mean: list[float], std: list[float]) -> Stepper:
+def build_stepper(
+    config: Config, steps: int, mean: list[float], std: list[float], model: Objective | None = None
+) -> Stepper:
     device = choose_device(config.device)
-    model = build_model(config).to(device)
+    model = (model or build_model(config)).to(device)
     optimizer = make_optimizer([model.context_encoder, model.predictor], config.optimizer)
     precision = choose_precision(config.precision, device)
     return Stepper(model, optimizer, schedule_of(config, steps), mean, std, device, precision, config.clip_grad)
@@ -257,15 +239,23 @@ def schedule_of(config: Config, steps: int) -> Schedule:
     return Schedule(steps, **{name: getattr(config, name) for name in names})
 
 
-def assemble(out: Path, stepper: Stepper, batches: Batches, config: Config, data: str, summary: Summary) -> Launch:
-    """The run with its monitor and, where labels exist, its probe."""
+def assemble(
+    out: Path,
+    stepper: Stepper,
+    batches: Batches,
+    config: Config,
+    data: str,
+    summary: Summary,
+    source: dict | None = None,
+) -> Launch:
+    """The run with its monitor and, where labels exist, its probe; `source` is what it goes on from."""
     sample, _ = sample_images(batches.dataset, config.size, MONITORED, config.seed)
     images = standardise(sample.to(stepper.device), stepper.mean, stepper.std)
     monitor = Monitor(images, batches.masks, config.seed, stepper.precision)
     run = Run(out, stepper, batches, monitor, _probe(batches.dataset, stepper, config), config.workers)
     run.log_every, run.checkpoint_minutes = config.log_every, config.checkpoint_minutes
-    run.keep_every = config.keep_every
-    return Launch(run, config, str(data), summary)
+    run.keep_every, run.imported = config.keep_every, bool(source)
+    return Launch(run, config, str(data), summary, source)
 
 
 def _probe(dataset: ImageDataset, stepper: Stepper, config: Config) -> OnlineProbe | None:

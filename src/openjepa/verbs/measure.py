@@ -19,7 +19,7 @@ from openjepa.evaluation.features import Model
 from openjepa.evaluation.protocol import extract, measure
 from openjepa.evaluation.results import above, in_units
 from openjepa.evaluation.tasks import TASKS
-from openjepa.interop.artifact import load_encoder
+from openjepa.interop.load import load_encoder
 from openjepa.interop.models import is_folder, open_model
 from openjepa.interop.tables import write_rows
 from openjepa.verbs.talk import console, counting, say
@@ -64,7 +64,7 @@ def _encoders(name: str, where: torch.device, dtype: torch.dtype, encoder: str) 
         raise UsageError(unknown("--encoder", encoder, ENCODERS))
     found = [open_model(name, where, dtype, DEFAULT_SIZE)] if encoder != "context" else []
     if encoder != "target":
-        context = load_encoder(name, where, dtype, "context")
+        context = load_encoder(name, where, dtype, which="context")
         context.name = f"{name}{CONTEXT}"
         found.append(context)
     return found

@@ -35,7 +35,7 @@ def plan_lines(config: Config, stepper: Stepper, batches: Batches, cost: Cost) -
     precision = str(stepper.precision).removeprefix("torch.")
     lines = [
         "plan",
-        f"  {config.model} {millions[0]:.1f} M, predictor {millions[1]:.2f} M, on {stepper.device} in {precision}",
+        f"  {config.model_name} {millions[0]:.1f} M, predictor {millions[1]:.2f} M, on {stepper.device} in {precision}",
         f"  {config.image_size} px, {rows}x{columns} patches of {config.patch_size} px: "
         f"context {masks.context_length}, targets {masks.num_targets} blocks ({masks.strategy})",
         f"  {steps:,} steps of {config.batch_size} images: {epochs:.1f} epochs of {len(batches.dataset):,} images",

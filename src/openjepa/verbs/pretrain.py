@@ -20,23 +20,25 @@ def pretrain(
     resume: Annotated[bool, Option("--resume", help="Go on with the run in --out from its last checkpoint.")] = False,
     **settings: Any,
 ) -> Path:
-    """Train an encoder on unlabelled images.
+    """Train an encoder on unlabelled images, from nothing or, with --init, from weights that are there.
 
     Writes a run folder: encoder/ (the artifact), report.html, metrics.jsonl, tensorboard/, checkpoints/, config.json.
     Returns the run folder. Raises UsageError for every mistake that a person can mend.
     """
     from openjepa.config import build_config
+    from openjepa.recipes import CONTINUED
     from openjepa.recipes import recipe as settings_of
     from openjepa.verbs.launch import go_on, start
     from openjepa.verbs.prepare import settler
     from openjepa.verbs.report import report
 
     data, out = str(data), Path(out)
-    config = build_config(settings_of(recipe or "laptop"), settings)
+    base = settings_of(recipe or "laptop") | (CONTINUED if settings.get("init") else {})
+    config = build_config(base, settings)
     if resume:
         run = go_on(data, out, config, settings)
     else:
-        run = start(data, out, config, None if recipe else settler(settings))
+        run = start(data, out, config, settings, None if recipe or config.init else settler(settings))
     run.train("pretrain", data)
     run.finish()
     report(out)

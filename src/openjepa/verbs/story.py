@@ -11,7 +11,7 @@ from openjepa.core.mask_settings import MaskSettings
 from openjepa.errors import UsageError
 from openjepa.evaluation.device import choose_device, choose_precision
 from openjepa.evaluation.encoder import Encoder
-from openjepa.interop.artifact import load_encoder
+from openjepa.interop.load import load_encoder
 from openjepa.recipes import recipe
 from openjepa.training.runlog import read_metrics
 from openjepa.verbs.prepare import mask_settings

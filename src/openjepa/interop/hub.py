@@ -1,0 +1,121 @@
+"""Weights from afar: fetched in pieces that resume, recorded at the first time, checked ever after."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+from openjepa.errors import UsageError
+from openjepa.interop.extras import require
+from openjepa.interop.files import first_line, read_json
+
+WANTED = ("config.json", "preprocessor_config.json", "openjepa.json", "README.md", "*.safetensors", "*.index.json")
+
+
+def cache_folder() -> Path:
+    """Where fetched weights lie: $OPENJEPA_CACHE, or openjepa in the user's cache folder."""
+    if given := os.environ.get("OPENJEPA_CACHE"):
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "openjepa"
+
+
+def fetch_repository(name: str) -> Path:
+    """The folder of a model of the Hub, as owner/model; files put there by hand count as fetched. Raises UsageError."""
+    folder = cache_folder() / "hub" / name
+
+    def fetch(record: dict) -> str:
+        hub = require("huggingface_hub", "hf")
+        revision = record.get("revision") or hub.HfApi(endpoint=endpoint()).model_info(name).sha
+        where = {"local_dir": folder, "endpoint": endpoint()}
+        hub.snapshot_download(name, revision=revision, allow_patterns=list(WANTED), **where)
+        return revision
+
+    by_hand = f"put config.json and model.safetensors of {name} into {folder}"
+    return _fetched(folder, name, fetch, by_hand)
+
+
+def fetch_file(url: str) -> Path:
+    """The file of an address, by its last word in the cache; one put there by hand counts as fetched. UsageError."""
+    name = PurePosixPath(url).name
+    folder = cache_folder() / "files" / name
+
+    def fetch(_: dict) -> str:
+        download = require("huggingface_hub.file_download", "hf")
+        part = folder.with_name(name + ".part")
+        with part.open("ab") as file:
+            download.http_get(url, file, resume_size=file.tell())
+        folder.mkdir(exist_ok=True)
+        part.rename(folder / name)
+        return url
+
+    return _fetched(folder, name, fetch, f"put {name} into {folder}") / name
+
+
+def push(folder: Path, name: str) -> str:
+    """Make the model `name` of the Hub hold what is in `folder`; returns its address. Raises UsageError."""
+    hub = require("huggingface_hub", "hf")
+    api = hub.HfApi(endpoint=endpoint())
+    try:
+        api.create_repo(name, exist_ok=True)
+        return str(api.upload_folder(repo_id=name, folder_path=folder, commit_message="Upload by openjepa export"))
+    except Exception as error:  # the library raises its own, its transport's and the system's
+        raise UsageError(f"{name} was not pushed ({first_line(error)}): {folder} is complete, so try again") from error
+
+
+def endpoint() -> str | None:
+    """Another Hub than the public one, from the variable that its own library knows."""
+    return os.environ.get("HF_ENDPOINT")
+
+
+def _fetched(folder: Path, name: str, fetch: Callable[[dict], str], by_hand: str) -> Path:
+    """`folder`, complete: as its record says, else fetched, or put there by hand, and then recorded."""
+    path = folder.with_name(folder.name + ".record.json")
+    record = read_json(path) if path.is_file() else {}
+    if not _complete(folder, record):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            record = {**record, "revision": fetch(record)}
+        except UsageError:
+            raise
+        except Exception as error:  # the library raises its own, its transport's and the system's
+            raise UsageError(
+                f"{name} could not be fetched ({first_line(error)}): try again, it goes on where it stopped; "
+                f"or {by_hand}"
+            ) from error
+    _check(folder, record, name)
+    if "files" not in record:
+        path.write_text(json.dumps({**record, "files": _stamps(folder)}, indent=2) + "\n")
+    return folder
+
+
+def _complete(folder: Path, record: dict) -> bool:
+    if record.get("files"):
+        return all((folder / name).is_file() for name in record["files"])
+    names = {path.name for path in _files(folder)}
+    return any(path.endswith((".safetensors", ".tar", ".pth", ".bin")) for path in names) and (
+        "config.json" in names or folder.name in names
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if path.is_file())
+
+
+def _stamps(folder: Path) -> dict[str, dict]:
+    return {path.name: {"size": path.stat().st_size, "sha256": _hash(path)} for path in _files(folder)}
+
+
+def _check(folder: Path, record: dict, name: str) -> None:
+    for file, stamp in record.get("files", {}).items():
+        path = folder / file
+        if path.stat().st_size != stamp["size"] or _hash(path) != stamp["sha256"]:
+            raise UsageError(
+                f"{path} is not the file that was first fetched for {name}: delete it to fetch it again, or delete "
+                f"{folder} and its record to start anew"
+            )
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,89 @@
+"""What a person may name as weights: a run, an artifact, a checkpoint, a folder, a timm model, a model of the Hub."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from openjepa.errors import UsageError
+from openjepa.evaluation.encoder import Encoder
+from openjepa.interop.artifact import find_artifact, load_artifact
+from openjepa.interop.files import read_json, read_weights
+from openjepa.interop.foreign import OFFICIAL, hf_source, official_source, plain_source
+from openjepa.interop.hub import fetch_repository
+from openjepa.interop.source import Source, adapted
+from openjepa.interop.timm_weights import is_timm_name, timm_folder_source, timm_source
+
+REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+STATISTICS = ("auto", "imagenet", "source")
+
+
+def load_encoder(
+    path: str | Path,
+    device: str | torch.device = "cpu",
+    precision: torch.dtype = torch.float32,
+    *,
+    which: str = "target",
+    image_size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    num_heads: int | None = None,
+) -> Encoder:
+    """The encoder of anything that `openjepa import` takes, with its preprocessing: a run or an artifact first of all.
+
+    which       target (the paper evaluates it) or context; the only one where the source holds one
+    image_size  (rows, columns) to use it at; positions keep the extent trained on
+    channels    to read, more than it was trained with or 1; see `openjepa.core.adapt.at_channels`
+    num_heads   for weights of a width that is no standard size
+
+    Raises UsageError for a source that is not there, damaged, or does not fit to the last tensor.
+    """
+    source = open_source(str(path), image_size, channels, num_heads)
+    return Encoder(source.encoder(which), source.mean, source.std, str(path), device, precision)
+
+
+def open_source(
+    name: str,
+    image_size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    num_heads: int | None = None,
+    statistics: str = "auto",
+) -> Source:
+    """All that a source holds, adapted to the image size and channels asked for. Raises UsageError."""
+    if statistics not in STATISTICS:
+        raise UsageError(f"--statistics {statistics} is not known: known are {', '.join(STATISTICS)}")
+    path = Path(name)
+    if path.is_dir():
+        source = _folder(path, name, statistics)
+    elif path.exists():
+        source = _file(path, name, num_heads, image_size)
+    else:
+        source = _far(name, statistics)
+    return adapted(source, image_size, channels)
+
+
+def _folder(path: Path, name: str, statistics: str) -> Source:
+    ours = any((place / "openjepa.json").is_file() for place in (path, path / "encoder"))
+    config = read_json(path / "config.json") if not ours and (path / "config.json").is_file() else {}
+    if "architecture" in config:
+        return timm_folder_source(path, name)
+    return hf_source(path, name, statistics) if "model_type" in config else load_artifact(path)
+
+
+def _file(path: Path, name: str, num_heads: int | None, image_size: tuple[int, int] | None) -> Source:
+    content = read_weights(path)
+    if OFFICIAL & content.keys():
+        return official_source(name, content, num_heads, image_size)
+    for wrapper in ("state_dict", "model"):
+        content = content[wrapper] if isinstance(content.get(wrapper), dict) else content
+    return plain_source(name, content, num_heads, image_size)
+
+
+def _far(name: str, statistics: str) -> Source:
+    """A timm model, or one of the Hub: fetched once, and found on the disk after that."""
+    if REPOSITORY.fullmatch(name) and not Path(name.split("/")[0]).exists():
+        return replace(_folder(fetch_repository(name), name, statistics), name=name)
+    if is_timm_name(name):
+        return timm_source(name)
+    find_artifact(Path(name))
+    raise AssertionError("a path that does not exist was found")

@@ -1,0 +1,69 @@
+"""What the same tensor is called elsewhere. Our own names are timm's."""
+
+import re
+
+import torch
+from torch import Tensor
+
+HF_NAMES = [
+    (r"pos_embed$", "embeddings.position_embeddings"),
+    (r"patch_embed\.proj\.", "embeddings.patch_embeddings.projection."),
+    (r"blocks\.(\d+)\.norm1\.", r"encoder.layer.\1.layernorm_before."),
+    (r"blocks\.(\d+)\.norm2\.", r"encoder.layer.\1.layernorm_after."),
+    (r"blocks\.(\d+)\.attn\.qkv\.", r"encoder.layer.\1.attention.attention.{query,key,value}."),
+    (r"blocks\.(\d+)\.attn\.proj\.", r"encoder.layer.\1.attention.output.dense."),
+    (r"blocks\.(\d+)\.mlp\.fc1\.", r"encoder.layer.\1.intermediate.dense."),
+    (r"blocks\.(\d+)\.mlp\.fc2\.", r"encoder.layer.\1.output.dense."),
+    (r"norm\.", "layernorm."),
+]
+BLOCK = re.compile(r"encoder\.layer\.(\d+)\.")
+
+
+def hf_names(name: str) -> list[str]:
+    """Where transformers keeps one of our tensors: one name, or three for q, k and v, which it keeps apart."""
+    for pattern, replacement in HF_NAMES:
+        renamed, hits = re.subn("^" + pattern, replacement, name)
+        if hits and "{" in renamed:
+            before, parts, after = re.split(r"[{}]", renamed)
+            return [before + part + after for part in parts.split(",")]
+        if hits:
+            return [renamed]
+    raise ValueError(f"no place for {name} in transformers' layout")
+
+
+def to_hf(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors under transformers' names, copied, since q, k and v are views of one of ours."""
+    named = {}
+    for name, value in state.items():
+        places = hf_names(name)
+        named |= {place: part.clone() for place, part in zip(places, value.chunk(len(places)), strict=True)}
+    return named
+
+
+def from_hf(named: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors under our names; those that transformers' layout does not know, or q without k and v, keep theirs."""
+    left, state = dict(named), {}
+    depth = 1 + max((int(found[1]) for found in map(BLOCK.match, named) if found), default=-1)
+    for name in encoder_names(depth):
+        places = hf_names(name)
+        if all(place in left for place in places):
+            parts = [left.pop(place) for place in places]
+            state[name] = parts[0] if len(parts) == 1 else torch.cat(parts)
+    return state | left
+
+
+def encoder_names(depth: int) -> list[str]:
+    """Every tensor of an encoder of so many blocks, the positions first."""
+    layers = ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
+    stems = ["patch_embed.proj", *(f"blocks.{i}.{layer}" for i in range(depth) for layer in layers), "norm"]
+    return ["pos_embed", *(f"{stem}.{part}" for stem in stems for part in ("weight", "bias"))]
+
+
+def from_official(named: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Encoder or predictor of the published checkpoint under our names."""
+    return {name.removeprefix("module.").removeprefix("predictor_"): value for name, value in named.items()}
+
+
+def to_official(state: dict[str, Tensor], predictor: bool) -> dict[str, Tensor]:
+    """Our tensors as the published checkpoint names them: `module.`, and all but the mask token `predictor_`."""
+    return {f"module.{'predictor_' * (predictor and name != 'mask_token')}{name}": v for name, v in state.items()}

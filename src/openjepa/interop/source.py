@@ -1,0 +1,77 @@
+"""What was read from somewhere else: the networks there are, their preprocessing, their licence."""
+
+from dataclasses import dataclass, field, replace
+
+from openjepa.core.adapt import at_channels, at_size, predictor_at
+from openjepa.core.predictor import Predictor
+from openjepa.core.vit import VisionTransformer
+from openjepa.errors import UsageError
+
+IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+PUBLISHED_LICENCE = "cc-by-nc-4.0"
+WHICH = ("target", "context")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Networks and what belongs to them. `target` or `context` is None where the source lacks it, never both.
+
+    kind     official, hf, timm or openjepa
+    mean, std per channel, in [0, 1] units
+    licence  of the weights, None where the source states none
+    notes    what a person should know of this source, a sentence each
+    about    JSON-able facts of how it was trained, {} where unknown
+    """
+
+    name: str
+    kind: str
+    mean: list[float]
+    std: list[float]
+    target: VisionTransformer | None = None
+    context: VisionTransformer | None = None
+    predictor: Predictor | None = None
+    licence: str | None = None
+    notes: tuple[str, ...] = ()
+    about: dict = field(default_factory=dict)
+
+    def encoder(self, which: str) -> VisionTransformer:
+        """The encoder asked for, or the only one there is."""
+        if which not in WHICH:
+            raise UsageError(f"--which {which} is not known: known are {', '.join(WHICH)}")
+        first, second = (self.target, self.context) if which == "target" else (self.context, self.target)
+        return first or second
+
+    def held(self, which: str) -> str:
+        """Which encoder `encoder(which)` gives."""
+        return which if getattr(self, which) else next(name for name in WHICH if getattr(self, name))
+
+    def remarks(self, which: str) -> list[str]:
+        """The notes, and that it is another encoder than the one asked for."""
+        if self.held(which) == which:
+            return list(self.notes)
+        paper = "; the paper's numbers are the target encoder's" if which == "target" else ""
+        return [*self.notes, f"{self.name} holds the {self.held(which)} encoder alone, so that is the one used{paper}"]
+
+
+def adapted(source: Source, image_size: tuple[int, int] | None, channels: int | None) -> Source:
+    """The source for another image size or number of channels; raises UsageError if its patches do not allow it."""
+    try:
+        if image_size:
+            source = _at_size(source, image_size)
+        return _at_channels(source, channels) if channels else source
+    except ValueError as error:
+        raise UsageError(f"{source.name}: {error}") from error
+
+
+def _at_size(source: Source, image_size: tuple[int, int]) -> Source:
+    encoders = {name: at_size(getattr(source, name), image_size) for name in WHICH if getattr(source, name)}
+    predictor = source.predictor and predictor_at(source.predictor, next(iter(encoders.values())).grid_size)
+    return replace(source, **encoders, predictor=predictor)
+
+
+def _at_channels(source: Source, channels: int) -> Source:
+    changed = {}
+    for name in WHICH:
+        if network := getattr(source, name):
+            changed[name], mean, std = at_channels(network, source.mean, source.std, channels)
+    return replace(source, **changed, mean=mean, std=std)

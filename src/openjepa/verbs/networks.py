@@ -1,0 +1,45 @@
+"""The networks of a config."""
+
+import torch
+
+from openjepa.config import Config
+from openjepa.core.ijepa import IJEPA
+from openjepa.core.objective import Objective
+from openjepa.core.predictor import Predictor
+from openjepa.core.vit import SIZES
+from openjepa.evaluation.baselines import seeded
+from openjepa.objectives.hybrid import Hybrid
+from openjepa.objectives.mae import MAE
+
+
+def build_model(config: Config) -> Objective:
+    """The networks of a config, initialised by its seed alone."""
+    embed_dim, depth, num_heads, mlp_ratio = SIZES[config.model]
+    encoder = seeded(
+        config.seed,
+        image_size=config.size,
+        patch_size=config.patch_size,
+        embed_dim=embed_dim,
+        depth=depth,
+        num_heads=num_heads,
+        mlp_ratio=mlp_ratio,
+        weight_init=config.weight_init,
+    )
+    pixels = encoder.in_chans * config.patch_size**2
+    predicted = {"ijepa": embed_dim, "mae": pixels, "hybrid": embed_dim + pixels}[config.objective]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed + 1)
+        predictor = Predictor(
+            config.grid_size,
+            embed_dim,
+            config.predictor_dim,
+            config.predictor_depth,
+            config.predictor_heads,
+            out_dim=predicted,
+            weight_init=config.weight_init,
+            joint=config.target_sequences == "joint",
+        )
+    if config.objective == "mae":
+        return MAE(encoder, predictor)
+    objective = {"ijepa": IJEPA, "hybrid": Hybrid}[config.objective]
+    return objective(encoder, predictor, config.loss)
