@@ -92,7 +92,7 @@ def test_what_the_source_decides_cannot_be_asked_for(imported, photos, tmp_path)
 
 
 def test_the_rank_guard_speaks_at_any_time_and_keeps_the_import(imported, photos, tmp_path):
-    now = {"rank": 7.0, "std": 1.0, "positional_share": 0.1, "energy_gap": 0.5}
+    now = {"rank": 7.0, "std": 1.0, "positional_share": 0.1, "energy_gap": 0.5, "ema_distance": 0.1}
     before = now | {"rank": 10.0}
     assert verdict(now, before, 0.05, imported=True)[0] == "forgetting"
     assert verdict(now, before, 0.05)[0] == "early"
