@@ -18,7 +18,7 @@ from openjepa.verbs import networks
 from openjepa.verbs.pretrain import pretrain
 
 RESULTS = Path(__file__).parent / "results"
-MONITORS = ("step", "loss", "rank", "std", "positional_share", "energy_gap", "knn", "linear", "status")
+MONITORS = ("step", "loss", "rank", "std", "positional_share", "energy_gap", "ema_distance", "knn", "linear", "status")
 PURE = {"recipe": "laptop", "workers": 0}
 CASES = {
     "healthy": PURE,
