@@ -34,7 +34,7 @@ def write_artifact(folder: Path, source: Source, which: str, about: dict) -> Non
     """Write the networks of a source into `folder`, the encoder `which` in the place that transformers opens."""
     encoder, other = source.encoder(which), {"target": source.context, "context": source.target}[source.held(which)]
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(to_hf({"pos_embed": encoder.pos_embed[None], **weights_of(encoder)}), folder / "model.safetensors", PT)
+    save_file(encoder_state(encoder), folder / "model.safetensors", PT)
     beside = {
         f"{'context' if source.held(which) == 'target' else 'target'}_encoder": other,
         "predictor": source.predictor,
@@ -103,7 +103,7 @@ def load_artifact(path: Path) -> Source:
     about = read_about(folder)
     try:
         held = about.get("which", "target")
-        encoder = _encoder(from_hf(load_file(folder / "model.safetensors")), about)
+        encoder = build_encoder(from_hf(load_file(folder / "model.safetensors")), about["encoder"])
         networks = {held: encoder, **_beside(folder, about, encoder)}
         licence = about.get("source", {}).get("licence")
         return Source(str(path), "openjepa", about["mean"], about["std"], **networks, licence=licence, about=about)
@@ -112,9 +112,15 @@ def load_artifact(path: Path) -> Source:
         raise UsageError(f"{folder} is damaged ({reason}): resume its run or train again") from error
 
 
-def _encoder(state: dict[str, Tensor], about: dict) -> VisionTransformer:
+def encoder_state(encoder: VisionTransformer) -> dict[str, Tensor]:
+    """Every tensor of an encoder as artifacts keep them: transformers' names, the positions [1, N, D] among them."""
+    return to_hf({"pos_embed": encoder.pos_embed[None], **weights_of(encoder)})
+
+
+def build_encoder(state: dict[str, Tensor], arguments: dict) -> VisionTransformer:
+    """The encoder of tensors under our names and the arguments of its shape; ValueError or RuntimeError if unfit."""
     positions = state.pop("pos_embed")[0]
-    network = hollow(**about["encoder"])
+    network = hollow(**arguments)
     if positions.shape != network.pos_embed.shape:
         raise ValueError(f"positions are {list(positions.shape)} and not {list(network.pos_embed.shape)}")
     return fill(network, state, positions)
@@ -126,7 +132,8 @@ def _beside(folder: Path, about: dict, encoder: VisionTransformer) -> dict[str, 
     for which in ("context", "target"):
         path = folder / f"{which}_encoder.safetensors"
         if path.is_file():
-            found[which] = _encoder({"pos_embed": encoder.pos_embed[None], **_table(load_file(path))}, about)
+            state = {"pos_embed": encoder.pos_embed[None], **_table(load_file(path))}
+            found[which] = build_encoder(state, about["encoder"])
     path = folder / "predictor.safetensors"
     if path.is_file() and "predictor" in about:
         found["predictor"] = Predictor(**about["predictor"])

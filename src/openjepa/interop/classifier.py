@@ -8,10 +8,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from openjepa.core.vit import VisionTransformer
 from openjepa.errors import UsageError
 from openjepa.evaluation.encoder import Encoder
-from openjepa.interop.artifact import from_hf, hf_config, hf_preprocessor, to_hf, write_json
+from openjepa.interop.artifact import build_encoder, encoder_state, hf_config, hf_preprocessor, write_json
+from openjepa.interop.names import from_hf
 
 ENCODER, HEAD = "ijepa.", "classifier."
 
@@ -39,7 +39,7 @@ def save_classifier(
     `about` (JSON-able) is stored in openjepa.json. Raises UsageError if the folder cannot be written.
     """
     network = encoder.network
-    tensors = {ENCODER + name: value for name, value in to_hf(network).items()}
+    tensors = {ENCODER + name: value for name, value in encoder_state(network).items()}
     tensors |= {HEAD + "weight": weight.contiguous(), HEAD + "bias": bias.contiguous()}
     config = hf_config(network) | {
         "architectures": ["IJepaForImageClassification"],
@@ -66,11 +66,10 @@ def load_classifier(
     """The classifier in a folder that `save_classifier` wrote; raises UsageError if it is none, or damaged."""
     about = _read(folder)
     try:
-        shape = dict(about["classifier"])
-        network = VisionTransformer(tuple(shape.pop("image_size")), **shape)
         tensors = load_file(folder / "model.safetensors")
         head = [tensors.pop(HEAD + name) for name in ("weight", "bias")]
-        from_hf({name.removeprefix(ENCODER): value for name, value in tensors.items()}, network)
+        state = from_hf({name.removeprefix(ENCODER): value for name, value in tensors.items()})
+        network = build_encoder(state, about["classifier"])
         encoder = Encoder(network, about["mean"], about["std"], str(folder), device, precision)
         if [*head[0].shape, *head[1].shape] != [len(about["classes"]), network.embed_dim, len(about["classes"])]:
             raise ValueError("the head does not fit the classes")
