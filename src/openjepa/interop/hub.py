@@ -4,11 +4,12 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 from openjepa.errors import UsageError
 from openjepa.interop.extras import require
-from openjepa.interop.files import first_line, read_json
+from openjepa.interop.files import INDEX, first_line, read_json
 
 WANTED = ("config.json", "preprocessor_config.json", "openjepa.json", "README.md", "*.safetensors", "*.index.json")
 
@@ -26,10 +27,13 @@ def fetch_repository(name: str) -> Path:
 
     def fetch(record: dict) -> str:
         hub = require("huggingface_hub", "hf")
-        revision = record.get("revision") or hub.HfApi(endpoint=endpoint()).model_info(name).sha
-        where = {"local_dir": folder, "endpoint": endpoint()}
-        hub.snapshot_download(name, revision=revision, allow_patterns=list(WANTED), **where)
-        return revision
+        info = hub.HfApi(endpoint=endpoint()).model_info(name, revision=record.get("revision"))
+        # Weights come last: where they are complete, so is the rest.
+        for file in sorted((s.rfilename for s in info.siblings), key=lambda name: name.endswith(".safetensors")):
+            if "/" not in file and any(fnmatch(file, pattern) for pattern in WANTED):
+                url = hub.hf_hub_url(name, file, revision=info.sha, endpoint=endpoint())
+                _download(url, folder / file, info.sha[:12], hub.utils.build_hf_headers())
+        return info.sha
 
     by_hand = f"put config.json and model.safetensors of {name} into {folder}"
     return _fetched(folder, name, fetch, by_hand)
@@ -41,12 +45,7 @@ def fetch_file(url: str) -> Path:
     folder = cache_folder() / "files" / name
 
     def fetch(_: dict) -> str:
-        download = require("huggingface_hub.file_download", "hf")
-        part = folder.with_name(name + ".part")
-        with part.open("ab") as file:
-            download.http_get(url, file, resume_size=file.tell())
-        folder.mkdir(exist_ok=True)
-        part.rename(folder / name)
+        _download(url, folder / name, "whole", {})
         return url
 
     return _fetched(folder, name, fetch, f"put {name} into {folder}") / name
@@ -68,12 +67,23 @@ def endpoint() -> str | None:
     return os.environ.get("HF_ENDPOINT")
 
 
+def _download(url: str, path: Path, version: str, headers: dict[str, str]) -> None:
+    """Fetch a file unless it is there; what is left of an earlier try at the same version is gone on with."""
+    if path.is_file():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{version}.part")
+    with part.open("ab") as file:
+        http_get = require("huggingface_hub.file_download", "hf").http_get
+        http_get(url, file, resume_size=file.tell(), headers=headers, displayed_filename=path.name)
+    part.rename(path)
+
+
 def _fetched(folder: Path, name: str, fetch: Callable[[dict], str], by_hand: str) -> Path:
     """`folder`, complete: as its record says, else fetched, or put there by hand, and then recorded."""
     path = folder.with_name(folder.name + ".record.json")
     record = read_json(path) if path.is_file() else {}
     if not _complete(folder, record):
-        folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             record = {**record, "revision": fetch(record)}
         except UsageError:
@@ -85,6 +95,7 @@ def _fetched(folder: Path, name: str, fetch: Callable[[dict], str], by_hand: str
             ) from error
     _check(folder, record, name)
     if "files" not in record:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({**record, "files": _stamps(folder)}, indent=2) + "\n")
     return folder
 
@@ -93,13 +104,15 @@ def _complete(folder: Path, record: dict) -> bool:
     if record.get("files"):
         return all((folder / name).is_file() for name in record["files"])
     names = {path.name for path in _files(folder)}
-    return any(path.endswith((".safetensors", ".tar", ".pth", ".bin")) for path in names) and (
-        "config.json" in names or folder.name in names
-    )
+    if folder.name in names:
+        return True
+    index = read_json(folder / INDEX) if INDEX in names else {}
+    weights = set(index.get("weight_map", {}).values()) or {"model.safetensors"}
+    return {"config.json", *weights} <= names
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*") if path.is_file())
+    return sorted(path for path in folder.glob("*") if path.is_file() and not path.name.startswith("."))
 
 
 def _stamps(folder: Path) -> dict[str, dict]:
