@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -131,26 +132,14 @@ def one_percent(train: Labelled, test: Labelled, draw: int) -> float:
     return 100 * (probe.predictions == test.labels["class"]).float().mean().item()
 
 
-def floors(data: str, test: bool) -> list[dict]:
-    """Raw pixels, and the untrained encoders of three seeds."""
-    models = [("pixels", 0, Pixels((32, 32)))]
+def floors(data: str, test: bool) -> Iterator[dict]:
+    """The untrained encoders of three seeds, and raw pixels."""
     mean, std = channel_statistics(open_dataset(f"{data}/train"), seed=0)
-    for seed in range(3):
-        network = build_model(config_of("pure", seed=seed)).target_encoder
-        models.append(("untrained", seed, Encoder(network, mean, std)))
-    part = "test" if test else "held-out fifth of train"
-    return [
-        {
-            "method": name,
-            "minutes": 0,
-            "seed": seed,
-            "images": 0,
-            "part": part,
-            **measured(model, data, test),
-            **machine(),
-        }
-        for name, seed, model in models
-    ]
+    networks = [build_model(config_of("pure", seed=seed)).target_encoder for seed in range(3)]
+    models = [("untrained", seed, Encoder(network, mean, std)) for seed, network in enumerate(networks)]
+    about = {"minutes": 0, "images": 0, "part": "test" if test else "held-out fifth of train", **machine()}
+    for name, seed, model in [*models, ("pixels", 0, Pixels((32, 32)))]:
+        yield {"method": name, "seed": seed, **about, **measured(model, data, test)}
 
 
 def table(minutes: float) -> None:
@@ -197,8 +186,9 @@ def main() -> None:
             if given.what == "floors"
             else [run(given.data, given.method, given.minutes, given.seed, not given.validation, folder)]
         )
-        with LINES.open("a") as file:
-            file.writelines(json.dumps(line) + "\n" for line in lines)
+        with LINES.open("a", buffering=1) as file:  # a line as soon as it is measured
+            for line in lines:
+                file.write(json.dumps(line) + "\n")
 
 
 if __name__ == "__main__":
