@@ -22,16 +22,16 @@ PANELS = {"loss": "loss", "rank": "effective rank", "positional_share": "positio
 
 
 def main() -> None:
-    with matplotlib.rc_context(STYLE | {"figure.facecolor": "#fdfdfd"}):
+    with matplotlib.rc_context(STYLE | {"figure.facecolor": "#fdfdfd", "text.parse_math": True}):
         figure = Figure(figsize=(9.6, 2.6), layout="constrained", dpi=200)
         for axes, (key, title) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
             axes.set_title(title, loc="left", fontsize=9)
-            axes.set_xlabel("step")
+            axes.set_xlabel("share of the run")
             for case, (name, colour) in CASES.items():
                 told = json.loads((HERE / f"../../benchmarks/results/alarms-{case}.json").read_text())
                 records = [record for record in told["records"] if record.get(key) is not None]
-                steps = [record["step"] for record in records]
-                axes.plot(steps, [record[key] for record in records], "o-", ms=3, lw=1.4, color=colour, label=name)
+                done = [record["step"] / told["steps"] for record in records]
+                axes.plot(done, [record[key] for record in records], "o-", ms=3, lw=1.4, color=colour, label=name)
             if key == "loss":
                 axes.set_yscale("log")
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(CASES))

@@ -76,14 +76,22 @@ def test_healthy_and_weak():
     assert verdict(good | {"energy_gap": 0.01, "positional_share": 0.6}, untrained, 1.0)[0] == "positional collapse"
     assert verdict(good | {"ema_distance": 0.6}, untrained, 0.3)[0] == "unstable"
     assert verdict(good | {"std": 0.01}, untrained, 1.0)[0] == "collapsed"
-    no_stop_gradient = {
-        "rank": 56.0,
-        "std": 0.0015,
-        "positional_share": 0.63,
-        "energy_gap": 0.0,
-        "ema_distance": 0.0,
-    }  # as measured
-    assert verdict(no_stop_gradient, untrained, 0.3)[0] == "collapsed"
+
+
+# Monitors of real runs untrained and within the first third: docs/troubleshooting.md, benchmarks/results/alarms-*.json.
+@pytest.mark.parametrize(
+    ("name", "untrained", "now"),
+    [
+        ("healthy", (28.76, 0.413, 0.10, 0.0, 0.0), (32.65, 0.263, 0.73, 0.67, 0.29)),
+        ("dimensional collapse", (8.48, 0.114, 0.81, 0.0, 0.0), (3.01, 0.302, 0.04, 0.59, 0.14)),
+        ("collapsed", (28.76, 0.413, 0.10, 0.0, 0.0), (55.93, 0.0015, 0.63, 0.0003, 0.0)),
+        ("unstable", (28.76, 0.413, 0.10, 0.0, 0.0), (23.47, 0.498, 0.01, 0.62, 0.60)),
+    ],
+)
+def test_runs_that_were_broken_on_purpose_are_named_in_their_first_third(name, untrained, now):
+    keys = ("rank", "std", "positional_share", "energy_gap", "ema_distance")
+    before, after = (dict(zip(keys, values, strict=True)) for values in (untrained, now))
+    assert verdict(after, before, 0.3)[0] == name
 
 
 def test_ema_distance_is_relative():
