@@ -38,7 +38,8 @@ def their_hf(size, folder):
     (rows, columns), patch, dim, depth, heads, ratio = size
     shape = {"hidden_size": dim, "num_hidden_layers": depth, "num_attention_heads": heads, "patch_size": patch}
     image_size = rows if rows == columns else [rows, columns]
-    config = IJepaConfig(**shape, intermediate_size=round(dim * ratio), image_size=image_size, layer_norm_eps=1e-6)
+    config = IJepaConfig(**shape, intermediate_size=round(dim * ratio), image_size=image_size)
+    config.layer_norm_eps = 1e-6 if dim == 48 else config.layer_norm_eps  # its default is 1e-12
     torch.manual_seed(0)
     model = IJepaModel(config).eval()
     model.save_pretrained(folder)

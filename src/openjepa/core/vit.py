@@ -133,6 +133,7 @@ class VisionTransformer(nn.Module):
     variance, on a par with the position code; small patches of the published scale drown in it (docs/decisions.md).
     `native_size` is the grid trained on where it is another than the image's: positions keep its extent.
     `position_code`: "sincos", or "table" for positions that were learned elsewhere; they stay as they are in training.
+    `norm_eps`, of the layer norms, is for weights that were trained with another.
     """
 
     def __init__(
@@ -147,6 +148,7 @@ class VisionTransformer(nn.Module):
         weight_init: str = "unit",
         native_size: tuple[int, int] | None = None,
         position_code: str = "sincos",
+        norm_eps: float = 1e-6,
     ) -> None:
         super().__init__()
         if any(side % patch_size for side in image_size):
@@ -155,10 +157,14 @@ class VisionTransformer(nn.Module):
         self.image_size, self.num_heads = tuple(image_size), num_heads
         self.mlp_ratio, self.weight_init = mlp_ratio, weight_init
         self.grid_size = (image_size[0] // patch_size, image_size[1] // patch_size)
+        self.norm_eps = norm_eps
         self.native_size, self.position_code = tuple(native_size or self.grid_size), position_code
         self.patch_embed = PatchEmbed(patch_size, in_chans, embed_dim)
         self.blocks = nn.ModuleList(Block(embed_dim, num_heads, mlp_ratio) for _ in range(depth))
-        self.norm = nn.LayerNorm(embed_dim, eps=1e-6)
+        self.norm = nn.LayerNorm(embed_dim)
+        for layer in self.modules():
+            if isinstance(layer, nn.LayerNorm):
+                layer.eps = norm_eps
         code = sincos_positions(self.grid_size, embed_dim, self.native_size)
         self.register_buffer("pos_embed", code, persistent=position_code == "table")
         initialise(self, weight_init, depth)
@@ -197,5 +203,5 @@ class VisionTransformer(nn.Module):
     def arguments(self) -> dict:
         """What builds a network of this shape again: VisionTransformer(**network.arguments())."""
         names = ("image_size", "patch_size", "in_chans", "embed_dim", "num_heads", "mlp_ratio", "weight_init")
-        names += ("native_size", "position_code")
+        names += ("native_size", "position_code", "norm_eps")
         return {name: getattr(self, name) for name in names} | {"depth": len(self.blocks)}

@@ -63,7 +63,7 @@ def hf_config(encoder: VisionTransformer) -> dict:
         "image_size": rows if rows == columns else [rows, columns],
         "patch_size": encoder.patch_size,
         "num_channels": encoder.in_chans,
-        "layer_norm_eps": 1e-6,
+        "layer_norm_eps": encoder.norm_eps,
         "hidden_act": "gelu",
         "hidden_dropout_prob": 0.0,
         "attention_probs_dropout_prob": 0.0,

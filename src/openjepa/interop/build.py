@@ -16,7 +16,11 @@ CLOSE = 1e-3  # what half-precision files leave of a position code; learned posi
 
 
 def build_encoder(
-    state: dict[str, Tensor], what: str, num_heads: int | None = None, image_size: tuple[int, int] | None = None
+    state: dict[str, Tensor],
+    what: str,
+    num_heads: int | None = None,
+    image_size: tuple[int, int] | None = None,
+    norm_eps: float = 1e-6,
 ) -> VisionTransformer:
     """An encoder from tensors under our names, with `pos_embed` [1, N, D]; float32. `what` names it in messages.
 
@@ -39,6 +43,7 @@ def build_encoder(
         in_chans=in_chans,
         embed_dim=embed_dim,
         num_heads=heads_of(embed_dim, num_heads, what),
+        norm_eps=norm_eps,
         position_code="sincos" if _is_sincos(positions, grid_size) else "table",
         **_body(state, embed_dim, what),
     )

@@ -61,9 +61,8 @@ def hf_source(folder: Path, name: str, statistics: str = "auto") -> Source:
         raise UsageError(f"{name} is no I-JEPA folder of transformers ({', '.join(wrong)}): only those can be imported")
     tensors = {key.removeprefix("ijepa."): value for key, value in tensors_of(read_folder(folder), name).items()}
     state, notes = without_dropped(tensors, name)
-    network = build_encoder(
-        from_hf(state), name, config.get("num_attention_heads", 12), _size(config.get("image_size"))
-    )
+    size, heads = _size(config.get("image_size")), config.get("num_attention_heads", 12)
+    network = build_encoder(from_hf(state), name, heads, size, config.get("layer_norm_eps", 1e-12))
     mean, std, said = _statistics(folder, name, statistics)
     published = bool(PUBLISHED_NAME.search(name.rstrip("/")))
     licence = PUBLISHED_LICENCE if published else _card_licence(folder)
