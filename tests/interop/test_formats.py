@@ -13,7 +13,7 @@ from openjepa.evaluation.baselines import seeded
 from openjepa.interop.artifact import load_artifact
 from openjepa.interop.formats import write_hf, write_official, write_safetensors, write_timm
 from openjepa.interop.load import load_encoder, open_source
-from openjepa.interop.onnx_file import run_onnx, write_onnx
+from openjepa.interop.onnx_file import gather_weights, run_onnx, write_onnx
 from openjepa.interop.source import Source, adapted
 
 # (rows, columns) px, patch, width, depth, heads, hidden width over width; the last as in ViT-g.
@@ -193,6 +193,24 @@ def test_resolution_and_channels_are_kept_by_an_import(tmp_path):
         adapted(source, None, 2)
     with pytest.raises(UsageError, match="patch size 8 does not divide image size 30x30"):
         adapted(source, (30, 30), None)
+
+
+def test_weights_too_large_for_a_graph_lie_in_one_file(tmp_path):
+    import onnx
+
+    source, path = ours(SIZES[0]), tmp_path / "encoder.onnx"
+    write_onnx(tmp_path, source, "target")
+    (tmp_path / "encoder.json").unlink()
+    # As the exporter leaves a graph of over 2 GiB.
+    loose = {"all_tensors_to_one_file": False, "size_threshold": 0, "convert_attribute": True}
+    onnx.save_model(onnx.load(path), path, save_as_external_data=True, **loose)
+    assert len(list(tmp_path.iterdir())) > 10
+    gather_weights(path)
+    assert {file.name for file in tmp_path.iterdir()} == {"encoder.onnx", "encoder.onnx.data"}
+    with torch.no_grad():
+        torch.testing.assert_close(
+            run_onnx(path)(pixels(SIZES[0]))[1], source.target(pixels(SIZES[0])), atol=1e-3, rtol=0
+        )
 
 
 @pytest.mark.parametrize("size", [(32, 32), (24, 48)])

@@ -30,7 +30,7 @@ class Graph(nn.Module):
 
 
 def write_onnx(folder: Path, source: Source, which: str, half: bool = False) -> Run:
-    """encoder.onnx, weights beside it where they are over 2 GiB, and encoder.json with the preprocessing.
+    """encoder.onnx, its weights in encoder.onnx.data where they are over 2 GiB, and encoder.json with preprocessing.
 
     The graph takes `pixel_values` [B, C, H, W], standardised, of the encoder's image size, any B.
     Returns what onnxruntime makes of pixels: embedding and patch tokens.
@@ -44,9 +44,21 @@ def write_onnx(folder: Path, source: Source, which: str, half: bool = False) -> 
     with warnings.catch_warnings(action="ignore"), torch.no_grad():  # the comparison says whether the tracing went well
         # The tracing exporter: 2 s for a small encoder where the newer one takes 46 s (docs/decisions.md).
         torch.onnx.export(graph, (pixels,), str(path), dynamo=False, opset_version=18, **names)
+    gather_weights(path)
     about = {"image_size": encoder.image_size, "mean": source.mean, "std": source.std, "licence": source.licence}
     write_json(folder / "encoder.json", {**about, "input": "pixel_values", "outputs": NAMES, "half": half})
     return run_onnx(path)
+
+
+def gather_weights(path: Path) -> None:
+    """Put the weights of a graph into one file beside it, where the exporter has left a file for each."""
+    loose = [file for file in path.parent.iterdir() if file != path]
+    if loose:
+        onnx = require("onnx", "onnx")
+        model = onnx.load(path)
+        for file in loose:
+            file.unlink()
+        onnx.save_model(model, path, save_as_external_data=True, location=f"{path.name}.data")
 
 
 def run_onnx(path: Path) -> Run:
