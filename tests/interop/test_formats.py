@@ -145,9 +145,27 @@ def test_a_hub_folder_with_other_statistics_is_named(tmp_path, capsys):
     assert "own preprocessor has mean 0.5" in said and "holds the context encoder alone" in said
     source = load_artifact(tmp_path / "here")
     assert source.mean == [0.485, 0.456, 0.406] and source.licence == "cc-by-nc-4.0"
+    assert open_source(str(folder), statistics="source").mean == [0.5, 0.5, 0.5]
     folder.rename(tmp_path / "renamed")
     assert open_source(str(tmp_path / "renamed")).mean == [0.5, 0.5, 0.5]
     assert open_source(str(tmp_path / "renamed"), statistics="imagenet").mean == [0.485, 0.456, 0.406]
+
+
+@pytest.mark.parametrize("kind", ["sharded", "pickled"])
+def test_a_folder_split_over_files_or_in_a_pickle_is_read(tmp_path, kind):
+    theirs = their_hf(SIZES[0], tmp_path / "theirs")
+    weights = tmp_path / "theirs/model.safetensors"
+    if kind == "sharded":
+        weights.unlink()
+        theirs.save_pretrained(tmp_path / "theirs", max_shard_size="50KB")
+        assert len(list((tmp_path / "theirs").glob("*.safetensors"))) > 2
+    else:
+        torch.save(load_file(weights), tmp_path / "theirs/pytorch_model.bin")
+        weights.unlink()
+    x = pixels(SIZES[0])
+    with torch.no_grad():
+        ours = open_source(str(tmp_path / "theirs")).target(x)
+        torch.testing.assert_close(ours, theirs(x).last_hidden_state, atol=1e-4, rtol=0)
 
 
 def test_the_pipeline_of_transformers_works_on_an_export(tmp_path):
@@ -160,6 +178,27 @@ def test_the_pipeline_of_transformers_works_on_an_export(tmp_path):
     tokens = load_encoder(tmp_path).patch_tokens(photo).flatten(1, 2)[0]
     # Theirs resizes to whole pixels before it crops and rounds in between, so the pixels differ by a level or two.
     assert (theirs - tokens).abs().mean() < 0.05 * tokens.std()
+
+
+def test_the_published_shape_at_other_sizes(tmp_path):
+    """A 224/14 encoder at 448 and 98x196 px: the whole way, from its file to embeddings of photos."""
+    source = ours(((224, 224), 14, 48, 1, 4, 2.0))
+    write_official(tmp_path, source, "target", True)
+    photo = Image.effect_noise((300, 200), 60).convert("RGB")
+    for given, grid in ((448, (32, 32)), ("98x196", (7, 14))):
+        folder = tmp_path / f"at{given}"
+        openjepa.import_(tmp_path / "checkpoint.pth.tar", folder, num_heads=4, image_size=given)
+        encoder = load_encoder(folder)
+        images = encoder.preprocess(photo)
+        assert encoder.network.grid_size == grid and images.shape[2:] == (grid[0] * 14, grid[1] * 14)
+        mean, std = (torch.tensor(v).view(3, 1, 1) * 255 for v in (encoder.mean, encoder.std))
+        with torch.no_grad():
+            wanted = source.target((images - mean) / std).mean(1)
+        torch.testing.assert_close(encoder.embed(photo), wanted, atol=1e-4, rtol=0)
+    openjepa.import_(tmp_path / "checkpoint.pth.tar", tmp_path / "grey", num_heads=4, channels=1)
+    grey = photo.convert("L").convert("RGB")
+    colour = load_encoder(tmp_path / "checkpoint.pth.tar", num_heads=4)
+    torch.testing.assert_close(load_encoder(tmp_path / "grey").embed(grey), colour.embed(grey), atol=1e-4, rtol=0)
 
 
 def test_resolution_and_channels_are_kept_by_an_import(tmp_path):
