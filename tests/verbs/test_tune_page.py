@@ -53,11 +53,10 @@ def test_results_stand_by_setting_beside_the_recipes_mean():
     }
 
 
-def test_the_command_has_what_was_given_and_what_was_found():
-    request = Request(
-        "my photos", Path("study"), "2h", None, "reference", {"image_size": "64", "crop_scale": (0.5, 1.0)}
-    )
+@pytest.mark.parametrize("recipe", ["reference", "laptop"])  # laptop too: left out, pretrain would pick another
+def test_the_command_has_what_was_given_and_what_was_found(recipe):
+    request = Request("my photos", Path("study"), "2h", None, recipe, {"image_size": "64", "crop_scale": (0.5, 1.0)})
     assert winner_command(study_of(0.55, 0.5), request) == (
-        "openjepa pretrain 'my photos' --out study-pretrained --time 2h --recipe reference "
+        f"openjepa pretrain 'my photos' --out study-pretrained --time 2h --recipe {recipe} "
         "--image-size 64 --crop-scale 0.5 1.0 --num-targets 2"
     )

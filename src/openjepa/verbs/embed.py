@@ -7,7 +7,7 @@ from typer import Argument, Option
 
 
 def embed(
-    model: Annotated[str, Argument(help="A run, an artifact, pixels or untrained:NAME.", show_default=False)],
+    model: Annotated[str, Argument(help="A run, whatever import takes, pixels or untrained:NAME.", show_default=False)],
     data: Annotated[str, Argument(help="Folder, zip, zip/folder, .txt list of paths, or scenes.", show_default=False)],
     *,
     out: Annotated[Path, Option(help="Parquet file to write.", show_default=False)],

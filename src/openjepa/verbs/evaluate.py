@@ -9,7 +9,7 @@ FILES = "Annotations"
 
 
 def evaluate(
-    models: Annotated[list[str], Argument(help="Runs, artifacts, pixels or untrained:NAME.", show_default=False)],
+    models: Annotated[list[str], Argument(help="What import takes, pixels, untrained:NAME.", show_default=False)],
     data: Annotated[str, Argument(help="Labelled images: one folder a class, or scenes.", show_default=False)],
     *,
     test: Annotated[str | None, Option(help="Images to test on; without it a fifth of DATA is held out.")] = None,

@@ -19,7 +19,7 @@ def tune(
     out: Annotated[Path, Option(help="Folder to write the study to.", show_default=False)],
     budget: Annotated[str, Option(help="Time for the whole study, as 30m or 2h.")] = "1h",
     labelled: Annotated[str | None, Option(help="Images to choose by, one folder a class, if DATA has none.")] = None,
-    recipe: Annotated[str, Option(help="Named settings to start from: laptop, paper or reference.")] = "laptop",
+    recipe: Annotated[str, Option(help="Named settings to start from: laptop, small, paper or reference.")] = "laptop",
     resume: Annotated[bool, Option("--resume", help="Go on with the study in --out; no trial is run twice.")] = False,
     **settings: Any,
 ) -> Path:

@@ -71,7 +71,7 @@ def conclusion(study: Study) -> tuple[bool, str, str]:
 def winner_command(study: Study, request: Request) -> str:
     """The command that trains with the winner's settings for as long as the study took."""
     words = ["openjepa", "pretrain", request.data, "--out", f"{study.folder}-pretrained", "--time", request.budget]
-    words += ["--recipe", request.recipe] if request.recipe != "laptop" else []
+    words += ["--recipe", request.recipe]  # named even if usual: left out, pretrain would pick by the images
     for name, value in (request.given | study.winner["changes"]).items():
         words += [option(name), *map(str, value if isinstance(value, tuple | list) else [value])]
     return shlex.join(words)
