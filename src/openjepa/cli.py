@@ -1,5 +1,6 @@
 """The command line: every verb is a function of the same name, and its options are that function's keywords."""
 
+import os
 import sys
 
 import typer
@@ -48,6 +49,9 @@ def main() -> None:
         status = app(standalone_mode=False)
     except (UsageError, CommandLineError) as error:
         message = error.format_message() if isinstance(error, CommandLineError) else str(error)
+        rank, told = os.environ.get("RANK", "0"), any(getattr(e, "told", False) for e in (error, error.__cause__))
+        if rank != "0":
+            message = "" if told else f"process {rank}: {message}"
         if message:  # none where the help was asked for by giving no words at all
             print(f"openjepa: {' '.join(message.split())}", file=sys.stderr)
         status = 2

@@ -21,12 +21,22 @@ from openjepa.errors import BadImage, UsageError
 
 @dataclass
 class Batch:
-    """images uint8 [B, 3, H, W]; masks; indices int64 [B] into the data set; skipped [(path, reason)]."""
+    """images uint8 [B, 3, H, W]; masks; indices int64 [B] into the data set; skipped [(path, reason)].
+
+    `total` is the number of images of the step, where these are only a part of them (0: they are all).
+    """
 
     images: Tensor
     masks: Masks
     indices: Tensor
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    total: int = 0
+
+    def split(self, parts: int) -> "list[Batch]":
+        """The batch in consecutive parts of nearly the same size, `parts` of them or as many as it has images."""
+        total, columns = self.total or len(self.images), (self.images, *self.masks[:2], self.indices)
+        pieces = zip(*(column.tensor_split(min(parts, len(self.images))) for column in columns), strict=True)
+        return [Batch(images, Masks(c, t), indices, total=total) for images, c, t, indices in pieces]
 
 
 @functools.lru_cache(maxsize=2)
@@ -37,7 +47,10 @@ def epoch_order(seed: int, count: int, epoch: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Batches(Dataset):
-    """`batches[step]` is the batch of that step. Batches straddle epochs; none is short."""
+    """`batches[step]` is the batch of that step. Batches straddle epochs; none is short.
+
+    With several `ranks` it is the part of `rank`: the slots of the global batch, in order, shared out evenly.
+    """
 
     dataset: ImageDataset
     masks: MaskSettings
@@ -45,17 +58,20 @@ class Batches(Dataset):
     crop_scale: tuple[float, float]
     batch_size: int
     seed: int
+    rank: int = 0
+    ranks: int = 1
 
     def __getitem__(self, step: int) -> Batch:
         skipped: list[tuple[str, str]] = []
-        slots = range(step * self.batch_size, (step + 1) * self.batch_size)
-        drawn = [self._crop(position, skipped) for position in slots]
+        first, end = (self.batch_size * rank // self.ranks for rank in (self.rank, self.rank + 1))
+        drawn = [self._crop(step * self.batch_size + slot, skipped) for slot in range(first, end)]
         if None in drawn:
             return Batch(torch.empty(0), Masks(torch.empty(0), torch.empty(0)), torch.empty(0), skipped)
         indices, crops = zip(*drawn, strict=True)
         images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
         masks = sample_masks(self.masks, self.batch_size, self.seed, step)
-        return Batch(images, masks, torch.tensor(indices), skipped)
+        mine = Masks(masks.context_ids[first:end], masks.target_ids[first:end], masks.redrawn)
+        return Batch(images, mine, torch.tensor(indices), skipped, self.batch_size)
 
     def _crop(self, position: int, skipped: list[tuple[str, str]]) -> tuple[int, np.ndarray] | None:
         """The image at a position of the endless order, or the next readable one of its epoch, or None."""
