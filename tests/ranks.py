@@ -1,0 +1,47 @@
+"""Several processes as torchrun would start them, forked so that they cost no imports."""
+
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from openjepa.training.distribution import joined
+
+FORK = multiprocessing.get_context("fork")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def start_ranks(count: int, call: Callable[..., Any], *args: Any) -> tuple[list, Any]:
+    """`count` processes that call `call(*args)` together, and a queue of (rank, result)."""
+    port, results = free_port(), FORK.Queue()
+    ranks = [FORK.Process(target=_run, args=(rank, count, port, results, call, args)) for rank in range(count)]
+    for process in ranks:
+        process.start()
+    return ranks, results
+
+
+def together(count: int, call: Callable[..., Any], *args: Any) -> list[Any]:
+    """What `call(*args)` gives on each of `count` processes."""
+    ranks, results = start_ranks(count, call, *args)
+    found = dict(results.get(timeout=120) for _ in ranks)
+    for process in ranks:
+        process.join(30)
+    return [found[rank] for rank in range(count)]
+
+
+def _run(rank: int, count: int, port: int, results: Any, call: Callable[..., Any], args: tuple) -> None:
+    meeting = {"RANK": rank, "WORLD_SIZE": count, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ |= {name: str(value) for name, value in meeting.items()}
+    try:
+        with joined(torch.device("cpu")):
+            results.put((rank, call(*args)))
+    except BaseException as error:  # the test tells it
+        results.put((rank, error))
