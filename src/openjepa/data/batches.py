@@ -5,6 +5,7 @@ import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from openjepa.errors import BadImage, UsageError
 
 @dataclass
 class Batch:
-    """images uint8 [B, 3, H, W]; masks; indices int64 [B] into the data set; skipped [(path, reason)].
+    """images uint8 [B, 3, H, W]; masks of B * draws; indices int64 [B] into the data set; skipped [(path, reason)].
 
     `total` is the number of images of the step, where these are only a part of them (0: they are all).
     """
@@ -34,9 +35,17 @@ class Batch:
 
     def split(self, parts: int) -> "list[Batch]":
         """The batch in consecutive parts of nearly the same size, `parts` of them or as many as it has images."""
-        total, columns = self.total or len(self.images), (self.images, *self.masks[:2], self.indices)
-        pieces = zip(*(column.tensor_split(min(parts, len(self.images))) for column in columns), strict=True)
-        return [Batch(images, Masks(c, t), indices, total=total) for images, c, t, indices in pieces]
+        count, draws = len(self.images), len(self.masks.context_ids) // len(self.images)
+        edges = [count * i // min(parts, count) for i in range(min(parts, count) + 1)]
+        pieces = (
+            (self.images[a:b], rows(self.masks, a * draws, b * draws), self.indices[a:b]) for a, b in pairwise(edges)
+        )
+        return [Batch(*piece, total=self.total or count) for piece in pieces]
+
+
+def rows(masks: Masks, first: int, end: int) -> Masks:
+    """The masks of rows `first` to `end` - 1."""
+    return Masks(masks.context_ids[first:end], masks.target_ids[first:end], masks.redrawn)
 
 
 @functools.lru_cache(maxsize=2)
@@ -69,9 +78,9 @@ class Batches(Dataset):
             return Batch(torch.empty(0), Masks(torch.empty(0), torch.empty(0)), torch.empty(0), skipped)
         indices, crops = zip(*drawn, strict=True)
         images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
-        masks = sample_masks(self.masks, self.batch_size, self.seed, step)
-        mine = Masks(masks.context_ids[first:end], masks.target_ids[first:end], masks.redrawn)
-        return Batch(images, mine, torch.tensor(indices), skipped, self.batch_size)
+        draws = self.masks.draws
+        masks = sample_masks(self.masks, self.batch_size * draws, self.seed, step)
+        return Batch(images, rows(masks, first * draws, end * draws), torch.tensor(indices), skipped, self.batch_size)
 
     def _crop(self, position: int, skipped: list[tuple[str, str]]) -> tuple[int, np.ndarray] | None:
         """The image at a position of the endless order, or the next readable one of its epoch, or None."""
