@@ -34,6 +34,9 @@ def together(count: int, call: Callable[..., Any], *args: Any) -> list[Any]:
     found = dict(results.get(timeout=120) for _ in ranks)
     for process in ranks:
         process.join(30)
+    for result in found.values():
+        if isinstance(result, BaseException):
+            raise result
     return [found[rank] for rank in range(count)]
 
 

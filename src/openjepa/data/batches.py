@@ -34,9 +34,9 @@ class Batch:
     total: int = 0
 
     def split(self, parts: int) -> "list[Batch]":
-        """The batch in consecutive parts of nearly the same size, `parts` of them or as many as it has images."""
+        """The batch in consecutive parts of nearly the same size, at most as many as it has images."""
         count, draws = len(self.images), len(self.masks.context_ids) // len(self.images)
-        edges = [count * i // min(parts, count) for i in range(min(parts, count) + 1)]
+        edges = [count * i // parts for i in range(parts + 1)]
         pieces = (
             (self.images[a:b], rows(self.masks, a * draws, b * draws), self.indices[a:b]) for a, b in pairwise(edges)
         )

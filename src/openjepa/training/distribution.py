@@ -133,12 +133,16 @@ def fits(model: Objective, device: torch.device) -> bool:
 
 
 def shard(model: Objective) -> None:
-    """Split every block of every network over the ranks (FSDP2), and what is around the blocks of each network."""
+    """Split every block of every network over the ranks (FSDP2), and what is around the blocks of each network.
+
+    Each network is a root of its own, since encoders are also called by themselves; and each is resharded at once,
+    since no way back follows that of the target encoder.
+    """
     networks = {id(n): n for n in (model.context_encoder, model.target_encoder, model.predictor)}
     for network in networks.values():
         for block in network.blocks:
             fully_shard(block)
-        fully_shard(network)
+        fully_shard(network, reshard_after_forward=True)
 
 
 def is_sharded(model: nn.Module) -> bool:

@@ -174,8 +174,11 @@ def start(
 
 
 def check_ranks(config: Config) -> None:
-    if ranks() > config.batch_size:
-        raise UsageError(f"--batch-size {config.batch_size} is less than an image for each of {ranks()} processes")
+    if ranks() * config.accumulate > config.batch_size:
+        raise UsageError(
+            f"--batch-size {config.batch_size} is not enough for an image in each of --accumulate {config.accumulate} "
+            f"parts in {ranks()} processes: give a larger batch"
+        )
 
 
 def check_patches(data: str, summary: Summary, patch_size: int) -> None:
