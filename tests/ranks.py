@@ -1,4 +1,4 @@
-"""Several processes as torchrun would start them, forked so that they cost no imports."""
+"""Small runs, and several processes as torchrun would start them, forked so that they cost no imports."""
 
 import multiprocessing
 import os
@@ -8,9 +8,32 @@ from typing import Any
 
 import torch
 
+from openjepa.config import build_config
+from openjepa.core.ijepa import IJEPA
+from openjepa.core.predictor import Predictor
+from openjepa.core.vit import VisionTransformer
+from openjepa.data.memory import hold_in_memory
+from openjepa.data.open import open_dataset
 from openjepa.training.distribution import joined
+from openjepa.verbs.parts import build_batches, build_stepper
 
+SMALL = {"image_size": "16", "batch_size": 5, "log_every": 1, "predictor_depth": 1, "workers": 0}
+SMALL |= {"precision": "float32", "steps": 50}
 FORK = multiprocessing.get_context("fork")
+
+
+def small_model():
+    torch.manual_seed(0)
+    encoder = VisionTransformer((16, 16), 4, embed_dim=32, depth=2, num_heads=2)
+    return IJEPA(encoder, Predictor((4, 4), 32, 16, 1, 2, joint=True))
+
+
+def parts(photos, parallel, **changes):
+    """A config, and this process's stepper and batches, of a network much smaller than the config's."""
+    config = build_config({}, SMALL | changes)
+    dataset, _ = hold_in_memory(open_dataset(photos), 0)
+    stepper = build_stepper(config, config.steps, [0.5] * 3, [0.25] * 3, small_model(), parallel)
+    return config, stepper, build_batches(dataset, config)
 
 
 def free_port() -> int:

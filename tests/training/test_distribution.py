@@ -2,37 +2,15 @@
 
 import pytest
 import torch
-from ranks import together
+from ranks import parts, together
 
-from openjepa.config import build_config
-from openjepa.core.ijepa import IJEPA
-from openjepa.core.predictor import Predictor
-from openjepa.core.vit import VisionTransformer
-from openjepa.data.memory import hold_in_memory
-from openjepa.data.open import open_dataset
 from openjepa.errors import UsageError
 from openjepa.training.checkpoint import checkpoint_steps, load_newest
 from openjepa.training.distribution import anyone, everyones, first, is_sharded, mean_over_ranks, rank, whole
 from openjepa.training.runlog import read_metrics
 from openjepa.verbs.launch import assemble
-from openjepa.verbs.parts import build_batches, build_stepper
 
-SMALL = {"image_size": "16", "batch_size": 5, "log_every": 1, "predictor_depth": 1, "workers": 0}
-SMALL |= {"precision": "float32", "steps": 50}
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
-
-
-def small_model():
-    torch.manual_seed(0)
-    encoder = VisionTransformer((16, 16), 4, embed_dim=32, depth=2, num_heads=2)
-    return IJEPA(encoder, Predictor((4, 4), 32, 16, 1, 2, joint=True))
-
-
-def parts(photos, parallel, **changes):
-    config = build_config({}, SMALL | changes)
-    dataset, _ = hold_in_memory(open_dataset(photos), 0)
-    stepper = build_stepper(config, config.steps, [0.5] * 3, [0.25] * 3, small_model(), parallel)
-    return config, stepper, build_batches(dataset, config)
 
 
 def curve(photos, parallel, **changes):

@@ -5,6 +5,7 @@ Without torchrun there is one process, and everything here returns at once. A ra
 
 import contextlib
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -122,7 +123,10 @@ def share(model: Objective, parallel: str = "auto") -> Callable[..., Tensor]:
         shard(model)
         return model
     devices = [device] if device.type == "cuda" else None
-    return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+    with warnings.catch_warnings():
+        # The buffers are position codes, the same everywhere. The new name for this is not in every version of PyTorch.
+        warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
+        return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
 
 
 def fits(model: Objective, device: torch.device) -> bool:

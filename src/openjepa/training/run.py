@@ -219,4 +219,4 @@ class Run:
     def _write(self, tensors: dict[str, Tensor]) -> None:
         state = {"best": self.best, "skipped": self.skipped, "untrained": self.untrained}
         save_checkpoint(self.checkpoints, self.done, tensors, state)
-        retain(self.checkpoints, {step for _, step in self.best.values()}, self.keep_every)
+        retain(self.checkpoints, {step for _, step in self.best.values()}, self.keep_every, done=self.done)
