@@ -25,8 +25,8 @@ PUBLISHED = {
 CONTINUED = {"lr": 2e-4, "ema_momentum": (0.996, 1.0)}
 
 RECIPES: dict[str, dict[str, Any]] = {
-    # Small images on a CPU in minutes. On a coarse grid random masks teach more than blocks, and steps more than images:
-    # few images a step, each with several masks for one pass of the target encoder.
+    # Small images on a CPU in minutes. Random masks teach more than blocks on a coarse grid, and steps more than
+    # images: few images a step, each with several masks for one pass of the target encoder.
     "laptop": {"masks": "random", "crop_scale": (0.5, 1.0), "batch_size": 16, "mask_draws": 4},
     # A GPU and hours: ViT-S on an 8x8 grid, I-JEPA alone.
     "small": {
