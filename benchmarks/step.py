@@ -33,8 +33,9 @@ from openjepa.core.vit import SIZES
 from openjepa.data.batches import Batch
 from openjepa.data.crops import standardise
 from openjepa.evaluation.device import PRECISIONS, choose_precision
-from openjepa.training.speed import matrix_peak, step_flops, synchronise
+from openjepa.training.speed import matrix_peak, step_flops
 from openjepa.training.steps import Stepper
+from openjepa.training.trial import synchronise
 from openjepa.verbs.launch import build_stepper
 
 LR, MEAN, STD, DRAWS = 1.5e-4, [0.5] * 3, [0.25] * 3, 4

@@ -16,6 +16,7 @@ from openjepa.verbs.masks import masks
 from openjepa.verbs.predict import predict
 from openjepa.verbs.pretrain import pretrain
 from openjepa.verbs.report import report
+from openjepa.verbs.speed import bench
 from openjepa.verbs.tune import tune
 
 app = typer.Typer(
@@ -25,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (demo, pretrain, tune, evaluate, predict, embed, report, masks, import_, export):
+for verb in (demo, pretrain, tune, evaluate, predict, embed, report, masks, import_, export, bench):
     app.command(verb.__name__.rstrip("_"))(verb)
 
 # Typer's own error class is not public under a name of its own.

@@ -10,7 +10,6 @@ from typing import TypeVar
 import torch
 
 from openjepa.data.batches import Batches, load_batches
-from openjepa.training.speed import synchronise
 from openjepa.training.steps import Stepper
 
 T = TypeVar("T")
@@ -24,6 +23,11 @@ class Cost:
     step_seconds: float
     memory: int
     input_seconds: float = 0.0
+
+    @property
+    def input_share(self) -> float:
+        """Share of a step's time, in [0, 1], in which it waits for input."""
+        return self.input_seconds / self.step_seconds
 
 
 class Waiting:
@@ -52,6 +56,12 @@ def measure_cost(stepper: Stepper, batches: Batches, workers: int) -> Cost:
     synchronise(stepper.device)
     seconds = (time.perf_counter() - begun) / TIMED
     return Cost(seconds, peak_memory(stepper.device), (waiting.seconds - waited) / TIMED)
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for what the device was asked to do."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def peak_memory(device: torch.device) -> int:
