@@ -78,13 +78,15 @@ def kill(ranks: list, dice: random.Random) -> None:
         process.join()
 
 
-def disturb(count: int, kills: int, photos: Path, folder: Path, expected: dict, dice: random.Random) -> dict:
-    """Runs that are killed until there were `kills`; the last is left to end."""
+def disturb(
+    count: int, kills: int, photos: Path, folder: Path, expected: dict, span: float, dice: random.Random
+) -> dict:
+    """Runs that are killed within `span` seconds of every start until there were `kills`; the last is left to end."""
     found = {"kills": 0, "in a checkpoint": 0, "before the first": 0, "runs": 0, "largest difference": 0.0}
     out = folder / "disturbed"
     while True:
         ranks = launch(count, photos, out)
-        deadline = time.monotonic() + dice.uniform(0.5, 4.0) * dice.choice([0.3, 1, 1])
+        deadline = time.monotonic() + dice.uniform(0, span)
         while found["kills"] < kills and time.monotonic() < deadline and any(p.is_alive() for p in ranks):
             time.sleep(0.002)
         if found["kills"] < kills and any(process.is_alive() for process in ranks):
@@ -120,11 +122,13 @@ def main() -> None:
         photos = draw(folder / "photos")
         for count in given.processes:
             undisturbed = folder / f"undisturbed-{count}"
+            begun = time.monotonic()
             if not finish(launch(count, photos, undisturbed)):
                 raise SystemExit(f"{count} processes do not train here")
+            span = time.monotonic() - begun
             expected = load_newest(undisturbed / "checkpoints")[0]
             dice = random.Random(given.seed + count)
-            rows.append({"processes": count, **disturb(count, given.kills, photos, folder, expected, dice)})
+            rows.append({"processes": count, **disturb(count, given.kills, photos, folder, expected, span, dice)})
             print("  ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
     results = Path(__file__).parent / "results" / "durability.json"
     about = {"command": "python benchmarks/durability.py", "settings": SETTINGS, "torch": torch.__version__}
