@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 import torchvision
+from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
@@ -28,13 +29,16 @@ from openjepa.data.open import open_dataset
 SCALE, ENDLESS = (0.3, 1.0), 2**31
 
 
-def unpack(source: str, folder: Path, count: int) -> None:
-    """The first `count` images, a few of every class, as files."""
+def unpack(source: str, folder: Path, count: int, enlarge: int) -> None:
+    """About `count` images, some of every class, as files; JPEGs `enlarge` times larger if that is over 1."""
     dataset = open_dataset(source)
     for index in range(0, len(dataset), max(1, len(dataset) // count)):
         path = folder / dataset.paths[index]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(dataset.read(index))
+        if enlarge > 1:
+            image = dataset.load(index)
+            image.resize([side * enlarge for side in image.size], Image.Resampling.BICUBIC).save(path, "JPEG")
 
 
 def theirs(folder: Path, size: int, batch_size: int, workers: int) -> Iterator:
@@ -80,17 +84,20 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--images", type=int, default=4000)
+    parser.add_argument("--enlarge", type=int, default=1, help="times, to stand for large photos")
     parser.add_argument("--batches", type=int, default=30, help="a round")
     parser.add_argument("--rounds", type=int, default=5)
     given, rows = parser.parse_args(), []
     with tempfile.TemporaryDirectory() as home:
-        unpack(given.data, Path(home), given.images)
+        unpack(given.data, Path(home), given.images, given.enlarge)
         for size in given.sizes:
             rows.append(measure(Path(home), size, given))
             print("{size} px: torchvision {theirs:.0f}, openjepa {ours:.0f} images/s, {times:.2f}x".format(**rows[-1]))
     about = {"command": f"python benchmarks/loader.py {Path(given.data).name}", "workers": given.workers}
+    about |= {"enlarge": given.enlarge}
     about |= {"torch": torch.__version__, "torchvision": torchvision.__version__}
-    results = Path(__file__).parent / "results" / ("loader.json" if given.workers else "loader-processor-time.json")
+    kind = ("" if given.workers else "-processor-time") + (f"-{given.enlarge}x" if given.enlarge > 1 else "")
+    results = Path(__file__).parent / "results" / f"loader{kind}.json"
     results.write_text(json.dumps({**about, "rows": rows}, indent=2) + "\n")
 
 
