@@ -37,7 +37,7 @@ def ranks() -> int:
 def joined(device: torch.device) -> Iterator[None]:
     """Within this context the processes that torchrun started are one run: NCCL on CUDA, gloo on the CPU.
 
-    Raises UsageError on any other kind of device.
+    Raises UsageError on any other kind of device, and where another process has died.
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ and int(os.environ.get("WORLD_SIZE", 1)) < 2:
         yield
@@ -47,8 +47,13 @@ def joined(device: torch.device) -> Iterator[None]:
         raise UsageError(f"several processes cannot share --device {device}: give cuda or cpu")
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group(backends[device.type])
-    yield
+    try:
+        dist.init_process_group(backends[device.type])
+        yield
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or "gloo" in str(error):
+            raise UsageError("lost touch with the other processes of the run, which go on with --resume") from error
+        raise
     dist.destroy_process_group()  # not after an error: the others might never answer
 
 
