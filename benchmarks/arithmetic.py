@@ -56,31 +56,20 @@ def row(name: str) -> dict:
 
 def main() -> None:
     rows = [row(name) for name in PATCHES]
-    print(
-        "| model | encoder, predictor (M) | GFLOP an image | weights and optimizer (GiB) | activations (MiB an image) |"
-    )
+    print("| model | encoder, predictor (M) | GFLOP an image | weights, optimizer (GiB) | activations (MiB an image) |")
     for r in rows:
-        print(
-            "| {name} | {encoder:.0f}, {predictor:.0f} | {gflop:.1f} | {state:.1f} | {kept:.0f}, or {again:.0f} |".format(
-                **r
-            )
-        )
-    print(
-        "\n| model | images/s a GPU | ImageNet-1k, 600 epochs, 8 GPUs (hours) | a billion images once, 64 GPUs (hours) |"
-    )
+        sizes = "| {name} | {encoder:.0f}, {predictor:.0f} | {gflop:.1f} | {state:.1f} | {kept:.0f}, or {again:.0f} |"
+        print(sizes.format(**r))
+    print("\n| model | images/s a GPU | ImageNet-1k, 600 epochs, 8 GPUs (h) | a billion images once, 64 GPUs (h) |")
     for r in rows:
         rate = REACHED / r["gflop"] / 1e9
         hours = [images / (rate * gpus) / 3600 for images, gpus in ((600 * 1.281e6, 8), (1e9, 64))]
         print(f"| {r['name']} | {rate:,.0f} | {hours[0]:.1f} | {hours[1]:.1f} |")
     print(f"\n| model | GiB a GPU, batch {BATCH} on 8 GPUs: ddp | fsdp | fsdp, --checkpoint-activations |")
     for r in rows:
-        share = BATCH / 8 / 1024
-        sizes = (
-            r["state"] + share * r["kept"],
-            r["state"] / 8 + share * r["kept"],
-            r["state"] / 8 + share * r["again"],
-        )
-        print("| {} | {:.0f} | {:.0f} | {:.0f} |".format(r["name"], *sizes))
+        share, state = BATCH / 8 / 1024, r["state"]
+        totals = (state + share * r["kept"], state / 8 + share * r["kept"], state / 8 + share * r["again"])
+        print("| {} | {:.0f} | {:.0f} | {:.0f} |".format(r["name"], *totals))
 
 
 if __name__ == "__main__":
