@@ -19,6 +19,8 @@ data=$1 out=$2
 shift 2
 [ -f "$out/config.json" ] && set -- "$@" --resume
 
+# Without this, processes that start again meet the addresses of the dead (pytorch/pytorch#135712).
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 export MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 # --workers are for each process: cores of a node over its GPUs, one left for the process itself.
 srun --kill-on-bad-exit torchrun \

@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.rendezvous import rendezvous
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -48,13 +49,25 @@ def joined(device: torch.device) -> Iterator[None]:
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     try:
-        dist.init_process_group(backends[device.type])
+        _meet(backends[device.type])
         yield
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or "gloo" in str(error):
             raise UsageError("lost touch with the other processes of the run, which go on with --resume") from error
         raise
     dist.destroy_process_group()  # not after an error: the others might never answer
+
+
+def _meet(backend: str) -> None:
+    """Join the process group of this start of the processes.
+
+    torchrun's store outlives them, and with it the addresses of the dead (pytorch/pytorch#135712); unless it is told to
+    open a new one for every start, as it must be where nodes do not count their restarts alike.
+    """
+    store, number, count = next(rendezvous("env://"))
+    if os.environ.get("TORCH_DISABLE_SHARE_RDZV_TCP_STORE") != "1":
+        store = dist.PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+    dist.init_process_group(backend, store=store, rank=number, world_size=count)
 
 
 def is_restart() -> bool:
