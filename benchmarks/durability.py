@@ -2,7 +2,8 @@
 
 python benchmarks/durability.py       30 kills of a run of one process and 30 of a run of two: results/durability.json
 
-Every step writes a checkpoint, so that many kills meet one. The processes are forked, because a kill is no less deadly
+Every step writes a checkpoint. Half of the kills wait for one that is being written; the others come at any time from
+the start of the processes to the end of the run. The processes are forked, because a kill is no less deadly
 and a start costs no imports. Of two processes one is killed, or both; the other is ended as torchrun would.
 """
 
@@ -23,10 +24,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-import openjepa
+from openjepa.config import build_config
 from openjepa.training.checkpoint import checkpoint_steps, load_newest
-from openjepa.verbs.launch import start  # noqa: F401 (imported before the processes are forked)
-from openjepa.verbs.report import report  # noqa: F401
+from openjepa.training.distribution import joined
+from openjepa.verbs.launch import go_on, start
 
 FORK = multiprocessing.get_context("fork")
 SETTINGS = {"steps": 40, "image_size": 16, "batch_size": 6, "predictor_depth": 1, "precision": "float32", "workers": 0}
@@ -47,7 +48,9 @@ def take_part(rank: int, count: int, port: int, photos: Path, out: Path, resume:
         meeting = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_PORT": port}
         os.environ |= {name: str(value) for name, value in meeting.items()} | {"MASTER_ADDR": "127.0.0.1"}
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-        openjepa.pretrain(str(photos), out=out, resume=resume, **SETTINGS)
+        config = build_config({}, SETTINGS)
+        with joined(torch.device("cpu")):
+            (go_on if resume else start)(str(photos), out, config, {}).run.train(lambda record: None)
 
 
 def launch(count: int, photos: Path, out: Path) -> list:
@@ -78,6 +81,20 @@ def kill(ranks: list, dice: random.Random) -> None:
         process.join()
 
 
+def wait_for_the_moment(ranks: list, checkpoints: Path, span: float, dice: random.Random) -> None:
+    """A random time within `span` seconds, or the writing of a checkpoint of a random step to come."""
+    deadline, aimed, steps = time.monotonic() + dice.uniform(0, span), dice.random() < 0.5, dice.randint(1, 12)
+    last, seen = None, 0
+    while all(process.is_alive() for process in ranks) and (aimed or time.monotonic() < deadline):
+        writing = next((path.name for path in checkpoints.glob(".writing*")), last)
+        seen, last = seen + (writing != last), writing
+        if aimed and seen == steps:
+            break
+        time.sleep(0.001)
+    if aimed:
+        time.sleep(dice.uniform(0, 0.01))
+
+
 def disturb(
     count: int, kills: int, photos: Path, folder: Path, expected: dict, span: float, dice: random.Random
 ) -> dict:
@@ -86,9 +103,8 @@ def disturb(
     out = folder / "disturbed"
     while True:
         ranks = launch(count, photos, out)
-        deadline = time.monotonic() + dice.uniform(0, span)
-        while found["kills"] < kills and time.monotonic() < deadline and any(p.is_alive() for p in ranks):
-            time.sleep(0.002)
+        if found["kills"] < kills:
+            wait_for_the_moment(ranks, out / "checkpoints", span, dice)
         if found["kills"] < kills and any(process.is_alive() for process in ranks):
             kill(ranks, dice)
             found["kills"] += 1
