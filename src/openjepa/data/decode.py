@@ -105,6 +105,8 @@ def _silence_pillow() -> None:
 
 
 def _orientation(image: Image.Image) -> int:
+    if image.format == "JPEG" and not image.info.keys() & {"exif", "xmp"}:
+        return 1  # told without the time that Pillow takes to look for it
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # a damaged EXIF block says nothing against the pixels

@@ -18,8 +18,9 @@ def load_for_crop(
     """The image for `random_resized_crop(image, size, scale, rng)`, `rng` being a copy of the one given to it.
 
     A JPEG read from a file is as small as leaves its crop no smaller than `size`: its blocks are scaled as they are
-    decoded (libjpeg), so the crop is of the same place up to a pixel, and its values differ a little from those of the
-    whole image scaled at once. Every other image is what `load` gives. A pure function, as `load` is. Raises BadImage.
+    decoded (libjpeg), so the crop is of the same place up to a hundredth of the image, and its values differ a little
+    from those of the whole image scaled at once. Every other image is what `load` gives. A pure function, as `load` is.
+    Raises BadImage.
     """
     read = getattr(dataset, "read", None)
     data = read(index) if read else b""
@@ -31,6 +32,8 @@ def load_for_crop(
             return 1
         left, top, right, bottom = crop_box(width, height, scale, size[1] / size[0], rng)
         spare = min((right - left) / size[1], (bottom - top) / size[0])
-        return next((whole for whole in (8, 4, 2) if spare >= whole), 1)
+        # What does not fill a last block stretches the image: a hundredth of its side at most.
+        even = (k for k in (8, 4, 2) if all(-side % k <= side / 100 for side in (width, height)))
+        return next((k for k in even if spare >= k), 1)
 
     return decode(io.BytesIO(data), times)

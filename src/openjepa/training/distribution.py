@@ -160,6 +160,8 @@ def shard(model: Objective) -> None:
     Each network is a root of its own, since encoders are also called by themselves; and each is resharded at once,
     since no way back follows that of the target encoder.
     """
+    # What the predictor returns is a view, of which this warns in case that it is changed in place: it is not.
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module", UserWarning)
     networks = {id(n): n for n in (model.context_encoder, model.target_encoder, model.predictor)}
     for network in networks.values():
         for block in network.blocks:
