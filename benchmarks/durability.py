@@ -14,7 +14,6 @@ import multiprocessing
 import os
 import random
 import shutil
-import signal
 import socket
 import tempfile
 import time
@@ -74,7 +73,7 @@ def finish(ranks: list) -> bool:
 def kill(ranks: list, dice: random.Random) -> None:
     """SIGKILL for one or all, and then for those that are left."""
     for process in dice.choice([ranks, [dice.choice(ranks)]]):
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
     time.sleep(0.2)
     for process in ranks:
         process.kill()
