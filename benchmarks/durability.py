@@ -15,6 +15,7 @@ import os
 import random
 import shutil
 import socket
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,6 +25,7 @@ import torch
 from PIL import Image
 
 from openjepa.config import build_config
+from openjepa.errors import UsageError
 from openjepa.training.checkpoint import checkpoint_steps, load_newest
 from openjepa.training.distribution import joined
 from openjepa.verbs.launch import go_on, start
@@ -48,8 +50,10 @@ def take_part(rank: int, count: int, port: int, photos: Path, out: Path, resume:
         os.environ |= {name: str(value) for name, value in meeting.items()} | {"MASTER_ADDR": "127.0.0.1"}
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         config = build_config({}, SETTINGS)
-        with joined(torch.device("cpu")):
+        with contextlib.suppress(UsageError), joined(torch.device("cpu")):  # it says that the other was killed
             (go_on if resume else start)(str(photos), out, config, {}).run.train(lambda record: None)
+            return
+        sys.exit(2)
 
 
 def launch(count: int, photos: Path, out: Path) -> list:
