@@ -12,6 +12,7 @@ from openjepa.data.dataset import ImageDataset
 from openjepa.data.targets import Targets
 from openjepa.evaluation.baselines import PatchPixels
 from openjepa.evaluation.dense import Dense, crop_maps
+from openjepa.evaluation.device import where_exact
 from openjepa.evaluation.features import Model
 from openjepa.evaluation.protocol import aligned_labels
 from openjepa.evaluation.store import FeatureStore
@@ -48,6 +49,10 @@ class Bench:
     @property
     def device(self) -> torch.device:
         return getattr(self.model, "device", torch.device("cpu"))
+
+    @property
+    def probe_device(self) -> torch.device:
+        return where_exact(self.device)
 
     def features(self, part: Part) -> tuple[Features, np.ndarray]:
         """Features of all readable images of a part, and their indices [n]."""

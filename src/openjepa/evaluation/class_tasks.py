@@ -26,7 +26,7 @@ def linear(bench: Bench) -> Results:
 def knn(bench: Bench) -> Results:
     train, test = bench.features(bench.train)[0], bench.features(bench.test)[0]
     for label, labels, truth in bench.labels():
-        yield knn_result(named("knn", label), train, labels, test, truth, bench.seed)
+        yield knn_result(named("knn", label), train, labels, test, truth, bench.seed, bench.probe_device)
 
 
 def fewshot(bench: Bench) -> Results:
@@ -37,7 +37,7 @@ def fewshot(bench: Bench) -> Results:
             correct, strengths = [], []
             for draw in range(DRAWS):
                 rows = draw_shots(labels.numpy(), shot, bench.seed, draw, bench.train.dataset.classes[label])
-                predictions, strength = fit_shots(train[rows], labels[rows], test, bench.seed)
+                predictions, strength = fit_shots(train[rows], labels[rows], test, bench.seed, bench.probe_device)
                 correct.append((predictions == truth).double())
                 strengths.append(strength)
             protocol = {"probe": "softmax regression", "draws": DRAWS, "C": strengths, "train_images": len(rows)}
@@ -50,7 +50,7 @@ def retrieval(bench: Bench) -> Results:
     """Test images ask for training images of their class."""
     train, test = bench.features(bench.train)[0].last, bench.features(bench.test)[0].last
     for label, labels, truth in bench.labels():
-        hits, precision = retrieve(train, labels, test, truth)
+        hits, precision = retrieve(train, labels, test, truth, device=bench.probe_device)
         protocol = {"similarity": "cosine", "gallery": "train", "train_images": len(labels)}
         for k, hit in hits.items():
             yield Result(named(f"recall@{k}", label), "recall", mean_of(hit), protocol)

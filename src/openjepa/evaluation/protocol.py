@@ -103,9 +103,17 @@ def result_of(task: str, choice: Choice, truth: Tensor, seed: int) -> Result:
     return Result(task, "accuracy", mean_of(choice.probe.predictions == truth), protocol)
 
 
-def knn_result(task: str, train: Features, labels: Tensor, test: Features, truth: Tensor, seed: int) -> Result:
+def knn_result(
+    task: str,
+    train: Features,
+    labels: Tensor,
+    test: Features,
+    truth: Tensor,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> Result:
     """The accuracy of a vote of the 20 nearest."""
-    predictions = knn_predict(train.last, labels, test.last, NEIGHBOURS, TEMPERATURE)
+    predictions = knn_predict(train.last, labels, test.last, NEIGHBOURS, TEMPERATURE, device)
     protocol = {"probe": "k-NN by cosine", "k": NEIGHBOURS, "temperature": TEMPERATURE, "train_images": len(labels)}
     return Result(task, "accuracy", mean_of(predictions == truth), protocol)
 

@@ -73,7 +73,7 @@ def _number(bench: Bench, task: str, values: list[np.ndarray]) -> Result:
     train, test = bench.features(bench.train)[0].last, bench.features(bench.test)[0].last
     numbers = torch.from_numpy(values[0]).float()[:, None]
     fit, validation = validation_split(len(train), bench.seed)
-    head = ridge(train[fit], numbers[fit], train[validation], numbers[validation])
+    head = ridge(train[fit], numbers[fit], train[validation], numbers[validation], bench.probe_device)
     errors = np.abs(head.predict(test)[:, 0].numpy() - values[1])
     protocol = {"probe": "ridge regression", "strength": head.strengths[0], "train_images": len(train)}
     return Result(task, "MAE", mean_of(errors), protocol)
@@ -82,7 +82,7 @@ def _number(bench: Bench, task: str, values: list[np.ndarray]) -> Result:
 def depth(bench: Bench) -> Results:
     train, test = _dense(bench, "depth")
     fit, validation = validation_split(len(train.maps), bench.seed)
-    squares, close, setting = depth_rows(train.rows(fit), train.rows(validation), test)
+    squares, close, setting = depth_rows(train.rows(fit), train.rows(validation), test, bench.probe_device)
     protocol = {"probe": "linear on patch tokens", "train_images": len(train.maps), **setting}
     yield Result("depth", "RMSE", squares, protocol, root_mean)
     yield Result("depth-delta1", "delta1", close, protocol)
@@ -96,7 +96,7 @@ def root_mean(sums: np.ndarray) -> np.ndarray:
 def segment(bench: Bench) -> Results:
     train, test = _dense(bench, "mask")
     fit, validation = validation_split(len(train.maps), bench.seed)
-    rows, setting = segment_rows(train.rows(fit), train.rows(validation), test, bench.seed)
+    rows, setting = segment_rows(train.rows(fit), train.rows(validation), test, bench.seed, bench.probe_device)
     protocol = {"probe": "linear on patch tokens", "train_images": len(train.maps), **setting}
     protocol |= {"classes": list(bench.train.targets.parts)} if bench.train.targets.parts else {}
     yield Result("segment", "mIoU", rows, protocol, mean_iou)
@@ -121,7 +121,7 @@ def appearance(bench: Bench) -> Results:
         parts.append((features.last, seen[np.searchsorted(same, kept)]))
     fit, validation = validation_split(len(parts[0][0]), bench.seed)
     train, held = ((parts[0][0][rows], parts[0][1][rows]) for rows in (fit, validation))
-    for name, (rows, strengths) in read_appearance(train, held, parts[1]).items():
+    for name, (rows, strengths) in read_appearance(train, held, parts[1], bench.probe_device).items():
         protocol = {"probe": "ridge regression", "strengths": strengths, "train_images": len(parts[0][0])}
         yield Result(f"appearance:{name}", "R2", rows, protocol, explained)
     yield from _semantics(bench)
