@@ -1,12 +1,13 @@
 """Tasks on classes: the images of each class are learned from, and told apart or found again."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
 
-from openjepa.data.corruptions import CORRUPTIONS, STRENGTHS, Corrupted
+from openjepa.data.corruptions import STRENGTHS
 from openjepa.evaluation.attentive import attentive_probe
-from openjepa.evaluation.bench import TEST_IMAGES, Bench
+from openjepa.evaluation.bench import Bench
 from openjepa.evaluation.encoder import Encoder
 from openjepa.evaluation.fewshot import DRAWS, draw_shots, fit_shots
 from openjepa.evaluation.finetune import LAYER_DECAY, finetune
@@ -98,17 +99,14 @@ def _finetuned(bench: Bench, task: str, shot: str | None) -> Results:
 
 def robustness(bench: Bench) -> Results:
     """The linear probe of clean images on test images that were made worse: the mean over five strengths."""
-    asked = bench.some(bench.test, TEST_IMAGES, False)
-    clean = bench.test.dataset.subset(asked)
-    base = bench.store.hash(clean)
+    like, found = bench.train.dataset, defaultdict(list)
+    for worse in bench.asked_worse():
+        features, kept = bench.features_of(worse)
+        found[worse.corruption].append((features, aligned_labels(worse, like, kept)))
     for label, labels, _ in bench.labels():
         choice = bench.linear(label, labels)
-        for corruption in CORRUPTIONS:
-            scores = []
-            for strength in STRENGTHS:
-                features, kept = bench.features_of(Corrupted(clean, corruption, strength, base))
-                truth = aligned_labels(clean, bench.train.dataset, kept)[label]
-                scores.append((choice.predict(features) == truth).double().numpy())
+        for corruption, strengths in found.items():
+            scores = [(choice.predict(x) == truths[label]).double().numpy() for x, truths in strengths]
             protocol = {"probe": "linear, fitted on clean images", "strengths": list(STRENGTHS)}
             protocol |= {"by_strength": [float(s.mean()) for s in scores], "train_images": len(labels)}
             name = named(f"robust-{corruption}", label)

@@ -13,7 +13,7 @@ from openjepa.errors import UsageError
 from openjepa.evaluation.features import Model, compute_features
 from openjepa.evaluation.knn import knn_predict
 from openjepa.evaluation.results import Result, mean_of
-from openjepa.evaluation.split import holdout_split
+from openjepa.evaluation.split import holdout_split, require_several
 from openjepa.evaluation.variants import Choice, Features, best_linear
 
 TASKS = ("linear", "knn")
@@ -30,12 +30,14 @@ class Labelled:
 
 
 def check_labels(train: ImageDataset, test: ImageDataset) -> None:
-    """Raise UsageError unless both sets have the same labels with the same class names."""
+    """Raise UsageError unless both sets have the same labels, of classes with several images to learn from."""
     for dataset in (train, test):
         if not dataset.labels:
             raise UsageError(f"{dataset.source} has no labels to measure by: put the images in one folder a class")
         if any(len(np.unique(values)) < 2 for values in dataset.labels.values()):
             raise UsageError(f"{dataset.source} has images of one class only: measuring needs two or more")
+    first = next(iter(train.labels))
+    require_several(train.labels[first], train.classes[first])
     for name in train.labels:
         extra = set(test.classes.get(name, ())) - set(train.classes[name])
         if name not in test.labels or extra:

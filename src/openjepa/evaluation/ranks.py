@@ -1,0 +1,50 @@
+"""Several processes under torchrun: they share out the features, and the first of them does all the rest."""
+
+import datetime
+import os
+from collections.abc import Callable
+
+import torch
+from torch import distributed
+
+PATIENCE = datetime.timedelta(days=1)  # for the first process to read and hash a large set
+
+
+def join() -> None:
+    """Meet the other processes, where torchrun started several; each takes the GPU of its number, if there are any."""
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not distributed.is_initialized():
+        distributed.init_process_group("gloo", timeout=PATIENCE)
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+
+
+def leave() -> None:
+    """Part from the other processes; a process alone stays as it is."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def rank() -> int:
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def world() -> int:
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def meet() -> None:
+    """Wait until all processes are here."""
+    if world() > 1:
+        distributed.barrier()
+
+
+def told(text: Callable[[], str]) -> str:
+    """What `text` gives in the first process, in all of them; it is asked in the first alone."""
+    if world() == 1:
+        return text()
+    said = torch.frombuffer(bytearray(text().encode() if rank() == 0 else b"-"), dtype=torch.uint8)
+    length = torch.tensor(len(said))
+    distributed.broadcast(length, 0)
+    message = said if rank() == 0 else torch.empty(int(length), dtype=torch.uint8)
+    distributed.broadcast(message, 0)
+    return bytes(message.tolist()).decode()
