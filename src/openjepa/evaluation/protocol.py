@@ -33,7 +33,10 @@ def check_labels(train: ImageDataset, test: ImageDataset) -> None:
     """Raise UsageError unless both sets have the same labels, of classes with several images to learn from."""
     for dataset in (train, test):
         if not dataset.labels:
-            raise UsageError(f"{dataset.source} has no labels to measure by: put the images in one folder a class")
+            raise UsageError(
+                f"{dataset.source} has no labels to measure by: put the images in one folder a class, of two classes "
+                "or more"
+            )
         if any(len(np.unique(values)) < 2 for values in dataset.labels.values()):
             raise UsageError(f"{dataset.source} has images of one class only: measuring needs two or more")
     first = next(iter(train.labels))

@@ -39,7 +39,7 @@ def meet() -> None:
 
 
 def told(text: Callable[[], str]) -> str:
-    """What `text` gives in the first process, in all of them; it is asked in the first alone."""
+    """What `text` gives in the first process, in all of them; it is asked in the first alone, and not empty."""
     if world() == 1:
         return text()
     said = torch.frombuffer(bytearray(text().encode() if rank() == 0 else b"-"), dtype=torch.uint8)

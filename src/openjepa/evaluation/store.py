@@ -78,7 +78,7 @@ class FeatureStore:
         """Features [n, ...] float32 of a kind (embedding, layers or tokens), and the indices [n] of their images."""
         place = Path(ranks.told(lambda: str(self._place(model, dataset, kind))))
         try:
-            if ranks.told(lambda: "" if (place / "kept.npy").is_file() else "missing"):
+            if ranks.told(lambda: "there" if (place / "kept.npy").is_file() else "missing") == "missing":
                 self._write(place, model, dataset, kind, progress)
                 self.computed += 1
             else:

@@ -68,7 +68,7 @@ def keep_head(folder: Path, benches: list[Bench]) -> None:
 
 
 def seeds_of_recipes(names: list[str]) -> list[list[str]]:
-    """The runs among `names` that differ in their seed and in nothing that shapes an encoder, where there are several."""
+    """Runs among `names` that differ in their seed and nothing else that shapes an encoder, where there are several."""
     recipes: dict[str, dict[int, str]] = {}
     for name in dict.fromkeys(filter(is_run, names)):
         config, resolved = read_config(Path(name) / "config.json")
@@ -94,13 +94,11 @@ def verdict(records: list[dict], one: str, other: str) -> str:
             sign = 1 if is_fraction(record) else -1
             low, high = sorted((sign * paired[1], sign * paired[2]))
             better[one if low > 0 else other if high < 0 else ""].append(record["task"])
-    alike = f"not told apart in {', '.join(better[''])}" if better[""] else ""
-    won = [name for name in (one, other) if better[name]]
-    if not won:
-        return f"neither of {one} and {other} is better here: {alike or 'they have no task in common'}"
-    parts = [f"{name} is better in {', '.join(better[name])}" for name in won]
-    conclusion = (
-        f"{won[0]} is better here than {other if won[0] == one else one}" if len(won) == 1 else "each is better"
-    )
-    listed = [f"in {', '.join(better[won[0]])}"] if len(won) == 1 else parts
-    return f"{conclusion}: " + "; ".join([*listed, alike] if alike else listed)
+    listed = {name: f"in {', '.join(tasks)}" for name, tasks in better.items() if tasks}
+    alike = "; not told apart " + listed[""] if "" in listed else ""
+    if one in listed and other in listed:
+        return f"{one} is better {listed[one]}, {other} {listed[other]}{alike}"
+    if not {one, other} & set(listed):
+        return f"neither of {one} and {other} is better here{alike or '; they have no task in common'}"
+    first, second = (one, other) if one in listed else (other, one)
+    return f"{first} is better here than {second}: {listed[first]}{alike}"
