@@ -223,7 +223,7 @@ def torchrun(processes: int, *words: str) -> subprocess.CompletedProcess:
 
 
 def test_two_processes_give_the_numbers_of_one(tmp_path):
-    words = ["evaluate", "untrained:vit_nano_patch8_16", str(draw_photos(tmp_path / "train", 600)), "--workers", "0"]
+    words = ["evaluate", "untrained:vit_nano_patch8_16", str(draw_photos(tmp_path / "train", 300)), "--workers", "0"]
     words += ["--tasks", "linear,attentive,probe-appearance", "--precision", "float32"]
     words += ["--test", str(draw_photos(tmp_path / "test", 30, ("cat", "dog")))]
     bad = sorted((tmp_path / "train").rglob("*.jpg"))[3]
@@ -300,9 +300,8 @@ def test_maps_of_real_images(trained, tmp_path):
         ("segment", "mIoU"),
     }
     values = {(r["model"], r["task"]): r["value"] for r in records}
-    assert (
-        values["untrained:vit_nano_patch4_20", "segment"] > 0.7 > values["pixels", "segment"]
-    )  # positions tell the halves apart
+    # The halves differ in nothing but their place.
+    assert values["untrained:vit_nano_patch4_20", "segment"] > 0.7 > values["pixels", "segment"]
 
 
 def test_encoder_words(trained):

@@ -47,7 +47,7 @@ def parse_tasks(text: str) -> tuple[str, ...]:
 def as_words(models: list[str] | str | Path, data: str | Path, test: str | Path | None) -> tuple[list[str], str, str]:
     """What evaluate was given in Python as the words that the command line gives it."""
     names = [str(models)] if isinstance(models, str | Path) else [str(name) for name in models]
-    return names, str(data), None if test is None else str(test)
+    return list(dict.fromkeys(names)), str(data), None if test is None else str(test)
 
 
 def check_epochs(epochs: float) -> None:
