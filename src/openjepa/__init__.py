@@ -23,6 +23,7 @@ _HOMES = {
     "masks": "openjepa.verbs.masks",
     "import_": "openjepa.verbs.import_",
     "export": "openjepa.verbs.export",
+    "bench": "openjepa.verbs.speed",
     "load_encoder": "openjepa.interop.load",
 }
 __all__ = ["UsageError", "__version__", *_HOMES]

@@ -25,8 +25,7 @@ from openjepa.training.run import Diverged
 from openjepa.training.runlog import read_metrics
 from openjepa.training.score import label_free_score
 from openjepa.training.steps import Stepper
-from openjepa.verbs.launch import Launch, assemble, build_stepper
-from openjepa.verbs.prepare import mask_settings
+from openjepa.verbs.launch import Launch, assemble, build_batches, build_stepper
 
 LABELLED, ASKED = 15_000, 1 / 3  # images at most, and the share of them that is held out
 LEAST = 12  # labelled images, below which there is nothing to learn from and ask
@@ -117,8 +116,7 @@ def _open(folder: Path, ground: Ground, config: Config, steps: int) -> Launch:
 
 
 def batches_of(ground: Ground, config: Config) -> Batches:
-    masks = mask_settings(config)
-    return Batches(ground.dataset, masks, config.size, config.crop_scale, config.batch_size, config.seed)
+    return build_batches(ground.dataset, config)
 
 
 def as_encoder(stepper: Stepper, name: str = "trial") -> Encoder:
