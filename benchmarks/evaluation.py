@@ -52,8 +52,8 @@ def unpack(archive: zipfile.ZipFile, part: str, folder: Path) -> str:
 
 
 def commands(folder: Path, train: str, test: str, shape: tuple[str, ...]) -> tuple[str, ...]:
-    """The words of an evaluation of a run of one step, which is made."""
-    openjepa("pretrain", train, "--out", f"{folder}/run", *shape, "--steps", "1", "--batch-size", "64")
+    """The words of an evaluation of a run of one step, which is made, on few images because their number is no matter."""
+    openjepa("pretrain", "scenes:64:0", "--out", f"{folder}/run", *shape, "--steps", "1", "--batch-size", "8")
     return "evaluate", f"{folder}/run", train, "--test", test, "--cache", f"{folder}/kept", "--shots", "10"
 
 
