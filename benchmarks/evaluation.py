@@ -52,7 +52,7 @@ def unpack(archive: zipfile.ZipFile, part: str, folder: Path) -> str:
 
 
 def commands(folder: Path, train: str, test: str, shape: tuple[str, ...]) -> tuple[str, ...]:
-    """The words of an evaluation of a run of one step, which is made, on few images because their number is no matter."""
+    """The words of an evaluation of a run, which is made: one step on few images, because that costs least."""
     openjepa("pretrain", "scenes:64:0", "--out", f"{folder}/run", *shape, "--steps", "1", "--batch-size", "8")
     return "evaluate", f"{folder}/run", train, "--test", test, "--cache", f"{folder}/kept", "--shots", "10"
 

@@ -1,27 +1,12 @@
-"""Several processes under torchrun: they share out the features, and the first of them does all the rest."""
+"""Several processes under torchrun: they share out the features, and the first of them does all the rest.
 
-import datetime
-import os
+Whoever evaluates has them meet first (`openjepa.training.distribution.joined`); alone, everything here returns at once.
+"""
+
 from collections.abc import Callable
 
 import torch
 from torch import distributed
-
-PATIENCE = datetime.timedelta(days=1)  # for the first process to read and hash a large set
-
-
-def join() -> None:
-    """Meet the other processes, where torchrun started several; each takes the GPU of its number, if there are any."""
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not distributed.is_initialized():
-        distributed.init_process_group("gloo", timeout=PATIENCE)
-        if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
-
-
-def leave() -> None:
-    """Part from the other processes; a process alone stays as it is."""
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
 
 
 def rank() -> int:

@@ -47,8 +47,11 @@ def evaluate(
     each model, label and task, with the keys model, data, task, metric, value, low, high and protocol; accuracies are
     fractions, low and high their 95 % interval. docs/evaluation.md explains the tasks. Raises UsageError.
     """
+    from openjepa.evaluation import ranks
+    from openjepa.evaluation.device import choose_device
     from openjepa.evaluation.fewshot import parse_shots
     from openjepa.evaluation.store import FeatureStore, default_cache
+    from openjepa.training.distribution import joined
     from openjepa.verbs.bench import (
         Files,
         fetch_features,
@@ -58,7 +61,7 @@ def evaluate(
         open_parts,
         protocol_of,
     )
-    from openjepa.verbs.measure import as_words, check_epochs, open_models, parse_tasks, sharing, show_records
+    from openjepa.verbs.measure import as_words, check_epochs, open_models, parse_tasks, show_records
     from openjepa.verbs.outcomes import Outcomes, make_verdicts, seeds_of_recipes
     from openjepa.verbs.prepare import check_workers
     from openjepa.verbs.talk import say
@@ -70,13 +73,14 @@ def evaluate(
     outcomes.check()
     needed = (*chosen, "linear") if save_head else chosen
     files, test_files = Files(annotations, depths, masks), Files(test_annotations, test_depths, test_masks)
-    with sharing() as helps:
+    with joined(choose_device(device)):
         opened = open_models(names, device, precision, encoder)
         outcomes.check_models(opened)
         train, held_out, named = open_parts(data, test, needed, few, seed, workers, files, test_files)
         store = FeatureStore(Path(cache) if cache else default_cache(), workers)
         settings = {"seed": seed, "shots": few, "epochs": epochs}
         benches = fetch_features(opened, train, held_out, needed, store, **settings)
+        helps = ranks.rank() > 0
     if helps:
         return []
     leaks = find_leaks(train, held_out, store)

@@ -1,8 +1,6 @@
 """What `evaluate` and `demo` share: open the models, measure them one after another, show the table."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -53,18 +51,6 @@ def as_words(models: list[str] | str | Path, data: str | Path, test: str | Path 
 def check_epochs(epochs: float) -> None:
     if not epochs > 0:
         raise UsageError(f"--epochs {epochs} is not possible: give more than 0")
-
-
-@contextmanager
-def sharing() -> Iterator[bool]:
-    """Work that all processes of torchrun share; whether this is one that only helps, and is silent."""
-    ranks.join()
-    console.quiet = helps = ranks.rank() > 0
-    try:
-        yield helps
-    finally:
-        console.quiet = False
-        ranks.leave()
 
 
 def same_precision(name: str, device: torch.device) -> torch.dtype:
