@@ -48,16 +48,17 @@ CORRUPTIONS: dict[str, Callable[[Image.Image, int, np.random.Generator], Image.I
 
 
 class Corrupted:
-    """An ImageDataset whose images are made worse when they are read; the same each time, by name and strength.
+    """An ImageDataset whose images are made worse when they are read; the same each time, by corruption and strength.
 
     `content` stands for the hash of the images: `base`, the hash of those underneath, and what was done to them.
     """
 
-    def __init__(self, dataset: ImageDataset, name: str, strength: int, base: str) -> None:
+    def __init__(self, dataset: ImageDataset, corruption: str, strength: int, base: str) -> None:
         self.source, self.paths = dataset.source, dataset.paths
         self.labels, self.classes = dataset.labels, dataset.classes
-        self.content = f"{base}:{name}:{strength}"
-        self._dataset, self._name, self._strength, self._indices = dataset, name, strength, np.arange(len(dataset))
+        self.content = f"{base}:{corruption}:{strength}"
+        self.corruption = corruption
+        self._dataset, self._strength, self._indices = dataset, strength, np.arange(len(dataset))
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -65,7 +66,7 @@ class Corrupted:
     def load(self, index: int) -> Image.Image:
         place = int(self._indices[index])
         rng = generator(0, CROPS, place, self._strength)
-        return CORRUPTIONS[self._name](self._dataset.load(place), self._strength, rng)
+        return CORRUPTIONS[self.corruption](self._dataset.load(place), self._strength, rng)
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "Corrupted":
         chosen, view = np.asarray(indices, np.int64), copy.copy(self)
