@@ -17,6 +17,7 @@ from openjepa.core.masks import sample_masks
 from openjepa.core.streams import CROPS, ORDER, generator
 from openjepa.data.crops import random_resized_crop
 from openjepa.data.dataset import ImageDataset
+from openjepa.data.reduce import load_for_crop
 from openjepa.errors import BadImage, UsageError
 
 
@@ -90,13 +91,15 @@ class Batches(Dataset):
         for offset in range(count):
             index = int(order[(place + offset) % count])
             try:
-                image = self.dataset.load(index)
+                image = load_for_crop(self.dataset, index, self.image_size, self.crop_scale, self._dice(epoch, index))
             except BadImage as error:
                 skipped.append((self.dataset.paths[index], str(error)))
                 continue
-            rng = generator(self.seed, CROPS, epoch, index)
-            return index, random_resized_crop(image, self.image_size, self.crop_scale, rng)
+            return index, random_resized_crop(image, self.image_size, self.crop_scale, self._dice(epoch, index))
         return None
+
+    def _dice(self, epoch: int, index: int) -> np.random.Generator:
+        return generator(self.seed, CROPS, epoch, index)
 
 
 def ignore_interrupts(_worker: int) -> None:

@@ -3,7 +3,7 @@
 import logging
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
@@ -30,17 +30,28 @@ _IGNORE_PILLOW = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
-def decode(stream: BinaryIO) -> Image.Image:
+def decode(stream: BinaryIO, times: Callable[[int, int], int] | None = None) -> Image.Image:
     """The first frame of an image file as mode "RGB", upright, without metadata.
 
     EXIF orientation is applied. Transparency is laid on white. 16-bit grey is divided by 257. Other grey
-    (32-bit integer or float) must lie within 0..1, which is stretched, or within 0..255, which is rounded.
+    (32-bit integer or float) must lie within 0..1, which is stretched, or within 0..255, which is rounded. A JPEG is
+    decoded 1, 2, 4 or 8 times smaller (rounded up), as `times(width, height)` of its upright size says.
 
     Raises BadImage with a short reason: "empty file", "truncated", "not an image (...)", "larger than ...",
     "unknown value range (...)" or "damaged (...)".
     """
     with bad_image_on_error():
-        return upright_rgb(_open(stream))
+        image = _open(stream)
+        if times and image.format == "JPEG":
+            _reduce(image, times)
+        return upright_rgb(image)
+
+
+def _reduce(image: Image.Image, times: Callable[[int, int], int]) -> None:
+    width, height = image.size
+    smaller = times(height, width) if _orientation(image) in (5, 6, 7, 8) else times(width, height)
+    if smaller > 1:
+        image.draft(None, (max(1, width // smaller), max(1, height // smaller)))
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
@@ -94,6 +105,8 @@ def _silence_pillow() -> None:
 
 
 def _orientation(image: Image.Image) -> int:
+    if image.format == "JPEG" and not image.info.keys() & {"exif", "xmp"}:
+        return 1  # told without the time that Pillow takes to look for it
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # a damaged EXIF block says nothing against the pixels
