@@ -8,7 +8,9 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from openjepa.core.streams import CROPS, generator
-from openjepa.data.dataset import ImageDataset
+from openjepa.data.dataset import ImageDataset, read_as
+from openjepa.data.reading import RGB
+from openjepa.errors import UsageError
 
 STRENGTHS = (1, 2, 3, 4, 5)
 SIGMAS = (0.012, 0.018, 0.025, 0.035, 0.05)  # of the Gaussian blur, as a share of the shorter side
@@ -51,13 +53,26 @@ class Corrupted:
     """An ImageDataset whose images are made worse when they are read; the same each time, by name and strength.
 
     `content` stands for the hash of the images: `base`, the hash of those underneath, and what was done to them.
+    They are colour images of 8 bits, whatever those underneath; raises UsageError if those cannot be read so.
     """
+
+    reading = RGB
 
     def __init__(self, dataset: ImageDataset, name: str, strength: int, base: str) -> None:
         self.source, self.paths = dataset.source, dataset.paths
         self.labels, self.classes = dataset.labels, dataset.classes
         self.content = f"{base}:{name}:{strength}"
-        self._dataset, self._name, self._strength, self._indices = dataset, name, strength, np.arange(len(dataset))
+        if dataset.reading.channels not in (1, 3):
+            raise UsageError(
+                f"robustness is measured on grey and colour images, and those of {dataset.source} have "
+                f"{dataset.reading.channels} channels: leave it out of --tasks"
+            )
+        self._dataset, self._name, self._strength, self._indices = (
+            read_as(dataset, RGB),
+            name,
+            strength,
+            np.arange(len(dataset)),
+        )
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -65,7 +80,9 @@ class Corrupted:
     def load(self, index: int) -> Image.Image:
         place = int(self._indices[index])
         rng = generator(0, CROPS, place, self._strength)
-        return CORRUPTIONS[self._name](self._dataset.load(place), self._strength, rng)
+        image = self._dataset.load(place)
+        clean = image if isinstance(image, Image.Image) else Image.fromarray(image)
+        return CORRUPTIONS[self._name](clean, self._strength, rng)
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "Corrupted":
         chosen, view = np.asarray(indices, np.int64), copy.copy(self)

@@ -1,15 +1,17 @@
 """What the rest of openjepa knows of images: `ImageDataset`; and the one that reads files."""
 
+import copy
 import io
 from collections.abc import Sequence
 from typing import BinaryIO, Protocol
 
 import numpy as np
-from PIL import Image
 
-from openjepa.data.decode import bad_image_on_error, decode
+from openjepa.data.decode import bad_image_on_error
+from openjepa.data.pixels import read_pixels
+from openjepa.data.reading import RGB, Pixels, Reading, fit
 from openjepa.data.storage import Skipped, Storage, printable
-from openjepa.errors import BadImage
+from openjepa.errors import BadImage, UsageError
 
 MAX_BYTES = 1 << 30
 
@@ -21,8 +23,10 @@ class ImageDataset(Protocol):
     paths    n names relative to the source, sorted, valid UTF-8 (unless drawn: then sorted by index)
     labels   int64 [n] by name of the label; {} without labels
     classes  the names of the label values, same keys as `labels`
+    reading  how `load` gives them
     """
 
+    reading: Reading = RGB
     source: str
     paths: Sequence[str]
     labels: dict[str, np.ndarray]
@@ -30,8 +34,8 @@ class ImageDataset(Protocol):
 
     def __len__(self) -> int: ...
 
-    def load(self, index: int) -> Image.Image:
-        """Mode "RGB", upright. Raises BadImage."""
+    def load(self, index: int) -> Pixels:
+        """Upright: a PIL image, or an array [H, W, C] of uint8 or float32. Raises BadImage."""
         ...
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "ImageDataset":
@@ -43,7 +47,10 @@ class ImageFiles:
     """An ImageDataset of files in a folder or a zip. Can be pickled, and used after a fork.
 
     skipped  (path, reason) of what lies in the source and is no candidate
+    pages    int64 [n], which image of its file each is
     """
+
+    reading = RGB
 
     def __init__(
         self,
@@ -56,13 +63,13 @@ class ImageFiles:
     ) -> None:
         self.source, self.labels, self.classes, self.skipped = source, labels or {}, classes or {}, skipped or []
         self._storage, self._names = storage, list(names)
-        self.paths = [printable(name) for name in names]
+        self.paths, self.pages = [printable(name) for name in names], np.zeros(len(names), np.int64)
 
     def __len__(self) -> int:
         return len(self._names)
 
-    def load(self, index: int) -> Image.Image:
-        return decode(io.BytesIO(self.read(index)))
+    def load(self, index: int) -> Pixels:
+        return read_pixels(io.BytesIO(self.read(index)), self.reading, int(self.pages[index]))
 
     def read(self, index: int) -> bytes:
         """The whole file. Raises BadImage."""
@@ -83,7 +90,61 @@ class ImageFiles:
             return self._storage.stamp(self._names[index])
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "ImageFiles":
-        chosen = np.arange(len(self))[np.asarray(indices)]
-        names = [self._names[index] for index in chosen]
-        labels = {key: values[chosen] for key, values in self.labels.items()}
-        return ImageFiles(self.source, self._storage, names, labels, self.classes, self.skipped)
+        chosen, part = np.arange(len(self))[np.asarray(indices)], copy.copy(self)
+        part._names, part.paths = ([values[index] for index in chosen] for values in (self._names, self.paths))
+        part.labels = {key: values[chosen] for key, values in self.labels.items()}
+        part.pages = self.pages[chosen]
+        return part
+
+    def read_as(self, reading: Reading) -> "ImageFiles":
+        """The same files with another `reading`, whether they allow it or not."""
+        files = copy.copy(self)
+        files.reading = reading
+        return files
+
+    def split_pages(self, counts: Sequence[int]) -> "ImageFiles":
+        """Every page an image of its own, `counts` [n] of them in each file; their paths end in #0, #1 and so on."""
+        whole = self.subset(np.repeat(np.arange(len(self)), counts))
+        whole.pages = np.concatenate([np.arange(count) for count in counts])
+        several = np.repeat(counts, counts) > 1
+        whole.paths = [
+            f"{path}#{page}" if many else path
+            for path, page, many in zip(whole.paths, whole.pages, several, strict=True)
+        ]
+        return whole
+
+
+class _ReadAs:
+    """An ImageDataset, of what is no file, read in another way than its own."""
+
+    def __init__(self, dataset: ImageDataset, reading: Reading) -> None:
+        self._dataset, self.reading = dataset, reading
+        self.source, self.paths, self.labels, self.classes = (
+            dataset.source,
+            dataset.paths,
+            dataset.labels,
+            dataset.classes,
+        )
+        if hasattr(dataset, "content"):
+            self.content = dataset.content
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def load(self, index: int) -> Pixels:
+        return fit(self._dataset.load(index), self.reading)
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> "_ReadAs":
+        return _ReadAs(self._dataset.subset(indices), self.reading)
+
+
+def read_as(dataset: ImageDataset, reading: Reading) -> ImageDataset:
+    """The same images, read in another way; raises UsageError where their channels do not allow it."""
+    have, want = dataset.reading.channels, reading.channels
+    if have != want and {have, want} != {1, 3}:
+        raise UsageError(
+            f"{dataset.source} holds images of {have} channels, and {want} are to be read: they must agree"
+        )
+    if dataset.reading == reading:
+        return dataset
+    return dataset.read_as(reading) if isinstance(dataset, ImageFiles) else _ReadAs(dataset, reading)

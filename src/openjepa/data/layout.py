@@ -10,16 +10,22 @@ import numpy as np
 from openjepa.data.storage import Skipped, printable
 from openjepa.errors import UsageError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".dcm", ".npy")
+ARRAY = ".npy"
 TRAIN = ("train", "training")
 HELD_OUT = ("val", "valid", "validation", "test", "testing")
 
 
 def candidates(files: Iterable[str], shown: str) -> tuple[list[str], Skipped]:
-    """Names that may be images, sorted and each once; the others with the reason. UsageError if there are none."""
+    """Names that may be images, sorted and each once; the others with the reason. UsageError if there are none.
+
+    Arrays (.npy) are images where nothing else is: beside pictures they are something about them.
+    """
     names, skipped, counts = [], [], Counter(files)
+    pictures = [suffix for suffix in SUFFIXES if suffix != ARRAY]
+    suffixes = pictures if any(_suffix(name) in pictures for name in counts) else SUFFIXES
     for name in sorted(counts):
-        if _suffix(name) in SUFFIXES:
+        if _suffix(name) in suffixes:
             names.append(name)
             skipped += [(name, "named twice")] * (counts[name] - 1)
         else:
@@ -69,4 +75,4 @@ def _no_images(shown: str, files: Sequence[str]) -> str:
     kinds = Counter(_suffix(name) or "no suffix" for name in files).most_common(5)
     found = ", ".join(f"{suffix} {count:,}" for suffix, count in kinds)
     files_found = f"found {len(files):,} file{'s' * (len(files) != 1)}" + (f" ({found})" if found else "")
-    return printable(f"no images in {shown}: {files_found}; openjepa reads JPEG, PNG, WebP, BMP and TIFF")
+    return printable(f"no images in {shown}: {files_found}; openjepa reads JPEG, PNG, WebP, BMP, TIFF, DICOM and .npy")

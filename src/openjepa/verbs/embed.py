@@ -35,7 +35,7 @@ def embed(
     check_workers(workers)
     where = choose_device(device)
     encoder = open_model(model, where, choose_precision(precision, where), DEFAULT_SIZE)
-    dataset, summary = open_images(data)
+    dataset, summary = open_images(data, getattr(encoder, "reading", None))
     with counting(f"embedding {data}") as progress:
         vectors, kept, skipped = compute_features(encoder, dataset, workers, progress=progress)
     write_vectors(out, [dataset.paths[index] for index in kept], vectors.numpy())

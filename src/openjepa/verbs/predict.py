@@ -34,7 +34,7 @@ def predict(
     check_workers(workers)
     where = choose_device(device)
     classifier = load_classifier(Path(head), where, choose_precision(precision, where))
-    dataset, summary = open_images(data)
+    dataset, summary = open_images(data, getattr(classifier, "reading", None))
     with counting(f"classifying {data}") as progress:
         shares, kept, skipped = compute_features(classifier, dataset, workers, progress=progress)
     names = classifier.classes

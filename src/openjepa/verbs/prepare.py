@@ -12,6 +12,7 @@ from openjepa.data.dataset import ImageDataset
 from openjepa.data.inspect import Summary, inspect_dataset
 from openjepa.data.memory import decoded_bytes, hold_in_memory
 from openjepa.data.open import open_dataset
+from openjepa.data.reading import Reading
 from openjepa.errors import UsageError
 from openjepa.evaluation.device import choose_device
 from openjepa.recipes import pick_recipe
@@ -20,16 +21,18 @@ from openjepa.verbs.talk import counting, say
 MEMORY_LIMIT = 2**30
 
 
-def open_images(source: str | Path) -> tuple[ImageDataset, Summary]:
-    """The usable images of a source, their headers read."""
+def open_images(source: str | Path, reading: Reading | None = None, **chosen: Any) -> tuple[ImageDataset, Summary]:
+    """The usable images of a source, their headers read; `reading` is a model's, else `chosen` channels and pages."""
     dataset = open_dataset(source)
     with counting(f"looking at {dataset.source}") as progress:
-        return inspect_dataset(dataset, progress=progress)
+        return inspect_dataset(dataset, progress, reading, **chosen)
 
 
-def prepare_images(source: str | Path, workers: int, listed_in: str = "") -> tuple[ImageDataset, Summary]:
-    """The usable images of a source, described to the person; small sets are decoded once and kept in memory."""
-    dataset, summary = open_images(source)
+def prepare_images(
+    source: str | Path, workers: int, listed_in: str = "", reading: Reading | None = None, **chosen: Any
+) -> tuple[ImageDataset, Summary]:
+    """The same, described to the person; small sets are decoded once and kept in memory."""
+    dataset, summary = open_images(source, reading, **chosen)
     if decoded_bytes(summary) <= MEMORY_LIMIT:
         with counting(f"reading {dataset.source}") as progress:
             dataset, bad = hold_in_memory(dataset, workers, progress)
