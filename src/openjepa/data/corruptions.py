@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 
 from openjepa.core.streams import CROPS, generator
 from openjepa.data.dataset import ImageDataset, read_as
-from openjepa.data.reading import RGB
+from openjepa.data.reading import RGB, Pixels, fit
 from openjepa.errors import UsageError
 
 STRENGTHS = (1, 2, 3, 4, 5)
@@ -53,36 +53,32 @@ class Corrupted:
     """An ImageDataset whose images are made worse when they are read; the same each time, by name and strength.
 
     `content` stands for the hash of the images: `base`, the hash of those underneath, and what was done to them.
-    They are colour images of 8 bits, whatever those underneath; raises UsageError if those cannot be read so.
+    What is done is done to 8 bits in colour; raises UsageError if the images underneath cannot be read so.
     """
-
-    reading = RGB
 
     def __init__(self, dataset: ImageDataset, name: str, strength: int, base: str) -> None:
         self.source, self.paths = dataset.source, dataset.paths
         self.labels, self.classes = dataset.labels, dataset.classes
         self.content = f"{base}:{name}:{strength}"
-        if dataset.reading.channels not in (1, 3):
+        self.reading = dataset.reading
+        if self.reading.channels not in (1, 3) or self.reading.values == "raw":
             raise UsageError(
-                f"robustness is measured on grey and colour images, and those of {dataset.source} have "
-                f"{dataset.reading.channels} channels: leave it out of --tasks"
+                f"robustness is measured on grey and colour pictures, and those of {dataset.source} are read as "
+                f"{self.reading.in_words()}: leave it out of --tasks"
             )
-        self._dataset, self._name, self._strength, self._indices = (
-            read_as(dataset, RGB),
-            name,
-            strength,
-            np.arange(len(dataset)),
-        )
+        self._dataset, self._indices = read_as(dataset, RGB), np.arange(len(dataset))
+        self._name, self._strength = name, strength
 
     def __len__(self) -> int:
         return len(self._indices)
 
-    def load(self, index: int) -> Image.Image:
+    def load(self, index: int) -> Pixels:
         place = int(self._indices[index])
         rng = generator(0, CROPS, place, self._strength)
         image = self._dataset.load(place)
         clean = image if isinstance(image, Image.Image) else Image.fromarray(image)
-        return CORRUPTIONS[self._name](clean, self._strength, rng)
+        worse = CORRUPTIONS[self._name](clean, self._strength, rng)
+        return worse if self.reading == RGB else fit(worse, self.reading)
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "Corrupted":
         chosen, view = np.asarray(indices, np.int64), copy.copy(self)

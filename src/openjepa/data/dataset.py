@@ -9,7 +9,7 @@ import numpy as np
 
 from openjepa.data.decode import bad_image_on_error
 from openjepa.data.pixels import read_pixels
-from openjepa.data.reading import RGB, Pixels, Reading, fit
+from openjepa.data.reading import RGB, Pixels, Reading, disagreement, fit
 from openjepa.data.storage import Skipped, Storage, printable
 from openjepa.errors import BadImage, UsageError
 
@@ -142,9 +142,7 @@ def read_as(dataset: ImageDataset, reading: Reading) -> ImageDataset:
     """The same images, read in another way; raises UsageError where their channels do not allow it."""
     have, want = dataset.reading.channels, reading.channels
     if have != want and {have, want} != {1, 3}:
-        raise UsageError(
-            f"{dataset.source} holds images of {have} channels, and {want} are to be read: they must agree"
-        )
+        raise UsageError(disagreement(dataset.source, str(have), want))
     if dataset.reading == reading:
         return dataset
     return dataset.read_as(reading) if isinstance(dataset, ImageFiles) else _ReadAs(dataset, reading)

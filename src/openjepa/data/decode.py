@@ -60,8 +60,10 @@ def upright_rgb(image: Image.Image) -> Image.Image:
 
 def pillow_header(image: Image.Image) -> Header:
     """Of an opened image, without decoding it."""
-    # Pillow already reports the upright size of a TIFF.
-    sideways = image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8)
+    deep = is_deep_colour(image)  # asked first: what follows may decode the image, and then it is not to be seen
+    # Pillow already reports the upright size of a TIFF, and decodes all of a PNG to look for EXIF at its end.
+    known = image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info)
+    sideways = not known and _orientation(image) in (5, 6, 7, 8)
     size = image.size[::-1] if sideways else image.size
     pages = image.n_frames if image.format == "TIFF" else 1
     bands, depth, parts = 3, "uint8", len(image.getbands())
@@ -71,7 +73,7 @@ def pillow_header(image: Image.Image) -> Header:
         bands = 1
     if image.format == "TIFF":
         parts = image.tag_v2.get(SAMPLES, 1)
-    if is_deep_colour(image):
+    if deep:
         bands, depth = parts, "uint16"
     return Header(
         size, f"{image.mode};16" if bands > 1 and depth == "uint16" else image.mode, bands, depth, pages, parts

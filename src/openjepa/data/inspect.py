@@ -10,7 +10,7 @@ import numpy as np
 from openjepa.data.crops import size_of
 from openjepa.data.dataset import ImageDataset, ImageFiles, read_as
 from openjepa.data.pixels import read_header
-from openjepa.data.reading import RGB, Header, Reading, channels_of, choose_reading
+from openjepa.data.reading import RGB, Header, Reading, channels_of, choose_reading, disagreement
 from openjepa.data.storage import Skipped
 from openjepa.errors import BadImage, UsageError
 
@@ -172,9 +172,7 @@ def _sizes(headers: Iterable[Header], counts: Iterable[int]) -> list[tuple[int, 
 def _check_channels(source: str, reading: Reading, unfit: list[Header], tried: int) -> None:
     if len(unfit) == tried:
         found = ", ".join(str(number) for number in sorted({channels_of(header, reading.pages) for header in unfit}))
-        raise UsageError(
-            f"{source} holds images of {found} channels, and {reading.channels} are to be read: they must agree"
-        )
+        raise UsageError(disagreement(source, found, reading.channels))
 
 
 def _change(header: Header, reading: Reading) -> str:

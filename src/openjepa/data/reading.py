@@ -77,6 +77,14 @@ def channels_of(header: Header, pages: str) -> int:
     return header.bands * (header.pages if pages == "channels" else 1)
 
 
+def disagreement(source: str, have: str, want: int) -> str:
+    """What to say of images that cannot be read in the channels wanted."""
+    return (
+        f"{source} holds images of {have} channels, where {want} {'is' if want == 1 else 'are'} to be read: "
+        "give images and a model (or --channels) that agree"
+    )
+
+
 def choose_reading(
     headers: Iterable[Header], source: str, channels: int | None = None, pages: str = "first"
 ) -> Reading:
