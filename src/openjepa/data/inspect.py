@@ -61,21 +61,21 @@ class Summary:
 
     def lines(self, listed_in: str = "") -> list[str]:
         """Three to seven lines for a person. `listed_in` names the file to which the caller writes `skipped`."""
-        lines = [f"{_count(self.images, 'image')}{self._labels_in_words()}", f"sizes: {self._sizes_in_words()}"]
+        lines = [f"{counted(self.images, 'image')}{self._labels_in_words()}", f"sizes: {self._sizes_in_words()}"]
         lines.append(f"modes: {_counts(self.modes, 6)}")
         if self.reading != RGB or self.changed:
             changed = "".join(f"; {count:,} {what}" for what, count in self.changed.items())
             lines.append(f"read as: {self.reading.in_words()}{changed}")
         if self.paged:
             lines.append(
-                f"pages: {_count(self.paged, 'file')} with more than one, of which the first is read (--pages)"
+                f"pages: {counted(self.paged, 'file')} with more than one, of which the first is read (--pages)"
             )
         if self.skipped:
             # The bracket of a reason holds what differs from file to file.
             reasons = Counter(reason.split(" (")[0] for _, reason in self.skipped)
             where = f" (listed in {listed_in})" if listed_in else ""
             listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common(5))
-            lines.append(f"skipped {_count(len(self.skipped), 'file')}: {listed}{', ...' * (len(reasons) > 5)}{where}")
+            lines.append(f"skipped {counted(len(self.skipped), 'file')}: {listed}{', ...' * (len(reasons) > 5)}{where}")
         if self.compared:
             lines.append(f"exact duplicates: {self._duplicates_in_words()}")
         return lines
@@ -101,7 +101,7 @@ class Summary:
 
     def _duplicates_in_words(self) -> str:
         files = sum(map(len, self.duplicates))
-        found = f"{_count(files, 'file')} in {_count(len(self.duplicates), 'group')}" if files else "none"
+        found = f"{counted(files, 'file')} in {counted(len(self.duplicates), 'group')}" if files else "none"
         return found + (f", in a sample of {self.compared:,}" if self.compared < self.images else "")
 
 
@@ -231,7 +231,8 @@ def _class_counts(dataset: ImageDataset) -> dict[str, dict[str, int]]:
     }
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: 1 file, 2 files."""
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 

@@ -1,0 +1,57 @@
+"""`openjepa data prepare SRC DST --size 256`: a smaller copy of the images, which trains faster than large files do."""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+
+def data_prepare(
+    source: Annotated[str, Argument(help="Images: whatever pretrain takes.", show_default=False)],
+    out: Annotated[Path, Argument(help="Folder to write to.", show_default=False)],
+    *,
+    size: Annotated[int, Option(help="Pixels of the shorter side; smaller images stay as they are.")] = 256,
+    to: Annotated[str, Option(help="shards (WebDataset) or parquet (Hugging Face).")] = "shards",
+    format: Annotated[str, Option(help="Of 8-bit pictures that are shrunk: jpg, or png for no loss.")] = "jpg",
+    quality: Annotated[int, Option(help="Of JPEG, 1 to 100.")] = 95,
+    per_shard: Annotated[int, Option(help="Images in a file.")] = 1000,
+    channels: Annotated[int | None, Option(help="Take the images of so many channels; else the images decide.")] = None,
+    pages: Annotated[str, Option(help="Of files with several images: first, channels or images.")] = "first",
+    workers: Annotated[int, Option(help="Processes that shrink images; 0 for none.")] = 2,
+) -> Path:
+    """Write a copy of the images with their shorter side at SIZE pixels, labels kept, in a few large files.
+
+    The same command goes on after it was stopped, by whatever. Images that cannot be read are listed in skipped.txt.
+    Returns the folder, which every verb takes as images. Raises UsageError.
+    """
+    import shutil
+
+    from openjepa.data.shrink import PENDING, Shrinking, write_missing
+    from openjepa.errors import UsageError
+    from openjepa.verbs.prepare import check_workers, open_images
+    from openjepa.verbs.preparing import check_numbers, claim, size_in_words
+    from openjepa.verbs.talk import counting, say
+
+    source, out = str(source), Path(out)
+    check_numbers(size, to, format, quality, per_shard, pages)
+    check_workers(workers)
+    dataset, summary = open_images(source, channels=channels, pages=pages)
+    shrinking = Shrinking(dataset, out, size, to, format, quality, per_shard)
+    there = claim(shrinking, source)
+    if there:
+        say(f"{there:,} of {len(shrinking):,} files are there already")
+    try:
+        with counting(f"shrinking {source}") as progress:
+            write_missing(shrinking, workers, progress)
+        skipped = summary.skipped + shrinking.skipped()
+        if skipped:
+            text = "".join(f"{path}\t{reason}\n" for path, reason in sorted(set(skipped)))
+            (out / "skipped.txt").write_text(text, encoding="utf-8")
+        shutil.rmtree(out / PENDING, ignore_errors=True)
+    except OSError as error:
+        raise UsageError(f"cannot write {out}: {error}; make room, and give the same command again") from error
+    except KeyboardInterrupt:
+        say("stopped; the files that are finished are kept: give the same command again to go on")
+        raise
+    say(f"{len(dataset):,} images in {out}: {size_in_words(shrinking)}; {len(skipped):,} files skipped")
+    return out
