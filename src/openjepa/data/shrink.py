@@ -28,7 +28,7 @@ KEPT = {
     "WEBP": "webp",
     "BMP": "bmp",
 }  # suffixes of files that are small enough as they are
-PENDING = ".skipped"
+LEFT_OUT = ".skipped"
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Shrinking:
         rows = self.rows(shard, skipped)
         {"shards": _write_tar, "parquet": _write_parquet}[self.to](aside, rows, self.dataset.classes)
         if skipped:
-            (self.folder / PENDING).mkdir(exist_ok=True)
-            (self.folder / PENDING / f"{shard:06}.json").write_text(json.dumps(skipped))
+            (self.folder / LEFT_OUT).mkdir(exist_ok=True)
+            (self.folder / LEFT_OUT / f"{shard:06}.json").write_text(json.dumps(skipped))
         os.replace(aside, path)
 
     def rows(self, shard: int, skipped: Skipped) -> Iterator[tuple[int, str, str, bytes, dict[str, int]]]:
@@ -86,7 +86,7 @@ class Shrinking:
 
     def skipped(self) -> Skipped:
         """What shards that are there have left out."""
-        files = sorted((self.folder / PENDING).glob("*.json"))
+        files = sorted((self.folder / LEFT_OUT).glob("*.json"))
         return [tuple(entry) for file in files for entry in json.loads(file.read_text())]
 
 

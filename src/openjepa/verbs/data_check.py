@@ -7,7 +7,7 @@ from typer import Argument, Option
 
 
 def data_check(
-    source: Annotated[str, Argument(help="Images: whatever pretrain takes.", show_default=False)],
+    src: Annotated[str, Argument(help="Images: whatever pretrain takes.", show_default=False)],
     other: Annotated[str | None, Argument(help="Test images, to look for in the first.", show_default=False)] = None,
     *,
     out: Annotated[Path, Option(help="Page to write (.html).")] = Path("check.html"),
@@ -39,7 +39,7 @@ def data_check(
         raise UsageError(unknown("--pages", pages, CHOICES["pages"]))
     check_can_write(out)
     check_workers(workers)
-    first = survey(str(source), workers, channels=channels, pages=pages)
+    first = survey(str(src), workers, channels=channels, pages=pages)
     surveys = [first, *([survey(str(other), workers, reading=first.dataset.reading)] if other else [])]
     leaks = leaks_between(*surveys) if other else []
     wrong, rows = wrong_in(surveys, leaks), table_rows(surveys, leaks)

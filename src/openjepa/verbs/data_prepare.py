@@ -7,8 +7,8 @@ from typer import Argument, Option
 
 
 def data_prepare(
-    source: Annotated[str, Argument(help="Images: whatever pretrain takes.", show_default=False)],
-    out: Annotated[Path, Argument(help="Folder to write to.", show_default=False)],
+    src: Annotated[str, Argument(help="Images: whatever pretrain takes.", show_default=False)],
+    dst: Annotated[Path, Argument(help="Folder to write to.", show_default=False)],
     *,
     size: Annotated[int, Option(help="Pixels of the shorter side; smaller images stay as they are.")] = 256,
     to: Annotated[str, Option(help="shards (WebDataset) or parquet (Hugging Face).")] = "shards",
@@ -24,34 +24,32 @@ def data_prepare(
     The same command goes on after it was stopped, by whatever. Images that cannot be read are listed in skipped.txt.
     Returns the folder, which every verb takes as images. Raises UsageError.
     """
-    import shutil
-
-    from openjepa.data.shrink import PENDING, Shrinking, write_missing
+    from openjepa.data.shrink import Shrinking, write_missing
     from openjepa.errors import UsageError
     from openjepa.verbs.prepare import check_workers, open_images
     from openjepa.verbs.preparing import check_numbers, claim, size_in_words
     from openjepa.verbs.talk import counting, say
 
-    source, out = str(source), Path(out)
+    src, dst = str(src), Path(dst)
     check_numbers(size, to, format, quality, per_shard, pages)
     check_workers(workers)
-    dataset, summary = open_images(source, channels=channels, pages=pages)
-    shrinking = Shrinking(dataset, out, size, to, format, quality, per_shard)
-    there = claim(shrinking, source)
+    dataset, summary = open_images(src, channels=channels, pages=pages)
+    shrinking = Shrinking(dataset, dst, size, to, format, quality, per_shard)
+    there = claim(shrinking, src)
     if there:
         say(f"{there:,} of {len(shrinking):,} files are there already")
     try:
-        with counting(f"shrinking {source}") as progress:
+        with counting(f"shrinking {src}") as progress:
             write_missing(shrinking, workers, progress)
-        skipped = summary.skipped + shrinking.skipped()
+        unread = shrinking.skipped()
+        skipped = summary.skipped + unread
         if skipped:
             text = "".join(f"{path}\t{reason}\n" for path, reason in sorted(set(skipped)))
-            (out / "skipped.txt").write_text(text, encoding="utf-8")
-        shutil.rmtree(out / PENDING, ignore_errors=True)
+            (dst / "skipped.txt").write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"cannot write {out}: {error}; make room, and give the same command again") from error
+        raise UsageError(f"cannot write {dst}: {error}; make room, and give the same command again") from error
     except KeyboardInterrupt:
         say("stopped; the files that are finished are kept: give the same command again to go on")
         raise
-    say(f"{len(dataset):,} images in {out}: {size_in_words(shrinking)}; {len(skipped):,} files skipped")
-    return out
+    say(f"{len(dataset) - len(unread):,} images in {dst}: {size_in_words(shrinking)}; {len(skipped):,} files skipped")
+    return dst
