@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from openjepa.data.decode import bad_image_on_error, decode
-from openjepa.data.storage import Skipped, Storage, printable
+from openjepa.data.names import Names
+from openjepa.data.storage import Skipped, Storage
 from openjepa.errors import BadImage
 
 MAX_BYTES = 1 << 30
@@ -40,8 +41,9 @@ class ImageDataset(Protocol):
 
 
 class ImageFiles:
-    """An ImageDataset of files in a folder or a zip. Can be pickled, and used after a fork.
+    """An ImageDataset of encoded images in a storage. Can be pickled, and used after a fork.
 
+    rows     int64 [n], the numbers that the storage knows the images by; all in order unless given
     skipped  (path, reason) of what lies in the source and is no candidate
     """
 
@@ -49,17 +51,23 @@ class ImageFiles:
         self,
         source: str,
         storage: Storage,
-        names: Sequence[str],
+        paths: Names,
         labels: dict[str, np.ndarray] | None = None,
         classes: dict[str, list[str]] | None = None,
         skipped: Skipped | None = None,
+        rows: np.ndarray | None = None,
     ) -> None:
         self.source, self.labels, self.classes, self.skipped = source, labels or {}, classes or {}, skipped or []
-        self._storage, self._names = storage, list(names)
-        self.paths = [printable(name) for name in names]
+        self.paths, self._storage = paths, storage
+        self._rows = np.arange(len(paths)) if rows is None else rows
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._rows)
+
+    @property
+    def window(self) -> int:
+        """0: images can be read in any order; else only so many at once, from the first to the last."""
+        return self._storage.window
 
     def load(self, index: int) -> Image.Image:
         return decode(io.BytesIO(self.read(index)))
@@ -75,15 +83,15 @@ class ImageFiles:
             size = self.stamp(index)[0]
             if size > MAX_BYTES:
                 raise BadImage(f"file larger than {MAX_BYTES:,} bytes ({size:,})")
-            return self._storage.open(self._names[index])
+            return self._storage.open(self._rows[index])
 
     def stamp(self, index: int) -> tuple[int, ...]:
         """Cheap to read, the size in bytes first; equal for files of equal content. Raises BadImage."""
         with bad_image_on_error():
-            return self._storage.stamp(self._names[index])
+            return self._storage.stamp(self._rows[index])
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "ImageFiles":
         chosen = np.arange(len(self))[np.asarray(indices)]
-        names = [self._names[index] for index in chosen]
         labels = {key: values[chosen] for key, values in self.labels.items()}
-        return ImageFiles(self.source, self._storage, names, labels, self.classes, self.skipped)
+        paths, rows = self.paths.take(chosen), self._rows[chosen]
+        return ImageFiles(self.source, self._storage, paths, labels, self.classes, self.skipped, rows)
