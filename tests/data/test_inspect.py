@@ -51,7 +51,7 @@ def test_summary_says_what_is_there_and_drops_what_cannot_be_read(photos):
         "sizes: 40x30 to 100x80, median 40x30",
         "modes: RGB 6, L 1",
     ]
-    assert summary.lines("skipped.txt")[3].startswith("skipped 4 files: 2 not an image, 1 ")
+    assert summary.lines("skipped.txt")[3].startswith("skipped 4 files: 1 truncated, 1 empty file, 1 not an image, 1 ")
     assert summary.lines("skipped.txt")[3].endswith(" (listed in skipped.txt)")
     assert summary.lines()[4] == "exact duplicates: 3 files in 1 group"
     again = json.loads(json.dumps(dataclasses.asdict(summary)))
