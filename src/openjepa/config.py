@@ -56,6 +56,7 @@ class Config:
         None, "Masks", "Share of the image in the context block (.85 1)."
     )
     context_ratio: float = setting(0.25, "Masks", "Share of the patches that the context keeps.")
+    mask_draws: int = setting(1, "Masks", "Contexts and targets drawn for an image and one pass of the target encoder.")
     crop_scale: tuple[float, float] = setting((0.3, 1.0), "Training", "Share of an image in its random crop.")
     batch_size: int = setting(64, "Training", "Images a step.")
     optimizer: str = setting("muon", "Training", "muon (in blocks; adamw elsewhere) or adamw.")
@@ -82,7 +83,8 @@ class Config:
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed and (name, self.masks) != ("masks", None):
                 raise UsageError(unknown(option(name), getattr(self, name), allowed))
-        for name in ("patch_size", "predictor_dim", "predictor_depth", "predictor_heads", "batch_size", "log_every"):
+        counts = ("patch_size", "predictor_dim", "predictor_depth", "predictor_heads", "batch_size", "mask_draws")
+        for name in (*counts, "log_every"):
             self._check(name, getattr(self, name) >= 1, "at least 1")
         for name in ("workers", "keep_every", "clip_grad", "lr_start", "checkpoint_minutes"):
             self._check(name, getattr(self, name) >= 0, "0 or more")

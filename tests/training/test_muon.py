@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from openjepa.core.vit import VisionTransformer
-from openjepa.training.muon import RATIO, orthogonal
+from openjepa.training.muon import COEFFICIENTS, ITERATIONS, RATIO, orthogonal
 from openjepa.training.optimizer import make_optimizer, set_schedule
 
 
@@ -72,3 +72,13 @@ def test_a_matrix_without_a_gradient_stays():
     layers["blocks"][1].weight.grad = torch.randn(4, 4)
     optimizer.step()
     assert torch.equal(layers["blocks"][0].weight, frozen)
+
+
+def test_iterating_on_the_gram_matrix_is_iterating_on_the_matrix():
+    torch.manual_seed(0)
+    matrices = torch.randn(2, 48, 24) @ torch.logspace(0, -5, 24).diag()  # directions of very different lengths
+    x = matrices / matrices.norm(dim=(1, 2), keepdim=True)
+    for _ in range(ITERATIONS):
+        gram = x.mT @ x
+        x = x @ (COEFFICIENTS[0] * torch.eye(24) + COEFFICIENTS[1] * gram + COEFFICIENTS[2] * gram @ gram)
+    torch.testing.assert_close(orthogonal(matrices), x, rtol=1e-3, atol=1e-4)

@@ -14,7 +14,7 @@ class MaskSettings:
     """What to mask. Scales and ratios are shares of the grid; `target_aspect` is height over width.
 
     `strategy`: "multiblock" (the paper's), "block", "random", "rasterized" (its table 6), or "reference" (the published
-    code's behaviour, faults included; see core/reference_masks.py).
+    code's behaviour, faults included; see core/reference_masks.py). `draws`: layouts an image is given in a step.
     """
 
     grid_size: tuple[int, int]
@@ -24,6 +24,7 @@ class MaskSettings:
     target_aspect: tuple[float, float] = (0.75, 1.5)
     context_scale: tuple[float, float] = (0.85, 1.0)
     context_ratio: float = 0.25
+    draws: int = 1
 
     @property
     def num_patches(self) -> int:

@@ -21,7 +21,7 @@ from openjepa.errors import BadImage, UsageError
 
 @dataclass
 class Batch:
-    """images uint8 [B, 3, H, W]; masks; indices int64 [B] into the data set; skipped [(path, reason)]."""
+    """images uint8 [B, 3, H, W]; masks of B * draws; indices int64 [B] into the data set; skipped [(path, reason)]."""
 
     images: Tensor
     masks: Masks
@@ -54,7 +54,7 @@ class Batches(Dataset):
             return Batch(torch.empty(0), Masks(torch.empty(0), torch.empty(0)), torch.empty(0), skipped)
         indices, crops = zip(*drawn, strict=True)
         images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
-        masks = sample_masks(self.masks, self.batch_size, self.seed, step)
+        masks = sample_masks(self.masks, self.batch_size * self.masks.draws, self.seed, step)
         return Batch(images, masks, torch.tensor(indices), skipped)
 
     def _crop(self, position: int, skipped: list[tuple[str, str]]) -> tuple[int, np.ndarray] | None:

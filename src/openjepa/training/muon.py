@@ -46,11 +46,18 @@ class Muon(torch.optim.AdamW):
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """Matrices [k, m, n] with their singular values brought near 1 (about 0.7 to 1.2), by Newton-Schulz iterations."""
+    """Matrices [k, m, n] with their singular values brought near 1 (about 0.7 to 1.2), by Newton-Schulz iterations.
+
+    Every iteration multiplies by a polynomial of the Gram matrix. These commute, so the iterations are done on the
+    Gram matrix alone, min(m, n) wide, and their product is applied once: half the cost for matrices of 4 to 1.
+    """
     a, b, c = COEFFICIENTS
     x = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    gram, product = x @ x.mT, torch.eye(x.shape[1], device=x.device)
     for _ in range(ITERATIONS):
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal(dim1=1, dim2=2).add_(a)
+        gram, product = factor @ gram @ factor, factor @ product
+    x = product @ x
     return x if x.shape == matrices.shape else x.mT

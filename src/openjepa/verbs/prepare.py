@@ -69,6 +69,7 @@ def mask_settings(config: Config) -> MaskSettings:
         strategy,
         target_aspect=config.target_aspect,
         context_ratio=config.context_ratio,
+        draws=config.mask_draws,
         **chosen,
     )
     try:
