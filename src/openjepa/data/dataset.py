@@ -40,6 +40,16 @@ class ImageDataset(Protocol):
         ...
 
 
+def window_of(dataset: ImageDataset) -> int:
+    """How many images can be held at once of what can only be streamed; 0 where any can be read at any time."""
+    return getattr(dataset, "window", 0)
+
+
+def sample_order(dataset: ImageDataset, rng: np.random.Generator) -> np.ndarray:
+    """The indices [n] in the order in which to draw a sample: random, or from the first on where they are streamed."""
+    return np.arange(len(dataset)) if window_of(dataset) else rng.permutation(len(dataset))
+
+
 class ImageFiles:
     """An ImageDataset of encoded images in a storage. Can be pickled, and used after a fork.
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from openjepa.core.streams import SAMPLES, generator
 from openjepa.data.crops import resize_centre_crop
-from openjepa.data.dataset import ImageDataset
+from openjepa.data.dataset import ImageDataset, sample_order
 from openjepa.data.open import open_dataset
 from openjepa.errors import UsageError
 from openjepa.evaluation.baselines import untrained_like
@@ -24,7 +24,7 @@ THUMBNAIL = 112
 def sample_of(data: str, seed: int) -> ImageDataset:
     """Up to 1,024 images of a source at random, the same for a seed; raises UsageError if there is none to read."""
     dataset = open_dataset(data)
-    bank = dataset.subset(generator(seed, SAMPLES).permutation(len(dataset))[:SEARCHED])
+    bank = dataset.subset(sample_order(dataset, generator(seed, SAMPLES))[:SEARCHED])
     if not len(_shown(bank, (8, 8))):
         raise UsageError(f"none of the images tried in {data} can be read")
     return bank

@@ -15,26 +15,36 @@ from openjepa.data.open import open_dataset
 from openjepa.errors import UsageError
 from openjepa.evaluation.device import choose_device
 from openjepa.recipes import pick_recipe
+from openjepa.verbs.options import MAX_SKIPPED
+from openjepa.verbs.skipping import LISTED, check_skipped
 from openjepa.verbs.talk import counting, say
 
 MEMORY_LIMIT = 2**30
 
 
-def open_images(source: str | Path) -> tuple[ImageDataset, Summary]:
-    """The usable images of a source, their headers read."""
-    dataset = open_dataset(source)
+def open_images(
+    source: str | Path, max_skipped: float = MAX_SKIPPED, listed_in: str = ""
+) -> tuple[ImageDataset, Summary]:
+    """The usable images of a source, their headers read. Raises UsageError if too many are unusable."""
+    with counting(f"opening {source}") as progress:
+        dataset = open_dataset(source, progress)
     with counting(f"looking at {dataset.source}") as progress:
-        return inspect_dataset(dataset, progress=progress)
+        dataset, summary = inspect_dataset(dataset, progress=progress)
+    check_skipped(dataset.source, summary.skipped, summary.images, max_skipped, listed_in)
+    return dataset, summary
 
 
-def prepare_images(source: str | Path, workers: int, listed_in: str = "") -> tuple[ImageDataset, Summary]:
-    """The usable images of a source, described to the person; small sets are decoded once and kept in memory."""
-    dataset, summary = open_images(source)
+def prepare_images(
+    source: str | Path, workers: int, listed_in: str = "", max_skipped: float = MAX_SKIPPED
+) -> tuple[ImageDataset, Summary]:
+    """The same, described to the person; small sets are decoded once and kept in memory."""
+    dataset, summary = open_images(source, max_skipped, listed_in)
     if decoded_bytes(summary) <= MEMORY_LIMIT:
         with counting(f"reading {dataset.source}") as progress:
             dataset, bad = hold_in_memory(dataset, workers, progress)
         summary.skipped += bad
         summary.images = len(dataset)
+        check_skipped(dataset.source, summary.skipped, len(dataset), max_skipped, listed_in)
     say(f"{dataset.source}", *(f"  {line}" for line in summary.lines(listed_in)))
     return dataset, summary
 
@@ -82,7 +92,7 @@ def mask_settings(config: Config) -> MaskSettings:
 def check_new_folder(out: Path, another: str) -> None:
     """Raise UsageError unless `out` is free to write a run into; `another` says what else the person can do."""
     check_can_write(out / "config.json")
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and any(path.name != LISTED for path in out.iterdir()):
         what = "holds another run" if (out / "config.json").exists() else "exists and is not empty"
         raise UsageError(f"{out} {what}: {another}")
 
