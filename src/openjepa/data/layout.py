@@ -68,11 +68,9 @@ class Layout:
 
     def refuse_splits(self, shown: str) -> None:
         """Raises UsageError if a top folder is a validation or test set and there is another top folder."""
-        tops = sorted(
-            (self.tops[code] for code in np.unique(self.codes[self.depth > 0])),
-            key=lambda top: (top.lower() not in TRAIN, top),
-        )
-        refuse_splits(tops, f"{shown}/{printable(self.wrapper)}".rstrip("/"), "/")
+        tops = [self.tops[code] for code in np.unique(self.codes[self.depth > 0])]
+        if any(top.lower() in HELD_OUT for top in tops):
+            only_split(tops, f"{shown}/{printable(self.wrapper)}".rstrip("/"))
 
     def classes(self) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
         """({"class": int64 [n]}, {"class": folder names}); ({}, {}) unless all lie one deep, in at least two."""
@@ -81,11 +79,15 @@ class Layout:
         return {"class": self.codes}, {"class": self.tops}
 
 
-def refuse_splits(parts: Sequence[str], shown: str, between: str) -> None:
-    """Raises UsageError if one of several parts is a validation or test set: which to take is for the person to say."""
-    if len(parts) > 1 and any(part.lower() in HELD_OUT for part in parts):
-        choices = ", ".join(parts[:5]) + ", ..." * (len(parts) > 5)
-        raise UsageError(printable(f"{shown} holds {choices}: name one, e.g. {shown}{between}{parts[0]}"))
+def only_split(parts: Sequence[str], shown: str) -> str:
+    """The one part of a data set; raises UsageError if there are several: which to take is for the person to say."""
+    parts = sorted(parts, key=lambda part: (part.lower() not in TRAIN, part))
+    if len(parts) == 1:
+        return parts[0]
+    choices = ", ".join(parts[:5]) + ", ..." * (len(parts) > 5)
+    raise UsageError(
+        printable(f"{shown} holds {choices}: name one, e.g. {shown}/{parts[0]}") if parts else f"{shown} is empty"
+    )
 
 
 def _suffix(name: str) -> str:

@@ -6,6 +6,7 @@ import re
 import struct
 import zipfile
 from collections.abc import Callable
+from glob import glob
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pyarrow as pa
 from openjepa.data.arrays import ARRAYS, open_arrays
 from openjepa.data.dataset import ImageDataset, ImageFiles
 from openjepa.data.hub import open_hub, open_torchvision
-from openjepa.data.layout import IS_IMAGE, SUFFIXES, Layout, candidates, refuse_splits, wrapping_folders
+from openjepa.data.layout import IS_IMAGE, SUFFIXES, Layout, candidates, only_split, wrapping_folders
 from openjepa.data.listing import walk
 from openjepa.data.lists import LISTS, columns_at, metadata_of, present, read_list
 from openjepa.data.names import Names, joined, printable
@@ -88,9 +89,10 @@ def _open_file(file: str, inside: str, shown: str, progress: Progress) -> ImageD
 def _open_folder(path: str, shown: str, progress: Progress) -> ImageFiles:
     root = os.path.abspath(path)
     if os.path.isfile(os.path.join(root, "dataset_dict.json")):
-        parts = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
-        refuse_splits([*parts, "test"], shown, "/")
-        raise UsageError(f"{shown} holds no data set beside its dataset_dict.json: save it again")
+        parts = [os.path.dirname(part) for part in glob("*/", root_dir=root)]
+        if not parts:
+            raise UsageError(f"{shown} has a dataset_dict.json and nothing beside: save or copy it again")
+        return _open_folder(os.path.join(root, only_split(parts, shown)), shown, progress)
     if os.path.isfile(os.path.join(root, "state.json")):
         files = sorted(str(file) for file in Path(root).glob("*.arrow"))
         return _open_tables(files, shown, progress)

@@ -131,8 +131,8 @@ class _as_os_error:
         pass
 
     def __exit__(self, kind, error, _trace) -> None:
-        if isinstance(error, FileNotFoundError):
+        if isinstance(error, FileNotFoundError) and error.__cause__ is None:
             raise FileNotFoundError(2, "no such file", self.path) from error
         if isinstance(error, Exception) and not isinstance(error, UsageError):
-            reason = str(error).strip().split("\n")[0] or type(error).__name__
-            raise OSError(5, reason, self.path) from error
+            why = error.__cause__ or error
+            raise OSError(5, str(why).strip().split("\n")[0] or type(why).__name__, self.path) from error

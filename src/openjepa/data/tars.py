@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from openjepa.data.caches import cache_file, load_tables, save_tables
 from openjepa.data.layout import is_image
-from openjepa.data.names import Names
+from openjepa.data.names import Names, printable
 from openjepa.data.remote import is_remote, open_file, state
 from openjepa.data.storage import NO_IMAGE, Skipped, is_hidden, leaves
 from openjepa.errors import UsageError
@@ -67,9 +67,10 @@ def index_shards(files: list[str], progress: Callable[[int, int], None] | None =
     bad = [shard for shard in shards if isinstance(shard, str)]
     if bad:
         named = "; ".join(bad[:3]) + "; ..." * (len(bad) > 3)
-        what = "cannot be read" if len(files) == 1 else f"of {len(files):,} shards cannot be read"
         raise UsageError(
-            f"{'' if len(files) == 1 else f'{len(bad):,} '}{what} ({named}): copy or fetch again, or leave out".strip()
+            printable(
+                f"{len(bad):,} of {len(files):,} archives cannot be read ({named}): copy or fetch again, or leave out"
+            )
         )
     return shards
 

@@ -175,8 +175,8 @@ class Run:
             self.save()
             path, reason = next(iter(self.skipped.items()))
             raise TooManySkipped(
-                f"stopped after step {self.done:,}: {len(self.skipped):,} of {len(self.batches.dataset):,} images cannot "
-                f"be read ({path}: {reason}, ...), more than --max-skipped allows: mend them and go on with "
+                f"stopped after step {self.done:,}: {len(self.skipped):,} of {len(self.batches.dataset):,} images "
+                f"cannot be read ({path}: {reason}, ...), more than --max-skipped allows: mend them and go on with "
                 "--resume, or also give a larger --max-skipped"
             )
 
