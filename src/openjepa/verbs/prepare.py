@@ -71,8 +71,8 @@ def mask_settings(config: Config) -> MaskSettings:
     strategy = config.masks or ("random" if config.objective == "mae" else "multiblock")
     given = {name: getattr(config, name) for name in ("num_targets", "target_scale", "context_scale")}
     usual = strategy_settings(strategy)
-    if strategy == "random":  # every hidden patch is predicted
-        usual["target_scale"] = (1 - config.context_ratio,) * 2
+    if strategy == "random":  # MAE is asked for every hidden patch; half of them teach I-JEPA as much for less
+        usual["target_scale"] = ((1 - config.context_ratio) / (1 if config.objective == "mae" else 2),) * 2
     chosen = usual | {name: value for name, value in given.items() if value is not None}
     settings = MaskSettings(
         config.grid_size,
