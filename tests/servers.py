@@ -1,6 +1,7 @@
 """Servers on the loopback: files with ranges, as object stores and web servers give them, and a Hub with a data set."""
 
 import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -98,10 +99,11 @@ class HubAnswer(FileAnswer):
 
     def reply(self, body: bool) -> None:
         path, name = unquote(self.path.split("?")[0]), self.server.name
-        if path.startswith(f"/datasets/{name}/resolve/"):
-            return self.file(self.server.root / path.split("/", 6)[6], body)
-        if path.startswith(f"/api/datasets/{name}/tree/"):
-            folder = self.server.root / "/".join(path.split("/")[7:])
+        wanted = re.fullmatch(rf"/(?:datasets/{name}/resolve|api/datasets/{name}/tree)/[^/]+(?:/(.*))?", path)
+        if wanted and "/resolve/" in path:
+            return self.file(self.server.root / wanted[1], body)
+        if wanted:
+            folder = self.server.root / (wanted[1] or "")
             inside = [path.relative_to(self.server.root).as_posix() for path in folder.iterdir() if path.is_dir()]
             here = [file for file in self.files if (self.server.root / file["path"]).parent == folder]
             return self.json(here + [{"type": "directory", "path": path, "oid": "0" * 40} for path in inside])
