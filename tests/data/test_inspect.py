@@ -46,14 +46,15 @@ def test_summary_says_what_is_there_and_drops_what_cannot_be_read(photos):
     assert summary.classes == {"class": {"cat": 3, "dog": 4}}
     assert summary.duplicates == [["cat/0.png", "dog/again.png", "dog/copy.png"]]
     assert dict(summary.skipped)["cat/empty.png"] == "empty file"
-    assert summary.lines("skipped.txt")[:3] == [
+    assert summary.lines("skipped.txt")[:4] == [
         "7 images in 2 classes (cat 3, dog 4)",
         "sizes: 40x30 to 100x80, median 40x30",
         "modes: RGB 6, L 1",
+        "read as: 3 channels, 8 bits; 1 grey repeated in every channel",
     ]
-    assert summary.lines("skipped.txt")[3].startswith("skipped 4 files: 1 truncated, 1 empty file, 1 not an image, 1 ")
-    assert summary.lines("skipped.txt")[3].endswith(" (listed in skipped.txt)")
-    assert summary.lines()[4] == "exact duplicates: 3 files in 1 group"
+    assert summary.lines("skipped.txt")[4].startswith("skipped 4 files: 1 truncated, 1 empty file, 1 not an image, 1 ")
+    assert summary.lines("skipped.txt")[4].endswith(" (listed in skipped.txt)")
+    assert summary.lines()[5] == "exact duplicates: 3 files in 1 group"
     again = json.loads(json.dumps(dataclasses.asdict(summary)))
     assert again["duplicates"] == summary.duplicates and again["images"] == 7
 

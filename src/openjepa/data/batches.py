@@ -14,14 +14,14 @@ from torch.utils.data import DataLoader, Dataset
 from openjepa.core.mask_settings import Masks, MaskSettings
 from openjepa.core.masks import sample_masks
 from openjepa.core.streams import CROPS, ORDER, generator
-from openjepa.data.crops import random_resized_crop
+from openjepa.data.crops import oriented_crop
 from openjepa.data.dataset import ImageDataset, window_of
 from openjepa.errors import BadImage, UsageError
 
 
 @dataclass
 class Batch:
-    """images uint8 [B, 3, H, W]; masks of B * draws; indices int64 [B] into the data set; skipped [(path, reason)]."""
+    """images uint8 or float32 [B, C, H, W]; masks of B * draws; indices int64 [B]; skipped [(path, reason)]."""
 
     images: Tensor
     masks: Masks
@@ -49,6 +49,7 @@ class Batches(Dataset):
     crop_scale: tuple[float, float]
     batch_size: int
     seed: int
+    any_orientation: bool = False
 
     def __getitem__(self, step: int) -> Batch:
         skipped: list[tuple[str, str]] = []
@@ -74,7 +75,8 @@ class Batches(Dataset):
                 skipped.append((self.dataset.paths[index], str(error)))
                 continue
             rng = generator(self.seed, CROPS, epoch, index)
-            return index, random_resized_crop(image, self.image_size, self.crop_scale, rng)
+            orientation = int(generator(self.seed, CROPS, epoch, index, 1).integers(8)) if self.any_orientation else 0
+            return index, oriented_crop(image, self.image_size, self.crop_scale, rng, orientation)
         return None
 
 

@@ -1,16 +1,18 @@
 """What the rest of openjepa knows of images: `ImageDataset`; and the one that reads files."""
 
+import copy
 import io
 from collections.abc import Sequence
 from typing import BinaryIO, Protocol
 
 import numpy as np
-from PIL import Image
 
-from openjepa.data.decode import bad_image_on_error, decode
+from openjepa.data.decode import bad_image_on_error
 from openjepa.data.names import Names
+from openjepa.data.pixels import read_pixels
+from openjepa.data.reading import RGB, Pixels, Reading, disagreement, fit
 from openjepa.data.storage import Skipped, Storage
-from openjepa.errors import BadImage
+from openjepa.errors import BadImage, UsageError
 
 MAX_BYTES = 1 << 30
 
@@ -22,8 +24,10 @@ class ImageDataset(Protocol):
     paths    n names relative to the source, sorted, valid UTF-8 (unless drawn: then sorted by index)
     labels   int64 [n] by name of the label; {} without labels
     classes  the names of the label values, same keys as `labels`
+    reading  how `load` gives them
     """
 
+    reading: Reading = RGB
     source: str
     paths: Sequence[str]
     labels: dict[str, np.ndarray]
@@ -31,8 +35,8 @@ class ImageDataset(Protocol):
 
     def __len__(self) -> int: ...
 
-    def load(self, index: int) -> Image.Image:
-        """Mode "RGB", upright. Raises BadImage."""
+    def load(self, index: int) -> Pixels:
+        """Upright: a PIL image, or an array [H, W, C] of uint8 or float32. Raises BadImage."""
         ...
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "ImageDataset":
@@ -55,7 +59,10 @@ class ImageFiles:
 
     rows     int64 [n], the numbers that the storage knows the images by; all in order unless given
     skipped  (path, reason) of what lies in the source and is no candidate
+    pages    int64 [n], which image of its file each is
     """
+
+    reading = RGB
 
     def __init__(
         self,
@@ -70,6 +77,7 @@ class ImageFiles:
         self.source, self.labels, self.classes, self.skipped = source, labels or {}, classes or {}, skipped or []
         self.paths, self._storage = paths, storage
         self._rows = np.arange(len(paths)) if rows is None else rows
+        self.pages = np.zeros(len(paths), np.int64)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -79,8 +87,8 @@ class ImageFiles:
         """0: images can be read in any order; else only so many at once, from the first to the last."""
         return self._storage.window
 
-    def load(self, index: int) -> Image.Image:
-        return decode(io.BytesIO(self.read(index)))
+    def load(self, index: int) -> Pixels:
+        return read_pixels(io.BytesIO(self.read(index)), self.reading, int(self.pages[index]))
 
     def read(self, index: int) -> bytes:
         """The whole file. Raises BadImage."""
@@ -101,7 +109,56 @@ class ImageFiles:
             return self._storage.stamp(self._rows[index])
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "ImageFiles":
-        chosen = np.arange(len(self))[np.asarray(indices)]
-        labels = {key: values[chosen] for key, values in self.labels.items()}
-        paths, rows = self.paths.take(chosen), self._rows[chosen]
-        return ImageFiles(self.source, self._storage, paths, labels, self.classes, self.skipped, rows)
+        chosen, part = np.arange(len(self))[np.asarray(indices)], copy.copy(self)
+        part._rows, part.paths, part.pages = self._rows[chosen], self.paths.take(chosen), self.pages[chosen]
+        part.labels = {key: values[chosen] for key, values in self.labels.items()}
+        return part
+
+    def read_as(self, reading: Reading) -> "ImageFiles":
+        """The same files with another `reading`, whether they allow it or not."""
+        files = copy.copy(self)
+        files.reading = reading
+        return files
+
+    def split_pages(self, counts: Sequence[int]) -> "ImageFiles":
+        """Every page an image of its own, `counts` [n] of them in each file; their paths end in #0, #1 and so on."""
+        whole = self.subset(np.repeat(np.arange(len(self)), counts))
+        whole.pages = np.concatenate([np.arange(count) for count in counts])
+        several = np.repeat(counts, counts) > 1
+        numbered = zip(whole.paths, whole.pages, several, strict=True)
+        whole.paths = Names.of(f"{path}#{page}" if many else path for path, page, many in numbered)
+        return whole
+
+
+class _ReadAs:
+    """An ImageDataset, of what is no file, read in another way than its own."""
+
+    def __init__(self, dataset: ImageDataset, reading: Reading) -> None:
+        self._dataset, self.reading = dataset, reading
+        self.source, self.paths, self.labels, self.classes = (
+            dataset.source,
+            dataset.paths,
+            dataset.labels,
+            dataset.classes,
+        )
+        if hasattr(dataset, "content"):
+            self.content = dataset.content
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def load(self, index: int) -> Pixels:
+        return fit(self._dataset.load(index), self.reading)
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> "_ReadAs":
+        return _ReadAs(self._dataset.subset(indices), self.reading)
+
+
+def read_as(dataset: ImageDataset, reading: Reading) -> ImageDataset:
+    """The same images, read in another way; raises UsageError where their channels do not allow it."""
+    have, want = dataset.reading.channels, reading.channels
+    if have != want and {have, want} != {1, 3}:
+        raise UsageError(disagreement(dataset.source, str(have), want))
+    if dataset.reading == reading:
+        return dataset
+    return dataset.read_as(reading) if isinstance(dataset, ImageFiles) else _ReadAs(dataset, reading)

@@ -12,8 +12,10 @@ from openjepa.data.names import Names, printable
 from openjepa.data.storage import NO_IMAGE, Skipped
 from openjepa.errors import UsageError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-IS_IMAGE = rf"(?i)\.({'|'.join(suffix[1:] for suffix in SUFFIXES)})\z"
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".dcm", ".npy")
+ARRAY = ".npy"
+PICTURES = rf"(?i)\.({'|'.join(suffix[1:] for suffix in SUFFIXES if suffix != ARRAY)})\z"
+ARRAYS = rf"(?i)\{ARRAY}\z"
 TRAIN = ("train", "training")
 HELD_OUT = ("val", "valid", "validation", "test", "testing")
 LISTED = 1000  # files that are no images, beyond which they are only counted
@@ -23,12 +25,18 @@ def is_image(name: str) -> bool:
     return _suffix(name) in SUFFIXES
 
 
+def images_among(files: Names) -> np.ndarray:
+    """Which names may be images: bool [n]. Arrays (.npy) where nothing else is; beside pictures they are about them."""
+    pictures = files.match(PICTURES)
+    return pictures if pictures.any() else files.match(ARRAYS)
+
+
 def candidates(files: Names, shown: str) -> tuple[np.ndarray, Skipped]:
     """Which of the names may be images: their indices, sorted by name and each name once; the others with the reason.
 
     Raises UsageError if there are none.
     """
-    usable = files.match(IS_IMAGE)
+    usable = images_among(files)
     order = files.order()
     order = order[usable[order]]
     if not len(order):
@@ -105,4 +113,4 @@ def _kinds(files: Names) -> str:
 
 def _no_images(shown: str, files: Names) -> str:
     found = f"found {len(files):,} file{'s' * (len(files) != 1)}" + (f" ({_kinds(files)})" if len(files) else "")
-    return printable(f"no images in {shown}: {found}; openjepa reads JPEG, PNG, WebP, BMP and TIFF")
+    return printable(f"no images in {shown}: {found}; openjepa reads JPEG, PNG, WebP, BMP, TIFF, DICOM and .npy")

@@ -15,7 +15,7 @@ import pyarrow as pa
 from openjepa.data.arrays import ARRAYS, open_arrays
 from openjepa.data.dataset import ImageDataset, ImageFiles
 from openjepa.data.hub import open_hub, open_torchvision
-from openjepa.data.layout import IS_IMAGE, SUFFIXES, Layout, candidates, only_split, wrapping_folders
+from openjepa.data.layout import SUFFIXES, Layout, candidates, images_among, only_split, wrapping_folders
 from openjepa.data.listing import walk
 from openjepa.data.lists import LISTS, columns_at, metadata_of, present, read_list
 from openjepa.data.names import Names, joined, printable
@@ -105,7 +105,7 @@ def _open_folder(path: str, shown: str, progress: Progress) -> ImageFiles:
 
 def _shards(files: Names) -> list[str]:
     """The shards in a folder that holds no images itself."""
-    if files.match(IS_IMAGE).any():
+    if images_among(files).any():
         return []
     found = files.where(files.match(rf"({'|'.join(map(re.escape, SHARDS))})\z"))
     return [found.raw(row) for row in range(len(found))]

@@ -10,12 +10,19 @@ FLAT = 4.0  # levels of 255: thumbnails that vary less are all alike, and say no
 
 
 class Thumbnails:
-    """A model whose features [B, 768] are the pixels of an image at 16 px a side, in levels of 255."""
+    """A model whose features [B, C * 256] are the pixels of an image at 16 px a side, in levels of 255.
+
+    Other than 8-bit values are stretched, image by image, so that they span those levels.
+    """
 
     name, image_size = "thumbnails", (SIDE, SIDE)
 
     def features(self, images: Tensor) -> Tensor:
-        return images.flatten(1).float()
+        values = images.flatten(1).float()
+        if images.dtype == torch.uint8:
+            return values
+        low, high = values.amin(1, keepdim=True), values.amax(1, keepdim=True)
+        return (values - low) * 255 / (high - low).clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def near_duplicates(train: Tensor, test: Tensor) -> np.ndarray:

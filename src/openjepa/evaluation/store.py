@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ import torch
 from torch import Tensor
 
 from openjepa.data.dataset import ImageDataset, ImageFiles
+from openjepa.data.reading import RGB
 from openjepa.errors import BadImage, UsageError
-from openjepa.evaluation.features import Model, stream_features
+from openjepa.evaluation.features import Model, read_by, stream_features
 
 LAYOUT = 1  # raised when what is stored changes, so that older files are not taken for it
 KINDS = {"embedding": "features", "layers": "layer_features", "tokens": "tokens"}
@@ -25,11 +27,17 @@ def content_hash(dataset: ImageDataset) -> str:
     digest = hashlib.sha256()
     for index in range(len(dataset)):
         try:
-            content = dataset.read(index) if isinstance(dataset, ImageFiles) else dataset.load(index).tobytes()
+            content = _file(dataset, index) if isinstance(dataset, ImageFiles) else dataset.load(index).tobytes()
         except BadImage as error:
             content = str(error).encode()
         digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()
+
+
+def _file(dataset: ImageFiles, index: int) -> bytes:
+    """The file, and which of its images is meant where it is not the first."""
+    page = int(dataset.pages[index])
+    return dataset.read(index) + (f"#{page}".encode() if page else b"")
 
 
 def model_hash(model: Model) -> str:
@@ -74,11 +82,13 @@ class FeatureStore:
         progress: Callable[[int, int], None] | None = None,
     ) -> tuple[Tensor, np.ndarray]:
         """Features [n, ...] float32 of a kind (embedding, layers or tokens), and the indices [n] of their images."""
-        key = json.dumps([LAYOUT, kind, model_hash(model), self.hash(dataset)])
+        read, content = read_by(model, dataset), self.hash(dataset)
+        how = [] if read.reading == RGB else [asdict(read.reading)]
+        key = json.dumps([LAYOUT, kind, model_hash(model), content, *how])
         place = self.folder / hashlib.sha256(key.encode()).hexdigest()[:32]
         try:
             if not (place / "kept.npy").is_file():
-                self._write(place, model, dataset, kind, progress)
+                self._write(place, model, read, kind, progress)
                 self.computed += 1
             else:
                 self.reused += 1

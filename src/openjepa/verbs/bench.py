@@ -11,6 +11,7 @@ import torch
 from openjepa._version import __version__
 from openjepa.core.streams import SAMPLES, generator
 from openjepa.data.dataset import ImageDataset
+from openjepa.data.reading import Reading
 from openjepa.data.targets import open_targets
 from openjepa.errors import UsageError
 from openjepa.evaluation.bench import Bench, Part
@@ -51,14 +52,15 @@ def open_parts(
     workers: int,
     files: Files,
     test_files: Files,
+    reading: Reading | None = None,
     max_skipped: float = MAX_SKIPPED,
 ) -> tuple[Part, Part, str]:
-    """Images to learn from, images to test on, and the name of the latter.
+    """Images to learn from, images to test on, and the name of the latter; read as the models do.
 
     Raises UsageError if a task needs classes and they are missing, or annotations do not match the images.
     """
-    train, _ = prepare_images(data, workers, max_skipped=max_skipped)
-    held_out = prepare_images(test, workers, max_skipped=max_skipped)[0] if test else train
+    train, _ = prepare_images(data, workers, reading=reading, max_skipped=max_skipped)
+    held_out = prepare_images(test, workers, reading=train.reading, max_skipped=max_skipped)[0] if test else train
     if set(tasks) & set(LABELLED):
         check_labels(train, held_out)
     first = files.of(data, train)

@@ -71,6 +71,7 @@ def evaluate(
         is_run,
         open_models,
         parse_tasks,
+        reading_of,
         show_records,
         write_csv,
         write_records,
@@ -94,7 +95,8 @@ def evaluate(
     opened = open_models(names, device, precision, encoder)
     if save_head:
         check_head(opened)
-    train, held_out, named = open_parts(data, test, needed, seed, workers, files, test_files, max_skipped)
+    reading = reading_of(opened)
+    train, held_out, named = open_parts(data, test, needed, seed, workers, files, test_files, reading, max_skipped)
     store = FeatureStore(Path(cache) if cache else default_cache(), workers)
     leaks = find_leaks(train, held_out, store)
     count = len(train.dataset), len(held_out.dataset)

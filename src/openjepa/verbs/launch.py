@@ -17,8 +17,10 @@ from openjepa.data.crops import standardise
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.inspect import Summary
 from openjepa.data.names import digest
+from openjepa.data.reading import Reading
 from openjepa.data.statistics import channel_statistics
 from openjepa.errors import UsageError
+from openjepa.evaluation.baselines import pixels_beside
 from openjepa.evaluation.device import PRECISIONS, choose_device, choose_precision
 from openjepa.evaluation.encoder import Encoder
 from openjepa.interop.artifact import save_artifact
@@ -29,7 +31,7 @@ from openjepa.training.probe import LEAST, OnlineProbe, sample_images
 from openjepa.training.run import Interrupted, Run, TooManySkipped
 from openjepa.training.steps import Schedule, Stepper
 from openjepa.training.trial import measure_cost, peak_memory
-from openjepa.verbs.continued import advice, build_continued, build_shapes, open_init, shapes_of
+from openjepa.verbs.continued import advice, build_continued, build_shapes, keeps_statistics, open_init, shapes_of
 from openjepa.verbs.networks import build_model
 from openjepa.verbs.plan import plan_lines, resolve_steps
 from openjepa.verbs.prepare import check_new_folder, mask_settings, prepare_images
@@ -62,6 +64,7 @@ class Launch:
             "steps": steps,
             "mean": self.run.stepper.mean,
             "std": self.run.stepper.std,
+            "reading": dataclasses.asdict(self.run.batches.dataset.reading),
             "data": self.data,
             "found": dataclasses.asdict(self.summary),
             "paths": fingerprint(self.run.batches.dataset),
@@ -125,7 +128,8 @@ class Launch:
             "settings": dataclasses.asdict(self.config),
         }
         about |= {"source": self.source} if self.source else {}
-        save_artifact(self.folder / name, model, self.run.stepper.mean, self.run.stepper.std, about)
+        reading, stepper = self.run.batches.dataset.reading, self.run.stepper
+        save_artifact(self.folder / name, model, stepper.mean, stepper.std, about, reading)
 
     def _write_skipped(self) -> None:
         write_skipped(self.folder / LISTED, [*self.summary.skipped, *self.run.skipped.items()])
@@ -149,12 +153,14 @@ def start(
     config, source = open_init(config, given) if config.init else (config, None)
     mask_settings(config)
     choose_device(config.device)
-    dataset, summary = prepare_images(data, config.workers, str(out / LISTED), config.max_skipped)
+    channels = source.encoder("context").in_chans if source else config.channels
+    wanted = {"max_skipped": config.max_skipped, "channels": channels, "pages": config.pages}
+    dataset, summary = prepare_images(data, config.workers, str(out / LISTED), **wanted)
     config = resolve_precision(settle(summary) if settle else config)
-    masks = mask_settings(config)
     check_patches(data, summary, config.patch_size)
-    mean, std = (source.mean, source.std) if source else channel_statistics(dataset, seed=config.seed)
-    batches = Batches(dataset, masks, config.size, config.crop_scale, config.batch_size, config.seed)
+    kept = source and keeps_statistics(source, dataset.reading)
+    mean, std = (source.mean, source.std) if kept else channel_statistics(dataset, seed=config.seed)
+    batches = batches_of(config, dataset)
     stepper = build_stepper(config, 1, mean, std, build_continued(config, source) if source else None)
     cost = measure_cost(stepper, batches, config.workers)
     steps = resolve_steps(config, len(dataset), cost.step_seconds)
@@ -166,6 +172,12 @@ def start(
     launch.describe(steps, {"source": origin, "networks": shapes_of(config, source)} if source else {})
     launch._write_skipped()
     return launch
+
+
+def batches_of(config: Config, dataset: ImageDataset) -> Batches:
+    """The batches of a config; raises UsageError if its masks are not possible."""
+    sizes = config.size, config.crop_scale, config.batch_size
+    return Batches(dataset, mask_settings(config), *sizes, config.seed, config.any_orientation)
 
 
 def check_patches(data: str, summary: Summary, patch_size: int) -> None:
@@ -195,7 +207,8 @@ def go_on(data: str, out: Path, config: Config, given: dict[str, Any]) -> Launch
             )
     machine = {name: getattr(config, name) for name in MACHINE if given.get(name) is not None}
     config = dataclasses.replace(stored, **machine)
-    dataset, summary = prepare_images(data, config.workers, str(out / LISTED), config.max_skipped)
+    reading = Reading(**resolved.get("reading", {}))  # none in runs from before there was another than 8-bit RGB
+    dataset, summary = prepare_images(data, config.workers, str(out / LISTED), reading, config.max_skipped)
     if len(dataset) != resolved["found"]["images"]:
         raise UsageError(f"{data} holds {len(dataset):,} images, the run in {out} had {resolved['found']['images']:,}")
     if fingerprint(dataset) != resolved["paths"]:
@@ -203,8 +216,7 @@ def go_on(data: str, out: Path, config: Config, given: dict[str, Any]) -> Launch
     model = build_shapes(config, resolved["networks"]) if config.init else None
     stepper = build_stepper(config, resolved["steps"], resolved["mean"], resolved["std"], model)
     stepper.frozen = resolved.get("frozen", 0.0)
-    batches = Batches(dataset, mask_settings(config), config.size, config.crop_scale, config.batch_size, config.seed)
-    launch = assemble(out, stepper, batches, config, data, summary, resolved.get("source"))
+    launch = assemble(out, stepper, batches_of(config, dataset), config, data, summary, resolved.get("source"))
     _take_up(launch.run)
     return launch
 
@@ -229,7 +241,7 @@ def build_stepper(
     config: Config, steps: int, mean: list[float], std: list[float], model: Objective | None = None
 ) -> Stepper:
     device = choose_device(config.device)
-    model = (model or build_model(config)).to(device)
+    model = (model or build_model(config, len(mean))).to(device)
     optimizer = make_optimizer([model.context_encoder, model.predictor], config.optimizer)
     precision = choose_precision(config.precision, device)
     return Stepper(model, optimizer, schedule_of(config, steps), mean, std, device, precision, config.clip_grad)
@@ -265,6 +277,8 @@ def _probe(dataset: ImageDataset, stepper: Stepper, config: Config) -> OnlinePro
         return None
 
     def wrap(network) -> Encoder:
-        return Encoder(network, stepper.mean, stepper.std, "probe", stepper.device, stepper.precision)
+        how = stepper.device, stepper.precision, dataset.reading
+        return Encoder(network, stepper.mean, stepper.std, "probe", *how)
 
-    return OnlineProbe(dataset, config.size, config.seed, wrap)
+    pixels = pixels_beside(config.size, dataset.reading, stepper.mean, stepper.std)
+    return OnlineProbe(dataset, config.size, config.seed, wrap, pixels)

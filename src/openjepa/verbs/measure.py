@@ -11,8 +11,9 @@ from rich.table import Table
 from openjepa._version import __version__
 from openjepa.config import unknown
 from openjepa.data.dataset import ImageDataset
+from openjepa.data.reading import Reading
 from openjepa.errors import UsageError
-from openjepa.evaluation.baselines import Pixels, untrained_like
+from openjepa.evaluation.baselines import Pixels, pixels_beside, untrained_like
 from openjepa.evaluation.device import choose_device, choose_precision
 from openjepa.evaluation.encoder import Encoder
 from openjepa.evaluation.features import Model
@@ -52,10 +53,20 @@ def open_models(names: list[str], device: str, precision: str, encoder: str = "t
     size = next(iter(folders.values()))[0].image_size if folders else DEFAULT_SIZE
     models = [model for name in names for model in folders.get(name) or [open_model(name, where, dtype, size)]]
     encoders = [model for model in models if isinstance(model, Encoder)]
-    baselines: list[Model] = [] if "pixels" in names else [Pixels(encoders[0].image_size if encoders else size)]
+    baselines: list[Model] = [] if "pixels" in names else [_pixels(encoders, size)]
     if encoders and not any(name.startswith("untrained:") for name in names):
         baselines.append(untrained_like(encoders[0]))
     return baselines + models
+
+
+def _pixels(encoders: list[Encoder], size: tuple[int, int]) -> Pixels:
+    first = encoders[0] if encoders else None
+    return pixels_beside(first.image_size, first.reading, first.mean, first.std) if first else Pixels(size)
+
+
+def reading_of(models: list[Model]) -> Reading | None:
+    """How the first encoder reads images; None without one."""
+    return next((model.reading for model in models if isinstance(model, Encoder)), None)
 
 
 def _encoders(name: str, where: torch.device, dtype: torch.dtype, encoder: str) -> list[Model]:

@@ -38,7 +38,7 @@ def predict(
     check_workers(workers)
     where = choose_device(device)
     classifier = load_classifier(Path(head), where, choose_precision(precision, where))
-    dataset, summary = open_images(data, max_skipped)
+    dataset, summary = open_images(data, getattr(classifier, "reading", None), max_skipped)
     with counting(f"classifying {data}") as progress:
         shares, kept, skipped = compute_features(classifier, dataset, workers, progress=progress)
     check_skipped(data, summary.skipped + skipped, len(kept), max_skipped)

@@ -12,6 +12,7 @@ from openjepa.data.dataset import ImageDataset
 from openjepa.data.inspect import Summary, inspect_dataset
 from openjepa.data.memory import decoded_bytes, hold_in_memory
 from openjepa.data.open import open_dataset
+from openjepa.data.reading import Reading
 from openjepa.errors import UsageError
 from openjepa.evaluation.device import choose_device
 from openjepa.recipes import pick_recipe
@@ -23,22 +24,34 @@ MEMORY_LIMIT = 2**30
 
 
 def open_images(
-    source: str | Path, max_skipped: float = MAX_SKIPPED, listed_in: str = ""
+    source: str | Path,
+    reading: Reading | None = None,
+    max_skipped: float = MAX_SKIPPED,
+    listed_in: str = "",
+    **chosen: Any,
 ) -> tuple[ImageDataset, Summary]:
-    """The usable images of a source, their headers read. Raises UsageError if too many are unusable."""
+    """The usable images of a source, their headers read; `reading` is a model's, else `chosen` channels and pages.
+
+    Raises UsageError if more than a share `max_skipped` is unusable; those are listed in the file `listed_in`.
+    """
     with counting(f"opening {source}") as progress:
         dataset = open_dataset(source, progress)
     with counting(f"looking at {dataset.source}") as progress:
-        dataset, summary = inspect_dataset(dataset, progress=progress)
+        dataset, summary = inspect_dataset(dataset, progress, reading, **chosen)
     check_skipped(dataset.source, summary.skipped, summary.images, max_skipped, listed_in)
     return dataset, summary
 
 
 def prepare_images(
-    source: str | Path, workers: int, listed_in: str = "", max_skipped: float = MAX_SKIPPED
+    source: str | Path,
+    workers: int,
+    listed_in: str = "",
+    reading: Reading | None = None,
+    max_skipped: float = MAX_SKIPPED,
+    **chosen: Any,
 ) -> tuple[ImageDataset, Summary]:
     """The same, described to the person; small sets are decoded once and kept in memory."""
-    dataset, summary = open_images(source, max_skipped, listed_in)
+    dataset, summary = open_images(source, reading, max_skipped, listed_in, **chosen)
     if decoded_bytes(summary) <= MEMORY_LIMIT:
         with counting(f"reading {dataset.source}") as progress:
             dataset, bad = hold_in_memory(dataset, workers, progress)
