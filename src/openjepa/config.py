@@ -23,7 +23,7 @@ CHOICES = {
     "precision": ("auto", "bf16", "float32"),
     "pages": ("first", "channels", "images"),
 }
-MACHINE = ("device", "workers", "log_every", "checkpoint_minutes", "keep_every")
+MACHINE = ("device", "workers", "log_every", "checkpoint_minutes", "keep_every", "max_skipped")
 
 
 def setting(default: Any, panel: str, text: str) -> Any:
@@ -85,6 +85,9 @@ class Config:
     workers: int = setting(2, "Machine", "Processes that read and crop images; 0 for none.")
     log_every: int = setting(10, "Machine", "Steps between two lines of the log.")
     checkpoint_minutes: float = setting(5.0, "Machine", "Minutes between two checkpoints.")
+    max_skipped: float = setting(
+        0.05, "Machine", "Largest share of the images that may be unusable; with more the run stops."
+    )
     keep_every: int = setting(0, "Machine", "Keep the checkpoint of every so many steps; 0 for last two and best.")
 
     def __post_init__(self) -> None:
@@ -109,6 +112,7 @@ class Config:
             self._is_pair("ema_momentum") and all(0 <= m <= 1 for m in self.ema_momentum),
             "two numbers from 0 to 1",
         )
+        self._check("max_skipped", 0 <= self.max_skipped <= 1, "a share from 0 to 1")
         self._check("context_ratio", 0 < self.context_ratio < 1, "above 0 and below 1")
         self._check("init_freeze", 0 <= self.init_freeze < 1, "at least 0 and below 1")
         self._check("warmup", 0 <= self.warmup < 1, "at least 0 and below 1")

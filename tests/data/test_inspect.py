@@ -52,7 +52,7 @@ def test_summary_says_what_is_there_and_drops_what_cannot_be_read(photos):
         "modes: RGB 6, L 1",
         "read as: 3 channels, 8 bits; 1 grey repeated in every channel",
     ]
-    assert summary.lines("skipped.txt")[4].startswith("skipped 4 files: 2 not an image, 1 ")
+    assert summary.lines("skipped.txt")[4].startswith("skipped 4 files: 1 truncated, 1 empty file, 1 not an image, 1 ")
     assert summary.lines("skipped.txt")[4].endswith(" (listed in skipped.txt)")
     assert summary.lines()[5] == "exact duplicates: 3 files in 1 group"
     again = json.loads(json.dumps(dataclasses.asdict(summary)))

@@ -15,7 +15,7 @@ from openjepa.core.mask_settings import Masks, MaskSettings
 from openjepa.core.masks import sample_masks
 from openjepa.core.streams import CROPS, ORDER, generator
 from openjepa.data.crops import oriented_crop
-from openjepa.data.dataset import ImageDataset
+from openjepa.data.dataset import ImageDataset, window_of
 from openjepa.errors import BadImage, UsageError
 
 
@@ -30,9 +30,13 @@ class Batch:
 
 
 @functools.lru_cache(maxsize=2)
-def epoch_order(seed: int, count: int, epoch: int) -> np.ndarray:
-    """The permutation [count] in which an epoch visits the images."""
-    return generator(seed, ORDER, epoch).permutation(count)
+def epoch_order(seed: int, count: int, epoch: int, window: int = 0) -> np.ndarray:
+    """The permutation [count] in which an epoch visits the images; window by window where they can only be streamed."""
+    rng = generator(seed, ORDER, epoch)
+    if not window:
+        return rng.permutation(count)
+    starts = range(0, count, window)
+    return np.concatenate([start + rng.permutation(min(window, count - start)) for start in starts])
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Batches(Dataset):
         """The image at a position of the endless order, or the next readable one of its epoch, or None."""
         count = len(self.dataset)
         epoch, place = divmod(position, count)
-        order = epoch_order(self.seed, count, epoch)
+        order = epoch_order(self.seed, count, epoch, window_of(self.dataset))
         for offset in range(count):
             index = int(order[(place + offset) % count])
             try:

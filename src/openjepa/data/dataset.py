@@ -8,9 +8,10 @@ from typing import BinaryIO, Protocol
 import numpy as np
 
 from openjepa.data.decode import bad_image_on_error
+from openjepa.data.names import Names
 from openjepa.data.pixels import read_pixels
 from openjepa.data.reading import RGB, Pixels, Reading, disagreement, fit
-from openjepa.data.storage import Skipped, Storage, printable
+from openjepa.data.storage import Skipped, Storage
 from openjepa.errors import BadImage, UsageError
 
 MAX_BYTES = 1 << 30
@@ -43,9 +44,20 @@ class ImageDataset(Protocol):
         ...
 
 
-class ImageFiles:
-    """An ImageDataset of files in a folder or a zip. Can be pickled, and used after a fork.
+def window_of(dataset: ImageDataset) -> int:
+    """How many images can be held at once of what can only be streamed; 0 where any can be read at any time."""
+    return getattr(dataset, "window", 0)
 
+
+def sample_order(dataset: ImageDataset, rng: np.random.Generator) -> np.ndarray:
+    """The indices [n] in the order in which to draw a sample: random, or from the first on where they are streamed."""
+    return np.arange(len(dataset)) if window_of(dataset) else rng.permutation(len(dataset))
+
+
+class ImageFiles:
+    """An ImageDataset of encoded images in a storage. Can be pickled, and used after a fork.
+
+    rows     int64 [n], the numbers that the storage knows the images by; all in order unless given
     skipped  (path, reason) of what lies in the source and is no candidate
     pages    int64 [n], which image of its file each is
     """
@@ -56,17 +68,24 @@ class ImageFiles:
         self,
         source: str,
         storage: Storage,
-        names: Sequence[str],
+        paths: Names,
         labels: dict[str, np.ndarray] | None = None,
         classes: dict[str, list[str]] | None = None,
         skipped: Skipped | None = None,
+        rows: np.ndarray | None = None,
     ) -> None:
         self.source, self.labels, self.classes, self.skipped = source, labels or {}, classes or {}, skipped or []
-        self._storage, self._names = storage, list(names)
-        self.paths, self.pages = [printable(name) for name in names], np.zeros(len(names), np.int64)
+        self.paths, self._storage = paths, storage
+        self._rows = np.arange(len(paths)) if rows is None else rows
+        self.pages = np.zeros(len(paths), np.int64)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._rows)
+
+    @property
+    def window(self) -> int:
+        """0: images can be read in any order; else only so many at once, from the first to the last."""
+        return self._storage.window
 
     def load(self, index: int) -> Pixels:
         return read_pixels(io.BytesIO(self.read(index)), self.reading, int(self.pages[index]))
@@ -82,18 +101,17 @@ class ImageFiles:
             size = self.stamp(index)[0]
             if size > MAX_BYTES:
                 raise BadImage(f"file larger than {MAX_BYTES:,} bytes ({size:,})")
-            return self._storage.open(self._names[index])
+            return self._storage.open(self._rows[index])
 
     def stamp(self, index: int) -> tuple[int, ...]:
         """Cheap to read, the size in bytes first; equal for files of equal content. Raises BadImage."""
         with bad_image_on_error():
-            return self._storage.stamp(self._names[index])
+            return self._storage.stamp(self._rows[index])
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "ImageFiles":
         chosen, part = np.arange(len(self))[np.asarray(indices)], copy.copy(self)
-        part._names, part.paths = ([values[index] for index in chosen] for values in (self._names, self.paths))
+        part._rows, part.paths, part.pages = self._rows[chosen], self.paths.take(chosen), self.pages[chosen]
         part.labels = {key: values[chosen] for key, values in self.labels.items()}
-        part.pages = self.pages[chosen]
         return part
 
     def read_as(self, reading: Reading) -> "ImageFiles":
@@ -107,10 +125,8 @@ class ImageFiles:
         whole = self.subset(np.repeat(np.arange(len(self)), counts))
         whole.pages = np.concatenate([np.arange(count) for count in counts])
         several = np.repeat(counts, counts) > 1
-        whole.paths = [
-            f"{path}#{page}" if many else path
-            for path, page, many in zip(whole.paths, whole.pages, several, strict=True)
-        ]
+        numbered = zip(whole.paths, whole.pages, several, strict=True)
+        whole.paths = Names.of(f"{path}#{page}" if many else path for path, page, many in numbered)
         return whole
 
 

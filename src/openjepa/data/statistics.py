@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from openjepa.data.dataset import ImageDataset
+from openjepa.data.dataset import ImageDataset, sample_order
 from openjepa.data.reading import Pixels
 from openjepa.errors import BadImage, UsageError
 
@@ -16,7 +16,7 @@ CONSTANT = 1e-6  # std over mean, below which other values are taken to be all t
 def channel_statistics(dataset: ImageDataset, sample: int = 1000, seed: int = 0) -> tuple[list[float], list[float]]:
     """Mean and std of each channel over all pixels of a sample of images; 8-bit values as shares of 255.
 
-    The sample is the first `sample` images of a permutation drawn from `seed`; unreadable ones are passed over.
+    The sample is drawn from `seed` (of what is streamed, the first images); unreadable ones are passed over.
     A std so small (images of one colour) that dividing by it makes no sense is raised: to 1e-3 where values have 8
     bits, else to the mean, or to 1. Raises UsageError if no image of the sample can be read.
     """
@@ -31,7 +31,7 @@ def channel_statistics(dataset: ImageDataset, sample: int = 1000, seed: int = 0)
 
 
 def _readable(dataset: ImageDataset, sample: int, seed: int) -> Iterator[Pixels]:
-    for index in np.random.default_rng(seed % 2**64).permutation(len(dataset))[:sample]:
+    for index in sample_order(dataset, np.random.default_rng(seed % 2**64))[:sample]:
         try:
             yield dataset.load(int(index))
         except BadImage:

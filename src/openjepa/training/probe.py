@@ -9,7 +9,7 @@ from torch import Tensor
 from openjepa.core.streams import SAMPLES, generator
 from openjepa.core.vit import VisionTransformer
 from openjepa.data.crops import resize_centre_crop
-from openjepa.data.dataset import ImageDataset
+from openjepa.data.dataset import ImageDataset, sample_order
 from openjepa.errors import BadImage
 from openjepa.evaluation.baselines import Pixels
 from openjepa.evaluation.encoder import Encoder
@@ -25,7 +25,7 @@ def sample_images(
 ) -> tuple[Tensor, np.ndarray]:
     """Up to `count` readable images, the same for a seed: [n, C, H, W], uint8 or float32, and their indices [n]."""
     images, kept = [], []
-    for index in generator(seed, SAMPLES).permutation(len(dataset)):
+    for index in sample_order(dataset, generator(seed, SAMPLES)):
         try:
             images.append(resize_centre_crop(dataset.load(int(index)), image_size))
         except BadImage:

@@ -28,6 +28,10 @@ class Diverged(UsageError):
     """The loss is no number any more."""
 
 
+class TooManySkipped(UsageError):
+    """More images than allowed could not be read."""
+
+
 class Interrupted(KeyboardInterrupt):
     """The run was asked to stop and has; its last checkpoint holds every step taken."""
 
@@ -37,7 +41,7 @@ class Run:
     """A run in `folder`. Training it is a pure function of the stepper's initial state, the batches and the schedule.
 
     `log_every`, `checkpoint_minutes` and `keep_every` (0: keep none beside the last two and the best) change nothing
-    about the result. `best` maps a monitor to (value, step).
+    about the result. `max_skipped` images may be unreadable (None: any number). `best` maps a monitor to (value, step).
     """
 
     folder: Path
@@ -54,6 +58,7 @@ class Run:
     skipped: dict[str, str] = field(default_factory=dict)
     untrained: dict[str, float] = field(default_factory=dict)
     imported: bool = False
+    max_skipped: int | None = None
 
     @property
     def steps(self) -> int:
@@ -166,6 +171,14 @@ class Run:
 
     def _note_skipped(self, batch: Batch) -> None:
         self.skipped |= dict(batch.skipped)
+        if self.max_skipped is not None and len(self.skipped) > self.max_skipped:
+            self.save()
+            path, reason = next(iter(self.skipped.items()))
+            raise TooManySkipped(
+                f"stopped after step {self.done:,}: {len(self.skipped):,} of {len(self.batches.dataset):,} images "
+                f"cannot be read ({path}: {reason}, ...), more than --max-skipped allows: mend them and go on with "
+                "--resume, or also give a larger --max-skipped"
+            )
 
     def _checkpoint_due(self) -> bool:
         late = time.monotonic() - self._saved >= 60 * self.checkpoint_minutes

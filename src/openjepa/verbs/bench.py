@@ -24,6 +24,7 @@ from openjepa.evaluation.store import FeatureStore
 from openjepa.evaluation.tasks import LABELLED, TASKS
 from openjepa.evaluation.variants import Features, best_linear
 from openjepa.interop.classifier import save_classifier
+from openjepa.verbs.options import MAX_SKIPPED
 from openjepa.verbs.prepare import prepare_images
 from openjepa.verbs.talk import counting, say
 
@@ -52,13 +53,14 @@ def open_parts(
     files: Files,
     test_files: Files,
     reading: Reading | None = None,
+    max_skipped: float = MAX_SKIPPED,
 ) -> tuple[Part, Part, str]:
     """Images to learn from, images to test on, and the name of the latter; read as the models do.
 
     Raises UsageError if a task needs classes and they are missing, or annotations do not match the images.
     """
-    train, _ = prepare_images(data, workers, reading=reading)
-    held_out = prepare_images(test, workers, reading=train.reading)[0] if test else train
+    train, _ = prepare_images(data, workers, reading=reading, max_skipped=max_skipped)
+    held_out = prepare_images(test, workers, reading=train.reading, max_skipped=max_skipped)[0] if test else train
     if set(tasks) & set(LABELLED):
         check_labels(train, held_out)
     first = files.of(data, train)

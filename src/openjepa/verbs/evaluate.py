@@ -5,6 +5,8 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from openjepa.verbs.options import MAX_SKIPPED, SkippedShare
+
 FILES = "Annotations"
 
 
@@ -40,6 +42,7 @@ def evaluate(
     device: Annotated[str, Option(help="auto (CUDA, then MPS, then CPU) or a device's name.")] = "auto",
     precision: Annotated[str, Option(help="auto (bf16 where the device has it), bf16 or float32.")] = "auto",
     workers: Annotated[int, Option(help="Processes that read images; 0 for none.")] = 2,
+    max_skipped: SkippedShare = MAX_SKIPPED,
 ) -> list[dict]:
     """Measure encoders on labelled images, always beside raw pixels and an untrained encoder.
 
@@ -93,7 +96,7 @@ def evaluate(
     if save_head:
         check_head(opened)
     reading = reading_of(opened)
-    train, held_out, named = open_parts(data, test, needed, seed, workers, files, test_files, reading)
+    train, held_out, named = open_parts(data, test, needed, seed, workers, files, test_files, reading, max_skipped)
     store = FeatureStore(Path(cache) if cache else default_cache(), workers)
     leaks = find_leaks(train, held_out, store)
     count = len(train.dataset), len(held_out.dataset)

@@ -5,7 +5,7 @@ import torch
 
 from openjepa.core.streams import SAMPLES, generator
 from openjepa.data.crops import resize_centre_crop
-from openjepa.data.dataset import ImageDataset
+from openjepa.data.dataset import ImageDataset, sample_order
 from openjepa.data.inspect import inspect_dataset
 from openjepa.data.open import open_dataset
 from openjepa.data.reading import RGB, Reading
@@ -27,7 +27,7 @@ THUMBNAIL = 112
 def sample_of(data: str, seed: int, reading: Reading = RGB) -> ImageDataset:
     """Up to 1,024 images of a source at random, the same for a seed; raises UsageError if there is none to read."""
     dataset = open_dataset(data)
-    bank = dataset.subset(generator(seed, SAMPLES).permutation(len(dataset))[:SEARCHED])
+    bank = dataset.subset(sample_order(dataset, generator(seed, SAMPLES))[:SEARCHED])
     bank = bank if reading == RGB else inspect_dataset(bank, reading=reading)[0]
     if not len(_shown(bank, (8, 8))):
         raise UsageError(f"none of the images tried in {data} can be read")

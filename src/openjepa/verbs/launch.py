@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import hashlib
 import shlex
 import sys
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from openjepa.data.batches import Batches
 from openjepa.data.crops import standardise
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.inspect import Summary
+from openjepa.data.names import digest
 from openjepa.data.reading import Reading
 from openjepa.data.statistics import channel_statistics
 from openjepa.errors import UsageError
@@ -28,13 +28,14 @@ from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_path, che
 from openjepa.training.monitors import Monitor
 from openjepa.training.optimizer import make_optimizer
 from openjepa.training.probe import LEAST, OnlineProbe, sample_images
-from openjepa.training.run import Interrupted, Run
+from openjepa.training.run import Interrupted, Run, TooManySkipped
 from openjepa.training.steps import Schedule, Stepper
 from openjepa.training.trial import measure_cost, peak_memory
 from openjepa.verbs.continued import advice, build_continued, build_shapes, keeps_statistics, open_init, shapes_of
 from openjepa.verbs.networks import build_model
 from openjepa.verbs.plan import plan_lines, resolve_steps
 from openjepa.verbs.prepare import check_new_folder, mask_settings, prepare_images
+from openjepa.verbs.skipping import LISTED, write_skipped
 from openjepa.verbs.talk import TrainingDisplay, say
 
 MONITORED = 256
@@ -85,6 +86,9 @@ class Launch:
             again = shlex.join(["openjepa", *words, "--out", str(self.folder), "--resume"])
             say(f"{stopped}. Go on with: {again}")
             raise
+        except TooManySkipped:
+            self._write_skipped()
+            raise
 
     def finish(self) -> None:
         """Write the artifact of the last step, and those of the best by each monitor under their own names."""
@@ -128,12 +132,9 @@ class Launch:
         save_artifact(self.folder / name, model, stepper.mean, stepper.std, about, reading)
 
     def _write_skipped(self) -> None:
-        skipped = dict(self.summary.skipped) | self.run.skipped
-        text = "".join(f"{path}\t{reason}\n" for path, reason in sorted(skipped.items()))
-        if text:
-            (self.folder / "skipped.txt").write_text(text, encoding="utf-8")
+        write_skipped(self.folder / LISTED, [*self.summary.skipped, *self.run.skipped.items()])
         if self.run.skipped:
-            say(f"{len(self.run.skipped):,} images could not be read during the run: {self.folder / 'skipped.txt'}")
+            say(f"{len(self.run.skipped):,} images could not be read during the run: {self.folder / LISTED}")
 
 
 def start(
@@ -153,8 +154,8 @@ def start(
     mask_settings(config)
     choose_device(config.device)
     channels = source.encoder("context").in_chans if source else config.channels
-    listed = str(out / "skipped.txt")
-    dataset, summary = prepare_images(data, config.workers, listed, channels=channels, pages=config.pages)
+    wanted = {"max_skipped": config.max_skipped, "channels": channels, "pages": config.pages}
+    dataset, summary = prepare_images(data, config.workers, str(out / LISTED), **wanted)
     config = resolve_precision(settle(summary) if settle else config)
     check_patches(data, summary, config.patch_size)
     kept = source and keeps_statistics(source, dataset.reading)
@@ -207,7 +208,7 @@ def go_on(data: str, out: Path, config: Config, given: dict[str, Any]) -> Launch
     machine = {name: getattr(config, name) for name in MACHINE if given.get(name) is not None}
     config = dataclasses.replace(stored, **machine)
     reading = Reading(**resolved.get("reading", {}))  # none in runs from before there was another than 8-bit RGB
-    dataset, summary = prepare_images(data, config.workers, str(out / "skipped.txt"), reading)
+    dataset, summary = prepare_images(data, config.workers, str(out / LISTED), reading, config.max_skipped)
     if len(dataset) != resolved["found"]["images"]:
         raise UsageError(f"{data} holds {len(dataset):,} images, the run in {out} had {resolved['found']['images']:,}")
     if fingerprint(dataset) != resolved["paths"]:
@@ -233,7 +234,7 @@ def _take_up(run: Run) -> None:
 
 def fingerprint(dataset: ImageDataset) -> str:
     """A hash of the names of the images in their order, by which a run knows its data again."""
-    return hashlib.sha256("\n".join(dataset.paths).encode("utf-8", "surrogateescape")).hexdigest()
+    return digest(dataset.paths)
 
 
 def build_stepper(
@@ -267,6 +268,7 @@ def assemble(
     run = Run(out, stepper, batches, monitor, _probe(batches.dataset, stepper, config), config.workers)
     run.log_every, run.checkpoint_minutes = config.log_every, config.checkpoint_minutes
     run.keep_every, run.imported = config.keep_every, bool(source)
+    run.max_skipped = int(config.max_skipped * len(batches.dataset))
     return Launch(run, config, str(data), summary, source)
 
 

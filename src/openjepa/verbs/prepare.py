@@ -16,28 +16,48 @@ from openjepa.data.reading import Reading
 from openjepa.errors import UsageError
 from openjepa.evaluation.device import choose_device
 from openjepa.recipes import pick_recipe
+from openjepa.verbs.options import MAX_SKIPPED
+from openjepa.verbs.skipping import LISTED, check_skipped
 from openjepa.verbs.talk import counting, say
 
 MEMORY_LIMIT = 2**30
 
 
-def open_images(source: str | Path, reading: Reading | None = None, **chosen: Any) -> tuple[ImageDataset, Summary]:
-    """The usable images of a source, their headers read; `reading` is a model's, else `chosen` channels and pages."""
-    dataset = open_dataset(source)
+def open_images(
+    source: str | Path,
+    reading: Reading | None = None,
+    max_skipped: float = MAX_SKIPPED,
+    listed_in: str = "",
+    **chosen: Any,
+) -> tuple[ImageDataset, Summary]:
+    """The usable images of a source, their headers read; `reading` is a model's, else `chosen` channels and pages.
+
+    Raises UsageError if more than a share `max_skipped` is unusable; those are listed in the file `listed_in`.
+    """
+    with counting(f"opening {source}") as progress:
+        dataset = open_dataset(source, progress)
     with counting(f"looking at {dataset.source}") as progress:
-        return inspect_dataset(dataset, progress, reading, **chosen)
+        dataset, summary = inspect_dataset(dataset, progress, reading, **chosen)
+    check_skipped(dataset.source, summary.skipped, summary.images, max_skipped, listed_in)
+    return dataset, summary
 
 
 def prepare_images(
-    source: str | Path, workers: int, listed_in: str = "", reading: Reading | None = None, **chosen: Any
+    source: str | Path,
+    workers: int,
+    listed_in: str = "",
+    reading: Reading | None = None,
+    max_skipped: float = MAX_SKIPPED,
+    **chosen: Any,
 ) -> tuple[ImageDataset, Summary]:
     """The same, described to the person; small sets are decoded once and kept in memory."""
-    dataset, summary = open_images(source, reading, **chosen)
+    dataset, summary = open_images(source, reading, max_skipped, listed_in, **chosen)
     if decoded_bytes(summary) <= MEMORY_LIMIT:
         with counting(f"reading {dataset.source}") as progress:
             dataset, bad = hold_in_memory(dataset, workers, progress)
         summary.skipped += bad
         summary.images = len(dataset)
+        check_skipped(dataset.source, summary.skipped, len(dataset), max_skipped, listed_in)
     say(f"{dataset.source}", *(f"  {line}" for line in summary.lines(listed_in)))
     return dataset, summary
 
@@ -64,8 +84,8 @@ def mask_settings(config: Config) -> MaskSettings:
     strategy = config.masks or ("random" if config.objective == "mae" else "multiblock")
     given = {name: getattr(config, name) for name in ("num_targets", "target_scale", "context_scale")}
     usual = strategy_settings(strategy)
-    if strategy == "random":  # every hidden patch is predicted
-        usual["target_scale"] = (1 - config.context_ratio,) * 2
+    if strategy == "random":  # MAE is asked for every hidden patch; half of them teach I-JEPA as much for less
+        usual["target_scale"] = ((1 - config.context_ratio) / (1 if config.objective == "mae" else 2),) * 2
     chosen = usual | {name: value for name, value in given.items() if value is not None}
     settings = MaskSettings(
         config.grid_size,
@@ -85,7 +105,7 @@ def mask_settings(config: Config) -> MaskSettings:
 def check_new_folder(out: Path, another: str) -> None:
     """Raise UsageError unless `out` is free to write a run into; `another` says what else the person can do."""
     check_can_write(out / "config.json")
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and any(path.name != LISTED for path in out.iterdir()):
         what = "holds another run" if (out / "config.json").exists() else "exists and is not empty"
         raise UsageError(f"{out} {what}: {another}")
 
