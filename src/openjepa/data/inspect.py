@@ -11,7 +11,7 @@ from openjepa.data.crops import size_of
 from openjepa.data.dataset import ImageDataset, ImageFiles, read_as
 from openjepa.data.pixels import read_header
 from openjepa.data.reading import RGB, Header, Reading, channels_of, choose_reading, disagreement
-from openjepa.data.storage import Skipped
+from openjepa.data.storage import NOT_ASKED, Skipped
 from openjepa.errors import BadImage, UsageError
 
 COMPARED_AT_MOST = 20_000
@@ -129,10 +129,10 @@ def inspect_dataset(
     reading = reading or choose_reading(headers.values(), dataset.source, channels, pages)
     unfit = [index for index, header in headers.items() if not reading.takes(header)]
     _check_channels(dataset.source, reading, [headers[index] for index in unfit], len(headers))
-    bad += [
-        (dataset.paths[i], f"{channels_of(headers.pop(i), reading.pages)} channels, not {reading.channels}")
-        for i in unfit
-    ]
+    for index in unfit:
+        have = f"{channels_of(headers.pop(index), reading.pages)} channels"
+        why = f"{NOT_ASKED} ({have})" if channels else f"{have}, not {reading.channels}"
+        bad.append((dataset.paths[index], why))
     good = dataset if not bad else dataset.subset(list(headers))
     counts = [header.pages for header in headers.values()]
     if reading.pages == "images":

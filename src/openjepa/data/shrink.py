@@ -105,7 +105,7 @@ def encoded(pixels: np.ndarray, format_: str, quality: int) -> tuple[str, bytes]
         np.save(stream, pixels)
         return "npy", stream.getvalue()
     suffix = "png" if deep_grey else format_
-    options = {"format": "JPEG", "quality": quality} if suffix == "jpg" else {"format": "PNG"}
+    options = {"format": "JPEG", "quality": quality, "subsampling": 0} if suffix == "jpg" else {"format": "PNG"}
     Image.fromarray(pixels.squeeze(2) if channels == 1 else pixels).save(stream, **options)
     return suffix, stream.getvalue()
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from openjepa.data.crops import resize_centre_crop
 from openjepa.data.inspect import Summary, counted
-from openjepa.data.storage import Skipped
+from openjepa.data.storage import Skipped, is_lost
 from openjepa.evaluation.survey import Leak, Survey, look
 from openjepa.reporting.gallery import Tile
 from openjepa.reporting.pictures import as_picture
@@ -18,7 +18,6 @@ from openjepa.verbs.talk import console, counting
 
 TILE = (112, 112)
 SHOWN = 24  # groups, pairs or images in a picture section
-NO_IMAGE = ("not an image (suffix", "not an image (no suffix")
 ODD = {
     "dark": "far darker than the others",
     "bright": "far brighter than the others",
@@ -28,14 +27,14 @@ ODD = {
 
 
 def survey(source: str, workers: int, **chosen: Any) -> Survey:
-    dataset, summary = open_images(source, **chosen)
+    dataset, summary = open_images(source, max_skipped=1.0, **chosen)
     with counting(f"looking at every image of {source}") as progress:
         return look(dataset, summary, workers, progress)
 
 
 def unreadable(survey: Survey) -> Skipped:
     """Of the files that are left out, those that might have been images."""
-    return [(path, reason) for path, reason in survey.unreadable if not reason.startswith(NO_IMAGE)]
+    return [(path, reason) for path, reason in survey.unreadable if is_lost(reason)]
 
 
 def wrong_in(surveys: Sequence[Survey], leaks: Sequence[Leak]) -> list[str]:

@@ -5,9 +5,11 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from openjepa.verbs.options import Data
+
 
 def data_check(
-    src: Annotated[str, Argument(help="Images: whatever pretrain takes.", show_default=False)],
+    src: Data,
     other: Annotated[str | None, Argument(help="Test images, to look for in the first.", show_default=False)] = None,
     *,
     out: Annotated[Path, Option(help="Page to write (.html).")] = Path("check.html"),

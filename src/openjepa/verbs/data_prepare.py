@@ -5,9 +5,11 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from openjepa.verbs.options import MAX_SKIPPED, Data, SkippedShare
+
 
 def data_prepare(
-    src: Annotated[str, Argument(help="Images: whatever pretrain takes.", show_default=False)],
+    src: Data,
     dst: Annotated[Path, Argument(help="Folder to write to.", show_default=False)],
     *,
     size: Annotated[int, Option(help="Pixels of the shorter side; smaller images stay as they are.")] = 256,
@@ -18,6 +20,7 @@ def data_prepare(
     channels: Annotated[int | None, Option(help="Take the images of so many channels; else the images decide.")] = None,
     pages: Annotated[str, Option(help="Of files with several images: first, channels or images.")] = "first",
     workers: Annotated[int, Option(help="Processes that shrink images; 0 for none.")] = 2,
+    max_skipped: SkippedShare = MAX_SKIPPED,
 ) -> Path:
     """Write a copy of the images with their shorter side at SIZE pixels, labels kept, in a few large files.
 
@@ -28,12 +31,13 @@ def data_prepare(
     from openjepa.errors import UsageError
     from openjepa.verbs.prepare import check_workers, open_images
     from openjepa.verbs.preparing import check_numbers, claim, size_in_words
+    from openjepa.verbs.skipping import LISTED, check_skipped, write_skipped
     from openjepa.verbs.talk import counting, say
 
     src, dst = str(src), Path(dst)
     check_numbers(size, to, format, quality, per_shard, pages)
     check_workers(workers)
-    dataset, summary = open_images(src, channels=channels, pages=pages)
+    dataset, summary = open_images(src, max_skipped=max_skipped, channels=channels, pages=pages)
     shrinking = Shrinking(dataset, dst, size, to, format, quality, per_shard)
     there = claim(shrinking, src)
     if there:
@@ -43,13 +47,12 @@ def data_prepare(
             write_missing(shrinking, workers, progress)
         unread = shrinking.skipped()
         skipped = summary.skipped + unread
-        if skipped:
-            text = "".join(f"{path}\t{reason}\n" for path, reason in sorted(set(skipped)))
-            (dst / "skipped.txt").write_text(text, encoding="utf-8")
+        write_skipped(dst / LISTED, skipped)
     except OSError as error:
         raise UsageError(f"cannot write {dst}: {error}; make room, and give the same command again") from error
     except KeyboardInterrupt:
         say("stopped; the files that are finished are kept: give the same command again to go on")
         raise
+    check_skipped(src, skipped, len(dataset) - len(unread), max_skipped, str(dst / LISTED))
     say(f"{len(dataset) - len(unread):,} images in {dst}: {size_in_words(shrinking)}; {len(skipped):,} files skipped")
     return dst
