@@ -1,5 +1,6 @@
 """The command line: every verb is a function of the same name, and its options are that function's keywords."""
 
+import os
 import sys
 
 import typer
@@ -17,6 +18,7 @@ from openjepa.verbs.masks import masks
 from openjepa.verbs.predict import predict
 from openjepa.verbs.pretrain import pretrain
 from openjepa.verbs.report import report
+from openjepa.verbs.speed import bench
 from openjepa.verbs.tune import tune
 
 app = typer.Typer(
@@ -26,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (demo, pretrain, tune, evaluate, predict, embed, report, masks, import_, export):
+for verb in (demo, pretrain, tune, evaluate, predict, embed, report, masks, import_, export, bench):
     app.command(verb.__name__.rstrip("_"))(verb)
 data = typer.Typer(help="Check a set of images, or prepare a smaller copy of it.", no_args_is_help=True)
 for verb in (data_check, data_prepare):
@@ -54,6 +56,9 @@ def main() -> None:
         status = app(standalone_mode=False)
     except (UsageError, CommandLineError) as error:
         message = error.format_message() if isinstance(error, CommandLineError) else str(error)
+        rank, told = os.environ.get("RANK", "0"), any(getattr(e, "told", False) for e in (error, error.__cause__))
+        if rank != "0":
+            message = "" if told else f"process {rank}: {message}"
         if message:  # none where the help was asked for by giving no words at all
             print(f"openjepa: {' '.join(message.split())}", file=sys.stderr)
         status = 2
