@@ -20,7 +20,7 @@ HERE = Path.cwd()
 
 
 def serve() -> tuple[Files, DataHub]:
-    hub = DataHub(as_hub(HERE / "photos", HERE / "hub"), "food101")
+    hub = DataHub(as_hub(HERE / "photos", HERE / "hub"), "ethz/food101")
     os.environ |= {"HF_ENDPOINT": hub.address, "HF_HOME": str(HERE / "hf"), "HF_HUB_DISABLE_TELEMETRY": "1"}
     return Files(HERE), hub
 

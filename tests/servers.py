@@ -98,7 +98,9 @@ class HubAnswer(FileAnswer):
         self.reply(body=False)
 
     def reply(self, body: bool) -> None:
-        path, name = unquote(self.path.split("?")[0]), self.server.name
+        name = self.server.name
+        short = re.escape(name.split("/")[1])  # the Hub knows old sets by their last name alone
+        path = re.sub(rf"\A(/api)?/datasets/{short}(?=/|\Z)", rf"\1/datasets/{name}", unquote(self.path.split("?")[0]))
         wanted = re.fullmatch(rf"/(?:datasets/{name}/resolve|api/datasets/{name}/tree)/[^/]+(?:/(.*))?", path)
         if wanted and "/resolve/" in path:
             return self.file(self.server.root / wanted[1], body)

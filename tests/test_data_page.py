@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -45,6 +46,12 @@ def pack(home: Path) -> None:
     with pa.ipc.new_stream(str(home / "saved/data.arrow"), table.schema) as file:
         file.write_table(table)
     (home / "saved/state.json").write_text("{}")
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 32, 40, 3), dtype=np.uint8)
+    np.save(home / "photos.npy", pixels)
+    np.savez(home / "photos.npz", train_images=pixels[:6], train_labels=np.arange(6) % 2, test_images=pixels[6:])
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(home / "photos.h5", "w") as file:
+        file["group/images"] = pixels[..., 0]
 
 
 @pytest.fixture(scope="module")

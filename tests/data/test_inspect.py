@@ -90,3 +90,18 @@ def test_dataset_without_files(photos):
     held.classes = {"shape": ["a", "b"], "count": ["1"]}
     held.labels = {"shape": np.array([0, 1]), "count": np.array([0, 0])}
     assert inspect_dataset(held)[1].lines()[0] == "2 images labelled by shape (2 values), count (1 values)"
+
+
+def test_of_a_very_large_set_a_sample_is_looked_at_and_said_to_be_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("openjepa.data.inspect.ALL_HEADERS", 10)
+    monkeypatch.setattr("openjepa.data.inspect.COMPARED_AT_MOST", 6)
+    for number in range(12):
+        Image.new("RGB", (8, 6 + number), (number, 0, 0)).save(tmp_path / f"{number:02}.png")
+    dataset = open_dataset(tmp_path)
+    (tmp_path / dataset.paths[0]).write_bytes(b"no picture")
+    good, summary = inspect_dataset(dataset)
+    seen = sum(count for *_, count in summary.sizes)
+    assert (summary.looked_at, seen + len(summary.skipped)) == (6, 6)
+    assert len(good) == summary.images == 12 - len(summary.skipped)
+    assert summary.lines()[1].endswith("in a sample of 6")
+    assert decoded_bytes(summary) == pytest.approx(12 * 8 * 11.5 * 3, rel=0.4)

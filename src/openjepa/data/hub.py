@@ -3,6 +3,7 @@
 import difflib
 import inspect
 import io
+import os
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
@@ -10,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from openjepa.data.arrays import ArrayRows
-from openjepa.data.caches import cache_folder
+from openjepa.data.caches import cache_folder, written_whole
 from openjepa.data.dataset import ImageFiles
 from openjepa.data.labels import labels_of
 from openjepa.data.names import Names
@@ -45,9 +46,23 @@ def _load(typed: str, name: str, config: str | None, split: str, streaming: bool
     except ImportError as error:
         raise UsageError("hf: needs datasets: pip install 'openjepa[datasets]'") from error
     try:
-        return datasets.load_dataset(name, config, split=split, streaming=streaming)
+        return datasets.load_dataset(_full_name(name), config, split=split, streaming=streaming)
     except (Exception, SystemExit) as error:  # the library raises nearly everything there is
         raise UsageError(_why_not(typed, name, error)) from error
+
+
+def _full_name(name: str) -> str:
+    """OWNER/NAME, which the library wants, of one of the old sets that the Hub also knows as NAME; kept for later."""
+    if "/" in name:
+        return name
+    known = cache_folder("names") / name
+    if not known.is_file():
+        from huggingface_hub import HfApi
+
+        found = HfApi(endpoint=os.environ.get("HF_ENDPOINT")).dataset_info(name).id
+        with written_whole(known) as aside:
+            aside.write_text(found)
+    return known.read_text()
 
 
 def _why_not(typed: str, name: str, error: BaseException) -> str:

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from openjepa.data.crops import size_of
-from openjepa.data.dataset import ImageDataset, ImageFiles, read_as
+from openjepa.data.dataset import ImageDataset, ImageFiles, read_as, sample_order
 from openjepa.data.pixels import read_header
 from openjepa.data.reading import RGB, Header, Reading, channels_of, choose_reading, disagreement
 from openjepa.data.storage import NOT_ASKED, Skipped
 from openjepa.errors import BadImage, UsageError
 
+ALL_HEADERS = 100_000  # images, beyond which the headers of a sample are read: a second start should be quick
 COMPARED_AT_MOST = 20_000
 
 
@@ -31,6 +32,7 @@ class Summary:
     read_as     how the images are read: the fields of a Reading
     changed     images by what is done to them, where their channels or bits are others in their files
     paged       files with more than one image, of which the first is taken
+    looked_at   files whose headers were read, to which sizes, modes, changed and paged refer: all of up to 100,000
     """
 
     source: str
@@ -44,6 +46,7 @@ class Summary:
     read_as: dict = field(default_factory=lambda: asdict(RGB))
     changed: dict[str, int] = field(default_factory=dict)
     paged: int = 0
+    looked_at: int = 0
 
     @property
     def reading(self) -> Reading:
@@ -89,10 +92,11 @@ class Summary:
 
     def _sizes_in_words(self) -> str:
         (*first, _), (*last, _) = self.sizes[0], self.sizes[-1]
+        sampled = f", in a sample of {self.looked_at:,}" if 0 < self.looked_at < self.images else ""
         if len(self.sizes) == 1:
-            return f"all {first[0]}x{first[1]}"
+            return f"all {first[0]}x{first[1]}{sampled}"
         width, height = self._median_size()
-        return f"{first[0]}x{first[1]} to {last[0]}x{last[1]}, median {width}x{height}"
+        return f"{first[0]}x{first[1]} to {last[0]}x{last[1]}, median {width}x{height}{sampled}"
 
     def _median_size(self) -> tuple[int, int]:
         upto = np.cumsum([count for *_, count in self.sizes])
@@ -122,10 +126,11 @@ def inspect_dataset(
     if not isinstance(dataset, ImageFiles):
         wanted = reading or Reading(channels or dataset.reading.channels, dataset.reading.values)
         return _summary_of_drawn(dataset, wanted)
-    headers, bad = _read_headers(dataset, progress or (lambda done, total: None))
+    looked_at = _looked_at(dataset, pages if reading is None else reading.pages)
+    headers, bad = _read_headers(dataset, looked_at, progress or (lambda done, total: None))
     if not headers:
         path, reason = bad[0]
-        raise UsageError(f"no image in {dataset.source} can be read ({len(dataset):,} tried; {path}: {reason})")
+        raise UsageError(f"no image in {dataset.source} can be read ({len(looked_at):,} tried; {path}: {reason})")
     reading = reading or choose_reading(headers.values(), dataset.source, channels, pages)
     unfit = [index for index, header in headers.items() if not reading.takes(header)]
     _check_channels(dataset.source, reading, [headers[index] for index in unfit], len(headers))
@@ -133,7 +138,8 @@ def inspect_dataset(
         have = f"{channels_of(headers.pop(index), reading.pages)} channels"
         why = f"{NOT_ASKED} ({have})" if channels else f"{have}, not {reading.channels}"
         bad.append((dataset.paths[index], why))
-    good = dataset if not bad else dataset.subset(list(headers))
+    unused = [index for index in looked_at if index not in headers]
+    good = dataset if not unused else dataset.subset(np.delete(np.arange(len(dataset)), unused))
     counts = [header.pages for header in headers.values()]
     if reading.pages == "images":
         good = good.split_pages(counts)
@@ -153,6 +159,7 @@ def inspect_dataset(
         read_as=asdict(reading),
         changed=dict(Counter(filter(None, (_change(header, reading) for header in headers.values()))).most_common()),
         paged=sum(header.pages > 1 for header in headers.values()) if reading.pages == "first" else 0,
+        looked_at=len(looked_at),
     )
     return good, summary
 
@@ -192,20 +199,31 @@ def _summary_of_drawn(dataset: ImageDataset, reading: Reading) -> tuple[ImageDat
     return read, summary
 
 
-def _read_headers(dataset: ImageFiles, progress: Callable[[int, int], None]) -> tuple[dict[int, Header], Skipped]:
+def _looked_at(dataset: ImageFiles, pages: str) -> list[int]:
+    """The images whose headers are read; of a very large data set, or a long stream, a fixed sample."""
+    if pages == "images" or len(dataset) <= (COMPARED_AT_MOST if dataset.window else ALL_HEADERS):
+        return list(range(len(dataset)))
+    return np.sort(sample_order(dataset, np.random.default_rng(0))[:COMPARED_AT_MOST]).tolist()
+
+
+def _read_headers(
+    dataset: ImageFiles, looked_at: list[int], progress: Callable[[int, int], None]
+) -> tuple[dict[int, Header], Skipped]:
     headers, bad = {}, []
-    for index, path in enumerate(dataset.paths):
+    for done, index in enumerate(looked_at, 1):
         try:
             with dataset.open(index) as stream:
                 headers[index] = read_header(stream)
         except BadImage as error:
-            bad.append((path, str(error)))
-        if index % 256 == 255 or index + 1 == len(dataset):
-            progress(index + 1, len(dataset))
+            bad.append((dataset.paths[index], str(error)))
+        if done % 256 == 0 or done == len(looked_at):
+            progress(done, len(looked_at))
     return headers, bad
 
 
 def _duplicates(dataset: ImageFiles) -> tuple[list[list[str]], int]:
+    if dataset.window:
+        return [], 0
     sample = np.sort(np.random.default_rng(0).permutation(len(dataset))[:COMPARED_AT_MOST]).tolist()
     # Only files with equal stamps can be equal, so most need not be read whole.
     suspects = [index for group in _groups(sample, dataset.stamp) for index in group]

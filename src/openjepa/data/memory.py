@@ -60,7 +60,8 @@ class ImagesInMemory:
 def decoded_bytes(summary: Summary) -> int:
     """The bytes that `hold_in_memory` will need for the images of the summary."""
     a_pixel = summary.reading.channels * summary.reading.dtype.itemsize
-    return sum(width * height * a_pixel * count for width, height, count in summary.sizes)
+    seen = sum(count for *_, count in summary.sizes)  # fewer than there are where only a sample was looked at
+    return sum(width * height * a_pixel * count for width, height, count in summary.sizes) * summary.images // seen
 
 
 def hold_in_memory(

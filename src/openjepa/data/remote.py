@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 from openjepa.errors import BadImage, UsageError
 
+EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 TIMEOUT = 30.0  # seconds without an answer from a server
 
 
@@ -116,7 +117,8 @@ def _connect(protocol: str, _process: int) -> Any:
             settings["client_kwargs"] = {"timeout": aiohttp.ClientTimeout(connect=TIMEOUT, sock_read=TIMEOUT)}
         return fsspec.filesystem(protocol, **settings)
     except ImportError as error:
-        raise UsageError(f"{protocol}:// needs more ({error}): pip install 'openjepa[remote]'") from error
+        extra = EXTRAS.get(protocol, "remote")
+        raise UsageError(f"{protocol}:// needs more ({error}): pip install 'openjepa[{extra}]'") from error
     except ValueError as error:
         raise UsageError(f"{protocol}:// is not known: s3://, gs://, http:// and https:// are ({error})") from error
 
