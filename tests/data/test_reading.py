@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from packing import as_dicom as dicom
 from PIL import Image
 
 from openjepa.core.mask_settings import MaskSettings
@@ -45,27 +46,6 @@ def npy(array):
 def png(array):
     stream = io.BytesIO()
     Image.fromarray(array).save(stream, "PNG")
-    return stream.getvalue()
-
-
-def dicom(array, **fields):
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
-
-    data = Dataset()
-    data.file_meta = FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = SecondaryCaptureImageStorage
-    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
-    data.Rows, data.Columns, data.SamplesPerPixel = *array.shape[-2:], 1
-    data.BitsAllocated = array.dtype.itemsize * 8
-    data.BitsStored, data.HighBit, data.PixelRepresentation = data.BitsAllocated, data.BitsAllocated - 1, 0
-    data.PhotometricInterpretation = "MONOCHROME2"
-    for name, value in fields.items():
-        setattr(data, name, value)
-    data.PixelData = array.tobytes()
-    stream = io.BytesIO()
-    data.save_as(stream, enforce_file_format=True)
     return stream.getvalue()
 
 

@@ -77,7 +77,7 @@ def test_other_numbers_stay_what_they_are(tmp_path, array, reading):
 
 
 def test_killed_and_gone_on_with(tmp_path):
-    photos = draw_photos(tmp_path / "photos", 60, side=300)
+    photos = draw_photos(tmp_path / "photos", 30, side=300)
     settings = {"size": 200, "per_shard": 2, "format": "png"}
     code = f"import openjepa; openjepa.data_prepare({str(photos)!r}, {str(tmp_path / 'b')!r}, workers=1, **{settings})"
     openjepa.data_prepare(photos, tmp_path / "a", workers=0, **settings)
