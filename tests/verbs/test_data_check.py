@@ -87,6 +87,10 @@ def test_a_set_drawn_and_one_without_odd_ones(tmp_path):
 
 def test_mistakes_are_said(tmp_path):
     photos = draw_photos(tmp_path / "photos", 4)
-    for settings, said in (({"out": tmp_path / "page.txt"}, ".html"), ({"pages": "all"}, "known are first")):
+    for settings, said in (
+        ({"out": tmp_path / "page.txt"}, ".html"),
+        ({"pages": "all"}, "known are first"),
+        ({"channels": 0}, "at least 1"),
+    ):
         with pytest.raises(openjepa.UsageError, match=said):
             openjepa.data_check(photos, **{"out": tmp_path / "c.html", **settings})

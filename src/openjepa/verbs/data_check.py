@@ -25,20 +25,18 @@ def data_check(
     others, are only shown. Returns what was found: for each source `images`, `unreadable`, `exact`, `near` and `odd` by
     paths, and `leaks`, pairs of paths. Raises UsageError, and with `strict` CheckFailed.
     """
-    from openjepa.config import CHOICES, unknown
     from openjepa.errors import CheckFailed, UsageError
     from openjepa.evaluation.survey import leaks_between
     from openjepa.reporting.check_page import check_page
     from openjepa.verbs.checking import findings, picture_rows, show, survey, table_rows, wrong_in
     from openjepa.verbs.measure import write_text
-    from openjepa.verbs.prepare import check_can_write, check_workers
+    from openjepa.verbs.prepare import check_can_write, check_choice, check_workers
     from openjepa.verbs.talk import say
 
     out = Path(out)
     if out.suffix != ".html":
         raise UsageError(f"{out} is not a page: give a name that ends in .html")
-    if pages not in CHOICES["pages"]:
-        raise UsageError(unknown("--pages", pages, CHOICES["pages"]))
+    check_choice(channels, pages)
     check_can_write(out)
     check_workers(workers)
     first = survey(str(src), workers, channels=channels, pages=pages)

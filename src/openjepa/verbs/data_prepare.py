@@ -29,13 +29,14 @@ def data_prepare(
     """
     from openjepa.data.shrink import Shrinking, write_missing
     from openjepa.errors import UsageError
-    from openjepa.verbs.prepare import check_workers, open_images
+    from openjepa.verbs.prepare import check_choice, check_workers, open_images
     from openjepa.verbs.preparing import check_numbers, claim, size_in_words
     from openjepa.verbs.skipping import LISTED, check_skipped, write_skipped
     from openjepa.verbs.talk import counting, say
 
     src, dst = str(src), Path(dst)
-    check_numbers(size, to, format, quality, per_shard, pages)
+    check_numbers(size, to, format, quality, per_shard)
+    check_choice(channels, pages)
     check_workers(workers)
     dataset, summary = open_images(src, max_skipped=max_skipped, channels=channels, pages=pages)
     shrinking = Shrinking(dataset, dst, size, to, format, quality, per_shard)

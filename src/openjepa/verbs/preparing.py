@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 
 from openjepa._version import __version__
-from openjepa.config import CHOICES, option, unknown
+from openjepa.config import option, unknown
 from openjepa.data.shrink import KINDS, Shrinking
 from openjepa.errors import UsageError
 from openjepa.verbs.launch import fingerprint
@@ -14,9 +14,9 @@ FILE = "prepare.json"
 FORMATS = ("jpg", "png")
 
 
-def check_numbers(size: int, to: str, format_: str, quality: int, per_shard: int, pages: str) -> None:
+def check_numbers(size: int, to: str, format_: str, quality: int, per_shard: int) -> None:
     """Raise UsageError for a setting that is not possible."""
-    for name, value, allowed in (("to", to, KINDS), ("format", format_, FORMATS), ("pages", pages, CHOICES["pages"])):
+    for name, value, allowed in (("to", to, KINDS), ("format", format_, FORMATS)):
         if value not in allowed:
             raise UsageError(unknown(option(name), value, tuple(allowed)))
     for name, value, good, allowed in (
