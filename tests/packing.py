@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -97,3 +98,25 @@ def as_hub(folder: Path, into: Path) -> Path:
     for number, part in enumerate((table.slice(0, len(table) // 2), table.slice(len(table) // 2))):
         pq.write_table(part, into / f"data/train-0000{number}-of-00002.parquet")
     return into
+
+
+def as_dicom(array: np.ndarray, **fields) -> bytes:
+    """Grey uint8 or uint16 [H, W] as an uncompressed DICOM file; `fields` replace or add to what it says."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = SecondaryCaptureImageStorage
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
+    data.Rows, data.Columns, data.SamplesPerPixel = *array.shape[-2:], 1
+    data.BitsAllocated = array.dtype.itemsize * 8
+    data.BitsStored, data.HighBit, data.PixelRepresentation = data.BitsAllocated, data.BitsAllocated - 1, 0
+    data.PhotometricInterpretation = "MONOCHROME2"
+    for name, value in fields.items():
+        setattr(data, name, value)
+    data.PixelData = array.tobytes()
+    stream = io.BytesIO()
+    data.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()

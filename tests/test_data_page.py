@@ -11,7 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from packing import as_parquet, as_shards, as_table, as_tar, as_zip, names_in
+import tifffile
+from packing import as_dicom, as_parquet, as_shards, as_table, as_tar, as_zip, names_in
+from PIL import Image
 from tests_support import draw_photos
 
 PAGE = Path(__file__).parents[1] / "docs" / "data.md"
@@ -46,6 +48,22 @@ def pack(home: Path) -> None:
     with pa.ipc.new_stream(str(home / "saved/data.arrow"), table.schema) as file:
         file.write_table(table)
     (home / "saved/state.json").write_text("{}")
+    draw_numbers(home)
+
+
+def draw_numbers(home: Path) -> None:
+    """Images of other channels and depths, 24 a folder."""
+    rng = np.random.default_rng(0)
+    for number in range(24):
+        bands = rng.normal(500, 90, (20, 40, 12)).astype(np.float32)
+        grey = rng.integers(0, 65536, (20, 40), dtype=np.uint16)
+        for folder in ("bands", "grey", "stacks", "arrays", "scans"):
+            (home / folder).mkdir(exist_ok=True)
+        tifffile.imwrite(home / f"bands/{number}.tif", bands, photometric="minisblack", planarconfig="contig")
+        tifffile.imwrite(home / f"stacks/{number}.tif", bands.transpose(2, 0, 1), photometric="minisblack")
+        Image.fromarray(grey).save(home / f"grey/{number}.png")
+        np.save(home / f"arrays/{number}.npy", bands[..., :5])
+        (home / f"scans/{number}.dcm").write_bytes(as_dicom(grey))
     pixels = np.random.default_rng(0).integers(0, 256, (9, 32, 40, 3), dtype=np.uint8)
     np.save(home / "photos.npy", pixels)
     np.savez(home / "photos.npz", train_images=pixels[:6], train_labels=np.arange(6) % 2, test_images=pixels[6:])
@@ -77,5 +95,5 @@ def test_the_command_works(ended, command):
 
 def test_the_page_has_a_command_for_every_kind():
     kinds = (".txt", ".csv", ".parquet", ".zip", ".tar ", ".tar.gz", "}.tar", "https:", "s3:", "hf:", "hf-stream:")
-    for kind in (*kinds, "torchvision:", "scenes:", "saved/", "table/", "*"):
+    for kind in (*kinds, "torchvision:", "scenes:", "saved/", "table/", "*", "bands/", "grey/", "stacks/", "scans/"):
         assert any(kind in command for command in commands()), kind

@@ -5,7 +5,7 @@ import pytest
 from openjepa.config import build_config
 from openjepa.errors import UsageError
 from openjepa.recipes import RECIPES, pick_recipe, recipe
-from openjepa.verbs.launch import schedule_of
+from openjepa.verbs.parts import schedule_of
 from openjepa.verbs.prepare import mask_settings
 
 

@@ -1,11 +1,14 @@
 """The command line: every verb is a function of the same name, and its options are that function's keywords."""
 
+import os
 import sys
 
 import typer
 
 from openjepa._version import __version__
-from openjepa.errors import UsageError
+from openjepa.errors import CheckFailed, UsageError
+from openjepa.verbs.data_check import data_check
+from openjepa.verbs.data_prepare import data_prepare
 from openjepa.verbs.demo import demo
 from openjepa.verbs.embed import embed
 from openjepa.verbs.evaluate import evaluate
@@ -15,6 +18,7 @@ from openjepa.verbs.masks import masks
 from openjepa.verbs.predict import predict
 from openjepa.verbs.pretrain import pretrain
 from openjepa.verbs.report import report
+from openjepa.verbs.speed import bench
 from openjepa.verbs.tune import tune
 
 app = typer.Typer(
@@ -24,8 +28,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (demo, pretrain, tune, evaluate, predict, embed, report, masks, import_, export):
+for verb in (demo, pretrain, tune, evaluate, predict, embed, report, masks, import_, export, bench):
     app.command(verb.__name__.rstrip("_"))(verb)
+data = typer.Typer(help="Check a set of images, or prepare a smaller copy of it.", no_args_is_help=True)
+for verb in (data_check, data_prepare):
+    data.command(verb.__name__.removeprefix("data_"))(verb)
+app.add_typer(data, name="data")
 
 # Typer's own error class is not public under a name of its own.
 CommandLineError = typer.BadParameter.__mro__[2]
@@ -48,9 +56,15 @@ def main() -> None:
         status = app(standalone_mode=False)
     except (UsageError, CommandLineError) as error:
         message = error.format_message() if isinstance(error, CommandLineError) else str(error)
+        rank, told = os.environ.get("RANK", "0"), any(getattr(e, "told", False) for e in (error, error.__cause__))
+        if rank != "0":
+            message = "" if told else f"process {rank}: {message}"
         if message:  # none where the help was asked for by giving no words at all
             print(f"openjepa: {' '.join(message.split())}", file=sys.stderr)
         status = 2
+    except CheckFailed as error:
+        print(f"openjepa: {error}", file=sys.stderr)
+        status = 1
     except (KeyboardInterrupt, typer.Abort):
         status = 130
     sys.exit(status if isinstance(status, int) else 0)

@@ -23,7 +23,8 @@ CHOICES = {
     "precision": ("auto", "bf16", "float32"),
     "pages": ("first", "channels", "images"),
 }
-MACHINE = ("device", "workers", "log_every", "checkpoint_minutes", "keep_every", "max_skipped")
+MACHINE = ("device", "workers", "log_every", "checkpoint_minutes", "keep_every", "max_skipped", "accumulate")
+MACHINE += ("checkpoint_activations", "compile")
 
 
 def setting(default: Any, panel: str, text: str) -> Any:
@@ -83,6 +84,11 @@ class Config:
     device: str = setting("auto", "Machine", "auto (CUDA, then MPS, then CPU) or a device's name.")
     precision: str = setting("auto", "Machine", "auto (bf16 where the device has it), bf16 or float32.")
     workers: int = setting(2, "Machine", "Processes that read and crop images; 0 for none.")
+    accumulate: int = setting(1, "Machine", "Parts that a batch is computed in, to save memory; same update.")
+    checkpoint_activations: bool = setting(
+        False, "Machine", "Compute activations again instead of keeping them: less memory, about a third slower."
+    )
+    compile: bool = setting(False, "Machine", "Compile the blocks with torch.compile, where there is a compiler.")
     log_every: int = setting(10, "Machine", "Steps between two lines of the log.")
     checkpoint_minutes: float = setting(5.0, "Machine", "Minutes between two checkpoints.")
     max_skipped: float = setting(
@@ -95,7 +101,7 @@ class Config:
             if getattr(self, name) not in allowed and (name, self.masks) != ("masks", None):
                 raise UsageError(unknown(option(name), getattr(self, name), allowed))
         counts = ("patch_size", "predictor_dim", "predictor_depth", "predictor_heads", "batch_size", "mask_draws")
-        for name in (*counts, "log_every"):
+        for name in (*counts, "log_every", "accumulate"):
             self._check(name, getattr(self, name) >= 1, "at least 1")
         for name in ("workers", "keep_every", "clip_grad", "lr_start", "checkpoint_minutes"):
             self._check(name, getattr(self, name) >= 0, "0 or more")
@@ -225,8 +231,11 @@ def normal(name: str, value: Any) -> Any:
 
 
 def save_config(path: Path, config: Config, resolved: dict[str, Any]) -> None:
-    """Store the settings, and beside them what was resolved from data and machine."""
-    path.write_text(json.dumps({"settings": dataclasses.asdict(config), **resolved}, indent=2) + "\n")
+    """Store the settings, and beside them what was resolved from data and machine, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix(".writing")
+    aside.write_text(json.dumps({"settings": dataclasses.asdict(config), **resolved}, indent=2) + "\n")
+    aside.replace(path)
 
 
 def read_config(path: Path) -> tuple[Config, dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Images of any channels and depth: what is read is what was stored, and what cannot be is refused in a line."""
 
+import dataclasses
 import io
 import struct
 import sys
@@ -7,8 +8,12 @@ import sys
 import numpy as np
 import pytest
 import tifffile
+import torch
+from packing import as_dicom as dicom
 from PIL import Image
 
+from openjepa.core.mask_settings import MaskSettings
+from openjepa.data.batches import Batches, load_batches
 from openjepa.data.crops import oriented_crop, resize_centre_crop, resized
 from openjepa.data.dataset import read_as
 from openjepa.data.inspect import inspect_dataset
@@ -41,27 +46,6 @@ def npy(array):
 def png(array):
     stream = io.BytesIO()
     Image.fromarray(array).save(stream, "PNG")
-    return stream.getvalue()
-
-
-def dicom(array, **fields):
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
-
-    data = Dataset()
-    data.file_meta = FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = SecondaryCaptureImageStorage
-    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
-    data.Rows, data.Columns, data.SamplesPerPixel = *array.shape[-2:], 1
-    data.BitsAllocated = array.dtype.itemsize * 8
-    data.BitsStored, data.HighBit, data.PixelRepresentation = data.BitsAllocated, data.BitsAllocated - 1, 0
-    data.PhotometricInterpretation = "MONOCHROME2"
-    for name, value in fields.items():
-        setattr(data, name, value)
-    data.PixelData = array.tobytes()
-    stream = io.BytesIO()
-    data.save_as(stream, enforce_file_format=True)
     return stream.getvalue()
 
 
@@ -255,7 +239,7 @@ def test_the_images_decide_how_they_are_read(tmp_path):
 def test_a_number_of_channels_that_was_asked_for(tmp_path):
     folder_of(tmp_path, a__png=png(BYTES[..., :3]), b__tif=TWELVE["planes"], c__png=png(BYTES[..., 0]))
     dataset, summary = inspect_dataset(open_dataset(tmp_path), channels=3)
-    assert dataset.paths == ["a.png", "c.png"] and summary.skipped == [("b.tif", "12 channels, not 3")]
+    assert dataset.paths == ["a.png", "c.png"] and summary.skipped == [("b.tif", "not asked for (12 channels)")]
     dataset, summary = inspect_dataset(open_dataset(tmp_path), reading=RAW12)
     assert dataset.paths == ["b.tif"] and len(summary.skipped) == 2
     with pytest.raises(UsageError, match="holds images of 1, 3, 12 channels, where 7 are to be read"):
@@ -303,6 +287,17 @@ def test_statistics_of_numbers_equal_numpy(tmp_path):
     np.testing.assert_allclose(std, pixels.std(axis=0), rtol=1e-6)
     folder_of(tmp_path, **{f"{i}__npy": npy(np.full((3, 3, 2), [0.0, 7.0])) for i in range(4)})
     assert channel_statistics(inspect_dataset(open_dataset(tmp_path))[0])[1] == [1, 7]
+
+
+def test_orientations_are_a_function_of_seed_epoch_and_index(tmp_path):
+    folder_of(tmp_path, **{f"{i:02}__png": png(BYTES[..., :3]) for i in range(16)})
+    dataset, _ = inspect_dataset(open_dataset(tmp_path))
+    plain = Batches(dataset, MaskSettings((2, 2), "random"), (8, 8), (1.0, 1.0), 16, 0)
+    turned = dataclasses.replace(plain, any_orientation=True)
+    batches = [list(load_batches(turned, start, 4, workers)) for start, workers in ((0, 0), (2, 2))]
+    assert all(torch.equal(a.images, b.images) for a, b in zip(batches[0][2:], batches[1], strict=True))
+    assert len({batch.images[k].numpy().tobytes() for batch in batches[0] for k in range(16)}) == 8
+    assert len({plain[step].images[k].numpy().tobytes() for step in range(4) for k in range(16)}) == 1
 
 
 def test_orientations_are_the_eight_of_the_square():

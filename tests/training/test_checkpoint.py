@@ -112,3 +112,14 @@ def test_retention(folder):
     assert checkpoint_steps(folder) == [10, 30, 40]
     retain(folder, protected=set())
     assert checkpoint_steps(folder) == [30, 40]
+
+
+def test_a_run_that_fell_back_keeps_what_it_writes(folder):
+    """Of three checkpoints the last two are damaged: they must not count as the newest two."""
+    for step in (20, 30):
+        harm(checkpoint_path(folder, step), "flipped")
+    assert load_newest(folder)[1]["step"] == 10
+    save_checkpoint(folder, 15, tensors(15), {})
+    retain(folder, protected=set(), done=15)
+    assert checkpoint_steps(folder) == [10, 15]
+    assert load_newest(folder)[1]["step"] == 15

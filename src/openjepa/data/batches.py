@@ -5,6 +5,7 @@ import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -21,12 +22,30 @@ from openjepa.errors import BadImage, UsageError
 
 @dataclass
 class Batch:
-    """images uint8 or float32 [B, C, H, W]; masks of B * draws; indices int64 [B]; skipped [(path, reason)]."""
+    """images uint8 or float32 [B, C, H, W]; masks of B * draws; indices int64 [B]; skipped [(path, reason)].
+
+    `total` is the number of images of the step, where these are only a part of them (0: they are all).
+    """
 
     images: Tensor
     masks: Masks
     indices: Tensor
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    total: int = 0
+
+    def split(self, parts: int) -> "list[Batch]":
+        """The batch in consecutive parts of nearly the same size, at most as many as it has images."""
+        count, draws = len(self.images), len(self.masks.context_ids) // len(self.images)
+        edges = [count * i // parts for i in range(parts + 1)]
+        pieces = (
+            (self.images[a:b], rows(self.masks, a * draws, b * draws), self.indices[a:b]) for a, b in pairwise(edges)
+        )
+        return [Batch(*piece, total=self.total or count) for piece in pieces]
+
+
+def rows(masks: Masks, first: int, end: int) -> Masks:
+    """The masks of rows `first` to `end` - 1."""
+    return Masks(masks.context_ids[first:end], masks.target_ids[first:end], masks.redrawn)
 
 
 @functools.lru_cache(maxsize=2)
@@ -41,7 +60,10 @@ def epoch_order(seed: int, count: int, epoch: int, window: int = 0) -> np.ndarra
 
 @dataclass(frozen=True)
 class Batches(Dataset):
-    """`batches[step]` is the batch of that step. Batches straddle epochs; none is short."""
+    """`batches[step]` is the batch of that step. Batches straddle epochs; none is short.
+
+    With several `ranks` it is the part of `rank`: the slots of the global batch, in order, shared out evenly.
+    """
 
     dataset: ImageDataset
     masks: MaskSettings
@@ -49,18 +71,21 @@ class Batches(Dataset):
     crop_scale: tuple[float, float]
     batch_size: int
     seed: int
+    rank: int = 0
+    ranks: int = 1
     any_orientation: bool = False
 
     def __getitem__(self, step: int) -> Batch:
         skipped: list[tuple[str, str]] = []
-        slots = range(step * self.batch_size, (step + 1) * self.batch_size)
-        drawn = [self._crop(position, skipped) for position in slots]
+        first, end = (self.batch_size * rank // self.ranks for rank in (self.rank, self.rank + 1))
+        drawn = [self._crop(step * self.batch_size + slot, skipped) for slot in range(first, end)]
         if None in drawn:
             return Batch(torch.empty(0), Masks(torch.empty(0), torch.empty(0)), torch.empty(0), skipped)
         indices, crops = zip(*drawn, strict=True)
         images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
-        masks = sample_masks(self.masks, self.batch_size * self.masks.draws, self.seed, step)
-        return Batch(images, masks, torch.tensor(indices), skipped)
+        draws = self.masks.draws
+        masks = sample_masks(self.masks, self.batch_size * draws, self.seed, step)
+        return Batch(images, rows(masks, first * draws, end * draws), torch.tensor(indices), skipped, self.batch_size)
 
     def _crop(self, position: int, skipped: list[tuple[str, str]]) -> tuple[int, np.ndarray] | None:
         """The image at a position of the endless order, or the next readable one of its epoch, or None."""

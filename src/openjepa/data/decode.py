@@ -16,6 +16,9 @@ from openjepa.data.reading import Header, byte_range
 from openjepa.errors import BadImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+PIXELS_A_BYTE = 512  # of a JPEG at most: each block of 64 pixels takes a bit or more (ITU-T T.81, annex F)
+SCANS = 20  # of the largest image; progressive files have about ten
+START_OF_SCAN = b"\xff\xda"
 BITS, SAMPLES, EXTRA = 258, 277, 338  # TIFF tags
 
 _UPRIGHT = {
@@ -134,6 +137,15 @@ def open_image(stream: BinaryIO) -> Image.Image:
     image = Image.open(stream, formats=FORMATS)
     check_size(*image.size)
     return image
+
+
+def check_jpeg(image: Image.Image, data: bytes) -> None:
+    """Raises BadImage where a JPEG claims more than it can hold, so that a decoder would sit over it for long."""
+    pixels, scans = image.width * image.height, data.count(START_OF_SCAN)
+    if pixels > PIXELS_A_BYTE * len(data):
+        raise BadImage(f"claims more pixels than it can hold ({image.width}x{image.height} in {len(data):,} bytes)")
+    if pixels * scans > SCANS * MAX_PIXELS:
+        raise BadImage(f"too many scans ({scans:,} of {image.width}x{image.height} pixels)")
 
 
 def _silence_pillow() -> None:

@@ -11,7 +11,7 @@ from openjepa.data.crops import size_of
 from openjepa.data.dataset import ImageDataset, ImageFiles, read_as, sample_order
 from openjepa.data.pixels import read_header
 from openjepa.data.reading import RGB, Header, Reading, channels_of, choose_reading, disagreement
-from openjepa.data.storage import Skipped
+from openjepa.data.storage import NOT_ASKED, Skipped
 from openjepa.errors import BadImage, UsageError
 
 ALL_HEADERS = 100_000  # images, beyond which the headers of a sample are read: a second start should be quick
@@ -64,21 +64,21 @@ class Summary:
 
     def lines(self, listed_in: str = "") -> list[str]:
         """Three to seven lines for a person. `listed_in` names the file to which the caller writes `skipped`."""
-        lines = [f"{_count(self.images, 'image')}{self._labels_in_words()}", f"sizes: {self._sizes_in_words()}"]
+        lines = [f"{counted(self.images, 'image')}{self._labels_in_words()}", f"sizes: {self._sizes_in_words()}"]
         lines.append(f"modes: {_counts(self.modes, 6)}")
         if self.reading != RGB or self.changed:
             changed = "".join(f"; {count:,} {what}" for what, count in self.changed.items())
             lines.append(f"read as: {self.reading.in_words()}{changed}")
         if self.paged:
             lines.append(
-                f"pages: {_count(self.paged, 'file')} with more than one, of which the first is read (--pages)"
+                f"pages: {counted(self.paged, 'file')} with more than one, of which the first is read (--pages)"
             )
         if self.skipped:
             # The bracket of a reason holds what differs from file to file.
             reasons = Counter(reason.split(" (")[0] for _, reason in self.skipped)
             where = f" (listed in {listed_in})" if listed_in else ""
             listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common(5))
-            lines.append(f"skipped {_count(len(self.skipped), 'file')}: {listed}{', ...' * (len(reasons) > 5)}{where}")
+            lines.append(f"skipped {counted(len(self.skipped), 'file')}: {listed}{', ...' * (len(reasons) > 5)}{where}")
         if self.compared:
             lines.append(f"exact duplicates: {self._duplicates_in_words()}")
         return lines
@@ -105,7 +105,7 @@ class Summary:
 
     def _duplicates_in_words(self) -> str:
         files = sum(map(len, self.duplicates))
-        found = f"{_count(files, 'file')} in {_count(len(self.duplicates), 'group')}" if files else "none"
+        found = f"{counted(files, 'file')} in {counted(len(self.duplicates), 'group')}" if files else "none"
         return found + (f", in a sample of {self.compared:,}" if self.compared < self.images else "")
 
 
@@ -134,10 +134,10 @@ def inspect_dataset(
     reading = reading or choose_reading(headers.values(), dataset.source, channels, pages)
     unfit = [index for index, header in headers.items() if not reading.takes(header)]
     _check_channels(dataset.source, reading, [headers[index] for index in unfit], len(headers))
-    bad += [
-        (dataset.paths[i], f"{channels_of(headers.pop(i), reading.pages)} channels, not {reading.channels}")
-        for i in unfit
-    ]
+    for index in unfit:
+        have = f"{channels_of(headers.pop(index), reading.pages)} channels"
+        why = f"{NOT_ASKED} ({have})" if channels else f"{have}, not {reading.channels}"
+        bad.append((dataset.paths[index], why))
     unused = [index for index in looked_at if index not in headers]
     good = dataset if not unused else dataset.subset(np.delete(np.arange(len(dataset)), unused))
     counts = [header.pages for header in headers.values()]
@@ -249,7 +249,8 @@ def _class_counts(dataset: ImageDataset) -> dict[str, dict[str, int]]:
     }
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: 1 file, 2 files."""
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 

@@ -5,7 +5,15 @@ from typing import BinaryIO
 from PIL import Image, UnidentifiedImageError
 
 from openjepa.data.decode import SAMPLES as TIFF_SAMPLES
-from openjepa.data.decode import bad_image_on_error, is_deep_colour, native, open_image, pillow_header, upright_rgb
+from openjepa.data.decode import (
+    bad_image_on_error,
+    check_jpeg,
+    is_deep_colour,
+    native,
+    open_image,
+    pillow_header,
+    upright_rgb,
+)
 from openjepa.data.formats import (
     TIFF_MAGIC,
     dicom_header,
@@ -46,6 +54,8 @@ def read_pixels(stream: BinaryIO, reading: Reading = RGB, page: int = 0) -> Pixe
         if kind == "dicom":
             return fit(read_dicom(stream, _pages(reading, page, dicom_header(stream))), reading)
         image = _pillow(stream, kind)
+        if image and image.format == "JPEG":
+            check_jpeg(image, _whole(stream))
         pages = _pages(reading, page, pillow_header(image) if image else tiff_header(stream)) if kind == "tiff" else [0]
         return _read(stream, image, reading, pages)
 
@@ -62,6 +72,11 @@ def _read(stream: BinaryIO, image: Image.Image | None, reading: Reading, pages: 
         rgb = upright_rgb(image)
         return rgb if reading.channels == 3 else rgb.convert("L")
     return fit(native(image, reading.channels), reading)
+
+
+def _whole(stream: BinaryIO) -> bytes:
+    stream.seek(0)
+    return stream.read()
 
 
 def _pages(reading: Reading, page: int, header: Header) -> range:

@@ -98,7 +98,7 @@ def choose_reading(
     if channels is None and len(counts) > 1 and not counts.keys() <= {1, 3}:
         found = ", ".join(f"{count:,} of {number}" for number, count in sorted(counts.items()))
         raise UsageError(f"{source} mixes numbers of channels (images: {found}): give --channels to take those of one")
-    channels = channels or max(counts)
+    channels = max(counts) if channels is None else channels
     depths = {header.depth for header in headers if Reading(channels, pages=pages).takes(header)}
     values = "uint8" if "uint8" in depths or not depths else "unit" if depths == {"uint16"} else "raw"
     return Reading(channels, values, pages)

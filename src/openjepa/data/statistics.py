@@ -71,6 +71,6 @@ def _of_numbers(first: np.ndarray, others: Iterator[np.ndarray]) -> tuple[list[f
 
 def _moments(image: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
     """Pixels; and by channel the mean and the sum of squared deviations from it."""
-    values = image.reshape(-1, image.shape[2]).astype(np.float64)
+    values = image.reshape(-1, image.shape[2]).astype(np.float64, order="C")  # so that sums are of one order
     mean = values.mean(axis=0)
     return len(values), mean, ((values - mean) ** 2).sum(axis=0)

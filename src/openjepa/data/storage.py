@@ -10,6 +10,7 @@ from openjepa.data.remote import is_remote, open_file, read_range, state
 
 Skipped = list[tuple[str, str]]  # (path, reason)
 NO_IMAGE = "not an image file"
+NOT_ASKED = "not asked for"
 
 
 class Storage(Protocol):
@@ -110,7 +111,7 @@ def leaves(name: str) -> bool:
 
 def is_lost(reason: str) -> bool:
     """Whether what was skipped for this reason would have been an image, and one more."""
-    return not reason.startswith((NO_IMAGE, "named twice"))
+    return not reason.startswith((NO_IMAGE, NOT_ASKED, "named twice"))
 
 
 def on_one_line(skipped: Skipped) -> Skipped:

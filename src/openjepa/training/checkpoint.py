@@ -80,11 +80,16 @@ def load_newest(folder: Path) -> tuple[dict[str, Tensor], dict, list[str]]:
     raise DamagedCheckpoint("; ".join(complaints) or f"there is no checkpoint in {folder}")
 
 
-def retain(folder: Path, protected: set[int], every: int = 0, newest: int = 2) -> None:
-    """Delete all but the `newest` checkpoints, the protected steps and the multiples of `every` (0: none)."""
-    for step in checkpoint_steps(folder)[:-newest]:
-        if step not in protected and not (every and step % every == 0):
-            shutil.rmtree(checkpoint_path(folder, step))
+def retain(folder: Path, protected: set[int], every: int = 0, newest: int = 2, done: int | None = None) -> None:
+    """Delete all but the `newest` checkpoints, the protected steps and the multiples of `every` (0: none).
+
+    A run that is at `done` has given up checkpoints of later steps, which were damaged: they count for nothing.
+    """
+    steps = checkpoint_steps(folder)
+    kept = [step for step in steps if done is None or step <= done]
+    keep = {*kept[-newest:], *protected, *(step for step in kept if every and step % every == 0)}
+    for step in set(steps) - keep:
+        shutil.rmtree(checkpoint_path(folder, step))
 
 
 def file_hash(path: Path) -> str:

@@ -1,6 +1,7 @@
 """Ctrl-C and termination end a run between two steps; a second Ctrl-C ends it at once."""
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -14,7 +15,10 @@ class Stop:
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Within this context, the first signal sets `asked`, and the next acts as it did outside."""
+    """Within this context, the first signal sets `asked`, and the next acts as it did outside.
+
+    Under torchrun, which passes on the signals that a terminal has already sent, the next sets `asked` again.
+    """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -23,7 +27,8 @@ def stop_on_signals() -> Iterator[Stop]:
 
     def ask(_number: int, _frame: object) -> None:
         stop.asked = True
-        restore()
+        if "TORCHELASTIC_RUN_ID" not in os.environ:
+            restore()
 
     def restore() -> None:
         for number, handler in before.items():

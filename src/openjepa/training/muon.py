@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from openjepa.training.distribution import part_like, whole
+
 # Newton-Schulz iteration x -> a x + b x^3 + c x^5 on the singular values: Jordan et al.'s coefficients and number.
 COEFFICIENTS, ITERATIONS = (3.4445, -4.775, 2.0315), 5
 MOMENTUM = 0.95
@@ -14,7 +16,8 @@ class Muon(torch.optim.AdamW):
 
     A direction is scaled to the size of a usual AdamW update (Liu et al. 2025, arXiv 2502.16982, section 2.2) and the
     learning rate of matrices is five times that of the rest, so that one `lr` serves both. torch's own Muon computes in
-    bf16, whether the device is fast at that or not, and one matrix at a time.
+    bf16, whether the device is fast at that or not, and one matrix at a time. A matrix that processes
+    share out is put together first: its direction is a property of the whole.
     """
 
     @torch.no_grad()
@@ -29,10 +32,11 @@ class Muon(torch.optim.AdamW):
         for parameter in (p for p in group["params"] if p.grad is not None):
             alike.setdefault(parameter.shape, []).append(parameter)
         for shape, matrices in alike.items():
-            updates = orthogonal(torch.stack([self._nesterov(matrix) for matrix in matrices]))
+            updates = orthogonal(torch.stack([whole(self._nesterov(matrix)) for matrix in matrices]))
             rate = RATIO * group["lr"]
             torch._foreach_mul_(matrices, 1 - rate * group["weight_decay"])
-            torch._foreach_add_(matrices, list(updates), alpha=-rate * 0.2 * max(shape) ** 0.5)
+            parts = [part_like(update, matrix) for update, matrix in zip(updates, matrices, strict=True)]
+            torch._foreach_add_(matrices, parts, alpha=-rate * 0.2 * max(shape) ** 0.5)
 
     def _nesterov(self, matrix: Tensor) -> Tensor:
         """The direction of a matrix, which leaves AdamW nothing to do for it."""

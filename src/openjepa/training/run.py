@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,11 +13,14 @@ from torch import Tensor
 from openjepa.data.batches import Batch, Batches, load_batches
 from openjepa.errors import UsageError
 from openjepa.training.checkpoint import DamagedCheckpoint, load_newest, retain, save_checkpoint
-from openjepa.training.interrupts import stop_on_signals
+from openjepa.training.distribution import anyone, everyones, first, is_sharded, mean_over_ranks, rank
+from openjepa.training.interrupts import Stop, stop_on_signals
 from openjepa.training.monitors import Monitor
 from openjepa.training.probe import OnlineProbe
 from openjepa.training.runlog import RunLog
+from openjepa.training.state import load_tensors, run_tensors
 from openjepa.training.steps import Stepper
+from openjepa.training.trial import Waiting
 from openjepa.training.verdict import verdict
 
 # Images between two looks, so that both together cost under 3 % of training (benchmarks/monitors.py).
@@ -32,6 +35,11 @@ class TooManySkipped(UsageError):
     """More images than allowed could not be read."""
 
 
+def check_loss(loss: float, done: int) -> None:
+    if not math.isfinite(loss):
+        raise Diverged(f"the loss is {loss} at step {done:,}: lower --lr or use --clip-grad 1 and start again")
+
+
 class Interrupted(KeyboardInterrupt):
     """The run was asked to stop and has; its last checkpoint holds every step taken."""
 
@@ -42,6 +50,7 @@ class Run:
 
     `log_every`, `checkpoint_minutes` and `keep_every` (0: keep none beside the last two and the best) change nothing
     about the result. `max_skipped` images may be unreadable (None: any number). `best` maps a monitor to (value, step).
+    Several processes take its steps together; rank 0 alone measures, logs and writes.
     """
 
     folder: Path
@@ -70,23 +79,27 @@ class Run:
 
     def resume(self) -> list[str]:
         """Take up the newest sound checkpoint; returns what was wrong with newer ones, DamagedCheckpoint if none is."""
-        tensors, state, complaints = load_newest(self.checkpoints)
-        model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+        tensors: dict[str, Tensor] = {}
+        state, complaints = first(lambda: self._read_newest(tensors))
         try:
-            self.stepper.model.load_state_dict(model)
-            load_optimizer(self.stepper.optimizer, tensors)
+            load_tensors(self.stepper, tensors)
             self.done, self.skipped, self.untrained = state["step"], state["skipped"], state["untrained"]
             self.best = {name: tuple(pair) for name, pair in state["best"].items()}
-        except (RuntimeError, KeyError, ValueError) as error:
+        except (RuntimeError, LookupError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise DamagedCheckpoint(f"{self.checkpoints} is of another run ({reason})") from error
         return complaints
+
+    def _read_newest(self, tensors: dict[str, Tensor]) -> tuple[dict, list[str]]:
+        read, state, complaints = load_newest(self.checkpoints)
+        tensors.update(read)
+        return state, complaints
 
     def train(self, on_record: Callable[[dict], None]) -> None:
         """Take all remaining steps. Raises Interrupted after Ctrl-C, UsageError if the loss or the disk fails."""
         self.on_record = on_record
         try:
-            with contextlib.closing(RunLog(self.folder, self.done)) as self.log, stop_on_signals() as stop:
+            with self._logging(), stop_on_signals() as stop:
                 if self.done == 0:
                     self._report({"step": 0, **self._measure(probe=True), **self._pixels()})
                 self._loop(stop)
@@ -95,20 +108,32 @@ class Run:
                 f"cannot write {self.folder}: {error}; the last checkpoint is intact: make room, then use --resume"
             ) from error
 
-    def _loop(self, stop) -> None:
+    @contextlib.contextmanager
+    def _logging(self) -> Iterator[None]:
+        logs: list[RunLog] = []
+        first(lambda: logs.append(RunLog(self.folder, self.done)))
+        self.log = logs[0] if logs else None
+        try:
+            yield
+        finally:
+            for log in logs:
+                log.close()
+
+    def _loop(self, stop: Stop) -> None:
         self._losses: list[Tensor] = []
         self._since = self._saved = time.monotonic()
         self._saved_step = self.done
-        batches = load_batches(self.batches, self.done, self.steps, self.workers)
-        for step, loss, norm, batch in self.stepper.run(self.done, batches):
+        self._waiting = Waiting(load_batches(self.batches, self.done, self.steps, self.workers))
+        for step, loss, norm, batch in self.stepper.run(self.done, self._waiting):
             self.done = step + 1
             self._losses.append(loss)
             self._note_skipped(batch)
             if self.done % self.log_every == 0 or self._is_due(self._monitor_every):
                 self._report(self._record(step, norm))
-            if (self._checkpoint_due() or stop.asked) and self._saved_step != self.done:
+            late, stopped = anyone(rank() == 0 and self._is_late(), stop.asked)
+            if (late or stopped or self._is_kept()) and self._saved_step != self.done:
                 self.save()
-            if stop.asked and self.done < self.steps:
+            if stopped and self.done < self.steps:
                 raise Interrupted(f"stopped after step {self.done:,} of {self.steps:,}")
 
     @property
@@ -126,38 +151,45 @@ class Run:
         return self.done % every == 0 or self.done == self.steps
 
     def _record(self, step: int, norm: Tensor) -> dict:
-        loss = float(torch.stack(self._losses).mean())
-        if not math.isfinite(loss):
-            raise Diverged(f"the loss is {loss} at step {self.done:,}: lower --lr or use --clip-grad 1 and start again")
-        seconds = time.monotonic() - self._since
+        loss = mean_over_ranks(torch.stack(self._losses).mean())
+        first(lambda: check_loss(loss, self.done))
+        seconds = max(time.monotonic() - self._since, 1e-9)
         record = {
             "step": self.done,
             "loss": loss,
             **self.stepper.schedule.at(step),
             "grad_norm": float(norm),
-            "images_per_second": len(self._losses) * self.batches.batch_size / max(seconds, 1e-9),
+            "images_per_second": len(self._losses) * self.batches.batch_size / seconds,
+            "input_wait": self._waiting.seconds / seconds,
         }
         if self._is_due(self._monitor_every):
             record |= self._measure(probe=self._is_due(self._probe_every))
-        self._losses, self._since = [], time.monotonic()
+        self._losses, self._since, self._waiting.seconds = [], time.monotonic(), 0.0
         return record
 
     def _measure(self, probe: bool) -> dict:
         """Monitors, verdict and, where labels exist and `probe` is set, the probes; keeps the best checkpoints."""
-        measured = self.monitor(self.stepper.model)
+        measured = self._agree(lambda: self.monitor(self.stepper.model))
         if self.done == 0:
             self.untrained = measured
         status, sentence = verdict(measured, self.untrained, self.done / self.steps, self.imported)
         record = {**measured, "status": status, "verdict": sentence}
         if probe:
-            scores = self.probe(self.stepper.model.target_encoder) if self.probe else {}
+            scores = self._agree(lambda: self.probe(self.stepper.model.target_encoder)) if self.probe else {}
             record |= scores
             if self.done or self.imported:
                 self._keep_best({"rank": measured["rank"], **{k: v for k, v in scores.items() if k == "knn"}})
         return record
 
     def _pixels(self) -> dict[str, float]:
-        return self.probe.pixels() if self.probe else {}
+        return first(self.probe.pixels) if self.probe else {}
+
+    def _agree(self, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+        """What rank 0 measures; a model that is sharded can be measured by all processes only."""
+        if not is_sharded(self.stepper.model):
+            return first(measure)
+        measured = measure()
+        return first(lambda: measured)
 
     def _keep_best(self, scores: dict[str, float]) -> None:
         better = {name: value for name, value in scores.items() if value > self.best.get(name, (-1.0, 0))[0]}
@@ -166,6 +198,9 @@ class Run:
             self.save()
 
     def _report(self, record: dict) -> None:
+        first(lambda: self._tell(record))
+
+    def _tell(self, record: dict) -> None:
         self.log.add(record)
         self.on_record(record)
 
@@ -180,31 +215,21 @@ class Run:
                 "--resume, or also give a larger --max-skipped"
             )
 
-    def _checkpoint_due(self) -> bool:
-        late = time.monotonic() - self._saved >= 60 * self.checkpoint_minutes
-        return late or self.done == self.steps or bool(self.keep_every and self.done % self.keep_every == 0)
+    def _is_late(self) -> bool:
+        return time.monotonic() - self._saved >= 60 * self.checkpoint_minutes
+
+    def _is_kept(self) -> bool:
+        return self.done == self.steps or bool(self.keep_every and self.done % self.keep_every == 0)
 
     def save(self) -> None:
         """Checkpoint the run as it is; raises OSError if the disk does not take it, the last checkpoint intact."""
-        tensors = {f"model.{name}": t for name, t in self.stepper.model.state_dict().items()}
-        tensors |= optimizer_tensors(self.stepper.optimizer)
-        state = {"best": self.best, "skipped": self.skipped, "untrained": self.untrained}
-        save_checkpoint(self.checkpoints, self.done, tensors, state)
-        retain(self.checkpoints, {step for _, step in self.best.values()}, self.keep_every)
+        tensors = run_tensors(self.stepper)
+        for skipped in everyones(self.skipped):
+            self.skipped |= skipped
+        first(lambda: self._write(tensors))
         self._saved, self._saved_step = time.monotonic(), self.done
 
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's state as named tensors: `optimizer.<parameter>.<name>`."""
-    state = optimizer.state_dict()["state"]
-    return {f"optimizer.{i}.{name}": value for i, values in state.items() for name, value in values.items()}
-
-
-def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimizer."):
-            _, index, name = key.split(".")
-            state.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    def _write(self, tensors: dict[str, Tensor]) -> None:
+        state = {"best": self.best, "skipped": self.skipped, "untrained": self.untrained}
+        save_checkpoint(self.checkpoints, self.done, tensors, state)
+        retain(self.checkpoints, {step for _, step in self.best.values()}, self.keep_every, done=self.done)

@@ -1,6 +1,6 @@
 """The loop: batch, loss, gradient, AdamW, EMA. Nothing here reads the clock, a file or the device's results."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,7 @@ from openjepa.core.objective import Objective
 from openjepa.data.batches import Batch
 from openjepa.data.crops import standardise
 from openjepa.training import schedules
+from openjepa.training.distribution import last_only, ranks, whole
 from openjepa.training.optimizer import set_schedule
 
 
@@ -40,6 +41,8 @@ class Stepper:
     """The networks and optimizer that a step changes. mean and std are per channel, in [0, 1] units.
 
     In the first `frozen` share of the steps the predictor learns alone: a fresh one would spoil a trained encoder.
+    A batch is computed in `accumulate` parts, whose gradients add up to its own. `forward` gives the loss: the model,
+    or what averages its gradients over processes.
     """
 
     model: Objective
@@ -51,21 +54,41 @@ class Stepper:
     precision: torch.dtype = torch.bfloat16
     clip_grad: float = 0.0
     frozen: float = 0.0
+    accumulate: int = 1
+    forward: Callable[..., Tensor] | None = None
 
     def __call__(self, step: int, batch: Batch) -> tuple[Tensor, Tensor]:
-        """One update; returns the loss and the gradient norm, scalars on the device."""
+        """One update; returns the loss and the gradient norm, scalars on the device.
+
+        Of several processes each returns the loss of its part of the batch, weighted so that their mean is the loss.
+        """
         now = self.schedule.at(step)
         set_schedule(self.optimizer, now["lr"], now["weight_decay"])
-        self.model.context_encoder.requires_grad_(step >= round(self.frozen * self.schedule.steps))
-        images, context_ids, target_ids = self.prepare(batch)
-        with self.autocast():
-            loss = self.model(images, context_ids, target_ids)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss = self.gradients(batch, step < round(self.frozen * self.schedule.steps))
         norm = self.clip()
         self.optimizer.step()
         self.model.update_target_encoder(now["ema_momentum"])
-        return loss.detach(), norm
+        return loss, norm
+
+    def gradients(self, batch: Batch, frozen: bool = False) -> Tensor:
+        """Leave the gradients of the loss of the whole batch in the parameters; returns the loss."""
+        encoder = self.model.context_encoder
+        encoder.requires_grad_(not frozen or ranks() > 1)  # processes wait for the gradients that they agreed on
+        self.optimizer.zero_grad(set_to_none=True)
+        parts = batch.split(self.accumulate)
+        losses = [self._backward(part, part is parts[-1]) for part in parts]
+        if frozen:
+            encoder.zero_grad(set_to_none=True)
+        return torch.stack(losses).sum()
+
+    def _backward(self, part: Batch, last: bool) -> Tensor:
+        weight = len(part.images) * ranks() / part.total
+        inputs = self.prepare(part)
+        with last_only(self.forward or self.model, last):
+            with self.autocast():
+                loss = (self.forward or self.model)(*inputs) * weight
+            loss.backward()
+        return loss.detach()
 
     def prepare(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Standardised images [B, C, H, W] float32, context_ids and target_ids, on the device."""
@@ -78,7 +101,7 @@ class Stepper:
 
     def clip(self) -> Tensor:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        return torch.nn.utils.clip_grad_norm_(parameters, self.clip_grad or float("inf"))
+        return whole(torch.nn.utils.clip_grad_norm_(parameters, self.clip_grad or float("inf")))
 
     def run(self, start: int, batches: Iterable[Batch]) -> Iterator[tuple[int, Tensor, Tensor, Batch]]:
         """Take the steps from `start` on, one for each batch."""

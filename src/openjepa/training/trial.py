@@ -1,39 +1,67 @@
-"""A few steps on copies of the networks, to know what a step costs before the run is planned."""
+"""A few steps before a run is planned, to know what a step costs and what it waits for."""
 
-import copy
 import resource
-import statistics
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
 from openjepa.data.batches import Batches, load_batches
 from openjepa.training.steps import Stepper
 
+T = TypeVar("T")
 WARM_UP, TIMED = 2, 6
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of a step, its input included, and peak memory in bytes (of the device if it has its own)."""
+    """Seconds of a step, and those of them that it waits for input; peak bytes of memory (of a device with its own)."""
 
     step_seconds: float
     memory: int
+    input_seconds: float = 0.0
+
+    @property
+    def input_share(self) -> float:
+        """Share of a step's time, in [0, 1], in which it waits for input."""
+        return self.input_seconds / self.step_seconds
+
+
+class Waiting:
+    """Items of an iterator, and the `seconds` spent waiting for them so far."""
+
+    def __init__(self, items: Iterable[T]) -> None:
+        self.items, self.seconds = iter(items), 0.0
+
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            begun = time.perf_counter()
+            item = next(self.items, None)
+            self.seconds += time.perf_counter() - begun
+            if item is None:
+                return
+            yield item
 
 
 def measure_cost(stepper: Stepper, batches: Batches, workers: int) -> Cost:
-    """Time some steps of the run to come without changing it."""
-    trial = copy.copy(stepper)
-    trial.model, trial.optimizer = copy.deepcopy((stepper.model, stepper.optimizer))
-    times = []
-    for _ in trial.run(0, load_batches(batches, 0, WARM_UP + TIMED, workers)):
-        if trial.device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter())
-    spans = [after - before for before, after in zip(times[WARM_UP - 1 :], times[WARM_UP:], strict=False)]
-    return Cost(statistics.fmean(spans), peak_memory(trial.device))
+    """Time some steps, which change the networks: give a stepper of their own."""
+    waiting = Waiting(load_batches(batches, 0, WARM_UP + TIMED, workers))
+    for step, *_ in stepper.run(0, waiting):
+        if step < WARM_UP:
+            synchronise(stepper.device)
+            begun, waited = time.perf_counter(), waiting.seconds
+    synchronise(stepper.device)
+    seconds = (time.perf_counter() - begun) / TIMED
+    return Cost(seconds, peak_memory(stepper.device), (waiting.seconds - waited) / TIMED)
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for what the device was asked to do."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def peak_memory(device: torch.device) -> int:

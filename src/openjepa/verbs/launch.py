@@ -25,14 +25,15 @@ from openjepa.evaluation.device import PRECISIONS, choose_device, choose_precisi
 from openjepa.evaluation.encoder import Encoder
 from openjepa.interop.artifact import save_artifact
 from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_path, checkpoint_steps, load_checkpoint
+from openjepa.training.distribution import first, ranks
 from openjepa.training.monitors import Monitor
-from openjepa.training.optimizer import make_optimizer
 from openjepa.training.probe import LEAST, OnlineProbe, sample_images
 from openjepa.training.run import Interrupted, Run, TooManySkipped
-from openjepa.training.steps import Schedule, Stepper
+from openjepa.training.state import whole_model
+from openjepa.training.steps import Stepper
 from openjepa.training.trial import measure_cost, peak_memory
 from openjepa.verbs.continued import advice, build_continued, build_shapes, keeps_statistics, open_init, shapes_of
-from openjepa.verbs.networks import build_model
+from openjepa.verbs.parts import build_batches, build_stepper
 from openjepa.verbs.plan import plan_lines, resolve_steps
 from openjepa.verbs.prepare import check_new_folder, mask_settings, prepare_images
 from openjepa.verbs.skipping import LISTED, write_skipped
@@ -72,8 +73,7 @@ class Launch:
             "openjepa_version": __version__,
         }
         resolved |= {"frozen": self.run.stepper.frozen, **origin} if origin else {}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        save_config(self.folder / "config.json", self.config, resolved)
+        first(lambda: save_config(self.folder / "config.json", self.config, resolved))
 
     def train(self, *words: str) -> None:
         """All remaining steps, shown as they go; after Ctrl-C says how to go on with the verb that `words` name."""
@@ -92,27 +92,27 @@ class Launch:
 
     def finish(self) -> None:
         """Write the artifact of the last step, and those of the best by each monitor under their own names."""
+        model = whole_model(self.run.stepper.model)
         try:
-            self._write_encoders()
+            first(lambda: self._write_encoders(model))
         except OSError as error:
             raise UsageError(f"cannot write {self.folder}: {error}; make room, then go on with --resume") from error
 
-    def _write_encoders(self) -> None:
-        stepper = self.run.stepper
+    def _write_encoders(self, model: Objective) -> None:
         self._write_skipped()
-        self.export("encoder", stepper.model, self.run.done, None)
+        self.export("encoder", model, self.run.done, None)
         for monitor, (value, step) in self.run.best.items():
             if step != self.run.done:
-                self._export_best(monitor, value, step)
+                self._export_best(model, monitor, value, step)
         say(f"encoder: {self.folder / 'encoder'}")
 
-    def _export_best(self, monitor: str, value: float, step: int) -> None:
+    def _export_best(self, model: Objective, monitor: str, value: float, step: int) -> None:
         try:
             tensors, _ = load_checkpoint(checkpoint_path(self.run.checkpoints, step))
         except DamagedCheckpoint as error:
             say(f"the best encoder by {monitor} is lost: {error}")
             return
-        best = copy.deepcopy(self.run.stepper.model)
+        best = copy.deepcopy(model)
         best.load_state_dict({k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")})
         self.export(f"encoder-best-{monitor}", best, step, {"monitor": monitor, "value": value})
 
@@ -143,41 +143,50 @@ def start(
     config: Config,
     given: dict[str, Any],
     settle: Callable[[Summary], Config] | None = None,
+    parallel: str = "auto",
 ) -> Launch:
     """A new run in `out`, planned and described; nothing is written before everything has been checked.
 
     `given` are the settings that the person gave, which weights to go on from (`--init`) may contradict. `settle` gives
     the config once the images have been seen, where that decides.
     """
-    check_new_folder(out, "go on with --resume, or give --out another name")
+    first(lambda: check_new_folder(out, "go on with --resume, or give --out another name"))
     config, source = open_init(config, given) if config.init else (config, None)
     mask_settings(config)
     choose_device(config.device)
     channels = source.encoder("context").in_chans if source else config.channels
     wanted = {"max_skipped": config.max_skipped, "channels": channels, "pages": config.pages}
     dataset, summary = prepare_images(data, config.workers, str(out / LISTED), **wanted)
-    config = resolve_precision(settle(summary) if settle else config)
+    config = first(lambda: resolve_precision(settle(summary) if settle else config))
+    check_ranks(config)
+    mask_settings(config)
     check_patches(data, summary, config.patch_size)
     kept = source and keeps_statistics(source, dataset.reading)
-    mean, std = (source.mean, source.std) if kept else channel_statistics(dataset, seed=config.seed)
-    batches = batches_of(config, dataset)
-    stepper = build_stepper(config, 1, mean, std, build_continued(config, source) if source else None)
-    cost = measure_cost(stepper, batches, config.workers)
-    steps = resolve_steps(config, len(dataset), cost.step_seconds)
-    stepper.schedule = schedule_of(config, steps)
+    mean, std = (source.mean, source.std) if kept else first(lambda: channel_statistics(dataset, seed=config.seed))
+    batches = build_batches(dataset, config)
+
+    def build(steps: int) -> Stepper:
+        model = build_continued(config, source) if source else None
+        return build_stepper(config, steps, mean, std, model, parallel)
+
+    cost = measure_cost(build(1), batches, config.workers)
+    steps = first(lambda: resolve_steps(config, len(dataset), cost.step_seconds))
+    stepper = build(steps)
     say(*plan_lines(config, stepper, batches, cost), *(advice(config, source) if source else []))
     origin = {"name": config.init, "kind": source.kind, "licence": source.licence} if source else None
     stepper.frozen = config.init_freeze if source and not source.predictor else 0.0
     launch = assemble(out, stepper, batches, config, data, summary, origin)
     launch.describe(steps, {"source": origin, "networks": shapes_of(config, source)} if source else {})
-    launch._write_skipped()
+    first(launch._write_skipped)
     return launch
 
 
-def batches_of(config: Config, dataset: ImageDataset) -> Batches:
-    """The batches of a config; raises UsageError if its masks are not possible."""
-    sizes = config.size, config.crop_scale, config.batch_size
-    return Batches(dataset, mask_settings(config), *sizes, config.seed, config.any_orientation)
+def check_ranks(config: Config) -> None:
+    if ranks() * config.accumulate > config.batch_size:
+        raise UsageError(
+            f"--batch-size {config.batch_size} is not enough for an image in each of --accumulate {config.accumulate} "
+            f"parts in {ranks()} processes: give a larger batch"
+        )
 
 
 def check_patches(data: str, summary: Summary, patch_size: int) -> None:
@@ -194,11 +203,15 @@ def resolve_precision(config: Config) -> Config:
     return dataclasses.replace(config, precision=next(name for name, dtype in PRECISIONS.items() if dtype == precision))
 
 
-def go_on(data: str, out: Path, config: Config, given: dict[str, Any]) -> Launch:
-    """The run in `out` from its newest sound checkpoint. Raises UsageError if it is another run or there is none."""
+def stored_run(out: Path) -> tuple[Config, dict[str, Any]]:
     if not (out / "config.json").is_file():
         raise UsageError(f"{out} holds no run to resume: leave out --resume to start one")
-    stored, resolved = read_config(out / "config.json")
+    return read_config(out / "config.json")
+
+
+def go_on(data: str, out: Path, config: Config, given: dict[str, Any], parallel: str = "auto") -> Launch:
+    """The run in `out` from its newest sound checkpoint. Raises UsageError if it is another run or there is none."""
+    stored, resolved = first(lambda: stored_run(out))
     for name, value in given.items():
         if value is not None and name not in MACHINE and getattr(config, name) != getattr(stored, name):
             theirs = shown(getattr(stored, name))
@@ -207,6 +220,7 @@ def go_on(data: str, out: Path, config: Config, given: dict[str, Any]) -> Launch
             )
     machine = {name: getattr(config, name) for name in MACHINE if given.get(name) is not None}
     config = dataclasses.replace(stored, **machine)
+    check_ranks(config)
     reading = Reading(**resolved.get("reading", {}))  # none in runs from before there was another than 8-bit RGB
     dataset, summary = prepare_images(data, config.workers, str(out / LISTED), reading, config.max_skipped)
     if len(dataset) != resolved["found"]["images"]:
@@ -214,15 +228,15 @@ def go_on(data: str, out: Path, config: Config, given: dict[str, Any]) -> Launch
     if fingerprint(dataset) != resolved["paths"]:
         raise UsageError(f"{data} holds other images than the run in {out} was started with: give it another --out")
     model = build_shapes(config, resolved["networks"]) if config.init else None
-    stepper = build_stepper(config, resolved["steps"], resolved["mean"], resolved["std"], model)
+    stepper = build_stepper(config, resolved["steps"], resolved["mean"], resolved["std"], model, parallel)
     stepper.frozen = resolved.get("frozen", 0.0)
-    launch = assemble(out, stepper, batches_of(config, dataset), config, data, summary, resolved.get("source"))
+    launch = assemble(out, stepper, build_batches(dataset, config), config, data, summary, resolved.get("source"))
     _take_up(launch.run)
     return launch
 
 
 def _take_up(run: Run) -> None:
-    if not checkpoint_steps(run.checkpoints):
+    if not first(lambda: checkpoint_steps(run.checkpoints)):
         say("no checkpoint yet: starting from step 0")
         return
     try:
@@ -235,21 +249,6 @@ def _take_up(run: Run) -> None:
 def fingerprint(dataset: ImageDataset) -> str:
     """A hash of the names of the images in their order, by which a run knows its data again."""
     return digest(dataset.paths)
-
-
-def build_stepper(
-    config: Config, steps: int, mean: list[float], std: list[float], model: Objective | None = None
-) -> Stepper:
-    device = choose_device(config.device)
-    model = (model or build_model(config, len(mean))).to(device)
-    optimizer = make_optimizer([model.context_encoder, model.predictor], config.optimizer)
-    precision = choose_precision(config.precision, device)
-    return Stepper(model, optimizer, schedule_of(config, steps), mean, std, device, precision, config.clip_grad)
-
-
-def schedule_of(config: Config, steps: int) -> Schedule:
-    names = ("lr", "warmup", "lr_start", "lr_end", "weight_decay", "ema_momentum")
-    return Schedule(steps, **{name: getattr(config, name) for name in names})
 
 
 def assemble(

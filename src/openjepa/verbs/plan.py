@@ -1,16 +1,20 @@
 """The plan that a person reads before the first step."""
 
 import math
+import os
 
 from openjepa.config import Config, seconds
 from openjepa.data.batches import Batches
 from openjepa.errors import UsageError
 from openjepa.training.schedules import ema_half_life
+from openjepa.training.speed import Speed
 from openjepa.training.steps import Stepper
 from openjepa.training.trial import Cost
 from openjepa.verbs.talk import duration
 
 OVERHEAD = 1.04  # monitors, probes and checkpoints, as a share of the steps' own time
+
+WAITED = 0.05  # share of a step, from which its input is worth a word
 
 
 def resolve_steps(config: Config, images: int, step_seconds: float) -> int:
@@ -45,7 +49,33 @@ def plan_lines(config: Config, stepper: Stepper, batches: Batches, cost: Cost) -
         else f"  EMA momentum {config.ema_momentum[0]:g}",
         f"  about {duration(steps * cost.step_seconds * OVERHEAD)} at {config.batch_size / cost.step_seconds:,.0f} "
         f"images/s, {cost.memory / 2**30:.1f} GiB of memory",
+        f"  {limit(config, cost)}",
     ]
     if half_life > steps / 5:
         lines.append("  warning: the EMA half-life is over a fifth of the run: lower --ema-momentum or train longer")
     return lines
+
+
+def limit(config: Config, cost: Cost) -> str:
+    """Which of step and input holds the run back, and what can be done about the input."""
+    share = cost.input_share
+    if share < WAITED:
+        return f"the step limits the run: it waits for input {share:.1%} of the time"
+    more = min(os.cpu_count() or 1, max(1, math.ceil(config.workers / (1 - min(share, 0.9)))))
+    cure = f"give --workers {more}" if more > config.workers else "store the images smaller, or give it more cores"
+    return f"the input limits the run: the step waits for it {share:.0%} of the time; {cure}"
+
+
+def speed_lines(config: Config, stepper: Stepper, speed: Speed) -> list[str]:
+    """What bench says."""
+    precision = str(stepper.precision).removeprefix("torch.")
+    workers = f"{config.workers} worker{'s' * (config.workers != 1)}" if config.workers else "no workers"
+    return [
+        f"{config.model}, {config.image_size} px, patches of {config.patch_size} px, batch {config.batch_size}, "
+        f"on {stepper.device} in {precision}",
+        f"  step alone   {speed.step_rate:10,.1f} images/s, {speed.share_of_peak:.0%} of the {speed.peak / 1e12:.3g} "
+        f"TFLOP/s that {precision} products reach here",
+        f"  input alone  {speed.input_rate:10,.1f} images/s with {workers}",
+        f"  together     {speed.rate:10,.1f} images/s, {speed.together.memory / 2**30:.1f} GiB of memory",
+        limit(config, speed.together),
+    ]

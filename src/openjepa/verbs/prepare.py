@@ -5,14 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from openjepa.config import Config, build_config, image_size, normal
+from openjepa.config import Config, build_config, image_size, normal, unknown
 from openjepa.core.mask_checks import check_masks
 from openjepa.core.mask_settings import MaskSettings, strategy_settings
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.inspect import Summary, inspect_dataset
 from openjepa.data.memory import decoded_bytes, hold_in_memory
 from openjepa.data.open import open_dataset
-from openjepa.data.reading import Reading
+from openjepa.data.reading import PAGES, Reading
 from openjepa.errors import UsageError
 from openjepa.evaluation.device import choose_device
 from openjepa.recipes import pick_recipe
@@ -119,6 +119,14 @@ def check_can_write(path: Path) -> None:
         raise UsageError(f"{above} is a file, so nothing can be written below it: give another name")
     if not os.access(above, os.W_OK | os.X_OK | os.R_OK):
         raise UsageError(f"{above} cannot be written to: give another name, or change its permissions")
+
+
+def check_choice(channels: int | None, pages: str) -> None:
+    """Raise UsageError unless images can be chosen so."""
+    if channels is not None and channels < 1:
+        raise UsageError(f"--channels {channels} is not possible: give at least 1")
+    if pages not in PAGES:
+        raise UsageError(unknown("--pages", pages, PAGES))
 
 
 def check_workers(workers: int) -> None:

@@ -18,16 +18,28 @@ def pretrain(
         Option(help="Named settings: laptop, small, paper or reference; left out, images and device decide."),
     ] = None,
     resume: Annotated[bool, Option("--resume", help="Go on with the run in --out from its last checkpoint.")] = False,
+    parallel: Annotated[
+        str,
+        Option(
+            help="Under torchrun: ddp (networks whole in every process), fsdp (shared out) or auto (by memory).",
+            rich_help_panel="Machine",
+        ),
+    ] = "auto",
     **settings: Any,
 ) -> Path:
     """Train an encoder on unlabelled images, from nothing or, with --init, from weights that are there.
 
+    Several processes train one run under torchrun, whose results do not depend on their number (docs/scaling.md).
+
     Writes a run folder: encoder/ (the artifact), report.html, metrics.jsonl, tensorboard/, checkpoints/, config.json.
     Returns the run folder. Raises UsageError for every mistake that a person can mend.
     """
-    from openjepa.config import build_config
+    from openjepa.config import build_config, unknown
+    from openjepa.errors import UsageError
+    from openjepa.evaluation.device import choose_device
     from openjepa.recipes import CONTINUED
     from openjepa.recipes import recipe as settings_of
+    from openjepa.training.distribution import PARALLEL, first, is_restart, joined
     from openjepa.verbs.launch import go_on, start
     from openjepa.verbs.prepare import settler
     from openjepa.verbs.report import report
@@ -35,11 +47,15 @@ def pretrain(
     data, out = str(data), Path(out)
     base = settings_of(recipe or "laptop") | (CONTINUED if settings.get("init") else {})
     config = build_config(base, settings)
-    if resume:
-        run = go_on(data, out, config, settings)
-    else:
-        run = start(data, out, config, settings, None if recipe or config.init else settler(settings))
-    run.train("pretrain", data)
-    run.finish()
-    report(out)
+    if parallel not in PARALLEL:
+        raise UsageError(unknown("--parallel", parallel, PARALLEL))
+    with joined(choose_device(config.device)):
+        if resume or first(lambda: is_restart() and (out / "config.json").is_file()):
+            run = go_on(data, out, config, settings, parallel)
+        else:
+            settle = None if recipe or config.init else settler(settings)
+            run = start(data, out, config, settings, settle, parallel)
+        run.train("pretrain", data)
+        run.finish()
+        first(lambda: report(out))
     return out

@@ -1,13 +1,15 @@
 """How verbs speak: plain lines, progress that moves on a terminal and is a line now and then elsewhere."""
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-console = Console(highlight=False, soft_wrap=True)
+# Of several processes (torchrun sets RANK) one speaks.
+console = Console(highlight=False, soft_wrap=True, quiet=os.environ.get("RANK", "0") != "0")
 
 
 def say(*lines: str) -> None:

@@ -24,7 +24,8 @@ from openjepa.training.run import Diverged
 from openjepa.training.runlog import read_metrics
 from openjepa.training.score import label_free_score
 from openjepa.training.steps import Stepper
-from openjepa.verbs.launch import Launch, assemble, batches_of, build_stepper
+from openjepa.verbs.launch import Launch, assemble
+from openjepa.verbs.parts import build_batches, build_stepper
 
 LABELLED, ASKED = 15_000, 1 / 3  # images at most, and the share of them that is held out
 LEAST = 12  # labelled images, below which there is nothing to learn from and ask
@@ -102,7 +103,7 @@ def _ends(folder: Path) -> tuple[dict, dict]:
 
 def _open(folder: Path, ground: Ground, config: Config, steps: int) -> Launch:
     stepper = build_stepper(config, steps, ground.mean, ground.std)
-    launch = assemble(folder, stepper, batches_of(config, ground.dataset), config, ground.data, ground.summary)
+    launch = assemble(folder, stepper, build_batches(ground.dataset, config), config, ground.data, ground.summary)
     launch.run.probe = None  # it asks too few images to choose by: accuracies are measured in the end
     if checkpoint_steps(launch.run.checkpoints):
         try:
@@ -122,5 +123,5 @@ def as_encoder(stepper: Stepper, ground: Ground) -> Encoder:
 def monitor_of(ground: Ground, config: Config, stepper: Stepper) -> Monitor:
     """The monitor that a trial has."""
     return assemble(
-        Path(), stepper, batches_of(config, ground.dataset), config, ground.data, ground.summary
+        Path(), stepper, build_batches(ground.dataset, config), config, ground.data, ground.summary
     ).run.monitor

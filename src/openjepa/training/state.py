@@ -1,0 +1,64 @@
+"""Everything that a step changes, as named tensors: `model.<name>` and `optimizer.<parameter>.<name>`.
+
+They are whole, whether or not the processes of a run hold parts of them, so that any number of processes can go on.
+"""
+
+import torch
+from torch import Tensor
+
+from openjepa.core.objective import Objective
+from openjepa.core.predictor import Predictor
+from openjepa.core.vit import VisionTransformer
+from openjepa.training.distribution import from_first, is_sharded, part_like, rank, whole
+from openjepa.training.steps import Stepper
+
+
+def run_tensors(stepper: Stepper) -> dict[str, Tensor]:
+    """The tensors of a run on the CPU. All processes must ask; only rank 0 gets them."""
+    model = {f"model.{name}": t for name, t in stepper.model.state_dict().items()}
+    full = ((name, whole(t)) for name, t in (model | optimizer_tensors(stepper.optimizer)).items())
+    return {name: t.cpu() for name, t in full if rank() == 0}
+
+
+def load_tensors(stepper: Stepper, tensors: dict[str, Tensor]) -> None:
+    """Put back what `run_tensors` gave, which rank 0 alone must have. Raises RuntimeError where they do not fit."""
+    own = {f"model.{name}": t for name, t in stepper.model.state_dict().items()}
+    parameters = [p for group in stepper.optimizer.param_groups for p in group["params"]]
+
+    def place(name: str, tensor: Tensor) -> Tensor:
+        room, index, *_ = name.split(".")
+        return part_like(tensor, parameters[int(index)] if room == "optimizer" else own[name])
+
+    placed = from_first(tensors, place)
+    model = {name.removeprefix("model."): t for name, t in placed.items() if name.startswith("model.")}
+    stepper.model.load_state_dict(model)
+    load_optimizer(stepper.optimizer, placed)
+
+
+def whole_model(model: Objective) -> Objective | None:
+    """The model itself, or of one that is sharded a copy on the CPU, which only rank 0 gets. All processes must ask."""
+    if not is_sharded(model):
+        return model
+    tensors = {name: whole(t).cpu() for name, t in model.state_dict().items()}
+    if rank() > 0:
+        return None
+    encoder, predictor = model.context_encoder, model.predictor
+    copy = type(model)(VisionTransformer(**encoder.arguments()), Predictor(**predictor.arguments()))
+    copy.load_state_dict(tensors)
+    return copy
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's state as named tensors."""
+    state = optimizer.state_dict()["state"]
+    return {f"optimizer.{i}.{name}": value for i, values in state.items() for name, value in values.items()}
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` gave."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, index, name = key.split(".")
+            state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,48 @@
+"""The parts of a run that follow from its config: what a step changes, and this process's share of the batches."""
+
+from openjepa.config import Config
+from openjepa.core.objective import Objective
+from openjepa.data.batches import Batches
+from openjepa.data.dataset import ImageDataset
+from openjepa.evaluation.device import choose_device, choose_precision
+from openjepa.training.blocks import checkpoint_activations, compile_blocks
+from openjepa.training.distribution import rank, ranks, share
+from openjepa.training.optimizer import make_optimizer
+from openjepa.training.steps import Schedule, Stepper
+from openjepa.verbs.networks import build_model
+from openjepa.verbs.prepare import mask_settings
+from openjepa.verbs.talk import say
+
+
+def build_batches(dataset: ImageDataset, config: Config) -> Batches:
+    """This process's part of every batch."""
+    masks = mask_settings(config)
+    settings = (config.size, config.crop_scale, config.batch_size, config.seed)
+    return Batches(dataset, masks, *settings, rank(), ranks(), config.any_orientation)
+
+
+def build_stepper(
+    config: Config,
+    steps: int,
+    mean: list[float],
+    std: list[float],
+    model: Objective | None = None,
+    parallel: str = "auto",
+) -> Stepper:
+    device = choose_device(config.device)
+    model = (model or build_model(config, len(mean))).to(device)
+    if config.checkpoint_activations:
+        checkpoint_activations(model)
+    if config.compile and (reason := compile_blocks(model)):
+        say(f"running without --compile: {reason}")
+    forward = share(model, parallel)
+    optimizer = make_optimizer([model.context_encoder, model.predictor], config.optimizer)
+    precision = choose_precision(config.precision, device)
+    stepper = Stepper(model, optimizer, schedule_of(config, steps), mean, std, device, precision, config.clip_grad)
+    stepper.accumulate, stepper.forward = config.accumulate, forward
+    return stepper
+
+
+def schedule_of(config: Config, steps: int) -> Schedule:
+    names = ("lr", "warmup", "lr_start", "lr_end", "weight_decay", "ema_momentum")
+    return Schedule(steps, **{name: getattr(config, name) for name in names})
