@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from tests_support import draw_photos
 
 import openjepa
+from openjepa.errors import UsageError
 from openjepa.recipes import RECIPES
 from openjepa.training.checkpoint import checkpoint_steps
 from openjepa.training.runlog import read_metrics
@@ -125,7 +126,10 @@ def test_flat_lists_and_bad_files_train_too(tmp_path):
     listed.write_text("\n".join(f"flat/{path.name}" for path in sorted(flat.iterdir())) + "\nflat/gone.jpg\n")
     for source, skipped in ((flat, 2), (listed, 3)):
         out = tmp_path / f"run-{source.stem}"
-        openjepa.pretrain(str(source), out=out, steps=3, **SMALL)
+        with pytest.raises(UsageError, match=rf"{skipped} of {12 + skipped} images .* more than --max-skipped 0.05"):
+            openjepa.pretrain(str(source), out=out, steps=3, **SMALL)
+        assert len((out / "skipped.txt").read_text().splitlines()) == skipped
+        openjepa.pretrain(str(source), out=out, steps=3, max_skipped=0.3, **SMALL)
         assert len((out / "skipped.txt").read_text().splitlines()) == skipped
         assert "knn" not in read_metrics(out)[-1]
 

@@ -20,6 +20,7 @@ from openjepa.data.tables import Rows, image_column
 from openjepa.errors import UsageError
 
 TRAIN = "train"
+STREAMED_ROWS = 64  # at once
 
 
 def open_hub(typed: str) -> ImageFiles:
@@ -94,8 +95,10 @@ def _stream_rows(typed: str, name: str, config: str | None, split: str, column: 
     import datasets
 
     found = _load(typed, name, config, split, True).select_columns([column])
-    for row in found.cast_column(column, datasets.Image(decode=False)):
-        yield row[column]["bytes"] or b""
+    # Row by row, the library would share the rows out among loader workers, each of which reads them all here.
+    for batch in found.cast_column(column, datasets.Image(decode=False)).iter(batch_size=STREAMED_ROWS):
+        for image in batch[column]:
+            yield image["bytes"] or b""
 
 
 def open_torchvision(typed: str) -> ImageFiles:
