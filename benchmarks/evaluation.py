@@ -1,60 +1,77 @@
-"""What evaluating 10,000 + 10,000 images costs in processor seconds: features of ViT-Ti/4 at 32 px, and each probe.
+"""What `openjepa evaluate` costs, from end to end.
 
+python benchmarks/evaluation.py CIFAR.zip
+    10,000 + 10,000 images of CIFAR-10 with a ViT-Ti/4 at 32 px, five tasks; and again with the features kept
 python benchmarks/evaluation.py
+    each task by itself, on 2,000 + 1,000 drawn scenes with a ViT nano/8 at 48 px, and again with the features kept
+
+Each line: seconds by the clock, and processor seconds of all processes (user and system), which other programs on the
+machine change less. The encoder is a run of one step, so pixels and an untrained encoder are measured beside it;
+starting Python and reading or drawing the images are part of each line.
 """
 
+import os
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+import zipfile
+from pathlib import Path
 
-import torch
+from openjepa.evaluation.tasks import TASKS
 
-from openjepa.evaluation.baselines import seeded
-from openjepa.evaluation.device import choose_device, choose_precision
-from openjepa.evaluation.encoder import Encoder
-from openjepa.evaluation.fewshot import fit_shots
-from openjepa.evaluation.knn import knn_predict
-from openjepa.evaluation.retrieval import retrieve
-from openjepa.evaluation.ridge import ridge
-from openjepa.evaluation.variants import Features, best_linear
-
-N, CLASSES, IMAGES = 10_000, 10, 512
+PER_CLASS = 1000
+HURRY = "knn,linear,fewshot,retrieval,probe-appearance"
+SCENES = "scenes:2000:0", "scenes:1000:1"
+TINY = ("--model", "vit_tiny", "--image-size", "32", "--patch-size", "4")
+NANO = ("--model", "vit_nano", "--image-size", "48", "--patch-size", "8")
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Processor seconds, of all threads, which other programs on the machine change less than the clock on the wall."""
-    start = time.process_time()
-    work()
-    return time.process_time() - start
+def openjepa(*words: str) -> tuple[float, float]:
+    """Run a command; seconds by the clock, and processor seconds."""
+    clock, before = time.perf_counter(), os.times()
+    subprocess.run([sys.executable, "-m", "openjepa", *words], check=True)
+    after = os.times()
+    spent = (after.children_user - before.children_user) + (after.children_system - before.children_system)
+    return time.perf_counter() - clock, spent
 
 
-def feature_seconds() -> float:
-    device = choose_device()
-    network = seeded(0, image_size=(32, 32), patch_size=4, embed_dim=192, depth=12, num_heads=3)
-    model = Encoder(network, [0.5] * 3, [0.25] * 3, "vit_tiny", device, choose_precision("auto", device))
-    images = torch.randint(0, 256, (IMAGES, 3, 32, 32), dtype=torch.uint8)
-    model.layer_features(images[:64])
-    return seconds(lambda: [model.layer_features(part) for part in images.split(128)]) / IMAGES
+def show(what: str, cost: tuple[float, float]) -> None:
+    print(f"==> {what}: {cost[0]:.0f} s, {cost[1]:.0f} processor seconds", flush=True)
 
 
-def probe_seconds(width: int, layers: int) -> dict[str, float]:
-    """On planted features `width` wide, and `layers` times that for the linear probe."""
-    g = torch.Generator().manual_seed(0)
-    y = torch.randint(CLASSES, (2 * N,), generator=g)
-    x = torch.randn(2 * N, layers * width, generator=g) * torch.logspace(0, -2, layers * width)
-    x += 0.05 * torch.randn(CLASSES, layers * width, generator=g)[y]
-    parts = [Features(half[:, -width:], half if layers > 1 else None) for half in x.split(N)]
-    (train, test), (labels, truth), looks = parts, y.split(N), torch.randn(N, 7, generator=g)
-    works = {
-        "linear": lambda: best_linear(train, labels, test, 0),
-        "knn": lambda: knn_predict(train.last, labels, test.last),
-        "fewshot, 10 a class": lambda: [fit_shots(train.last[:100], labels[:100], test.last, 0) for _ in range(5)],
-        "retrieval": lambda: retrieve(train.last, labels, test.last, truth),
-        "probe-appearance": lambda: ridge(train.last[1000:], looks[1000:], train.last[:1000], looks[:1000]),
-    }
-    return {name: seconds(work) for name, work in works.items()}
+def unpack(archive: zipfile.ZipFile, part: str, folder: Path) -> str:
+    """The first thousand images of each class, as a folder."""
+    taken: dict[str, int] = {}
+    for name in sorted(archive.namelist()):
+        words = name.split("/")
+        if words[0] == part and words[-1].endswith(".jpg") and taken.setdefault(words[1], 0) < PER_CLASS:
+            archive.extract(name, folder)
+            taken[words[1]] += 1
+    return str(folder / part)
+
+
+def commands(folder: Path, train: str, test: str, shape: tuple[str, ...]) -> tuple[str, ...]:
+    """The words of an evaluation of a run, which is made: one step on few images, because that costs least."""
+    openjepa("pretrain", "scenes:64:0", "--out", f"{folder}/run", *shape, "--steps", "1", "--batch-size", "8")
+    return "evaluate", f"{folder}/run", train, "--test", test, "--cache", f"{folder}/kept", "--shots", "10"
+
+
+def main(source: str | None) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if source is None:
+            words = commands(folder, *SCENES, NANO)
+            for task in TASKS:
+                for when in ("", ", again"):
+                    show(task + when, openjepa(*words, "--tasks", task, "--epochs", "1"))
+            return
+        with zipfile.ZipFile(source) as archive:
+            train, test = (unpack(archive, part, folder) for part in ("train", "test"))
+        words = commands(folder, train, test, TINY)
+        for when in ("the first time", "again"):
+            show(f"{HURRY}, {when}", openjepa(*words, "--tasks", HURRY))
 
 
 if __name__ == "__main__":
-    print(f"features: {1000 * feature_seconds():.1f} ms an image")
-    for name, width, layers in (("ViT-Ti/4", 192, 4), ("raw pixels", 3072, 1)):
-        print(f"{name}:", ", ".join(f"{task} {cost:.1f} s" for task, cost in probe_seconds(width, layers).items()))
+    main(*sys.argv[1:2] or [None])

@@ -13,7 +13,7 @@ from openjepa.evaluation.device import choose_device, choose_precision
 )
 def test_auto_takes_bf16_only_where_it_pays(monkeypatch, bf16_seconds, chosen):
     seconds = {torch.float32: 1.0, torch.bfloat16: bf16_seconds}
-    monkeypatch.setattr(device_module, "product_seconds", seconds.__getitem__)
+    monkeypatch.setattr(device_module, "product_seconds", lambda: seconds)
     assert choose_precision("auto", torch.device("cpu")) == chosen
 
 

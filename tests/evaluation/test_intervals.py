@@ -7,7 +7,7 @@ from scipy.stats import t as student
 from openjepa.errors import UsageError
 from openjepa.evaluation.intervals import accuracy_interval, bootstrap_interval, over_draws, paired_difference
 from openjepa.evaluation.quantity_tasks import root_mean
-from openjepa.evaluation.results import Result, mean_of
+from openjepa.evaluation.results import Result, mean_of, over_seeds
 
 
 @pytest.mark.parametrize(("hits", "n", "level"), [(0, 30, 0.95), (30, 30, 0.95), (7, 9, 0.9), (8123, 10000, 0.99)])
@@ -80,3 +80,25 @@ def test_an_interval_with_draws_covers_the_mean_over_all_draws():
         (_, low, high), _ = result.interval()
         covered += low <= 0.5 <= high
     assert 90 <= covered <= 100
+
+
+def test_a_mean_over_seeds_is_of_values_and_as_wide_as_seeds_differ():
+    """Of root mean squared errors, which are no means of images, beside another model on the same images."""
+    rng = np.random.default_rng(0)
+    hard = 1 + rng.random(300)
+    alike, apart = (
+        [Result("depth", "RMSE", mean_of((scale * hard) ** 2), {}, root_mean) for scale in scales]
+        for scales in ((1.0, 1.0, 1.0), (0.8, 1.0, 1.2))
+    )
+    (value, low, high), how = over_seeds(apart).interval()
+    single = alike[0].interval()[0]
+    assert value == pytest.approx(np.mean([r.interval()[0][0] for r in apart])) and how.count("3 seeds") == 1
+    assert over_seeds(alike).interval()[0] == pytest.approx(single)
+    half = student.ppf(0.975, 2) * 0.2 * root_mean(mean_of(hard**2).sum(0)) / 3**0.5
+    assert high - value == pytest.approx(np.hypot(single[2] - single[0], half), rel=1e-3)
+    other = Result("depth", "RMSE", mean_of((1.5 * hard) ** 2), {}, root_mean)
+    difference, low, high = over_seeds(apart).versus(other)
+    assert difference == pytest.approx(-0.5 * single[0]) and low < difference < high
+    back = other.versus(over_seeds(apart))
+    assert back == pytest.approx((-difference, -high, -low), abs=1e-3)
+    assert np.subtract(*over_seeds(alike).versus(other)[1:]) > np.subtract(low, high)

@@ -5,8 +5,9 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import average_precision_score, jaccard_score, r2_score
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.preprocessing import StandardScaler
+from torch.nn.functional import normalize
 
 from openjepa.data.open import open_dataset
 from openjepa.errors import UsageError
@@ -20,7 +21,7 @@ from openjepa.evaluation.encoder import Encoder
 from openjepa.evaluation.fewshot import draw_shots, parse_shots
 from openjepa.evaluation.knn import knn_predict
 from openjepa.evaluation.linear import linear_probe
-from openjepa.evaluation.retrieval import average_precision
+from openjepa.evaluation.retrieval import average_precision, retrieve
 from openjepa.evaluation.ridge import ridge
 from openjepa.evaluation.store import FeatureStore
 from openjepa.evaluation.variants import Features, best_linear, validation_split
@@ -85,15 +86,47 @@ def test_the_best_of_four_is_no_worse_on_validation_than_any(cifar):
     assert (choice.probe.predictions == truth).double().mean() > 0.2
 
 
+def test_search_finds_what_scikit_learn_finds(cifar):
+    train, y, test, truth = (part[:400] for part in cifar)
+    hits, precision = retrieve(train, y, test, truth)
+    order = NearestNeighbors(n_neighbors=10, metric="cosine").fit(train.double()).kneighbors(test.double())[1]
+    relevant = y.numpy()[order] == truth.numpy()[:, None]
+    for k, hit in hits.items():
+        assert (hit.numpy() == relevant[:, :k].any(1)).mean() >= 0.997
+    cosine = normalize(test.double()) @ normalize(train.double()).T
+    expected = [average_precision_score(y == label, row) for label, row in zip(truth, cosine, strict=True)]
+    np.testing.assert_allclose(precision, expected, atol=1e-3)
+
+
+def test_features_that_are_all_alike_are_found_no_better_than_by_chance():
+    y = torch.arange(5).repeat_interleave(20)
+    hits, precision = retrieve(torch.ones(100, 3), y, torch.ones(100, 3), y)
+    assert hits[1].double().mean() <= 0.2 and precision.tolist() == pytest.approx([0.2] * 100)
+
+
+def test_probes_say_where_each_tensor_lies(cifar):
+    """Under a default device that holds no numbers, a tensor made without its device would end the computation."""
+    train, y, test, truth = (part[:200] for part in cifar)
+    fit, held = validation_split(200, 0)
+    parts = train[fit], y[fit], train[held], y[held]
+    looks = torch.randn(200, 2)
+    with torch.device("meta"):
+        linear_probe(*parts, test, device="cpu")
+        knn_predict(train, y, test, device="cpu")
+        retrieve(train, y, test, truth, device="cpu")
+        ridge(train[:, :50], looks, test[:, :50], looks, device="cpu")
+        streamed.streamed_probe(train, y, fit, held, test, epochs=1, device="cpu")
+
+
 def test_the_streamed_probe_is_no_worse_than_the_linear_probe(cifar, monkeypatch):
     monkeypatch.setattr(streamed, "BATCH", 256)
     train, y, test, truth = cifar
-    train, test = train[:, -96:], test[:, -96:]  # without a penalty: for many more images than dimensions
     fit, validation = validation_split(len(y), 0)
     whole = linear_probe(train[fit], y[fit], train[validation], y[validation], test)
     mapped = streamed.streamed_probe(train, y, fit, validation, test, epochs=200)  # as many steps as a large set has
     right = [(probe.predictions == truth).double().mean().item() for probe in (whole, mapped)]
     assert right[1] >= right[0] - 0.015 and min(right) > 0.25
+    assert mapped.setting["l2"] > 0  # 1,800 images of 192 numbers each: without a penalty it would overfit
 
 
 def test_a_head_without_batch_norm_is_that_of_one_scale():
@@ -129,10 +162,11 @@ def test_explained_variance_average_precision_and_iou_equal_scikit_learn():
     truth = rng.normal(3, 1, (50, 3))
     guess = truth + rng.normal(0, 0.7, (50, 3))
     assert explained(explained_rows(truth, guess).sum(0)) == pytest.approx(r2_score(truth, guess))
-    relevant = rng.random((20, 40)) < 0.2
-    expected = [average_precision_score(row, -np.arange(40)) for row in relevant if row.any()]
-    found = average_precision(torch.from_numpy(relevant)).numpy()[relevant.any(1)]
+    relevant, similarity = rng.random(40) < 0.2, rng.integers(12, size=(20, 40)).astype(np.float32)  # with ties
+    expected = [average_precision_score(relevant, row) for row in similarity]
+    found = average_precision(torch.from_numpy(similarity), torch.from_numpy(relevant))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert average_precision(torch.ones(2, 5), torch.zeros(5, dtype=torch.bool)).tolist() == [0, 0]
     masks = torch.from_numpy(rng.integers(3, size=(30, 8, 8))).repeat_interleave(4, 1).repeat_interleave(4, 2)
     tokens = torch.nn.functional.one_hot(masks[:, ::4, ::4], 3).flatten(1, 2).float()
     part = Dense(tokens + 0.7 * torch.randn(tokens.shape, generator=torch.Generator().manual_seed(0)), masks, (8, 8))

@@ -2,18 +2,28 @@
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import timm
 import torch
+import transformers
+from hub_fake import Hub
 from PIL import Image
 from safetensors.torch import load_file
 from tests_support import draw_photos
 
 import openjepa
 from openjepa.evaluation.encoder import Encoder
+from openjepa.evaluation.store import FeatureStore
+from openjepa.interop.models import open_model
 
 SMALL = {"image_size": 16, "batch_size": 8, "predictor_depth": 1, "workers": 0, "precision": "float32"}
 
@@ -104,11 +114,12 @@ def test_both_encoders_paired_stored_and_shown(trained, tmp_path, capsys):
     assert value == pytest.approx(ours["value"] - theirs["value"]) and low <= value <= high
     back = theirs["protocol"]["paired_difference_to"][str(run)]
     assert back == [-value, -high, -low]
-    assert "beside" in capsys.readouterr().out
+    sentence = f"neither of {run} and {run} (context encoder) is better here; not told apart in knn, recall@1"
+    assert sentence in capsys.readouterr().out
     table = list(csv.DictReader(places["csv"].open()))
     assert [float(row["value"]) for row in table] == [r["value"] for r in records]
     page = places["page"].read_text()
-    assert "context encoder" in page and "<svg" in page and "//" not in page
+    assert "(context encoder) is better here; not told apart" in page and "<svg" in page and "//" not in page
 
 
 def test_the_context_encoder_is_the_one_that_was_stored(trained):
@@ -144,6 +155,153 @@ def test_a_split_that_leaks_is_said(trained, tmp_path, capsys):
     records = openjepa.evaluate("pixels", str(photos), test=str(photos), tasks="knn", workers=0)
     assert "60 of 60 test images have a near duplicate" in capsys.readouterr().out
     assert records[0]["protocol"]["near_duplicates"] == 60
+
+
+def test_runs_that_differ_in_their_seed_are_averaged(trained, tmp_path):
+    photos, run = trained
+    other = tmp_path / "other"
+    openjepa.pretrain(str(photos), out=other, steps=2, seed=1, **SMALL)
+    longer = openjepa.pretrain(str(photos), out=tmp_path / "longer", steps=3, seed=2, **SMALL)
+    names = [str(run), str(other), str(longer)]
+    records = openjepa.evaluate(names, str(photos), tasks="knn,fewshot", shots="3", workers=0)
+    found = {(r["model"], r["task"]): r for r in records}
+    mean = f"mean of 2 seeds of {run}"
+    assert {model for model, _ in found} == {"pixels", "untrained", *names, mean}
+    for task in ("knn", "fewshot-3"):
+        values = [found[name, task]["value"] for name in names[:2]]
+        record = found[mean, task]
+        assert record["value"] == pytest.approx(np.mean(values)) and record["protocol"]["values"] == values
+        assert "t over 2 seeds" in record["protocol"]["interval"]
+        value, low, high = record["protocol"]["paired_difference_to"]["pixels"]
+        assert low <= value <= high and value == pytest.approx(record["value"] - found["pixels", task]["value"])
+
+
+def test_models_of_other_libraries(trained, tmp_path, monkeypatch):
+    """A folder of transformers, a folder of timm, a name of timm and one of the Hub, by the command's own words."""
+    photos, _ = trained
+    config = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48}
+    transformers.IJepaModel(
+        transformers.IJepaConfig(image_size=16, patch_size=8, **config), add_pooling_layer=False
+    ).save_pretrained(tmp_path / "hf")
+    shape = {"img_size": 32, "depth": 1, "class_token": False, "global_pool": "avg", "fc_norm": False}
+    made = timm.create_model("vit_tiny_patch16_224", num_classes=0, **shape)
+    timm.models.save_for_hf(made, tmp_path / "timm", model_args=shape, safe_serialization=True)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "timm").iterdir()}
+    hub = Hub(files)
+    monkeypatch.setenv("HF_ENDPOINT", hub.address)
+    monkeypatch.setenv("OPENJEPA_CACHE", str(tmp_path / "fetched"))
+    far = SimpleNamespace(hf_hub_id="lab/model", license=None)
+    monkeypatch.setattr(timm, "get_pretrained_cfg", lambda name: far)
+    named = ["lab/model", "vit_tiny_patch16_224"]
+    names = [str(tmp_path / "hf"), str(tmp_path / "timm"), *named, "untrained:vit_small_patch16", "pixels"]
+    records = openjepa.evaluate(names, str(photos), tasks="knn", workers=0)
+    hub.shutdown()
+    hub.server_close()
+    assert [r["model"] for r in records] == names
+    values = {r["model"]: r["value"] for r in records}
+    assert values["lab/model"] == values["vit_tiny_patch16_224"] == values[str(tmp_path / "timm")]
+
+
+def test_an_untrained_name_without_a_size_is_of_the_usual_one():
+    sizes = {name: open_model(name, "cpu", torch.float32).image_size for name in ("untrained:vit_nano", "pixels")}
+    assert set(sizes.values()) == {(32, 32)}
+    assert open_model("untrained:vit_nano_patch16", "cpu", torch.float32).image_size == (224, 224)
+    assert open_model("untrained:vit_nano_patch16", "cpu", torch.float32, (64, 64)).image_size == (64, 64)
+
+
+def torchrun(processes: int, *words: str) -> subprocess.CompletedProcess:
+    """The command under torchrun, on one thread a process; alone for one process."""
+    environment = os.environ | {"PYTHONPATH": str(Path(openjepa.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    return subprocess.run(
+        [sys.executable, *(launch if processes > 1 else []), "-m", "openjepa", *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+def test_two_processes_give_the_numbers_of_one(tmp_path):
+    words = ["evaluate", "untrained:vit_nano_patch8_16", str(draw_photos(tmp_path / "train", 300)), "--workers", "0"]
+    words += ["--tasks", "linear,attentive,probe-appearance", "--precision", "float32"]
+    words += ["--test", str(draw_photos(tmp_path / "test", 30, ("cat", "dog")))]
+    bad = sorted((tmp_path / "train").rglob("*.jpg"))[3]
+    bad.write_bytes(bad.read_bytes()[:300])
+    found, said = {}, {}
+    for processes in (1, 2):
+        place = tmp_path / f"{processes}.json"
+        said[processes] = torchrun(processes, *words, "--json", str(place), "--cache", f"{tmp_path}/{processes}").stdout
+        found[processes] = json.loads(place.read_text())
+    assert found[1] == found[2]
+    assert said[1] == said[2]  # once, by the first process alone
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "message"),
+    [
+        ("flat", {}, "flat has no labels to measure by: put the images in one folder a class"),
+        ("one class", {}, "has no labels to measure by: put .* one folder a class, of two classes or more"),
+        ("one image", {}, r"1 of 3 classes has a single image \(emu\): evaluation needs at least 2 per class"),
+        ("one image", {"test": "photos"}, r"1 of 3 classes has a single image \(emu\)"),
+        ("other classes", {"test": "photos"}, "has classes that .* has not"),
+        ("", {"tasks": "fewshot", "shots": "50"}, "--shots 50 asks for more images than class cat has"),
+        ("", {"tasks": "count"}, "count needs objects, and .* has none: give --annotations"),
+        ("", {"tasks": "count", "annotations": "nowhere"}, "nowhere does not exist"),
+        ("", {"tasks": "depth", "depths": "maps"}, "23 of 24 images of .* have no map in .*maps"),
+        ("", {"tasks": "segment", "masks": "photos"}, "is in colour: maps have one value a pixel"),
+        ("", {"tasks": "lineer"}, "task lineer is not known.*did you mean linear"),
+        ("", {"json": "photos"}, "is a folder: give the name of a file"),
+        ("", {"save_head": "head"}, "--save-head needs an encoder"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_in_a_line_before_anything_is(tmp_path, monkeypatch, change, words, message):
+    photos = draw_photos(tmp_path / "photos")
+    made = {
+        "flat": lambda: draw_photos(tmp_path / "flat", classes=()),
+        "one class": lambda: draw_photos(tmp_path / "one", classes=("cat",)),
+        "one image": lambda: shutil.copytree(photos, tmp_path / "single"),
+        "other classes": lambda: draw_photos(tmp_path / "others", classes=("ape", "bee")),
+        "": lambda: photos,
+    }
+    data = made[change]()
+    if change == "one image":
+        draw_photos(data, 1, ("emu",))
+    (tmp_path / "maps").mkdir()
+    Image.new("L", (20, 20), 7).save(tmp_path / "maps" / "000.png")
+    monkeypatch.setattr(FeatureStore, "get", None)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(openjepa.UsageError, match=message) as raised:
+        openjepa.evaluate("pixels", str(data), workers=0, **words)
+    assert "\n" not in str(raised.value)
+
+
+def test_maps_of_real_images(trained, tmp_path):
+    """Depth and masks from files beside the images: what is planted in their colour is found."""
+    photos, _ = trained
+    for path in photos.rglob("*.jpg"):
+        for kind, low in (("depths", 10), ("masks", 0)):
+            values = np.full((20, 20), low, np.uint8)
+            values[:, 10:] += 1 if kind == "masks" else 50 * (path.parent.name == "cat")
+            place = tmp_path / kind / path.parent.name / f"{path.stem}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(values).save(place)
+    records = openjepa.evaluate(
+        "untrained:vit_nano_patch4_20",
+        str(photos),
+        tasks="depth,segment",
+        depths=str(tmp_path / "depths"),
+        masks=str(tmp_path / "masks"),
+        workers=0,
+    )
+    assert {(r["task"], r["metric"]) for r in records} == {
+        ("depth", "RMSE"),
+        ("depth-delta1", "delta1"),
+        ("segment", "mIoU"),
+    }
+    values = {(r["model"], r["task"]): r["value"] for r in records}
+    # The halves differ in nothing but their place.
+    assert values["untrained:vit_nano_patch4_20", "segment"] > 0.7 > values["pixels", "segment"]
 
 
 def test_encoder_words(trained):

@@ -50,24 +50,23 @@ CORRUPTIONS: dict[str, Callable[[Image.Image, int, np.random.Generator], Image.I
 
 
 class Corrupted:
-    """An ImageDataset whose images are made worse when they are read; the same each time, by name and strength.
+    """An ImageDataset whose images are made worse when they are read; the same each time, by corruption and strength.
 
     `content` stands for the hash of the images: `base`, the hash of those underneath, and what was done to them.
     What is done is done to 8 bits in colour; raises UsageError if the images underneath cannot be read so.
     """
 
-    def __init__(self, dataset: ImageDataset, name: str, strength: int, base: str) -> None:
+    def __init__(self, dataset: ImageDataset, corruption: str, strength: int, base: str) -> None:
         self.source, self.paths = dataset.source, dataset.paths
         self.labels, self.classes = dataset.labels, dataset.classes
-        self.content = f"{base}:{name}:{strength}"
-        self.reading = dataset.reading
+        self.content = f"{base}:{corruption}:{strength}"
+        self.corruption, self._strength, self.reading = corruption, strength, dataset.reading
         if self.reading.channels not in (1, 3) or self.reading.values == "raw":
             raise UsageError(
                 f"robustness is measured on grey and colour pictures, and those of {dataset.source} are read as "
                 f"{self.reading.in_words()}: leave it out of --tasks"
             )
         self._dataset, self._indices = read_as(dataset, RGB), np.arange(len(dataset))
-        self._name, self._strength = name, strength
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -75,9 +74,7 @@ class Corrupted:
     def load(self, index: int) -> Pixels:
         place = int(self._indices[index])
         rng = generator(0, CROPS, place, self._strength)
-        image = self._dataset.load(place)
-        clean = image if isinstance(image, Image.Image) else Image.fromarray(image)
-        worse = CORRUPTIONS[self._name](clean, self._strength, rng)
+        worse = CORRUPTIONS[self.corruption](self._dataset.load(place), self._strength, rng)
         return worse if self.reading == RGB else as_pixels(worse, self.reading)
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "Corrupted":

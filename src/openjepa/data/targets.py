@@ -108,6 +108,7 @@ def _map(dataset: ImageDataset, source: str, read: Callable[[ImageFiles, int], n
     if not isinstance(files, ImageFiles):
         raise UsageError(f"{source} holds no maps: give a folder of image files named like the images")
     places = _matched(dataset, {path: index for index, path in enumerate(files.paths)}, f"map in {source}")
+    read(files, places[dataset.paths[0]])  # a fault that all maps share is said now, and not after the features
     return lambda path: read(files, places[path])
 
 

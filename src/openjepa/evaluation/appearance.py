@@ -45,13 +45,16 @@ def _centre(energy: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def read_appearance(
-    train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]
+    train: tuple[Tensor, Tensor],
+    validation: tuple[Tensor, Tensor],
+    test: tuple[Tensor, Tensor],
+    device: torch.device | str = "cpu",
 ) -> dict[str, tuple[np.ndarray, tuple[float, ...]]]:
     """For each target, rows for `explained` and the strengths chosen: ridge regression of appearance on features.
 
     Each argument: features [n, D] and appearance [n, 7] of the same images.
     """
-    fitted = ridge(*train, *validation)
+    fitted = ridge(*train, *validation, device)
     truth, guess = test[1].double().numpy(), fitted.predict(test[0]).double().numpy()
     return {
         name: (explained_rows(truth[:, columns], guess[:, columns]), tuple(fitted.strengths[k] for k in columns))

@@ -8,11 +8,14 @@ import torch
 from torch import Tensor
 
 from openjepa.core.streams import SAMPLES, generator
+from openjepa.data.corruptions import CORRUPTIONS, STRENGTHS, Corrupted
 from openjepa.data.crops import size_of
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.targets import Targets
+from openjepa.evaluation.appearance import Appearance
 from openjepa.evaluation.baselines import PatchPixels
 from openjepa.evaluation.dense import Dense, crop_maps
+from openjepa.evaluation.device import where_exact
 from openjepa.evaluation.features import Model
 from openjepa.evaluation.protocol import aligned_labels
 from openjepa.evaluation.store import FeatureStore
@@ -49,6 +52,10 @@ class Bench:
     @property
     def device(self) -> torch.device:
         return getattr(self.model, "device", torch.device("cpu"))
+
+    @property
+    def probe_device(self) -> torch.device:
+        return where_exact(self.device)
 
     def features(self, part: Part) -> tuple[Features, np.ndarray]:
         """Features of all readable images of a part, and their indices [n]."""
@@ -106,13 +113,25 @@ class Bench:
         )
         return tokens, chosen[kept]
 
+    def dense_tokens(self, part: Part) -> tuple[ImageDataset, Tensor, np.ndarray]:
+        """Up to 2,000 images of a part, the patch tokens of the readable ones, and their indices in the former."""
+        subset = part.dataset.subset(self.some(part, TEST_IMAGES, part is self.train))
+        return subset, *self.store.get(self.patch_model, subset, "tokens", self.progress)
+
     def dense(self, part: Part, read: Callable[[str], np.ndarray]) -> Dense:
         """Patch tokens and maps of up to 2,000 images of a part."""
-        model = self.patch_model
+        model, (subset, tokens, kept) = self.patch_model, self.dense_tokens(part)
         grid = model.grid_size if isinstance(model, PatchPixels) else model.network.grid_size
-        chosen = self.some(part, TEST_IMAGES, part is self.train)
-        subset = part.dataset.subset(chosen)
-        tokens, kept = self.store.get(model, subset, "tokens", self.progress)
         sizes = [size_of(subset.load(int(index))) for index in kept]
         maps = crop_maps(read, [subset.paths[index] for index in kept], sizes, model.image_size)
         return Dense(tokens, maps, grid)
+
+    def asked_worse(self) -> Iterator[Corrupted]:
+        """Up to 2,000 test images under every corruption, each in its five strengths from weak to strong."""
+        clean = self.test.dataset.subset(self.some(self.test, TEST_IMAGES, False))
+        base = self.store.hash(clean)
+        return (Corrupted(clean, name, strength, base) for name in CORRUPTIONS for strength in STRENGTHS)
+
+    def looks(self, part: Part) -> tuple[Tensor, np.ndarray]:
+        """What the images of a part look like [n, 7], and their indices [n]."""
+        return self.store.get(Appearance(self.patches[0]), part.dataset, "embedding", self.progress)

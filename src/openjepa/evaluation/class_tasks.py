@@ -1,12 +1,13 @@
 """Tasks on classes: the images of each class are learned from, and told apart or found again."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
 
-from openjepa.data.corruptions import CORRUPTIONS, STRENGTHS, Corrupted
+from openjepa.data.corruptions import STRENGTHS
 from openjepa.evaluation.attentive import attentive_probe
-from openjepa.evaluation.bench import TEST_IMAGES, Bench
+from openjepa.evaluation.bench import Bench
 from openjepa.evaluation.encoder import Encoder
 from openjepa.evaluation.fewshot import DRAWS, draw_shots, fit_shots
 from openjepa.evaluation.finetune import LAYER_DECAY, finetune
@@ -26,7 +27,7 @@ def linear(bench: Bench) -> Results:
 def knn(bench: Bench) -> Results:
     train, test = bench.features(bench.train)[0], bench.features(bench.test)[0]
     for label, labels, truth in bench.labels():
-        yield knn_result(named("knn", label), train, labels, test, truth, bench.seed)
+        yield knn_result(named("knn", label), train, labels, test, truth, bench.seed, bench.probe_device)
 
 
 def fewshot(bench: Bench) -> Results:
@@ -37,7 +38,7 @@ def fewshot(bench: Bench) -> Results:
             correct, strengths = [], []
             for draw in range(DRAWS):
                 rows = draw_shots(labels.numpy(), shot, bench.seed, draw, bench.train.dataset.classes[label])
-                predictions, strength = fit_shots(train[rows], labels[rows], test, bench.seed)
+                predictions, strength = fit_shots(train[rows], labels[rows], test, bench.seed, bench.probe_device)
                 correct.append((predictions == truth).double())
                 strengths.append(strength)
             protocol = {"probe": "softmax regression", "draws": DRAWS, "C": strengths, "train_images": len(rows)}
@@ -50,7 +51,7 @@ def retrieval(bench: Bench) -> Results:
     """Test images ask for training images of their class."""
     train, test = bench.features(bench.train)[0].last, bench.features(bench.test)[0].last
     for label, labels, truth in bench.labels():
-        hits, precision = retrieve(train, labels, test, truth)
+        hits, precision = retrieve(train, labels, test, truth, device=bench.probe_device)
         protocol = {"similarity": "cosine", "gallery": "train", "train_images": len(labels)}
         for k, hit in hits.items():
             yield Result(named(f"recall@{k}", label), "recall", mean_of(hit), protocol)
@@ -98,17 +99,14 @@ def _finetuned(bench: Bench, task: str, shot: str | None) -> Results:
 
 def robustness(bench: Bench) -> Results:
     """The linear probe of clean images on test images that were made worse: the mean over five strengths."""
-    asked = bench.some(bench.test, TEST_IMAGES, False)
-    clean = bench.test.dataset.subset(asked)
-    base = bench.store.hash(clean)
+    like, found = bench.train.dataset, defaultdict(list)
+    for worse in bench.asked_worse():
+        features, kept = bench.features_of(worse)
+        found[worse.corruption].append((features, aligned_labels(worse, like, kept)))
     for label, labels, _ in bench.labels():
         choice = bench.linear(label, labels)
-        for corruption in CORRUPTIONS:
-            scores = []
-            for strength in STRENGTHS:
-                features, kept = bench.features_of(Corrupted(clean, corruption, strength, base))
-                truth = aligned_labels(clean, bench.train.dataset, kept)[label]
-                scores.append((choice.predict(features) == truth).double().numpy())
+        for corruption, strengths in found.items():
+            scores = [(choice.predict(x) == truths[label]).double().numpy() for x, truths in strengths]
             protocol = {"probe": "linear, fitted on clean images", "strengths": list(STRENGTHS)}
             protocol |= {"by_strength": [float(s.mean()) for s in scores], "train_images": len(labels)}
             name = named(f"robust-{corruption}", label)

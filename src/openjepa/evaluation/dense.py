@@ -64,13 +64,15 @@ def spread(values: Tensor, grid_size: tuple[int, int], size: tuple[int, int]) ->
     return interpolate(values.transpose(1, 2).unflatten(2, grid_size), size, mode="bilinear", align_corners=False)
 
 
-def depth_rows(train: Dense, validation: Dense, test: Dense) -> tuple[np.ndarray, np.ndarray, dict]:
+def depth_rows(
+    train: Dense, validation: Dense, test: Dense, device: torch.device | str = "cpu"
+) -> tuple[np.ndarray, np.ndarray, dict]:
     """Rows [m, 2] of squared error and pixels, rows [m, 2] of pixels within 1.25 and pixels, and the setting.
 
     The head is least squares on the mean depth of each patch, over pixels whose depth is known (not NaN); guesses below
     the smallest depth seen in training are raised to it.
     """
-    head = ridge(*_known_patches(train), *_known_patches(validation))
+    head = ridge(*_known_patches(train), *_known_patches(validation), device)
     least, squares, close = train.maps[train.maps > 0].min(), [], []
     for tokens, maps in zip(test.tokens.split(64), test.maps.split(64), strict=True):
         guess = spread(head.predict(tokens), test.grid_size, maps.shape[1:])[:, 0].clamp(min=least)
@@ -93,7 +95,9 @@ def _known_patches(part: Dense) -> tuple[Tensor, Tensor]:
     return part.tokens[known], patches.nanmean(2)[known][:, None]
 
 
-def segment_rows(train: Dense, validation: Dense, test: Dense, seed: int) -> tuple[np.ndarray, dict]:
+def segment_rows(
+    train: Dense, validation: Dense, test: Dense, seed: int, device: torch.device | str = "cpu"
+) -> tuple[np.ndarray, dict]:
     """Rows [m, 2 * C] of pixels in both and in either of truth and guess, a class each; and the setting.
 
     The head is softmax regression on the commonest value of each patch, on up to 40,000 patches; a value of -1 is
@@ -103,7 +107,7 @@ def segment_rows(train: Dense, validation: Dense, test: Dense, seed: int) -> tup
     val_x, val_y = _majority(validation, seed)
     if len(y.unique()) < 2:
         raise UsageError("the masks of the training images show one class only: segmenting needs two or more")
-    probe = linear_probe(x, y, val_x, val_y, val_x[:1], seed, inverse_strengths=STRENGTHS)
+    probe = linear_probe(x, y, val_x, val_y, val_x[:1], seed, inverse_strengths=STRENGTHS, device=device)
     classes = int(max(train.maps.max(), test.maps.max())) + 1
     rows = []
     for tokens, maps in zip(test.tokens.split(64), test.maps.split(64), strict=True):

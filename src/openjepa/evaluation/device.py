@@ -26,6 +26,12 @@ def choose_device(name: str = "auto") -> torch.device:
         raise UsageError(f"device {name} is not a device: {str(error).splitlines()[0]}") from error
 
 
+def where_exact(device: torch.device | str) -> torch.device:
+    """Where probes run for an encoder on `device`: there, unless it lacks the eigenvectors and float64 they need."""
+    device = torch.device(device)
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """ "auto": bf16 where it is faster, else float32; on a CPU that is timed once a process."""
     if name in PRECISIONS:
@@ -38,18 +44,24 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 def prefers_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and product_seconds(torch.float32) > PAYS * product_seconds(torch.bfloat16)
+    if device.type != "cpu":
+        return False
+    seconds = product_seconds()
+    return seconds[torch.float32] > PAYS * seconds[torch.bfloat16]
 
 
 @functools.cache
-def product_seconds(dtype: torch.dtype, repeats: int = 20) -> float:
-    """The least seconds of a matrix product 512^3 on the CPU.
+def product_seconds(rounds: int = 30) -> dict[torch.dtype, float]:
+    """The least seconds of a matrix product 512^3 on the CPU, by dtype.
 
-    Timed, because instructions for bf16 do not say: with AVX-512 alone it can be twice as fast or half as fast.
+    Timed, because instructions for bf16 do not say: with AVX-512 alone it can be twice as fast or half as fast. The
+    dtypes take turns, so that other work on the machine slows both, and the choice stays the same from run to run.
     """
-    a, spans = torch.ones(512, 512, dtype=dtype), []
-    for _ in range(repeats):
-        begun = time.perf_counter()
-        a @ a
-        spans.append(time.perf_counter() - begun)
-    return min(spans)
+    spans: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
+    for _ in range(rounds):
+        for dtype, seconds in spans.items():
+            a = torch.ones(512, 512, dtype=dtype)
+            begun = time.perf_counter()
+            a @ a
+            seconds.append(time.perf_counter() - begun)
+    return {dtype: min(seconds) for dtype, seconds in spans.items()}

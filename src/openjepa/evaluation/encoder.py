@@ -14,6 +14,7 @@ from openjepa.data.reading import RGB, Pixels, Reading, fit
 from openjepa.errors import BadImage, UsageError
 
 LAYERS = 4
+CACHED = 2**20  # numbers of a layer's tokens at a time on a CPU, so that they stay in its cache
 Images = Image.Image | np.ndarray | Tensor | Sequence[Image.Image | np.ndarray]
 
 
@@ -71,15 +72,23 @@ class Encoder:
 
         They stand side by side (the paper's "last 4 layers concatenated", appendix A.2); the last D are `features`.
         """
-        with self.arithmetic():
-            layers = self.network.layers(self.standardised(images), LAYERS)
-        return torch.cat([tokens.float().cpu().mean(dim=1) for tokens in layers], dim=1)
+        parts = []
+        for part in self.parts(images):
+            with self.arithmetic():
+                layers = self.network.layers(self.standardised(part), LAYERS)
+            parts.append(torch.cat([tokens.float().mean(dim=1).cpu() for tokens in layers], dim=1))
+        return torch.cat(parts)
 
     @torch.inference_mode()
     def tokens(self, images: Tensor) -> Tensor:
         """Preprocessed images [B, C, H, W] to patch tokens [B, N, D] float32 on the CPU; UsageError."""
         with self.arithmetic():
-            return self.network(self.standardised(images)).float().cpu()
+            return torch.cat([self.network(self.standardised(part)).float().cpu() for part in self.parts(images)])
+
+    def parts(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Images as many at a time as the device does best: all of them, but on a CPU what fits its cache."""
+        numbers = self.network.embed_dim * self.network.grid_size[0] * self.network.grid_size[1]
+        return images.split(max(1, CACHED // numbers) if self.device.type == "cpu" else len(images))
 
     def standardised(self, images: Tensor) -> Tensor:
         """Preprocessed images [B, C, H, W] as the network wants them, float32 on its device."""

@@ -1,6 +1,6 @@
 """Features once: every image of a data set through a model, in order, for all the probes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from typing import Protocol
 
 import numpy as np
@@ -61,21 +61,25 @@ def stream_features(
     workers: int = 2,
     batch_size: int = 256,
     progress: Callable[[int, int], None] | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[tuple[Tensor, list[int], list[tuple[str, str]]]]:
     """Chunk by chunk: features [b, ...], the indices [b] of their images, and the images left out with reasons.
 
-    Raises UsageError in the end if no image could be read.
+    `share` (k, n) is the k-th of n parts; chunks are the same for any n, and so the features to the last bit.
     """
-    crops, kept, seen = Crops(dataset, image_size, batch_size), 0, 0
-    for images, indices, bad in in_order(crops, range(len(crops)), workers):
-        kept, seen = kept + len(indices), seen + len(indices) + len(bad)
-        if len(images):
-            yield features(images), indices, bad
-        elif bad:
-            yield torch.empty(0), indices, bad
+    crops, seen = Crops(dataset, image_size, batch_size), 0
+    chunks = range(*(len(crops) * edge // share[1] for edge in (share[0], share[0] + 1)))
+    total = min(len(chunks) * batch_size, len(dataset))
+    for images, indices, bad in in_order(crops, chunks, workers):
+        seen += len(indices) + len(bad)
+        yield features(images) if len(images) else torch.empty(0), indices, bad
         if progress:
-            progress(seen, len(dataset))
-    if not kept:
+            progress(seen, total)
+
+
+def require_some(kept: Sized, dataset: ImageDataset) -> None:
+    """Raise UsageError where no image of a data set could be read."""
+    if not len(kept):
         raise UsageError(f"none of the {len(dataset):,} images of {dataset.source} can be read")
 
 
@@ -86,9 +90,13 @@ def compute_features(
     batch_size: int = 256,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Tensor, np.ndarray, list[tuple[str, str]]]:
-    """Features [n, D] float32, the indices [n] of the images they belong to, and the images left out with reasons."""
+    """Features [n, D] float32, the indices [n] of the images they belong to, and the images left out with reasons.
+
+    Raises UsageError if no image can be read.
+    """
     dataset = read_by(model, dataset)
     chunks = list(stream_features(model.features, model.image_size, dataset, workers, batch_size, progress))
-    features = torch.cat([part for part, indices, _ in chunks if indices])
     kept = np.array([index for _, indices, _ in chunks for index in indices])
+    require_some(kept, dataset)
+    features = torch.cat([part for part, indices, _ in chunks if indices])
     return features, kept, [entry for *_, bad in chunks for entry in bad]

@@ -45,7 +45,9 @@ def draw_shots(labels: np.ndarray, shot: str, seed: int, draw: int, names: list[
     return np.sort(np.concatenate(chosen))
 
 
-def fit_shots(x: Tensor, y: Tensor, test_x: Tensor, seed: int) -> tuple[Tensor, float]:
+def fit_shots(
+    x: Tensor, y: Tensor, test_x: Tensor, seed: int, device: torch.device | str = "cpu"
+) -> tuple[Tensor, float]:
     """Predictions [m] of softmax regression on a few images x [n, D], and the C used.
 
     With three images a class or more, C is chosen on a third of them, and the probe is then fitted on all; with fewer
@@ -55,9 +57,9 @@ def fit_shots(x: Tensor, y: Tensor, test_x: Tensor, seed: int) -> tuple[Tensor, 
     if y.unique(return_counts=True)[1].min() >= 3:
         held = _third_of_each_class(y, seed)
         parts = x[~held], y[~held], x[held], y[held]
-        chosen = linear_probe(*parts, x[held], seed, inverse_strengths=STRENGTHS)
+        chosen = linear_probe(*parts, x[held], seed, inverse_strengths=STRENGTHS, device=device)
         strength = 1 / (chosen.setting["l2"] * int((~held).sum()))
-    probe = linear_probe(x, y, x, y, test_x, seed, inverse_strengths=(strength,))
+    probe = linear_probe(x, y, x, y, test_x, seed, inverse_strengths=(strength,), device=device)
     return probe.predictions, strength
 
 

@@ -62,14 +62,22 @@ def bootstrap_interval(
 
 
 def paired_difference(
-    first: np.ndarray, second: np.ndarray, statistic: Statistic = ratio, level: float = 0.95, seed: int = 0
+    first: np.ndarray,
+    second: np.ndarray,
+    statistic: Statistic = ratio,
+    other: Statistic | None = None,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> tuple[float, float, float]:
-    """(difference, low, high) of a statistic of two models measured on the same images, rows [m, k] each."""
-    k = first.shape[1]
+    """(difference, low, high) of a statistic of two models measured on the same images, rows [m, k] and [m, j].
+
+    `other` is the statistic of the second, where it is not the same.
+    """
+    k, other = first.shape[1], other or statistic
     both = np.concatenate([first, second], axis=1)
     sums = resampled_sums(both, seed=seed)
-    value = float(statistic(first.sum(0)) - statistic(second.sum(0)))
-    return value, *_percentiles(statistic(sums[:, :k]) - statistic(sums[:, k:]), level)
+    value = float(statistic(first.sum(0)) - other(second.sum(0)))
+    return value, *_percentiles(statistic(sums[:, :k]) - other(sums[:, k:]), level)
 
 
 def over_draws(

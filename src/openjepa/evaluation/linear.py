@@ -57,6 +57,7 @@ def linear_probe(
     seed: int = 0,
     batch_norm: bool = True,
     inverse_strengths: Sequence[float] = INVERSE_STRENGTHS,
+    device: torch.device | str = "cpu",
 ) -> LinearProbe:
     """The best linear classifier of frozen features: softmax regression with an L2 penalty chosen on validation.
 
@@ -65,21 +66,24 @@ def linear_probe(
     C in `inverse_strengths` (twelve from 1e-4 to 32). Of the heads whose validation accuracy is within one
     standard error of the best, the one with the lowest validation cross-entropy is taken, of equals the strongest.
     Columns constant in the training part are ignored; only labels of the training part are predicted. `seed` draws
-    the rows that shape the preconditioner; torch's global generator is left alone.
+    the rows that shape the preconditioner; torch's global generator is left alone. `device` is where the arithmetic
+    runs; everything returned lies on the CPU.
 
     train_x [n, D], val_x [v, D], test_x [m, D] float32; train_y [n], val_y [v] int64; n, v, m > 0.
     Raises UsageError when features are not finite.
     """
     require_finite(train_x, val_x, test_x)
     classes, targets = train_y.unique(return_inverse=True)
+    train_x = train_x.to(device)
     mean, std = _scales(train_x, batch_norm)
     prepare = _standardiser(mean, std)
-    l2 = torch.tensor([1 / (c * len(train_x)) for c in inverse_strengths])
-    heads = _fit(prepare(train_x), targets, len(classes), l2, seed)
+    l2 = torch.tensor([1 / (c * len(train_x)) for c in inverse_strengths], device=device)
+    heads = _fit(prepare(train_x), targets.to(device), len(classes), l2, seed)
     best, accuracy, loss = _choose(prepare, heads, val_x, classes == val_y[:, None])
-    predictions = torch.cat([_logits(heads[:, best], prepare(part)).argmax(0) for part in test_x.split(8192)])
-    weight, bias = unstandardised(heads[:, best, :-1], heads[:, best, -1], mean, std)
-    return LinearProbe(classes[predictions], {"l2": l2[best].item()}, accuracy, loss, weight, bias, classes)
+    kept = heads[:, best]
+    said = torch.cat([_logits(kept, prepare(part)).argmax(0).cpu() for part in test_x.split(8192)])
+    weight, bias = unstandardised(kept[:, :-1].cpu(), kept[:, -1].cpu(), mean.cpu(), std.cpu())
+    return LinearProbe(classes[said], {"l2": l2[best].item()}, accuracy, loss, weight, bias, classes)
 
 
 def unstandardised(weight: Tensor, bias: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,8 +106,8 @@ def _standardiser(mean: Tensor, std: Tensor) -> Callable[[Tensor], Tensor]:
     """x [n, D] to [n, D + 1]: standardised, constant columns zero, a last column of ones."""
 
     def prepare(x: Tensor) -> Tensor:
-        out = x.new_ones(len(x), x.shape[1] + 1)
-        torch.sub(x, mean, out=out[:, :-1]).div_(std)
+        out = mean.new_ones(len(x), x.shape[1] + 1)
+        torch.sub(x.to(mean.device), mean, out=out[:, :-1]).div_(std)
         return out
 
     return prepare
@@ -115,9 +119,9 @@ def _choose(prepare: Callable[[Tensor], Tensor], heads: Tensor, x: Tensor, truth
     Cross-entropy breaks the near ties because accuracy is a coarse judge: on 125 validation images of a real data set
     the most accurate head was up to 5 points worse on the test part than the best one, the head chosen here under 2.
     """
-    hits, losses = torch.zeros(heads.shape[1]), torch.zeros(heads.shape[1])
+    hits, losses = heads.new_zeros(heads.shape[1]), heads.new_zeros(heads.shape[1])
     for part, row in zip(x.split(1024), truth.T.split(1024, dim=1), strict=True):
-        log_p = _logits(heads, prepare(part)).log_softmax(0)
+        log_p, row = _logits(heads, prepare(part)).log_softmax(0), row.to(heads.device)
         hits += row.gather(0, log_p.argmax(0)).sum(1)
         losses -= (log_p * row[:, None]).sum((0, 2))
     accuracy = hits / len(x)
@@ -130,7 +134,7 @@ def _choose(prepare: Callable[[Tensor], Tensor], heads: Tensor, x: Tensor, truth
 def _fit(x: Tensor, y: Tensor, classes: int, l2: Tensor, seed: int) -> Tensor:
     """Heads [C, G, D + 1] for features [n, D + 1], in as many groups as memory asks for."""
     if len(x) < x.shape[1] - 1:  # the best weights lie in the span of the images: solve there
-        basis = torch.block_diag(torch.linalg.qr(x[:, :-1].T).Q, torch.ones(1, 1))
+        basis = torch.block_diag(torch.linalg.qr(x[:, :-1].T).Q, x.new_ones(1, 1))
         return _fit(x @ basis, y, classes, l2, seed) @ basis.T
     spectrum = _spectrum(x, seed)
     moments = torch.nn.functional.one_hot(y, classes).T.to(x.dtype) @ x / len(x)
@@ -140,10 +144,11 @@ def _fit(x: Tensor, y: Tensor, classes: int, l2: Tensor, seed: int) -> Tensor:
 
 def _spectrum(x: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     """Eigenvalues [D + 1] and eigenvectors of the second moments, from a sample of the rows; the bias by itself."""
-    rows = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:SPECTRUM_ROWS]
+    order = torch.randperm(len(x), generator=torch.Generator("cpu").manual_seed(seed), device="cpu")
+    rows = order[:SPECTRUM_ROWS].to(x.device)
     sample = x[rows, :-1]
     values, vectors = torch.linalg.eigh(sample.T @ sample / len(rows))
-    return torch.cat([values.clamp(min=0), torch.ones(1)]), torch.block_diag(vectors, torch.ones(1, 1))
+    return torch.cat([values.clamp(min=0), x.new_ones(1)]), torch.block_diag(vectors, x.new_ones(1, 1))
 
 
 def _descend(x: Tensor, moments: Tensor, l2: Tensor, values: Tensor, vectors: Tensor) -> Tensor:
@@ -152,8 +157,9 @@ def _descend(x: Tensor, moments: Tensor, l2: Tensor, values: Tensor, vectors: Te
     penalty[:, -1] = 0
     rescale = 1 / (values / len(moments) + penalty)  # the inverse Hessian at zero weights, in the eigenbasis
     weights = x.new_zeros(len(moments), *penalty.shape)
-    direction, previous, won = torch.zeros_like(weights), torch.zeros_like(weights), torch.ones(len(l2))
-    parts = x.split(max(1, CHUNK_ELEMENTS // weights[..., 0].numel()))
+    direction, previous, won = torch.zeros_like(weights), torch.zeros_like(weights), torch.ones_like(l2[:, 0])
+    chunk = CHUNK_ELEMENTS if x.device.type == "cpu" else HELD_ELEMENTS
+    parts = x.split(max(1, chunk // weights[..., 0].numel()))
     logits = [_logits(weights, part) for part in parts]
     for _ in range(MAX_STEPS):
         expected = sum(logit.softmax(0) @ part for logit, part in zip(logits, parts, strict=True)) / len(x)

@@ -13,7 +13,7 @@ from openjepa.errors import UsageError
 from openjepa.evaluation.features import Model, compute_features
 from openjepa.evaluation.knn import knn_predict
 from openjepa.evaluation.results import Result, mean_of
-from openjepa.evaluation.split import holdout_split
+from openjepa.evaluation.split import holdout_split, require_several
 from openjepa.evaluation.variants import Choice, Features, best_linear
 
 TASKS = ("linear", "knn")
@@ -30,12 +30,17 @@ class Labelled:
 
 
 def check_labels(train: ImageDataset, test: ImageDataset) -> None:
-    """Raise UsageError unless both sets have the same labels with the same class names."""
+    """Raise UsageError unless both sets have the same labels, of classes with several images to learn from."""
     for dataset in (train, test):
         if not dataset.labels:
-            raise UsageError(f"{dataset.source} has no labels to measure by: put the images in one folder a class")
+            raise UsageError(
+                f"{dataset.source} has no labels to measure by: put the images in one folder a class, of two classes "
+                "or more"
+            )
         if any(len(np.unique(values)) < 2 for values in dataset.labels.values()):
             raise UsageError(f"{dataset.source} has images of one class only: measuring needs two or more")
+    first = next(iter(train.labels))
+    require_several(train.labels[first], train.classes[first])
     for name in train.labels:
         extra = set(test.classes.get(name, ())) - set(train.classes[name])
         if name not in test.labels or extra:
@@ -103,9 +108,17 @@ def result_of(task: str, choice: Choice, truth: Tensor, seed: int) -> Result:
     return Result(task, "accuracy", mean_of(choice.probe.predictions == truth), protocol)
 
 
-def knn_result(task: str, train: Features, labels: Tensor, test: Features, truth: Tensor, seed: int) -> Result:
+def knn_result(
+    task: str,
+    train: Features,
+    labels: Tensor,
+    test: Features,
+    truth: Tensor,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> Result:
     """The accuracy of a vote of the 20 nearest."""
-    predictions = knn_predict(train.last, labels, test.last, NEIGHBOURS, TEMPERATURE)
+    predictions = knn_predict(train.last, labels, test.last, NEIGHBOURS, TEMPERATURE, device)
     protocol = {"probe": "k-NN by cosine", "k": NEIGHBOURS, "temperature": TEMPERATURE, "train_images": len(labels)}
     return Result(task, "accuracy", mean_of(predictions == truth), protocol)
 

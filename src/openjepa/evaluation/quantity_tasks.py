@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from openjepa.errors import UsageError
-from openjepa.evaluation.appearance import Appearance, explained, read_appearance
-from openjepa.evaluation.bench import Bench
+from openjepa.evaluation.appearance import explained, read_appearance
+from openjepa.evaluation.bench import Bench, Part
 from openjepa.evaluation.bins import classes_of, count_classes, distance_classes
 from openjepa.evaluation.dense import Dense, depth_rows, mean_iou, segment_rows
 from openjepa.evaluation.protocol import named, result_of
@@ -19,18 +19,28 @@ from openjepa.evaluation.variants import validation_split
 Results = Iterator[Result]
 
 
-def _known(bench: Bench, task: str) -> None:
-    for part in (bench.train, bench.test):
-        if not part.targets.annotations:
+def require_targets(task: str, train: Part, test: Part) -> None:
+    """Raise UsageError where a task asks for what is not known of the images."""
+    for part in (train, test):
+        targets, source = part.targets, part.dataset.source
+        if task in ("count", "distance") and not targets.annotations:
             raise UsageError(
-                f"{task} needs objects, and {part.dataset.source} has none: give --annotations (CLEVR, COCO, VOC or "
-                "CSV), or scenes"
+                f"{task} needs objects, and {source} has none: give --annotations (CLEVR, COCO, VOC or CSV), or scenes"
             )
+        deep = [targets.annotations[path].distance for path in part.dataset.paths] if task == "distance" else []
+        if None in deep:
+            raise UsageError(
+                f"distance needs depths, and {deep.count(None):,} images of {source} have objects without: "
+                "give CLEVR scenes, or drawn scenes"
+            )
+        kind = {"depth": "depth", "segment": "mask"}.get(task)
+        if kind and not getattr(targets, kind):
+            raise UsageError(f"{task} needs maps, and {source} has none: give --{kind}s FOLDER, or scenes")
 
 
 def count(bench: Bench) -> Results:
     """How many objects an image shows: as a class, and as a number."""
-    _known(bench, "count")
+    require_targets("count", bench.train, bench.test)
     counts = [
         np.array([part.targets.annotations[path].count for path in bench.paths(part)], np.float64)
         for part in (bench.train, bench.test)
@@ -42,16 +52,11 @@ def count(bench: Bench) -> Results:
 
 def distance(bench: Bench) -> Results:
     """How far away the nearest object is, in classes."""
-    _known(bench, "distance")
-    distances = []
-    for part in (bench.train, bench.test):
-        found = [part.targets.annotations[path].distance for path in bench.paths(part)]
-        if None in found:
-            raise UsageError(
-                f"distance needs depths, and {found.count(None):,} images of {part.dataset.source} have objects "
-                "without: give CLEVR scenes, or drawn scenes"
-            )
-        distances.append(np.array(found))
+    require_targets("distance", bench.train, bench.test)
+    distances = [
+        np.array([part.targets.annotations[path].distance for path in bench.paths(part)])
+        for part in (bench.train, bench.test)
+    ]
     edges = np.asarray(bench.train.targets.edges)
     yield _quantity(bench, "distance", distances, edges, distance_classes(edges))
 
@@ -73,16 +78,16 @@ def _number(bench: Bench, task: str, values: list[np.ndarray]) -> Result:
     train, test = bench.features(bench.train)[0].last, bench.features(bench.test)[0].last
     numbers = torch.from_numpy(values[0]).float()[:, None]
     fit, validation = validation_split(len(train), bench.seed)
-    head = ridge(train[fit], numbers[fit], train[validation], numbers[validation])
+    head = ridge(train[fit], numbers[fit], train[validation], numbers[validation], bench.probe_device)
     errors = np.abs(head.predict(test)[:, 0].numpy() - values[1])
     protocol = {"probe": "ridge regression", "strength": head.strengths[0], "train_images": len(train)}
     return Result(task, "MAE", mean_of(errors), protocol)
 
 
 def depth(bench: Bench) -> Results:
-    train, test = _dense(bench, "depth")
+    train, test = _dense(bench, "depth", "depth")
     fit, validation = validation_split(len(train.maps), bench.seed)
-    squares, close, setting = depth_rows(train.rows(fit), train.rows(validation), test)
+    squares, close, setting = depth_rows(train.rows(fit), train.rows(validation), test, bench.probe_device)
     protocol = {"probe": "linear on patch tokens", "train_images": len(train.maps), **setting}
     yield Result("depth", "RMSE", squares, protocol, root_mean)
     yield Result("depth-delta1", "delta1", close, protocol)
@@ -94,34 +99,29 @@ def root_mean(sums: np.ndarray) -> np.ndarray:
 
 
 def segment(bench: Bench) -> Results:
-    train, test = _dense(bench, "mask")
+    train, test = _dense(bench, "segment", "mask")
     fit, validation = validation_split(len(train.maps), bench.seed)
-    rows, setting = segment_rows(train.rows(fit), train.rows(validation), test, bench.seed)
+    rows, setting = segment_rows(train.rows(fit), train.rows(validation), test, bench.seed, bench.probe_device)
     protocol = {"probe": "linear on patch tokens", "train_images": len(train.maps), **setting}
     protocol |= {"classes": list(bench.train.targets.parts)} if bench.train.targets.parts else {}
     yield Result("segment", "mIoU", rows, protocol, mean_iou)
 
 
-def _dense(bench: Bench, kind: str) -> list[Dense]:
-    maps = [getattr(part.targets, kind) for part in (bench.train, bench.test)]
-    if None in maps:
-        task = "depth" if kind == "depth" else "segment"
-        missing = (bench.train, bench.test)[maps.index(None)].dataset.source
-        raise UsageError(f"{task} needs maps, and {missing} has none: give --{kind}s FOLDER, or scenes")
-    return [bench.dense(part, read) for part, read in zip((bench.train, bench.test), maps, strict=True)]
+def _dense(bench: Bench, task: str, kind: str) -> list[Dense]:
+    require_targets(task, bench.train, bench.test)
+    return [bench.dense(part, getattr(part.targets, kind)) for part in (bench.train, bench.test)]
 
 
 def appearance(bench: Bench) -> Results:
     """How much of appearance, and how much of meaning, a linear reading of the embedding finds."""
-    looks = Appearance(bench.patches[0])
     parts = []
     for part in (bench.train, bench.test):
         features, kept = bench.features(part)
-        seen, same = bench.store.get(looks, part.dataset)
+        seen, same = bench.looks(part)
         parts.append((features.last, seen[np.searchsorted(same, kept)]))
     fit, validation = validation_split(len(parts[0][0]), bench.seed)
     train, held = ((parts[0][0][rows], parts[0][1][rows]) for rows in (fit, validation))
-    for name, (rows, strengths) in read_appearance(train, held, parts[1]).items():
+    for name, (rows, strengths) in read_appearance(train, held, parts[1], bench.probe_device).items():
         protocol = {"probe": "ridge regression", "strengths": strengths, "train_images": len(parts[0][0])}
         yield Result(f"appearance:{name}", "R2", rows, protocol, explained)
     yield from _semantics(bench)

@@ -23,7 +23,8 @@ IN_UNITS = ("RMSE", "MAE")  # of these less is better, and they are no fractions
 class Result:
     """`statistic(rows.sum(0))` is the value; rows [m, k] float64 hold a row a test image.
 
-    `draws` are the values of single draws of training images, where several were made.
+    `draws` are the values of single draws of training images, or of single runs, where there were several; `drawn`
+    says of what.
     """
 
     task: str
@@ -32,6 +33,7 @@ class Result:
     protocol: dict[str, Any]
     statistic: Statistic = ratio
     draws: Sequence[float] = field(default=())
+    drawn: str = "draws"
 
     def interval(self) -> tuple[tuple[float, float, float], str]:
         """(value, low, high) at 95 %, and how it was found."""
@@ -41,7 +43,9 @@ class Result:
         interval, how = bootstrap_interval(self.rows, self.statistic), "bootstrap over test images, 95 %"
         if len(self.draws) < 2:
             return interval, how
-        return over_draws(interval, self.draws), f"bootstrap over test images, t over {len(self.draws)} draws, 95 %"
+        return over_draws(
+            interval, self.draws
+        ), f"bootstrap over test images, t over {len(self.draws)} {self.drawn}, 95 %"
 
     def record(self) -> dict[str, Any]:
         """task, metric, value, low, high and protocol, as plain values."""
@@ -58,9 +62,33 @@ class Result:
 
     def versus(self, other: "Result") -> tuple[float, float, float] | None:
         """Difference to another model's result on the same images, with its 95 % interval; None if they differ."""
-        if self.rows.shape != other.rows.shape:
+        if len(self.rows) != len(other.rows):
             return None
-        return paired_difference(self.rows, other.rows, self.statistic)
+        found = paired_difference(self.rows, other.rows, self.statistic, other.statistic)
+        for draws in differences(self.draws, other.draws):
+            found = over_draws(found, draws)
+        return found
+
+
+def differences(mine: Sequence[float], theirs: Sequence[float]) -> list[Sequence[float]]:
+    """What varies the difference of two means of draws: of as many draws each, the draws' differences."""
+    several = [draws for draws in (mine, theirs) if len(draws) > 1]
+    if len(several) == 2 and len(mine) == len(theirs):
+        return [np.subtract(mine, theirs)]
+    return several
+
+
+def over_seeds(results: Sequence[Result]) -> Result:
+    """The mean of one task's results of several runs that differ in their seed, its interval over images and seeds."""
+    first, n = results[0], len(results)
+
+    def mean(sums: np.ndarray) -> np.ndarray:
+        return np.mean([r.statistic(part) for r, part in zip(results, np.split(sums, n, axis=-1), strict=True)], axis=0)
+
+    rows = np.concatenate([result.rows for result in results], axis=1)
+    values = [float(result.statistic(result.rows.sum(0))) for result in results]
+    protocol = {"runs": n, "values": values, "train_images": first.protocol.get("train_images")}
+    return Result(first.task, first.metric, rows, protocol, mean, values, "seeds")
 
 
 def mean_of(scores: Tensor | np.ndarray) -> np.ndarray:

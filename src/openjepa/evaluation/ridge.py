@@ -22,35 +22,36 @@ class Ridge:
         return features @ self.weight + self.bias
 
 
-def ridge(x: Tensor, y: Tensor, val_x: Tensor, val_y: Tensor) -> Ridge:
+def ridge(x: Tensor, y: Tensor, val_x: Tensor, val_y: Tensor, device: torch.device | str = "cpu") -> Ridge:
     """Least squares with an L2 penalty, for each target the one that errs least on validation.
 
     x [n, D], val_x [v, D] features; y [n, T], val_y [v, T] targets; float32, x may be a memory map. One
-    eigendecomposition serves all targets and penalties.
+    eigendecomposition serves all targets and penalties; `device` is where it runs, and must know float64.
     """
     if len(x) < x.shape[1]:  # the best weights lie in the span of the images: solve there
         basis = torch.linalg.qr((x - x.mean(0)).T).Q
-        inside = ridge(x @ basis, y, val_x @ basis, val_y)
+        inside = ridge(x @ basis, y, val_x @ basis, val_y, device)
         return Ridge(basis @ inside.weight, inside.bias, inside.strengths)
-    xx, xy, mean_x, mean_y = _moments(x, y)
+    xx, xy, mean_x, mean_y = _moments(x, y, device)
     values, vectors = torch.linalg.eigh(xx)
     values, rotated = values.clamp(min=0)[:, None], vectors.T @ xy
-    penalties = torch.tensor(STRENGTHS, dtype=torch.float64) * values.mean().clamp(min=1e-30)
-    projected, truth = (val_x.double() - mean_x) @ vectors, val_y.double() - mean_y
+    penalties = xx.new_tensor(STRENGTHS) * values.mean().clamp(min=1e-30)
+    projected, truth = (val_x.to(mean_x) - mean_x) @ vectors, val_y.to(mean_y) - mean_y
     errors = torch.stack([(projected @ (rotated / (values + p)) - truth).square().mean(0) for p in penalties])
     best = errors.argmin(0)
     weight = vectors @ (rotated / (values + penalties[best]))
     bias = mean_y - mean_x @ weight
-    return Ridge(weight.float(), bias.float(), tuple(STRENGTHS[k] for k in best))
+    return Ridge(weight.float().cpu(), bias.float().cpu(), tuple(STRENGTHS[k] for k in best))
 
 
-def _moments(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _moments(x: Tensor, y: Tensor, device: torch.device | str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Covariances [D, D] and [D, T], and the means [D] and [T], float64."""
     parts = list(zip(x.split(PART_ROWS), y.split(PART_ROWS), strict=True))
-    mean_x, mean_y = (sum(part[k].double().sum(0) for part in parts) / len(x) for k in (0, 1))
-    xx, xy = torch.zeros(x.shape[1], x.shape[1]).double(), torch.zeros(x.shape[1], y.shape[1]).double()
+    as_double = {"device": device, "dtype": torch.float64}
+    mean_x, mean_y = (sum(part[k].to(**as_double).sum(0) for part in parts) / len(x) for k in (0, 1))
+    xx, xy = (torch.zeros(x.shape[1], other.shape[1], **as_double) for other in (x, y))
     for features, targets in parts:
-        centred = features.double() - mean_x
+        centred = features.to(**as_double) - mean_x
         xx += centred.T @ centred / len(x)
-        xy += centred.T @ (targets.double() - mean_y) / len(x)
+        xy += centred.T @ (targets.to(**as_double) - mean_y) / len(x)
     return xx, xy, mean_x, mean_y

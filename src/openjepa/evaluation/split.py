@@ -18,8 +18,10 @@ def holdout_split(
     `names[label]` is what messages call a class. Raises UsageError when there is one class only, when a class has a
     single image, or for a fraction out of range.
     """
-    classes, members, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    _require_splittable(classes, counts, fraction, names)
+    if not 0 < fraction < 1:
+        raise UsageError(f"a holdout fraction of {fraction} was given: it must lie between 0 and 1, such as 0.2")
+    require_several(labels, names)
+    members, counts = np.unique(labels, return_inverse=True, return_counts=True)[1:]
     quota = np.clip(np.rint(fraction * counts), 1, counts - 1)
     shuffled = np.random.Generator(np.random.Philox(key=seed % 2**64)).permutation(len(labels))
     by_class = shuffled[np.argsort(members[shuffled], kind="stable")]
@@ -28,9 +30,9 @@ def holdout_split(
     return np.sort(by_class[~held]), np.sort(by_class[held])
 
 
-def _require_splittable(classes: np.ndarray, counts: np.ndarray, fraction: float, names: Sequence[str] | None) -> None:
-    if not 0 < fraction < 1:
-        raise UsageError(f"a holdout fraction of {fraction} was given: it must lie between 0 and 1, such as 0.2")
+def require_several(labels: np.ndarray, names: Sequence[str] | None = None) -> None:
+    """Raise UsageError unless labels [n] are of two classes or more, each with two images or more."""
+    classes, counts = np.unique(labels, return_counts=True)
     if len(classes) < 2:
         found = f"only one class ({_listed(classes, names)}) was" if len(classes) else "no labels were"
         raise UsageError(f"{found} found: evaluation needs images of at least 2 classes, so add another class")

@@ -5,18 +5,18 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from openjepa.data.dataset import ImageDataset, ImageFiles
-from openjepa.data.reading import RGB
 from openjepa.errors import BadImage, UsageError
-from openjepa.evaluation.features import Model, read_by, stream_features
+from openjepa.evaluation import ranks
+from openjepa.evaluation.features import Model, read_by, require_some, stream_features
 
 LAYOUT = 1  # raised when what is stored changes, so that older files are not taken for it
 KINDS = {"embedding": "features", "layers": "layer_features", "tokens": "tokens"}
@@ -82,12 +82,9 @@ class FeatureStore:
         progress: Callable[[int, int], None] | None = None,
     ) -> tuple[Tensor, np.ndarray]:
         """Features [n, ...] float32 of a kind (embedding, layers or tokens), and the indices [n] of their images."""
-        read, content = read_by(model, dataset), self.hash(dataset)
-        how = [] if read.reading == RGB else [asdict(read.reading)]
-        key = json.dumps([LAYOUT, kind, model_hash(model), content, *how])
-        place = self.folder / hashlib.sha256(key.encode()).hexdigest()[:32]
+        place, read = Path(ranks.told(lambda: str(self._place(model, dataset, kind)))), read_by(model, dataset)
         try:
-            if not (place / "kept.npy").is_file():
+            if ranks.told(lambda: "there" if (place / "kept.npy").is_file() else "missing") == "missing":
                 self._write(place, model, read, kind, progress)
                 self.computed += 1
             else:
@@ -98,31 +95,71 @@ class FeatureStore:
         except (OSError, ValueError) as error:
             if isinstance(error, UsageError):
                 raise
+            shared = " that all processes can reach" if ranks.world() > 1 else ""
             raise UsageError(
-                f"cannot keep features in {place} ({error}): make room, or name another --cache"
+                f"cannot keep features in {place} ({error}): make room, or name another --cache{shared}"
             ) from error
 
+    def _place(self, model: Model, dataset: ImageDataset, kind: str) -> Path:
+        reading = read_by(model, dataset).reading
+        how = [] if reading == RGB else [asdict(reading)]
+        key = json.dumps([LAYOUT, kind, model_hash(model), self.hash(dataset), *how])
+        return self.folder / hashlib.sha256(key.encode()).hexdigest()[:32]
+
     def _write(self, place: Path, model: Model, dataset: ImageDataset, kind: str, progress) -> None:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=place.parent))
+        """Every process computes its share; the first one puts them together and in their place."""
+        if ranks.rank() == 0:
+            place.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(ranks.told(lambda: tempfile.mkdtemp(prefix=".writing-", dir=place.parent)))
         try:
-            compute = getattr(model, KINDS[kind])
-            rows, kept = None, []
-            for part, indices, _ in stream_features(
-                compute, model.image_size, dataset, self.workers, progress=progress
-            ):
-                if rows is None and indices:
-                    shape = (len(dataset), *part.shape[1:])
-                    rows = np.lib.format.open_memmap(aside / "features.npy", "w+", np.float32, shape)
-                if indices:
-                    rows[len(kept) : len(kept) + len(indices)] = part.numpy()
-                kept += indices
-            rows.flush()
-            np.save(aside / "kept.npy", np.array(kept))
-            if not place.exists():  # another process may have been as quick
-                os.replace(aside, place)
+            share = ranks.rank(), ranks.world()
+            chunks = stream_features(
+                getattr(model, KINDS[kind]), model.image_size, dataset, self.workers, progress=progress, share=share
+            )
+            write_share(aside / str(share[0]), chunks, len(dataset))
+            ranks.meet()
+            if share[0] == 0:
+                kept = join_shares(aside, share[1])
+                require_some(kept, dataset)
+                if not place.exists():  # another process may have been as quick
+                    os.replace(aside, place)
+            ranks.meet()
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def write_share(folder: Path, chunks: Iterable[tuple[Tensor, list[int], Any]], most: int) -> None:
+    """features.npy, of at most `most` rows, of which the first hold something, and kept.npy, the rows' images."""
+    folder.mkdir()
+    rows, kept = None, []
+    for part, indices, _ in chunks:
+        if rows is None and indices:
+            shape = (most, *part.shape[1:])
+            rows = np.lib.format.open_memmap(folder / "features.npy", "w+", np.float32, shape)
+        if indices:
+            rows[len(kept) : len(kept) + len(indices)] = part.numpy()
+        kept += indices
+    if rows is not None:
+        rows.flush()
+    np.save(folder / "kept.npy", np.array(kept, dtype=np.int64))
+
+
+def join_shares(folder: Path, count: int) -> np.ndarray:
+    """Append all shares to the first that has rows, whose file has room, and move it up; the images [n] of all rows."""
+    kept = [np.load(folder / str(share) / "kept.npy") for share in range(count)]
+    filled = [share for share in range(count) if len(kept[share])]
+    if filled:
+        os.replace(folder / str(filled[0]) / "features.npy", folder / "features.npy")
+        rows, start = np.load(folder / "features.npy", mmap_mode="r+"), len(kept[filled[0]])
+        for share in filled[1:]:
+            part = np.load(folder / str(share) / "features.npy", mmap_mode="r")[: len(kept[share])]
+            rows[start : start + len(part)] = part
+            start += len(part)
+        rows.flush()
+    for share in range(count):
+        shutil.rmtree(folder / str(share))
+    np.save(folder / "kept.npy", np.concatenate(kept))
+    return np.concatenate(kept)
 
 
 def default_cache() -> Path:

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterable
 
 from openjepa.evaluation import class_tasks, quantity_tasks
-from openjepa.evaluation.bench import Bench
+from openjepa.evaluation.bench import Bench, Part
+from openjepa.evaluation.fewshot import draw_shots
+from openjepa.evaluation.quantity_tasks import require_targets
 from openjepa.evaluation.results import Result
 
 TASKS: dict[str, Callable[[Bench], Iterable[Result]]] = {
@@ -22,3 +24,30 @@ TASKS: dict[str, Callable[[Bench], Iterable[Result]]] = {
     "fewshot-finetune": class_tasks.fewshot_finetuned,
 }
 LABELLED = ("linear", "knn", "fewshot", "retrieval", "robustness", "attentive", "finetune", "fewshot-finetune")
+PATCHES = ("attentive", "depth", "segment")  # look at patch tokens alone
+
+
+def check_tasks(tasks: Iterable[str], shots: Iterable[str], seed: int, train: Part, test: Part) -> None:
+    """Raise UsageError, before anything is computed, where a task cannot be done with these images."""
+    for task in tasks:
+        require_targets(task, train, test)
+        for label, values in train.dataset.labels.items() if task.startswith("fewshot") else ():
+            for shot in shots:
+                draw_shots(values, shot, seed, 0, train.dataset.classes[label])
+
+
+def fetch(bench: Bench, tasks: Iterable[str]) -> None:
+    """Compute the features that tasks will ask for: the part of the work that several processes share out."""
+    asked = set(tasks)
+    for part in (bench.train, bench.test):
+        if asked - set(PATCHES):
+            bench.features(part)
+        if "attentive" in asked:
+            bench.tokens(part)
+        if asked & {"depth", "segment"}:
+            bench.dense_tokens(part)
+        if "probe-appearance" in asked:
+            bench.looks(part)
+    if "robustness" in asked:
+        for worse in bench.asked_worse():
+            bench.features_of(worse)

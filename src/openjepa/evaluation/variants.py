@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from openjepa.core.streams import SAMPLES, generator
+from openjepa.evaluation.device import where_exact
 from openjepa.evaluation.linear import LinearProbe, linear_probe
 from openjepa.evaluation.streamed import streamed_probe
 
@@ -41,7 +42,7 @@ class Choice:
 
     def protocol(self) -> dict:
         return {
-            "probe": "softmax regression" if "l2" in self.probe.setting else "softmax regression by SGD, streamed",
+            "probe": "softmax regression by SGD, streamed" if "epochs" in self.probe.setting else "softmax regression",
             "layers": self.layers,
             "batch_norm": self.batch_norm,
             "chosen_on": f"{VALIDATION:.0%} of train",
@@ -82,7 +83,7 @@ def _probe(x, labels, fit, validation, test_x, seed: int, batch_norm: bool, devi
     if held_bytes(len(fit), x.shape[1], len(labels.unique())) > MEMORY:
         return streamed_probe(x, labels, fit, validation, test_x, seed, batch_norm, device)
     parts = x[fit], labels[fit], x[validation], labels[validation]
-    return linear_probe(*parts, test_x, seed, batch_norm)
+    return linear_probe(*parts, test_x, seed, batch_norm, device=where_exact(device))
 
 
 def held_bytes(n: int, dims: int, classes: int) -> int:

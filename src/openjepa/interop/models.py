@@ -14,12 +14,18 @@ from openjepa.interop.artifact import find_artifact
 from openjepa.interop.load import load_encoder
 
 GREY = [0.5, 0.5, 0.5]
+SMALL, USUAL = (32, 32), (224, 224)
 
 
-def open_model(name: str, device: torch.device, precision: torch.dtype, image_size: tuple[int, int]) -> Model:
-    """The model of a name; `image_size` is for names that do not say their own. Raises UsageError."""
+def open_model(
+    name: str, device: torch.device, precision: torch.dtype, image_size: tuple[int, int] | None = None
+) -> Model:
+    """The model of a name; `image_size` is for names that do not say their own. Raises UsageError.
+
+    Without any, patches of 14 or 16 px are taken to be of images of 224 px, and smaller ones of 32 px.
+    """
     if name == "pixels":
-        return Pixels(image_size)
+        return Pixels(image_size or SMALL)
     if name.startswith("untrained:"):
         model = _untrained(name.removeprefix("untrained:"), device, precision, image_size)
     else:
@@ -32,13 +38,13 @@ def is_folder(name: str) -> bool:
     return name != "pixels" and not name.startswith("untrained:")
 
 
-def _untrained(shape: str, device: torch.device, precision: torch.dtype, image_size: tuple[int, int]) -> Encoder:
+def _untrained(shape: str, device: torch.device, precision: torch.dtype, image_size: tuple[int, int] | None) -> Encoder:
     """From vit_nano, vit_small_patch16, vit_small_patch16_224, or a run or artifact of that shape."""
     match = re.fullmatch(r"(vit_[a-z]+)(?:_patch(\d+))?(?:_(\d+))?", shape)
     if match and match[1] in SIZES:
         embed_dim, depth, num_heads, mlp_ratio = SIZES[match[1]]
         patch_size = int(match[2] or 4)
-        size = (int(match[3]),) * 2 if match[3] else image_size
+        size = (int(match[3]),) * 2 if match[3] else image_size or (USUAL if patch_size > 8 else SMALL)
         if any(side % patch_size for side in size):
             raise UsageError(
                 f"untrained:{shape} has patches that do not divide {size[0]} px: name its size, as {shape}_224"

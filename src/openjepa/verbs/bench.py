@@ -3,7 +3,6 @@
 import platform
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,21 +12,19 @@ from openjepa.core.streams import SAMPLES, generator
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.reading import Reading
 from openjepa.data.targets import open_targets
-from openjepa.errors import UsageError
 from openjepa.evaluation.bench import Bench, Part
 from openjepa.evaluation.encoder import Encoder
 from openjepa.evaluation.features import Model
 from openjepa.evaluation.leaks import Thumbnails, near_duplicates
 from openjepa.evaluation.protocol import check_labels, split_held_out
-from openjepa.evaluation.results import Result, is_fraction
+from openjepa.evaluation.results import Result, over_seeds
 from openjepa.evaluation.store import FeatureStore
-from openjepa.evaluation.tasks import LABELLED, TASKS
-from openjepa.evaluation.variants import Features, best_linear
-from openjepa.interop.classifier import save_classifier
+from openjepa.evaluation.tasks import LABELLED, TASKS, check_tasks, fetch
 from openjepa.verbs.options import MAX_SKIPPED
 from openjepa.verbs.prepare import prepare_images
 from openjepa.verbs.talk import counting, say
 
+Measured = dict[str, list[Result]]  # by the model's name
 COMPARED = 50_000  # images of either part among which near duplicates are sought
 PATCHES = (8, 4, 2, 1)
 
@@ -48,6 +45,7 @@ def open_parts(
     data: str,
     test: str | None,
     tasks: tuple[str, ...],
+    shots: tuple[str, ...],
     seed: int,
     workers: int,
     files: Files,
@@ -57,7 +55,7 @@ def open_parts(
 ) -> tuple[Part, Part, str]:
     """Images to learn from, images to test on, and the name of the latter; read as the models do.
 
-    Raises UsageError if a task needs classes and they are missing, or annotations do not match the images.
+    Raises UsageError if a task needs classes or annotations and they are missing, too few, or of other images.
     """
     train, _ = prepare_images(data, workers, reading=reading, max_skipped=max_skipped)
     held_out = prepare_images(test, workers, reading=train.reading, max_skipped=max_skipped)[0] if test else train
@@ -65,9 +63,25 @@ def open_parts(
         check_labels(train, held_out)
     first = files.of(data, train)
     if test:
-        return first, test_files.of(test, held_out), test
-    parts = (Part(half, first.targets) for half in split_held_out(train, seed))
-    return *parts, f"a held-out fifth of {data} (seed {seed})"
+        parts, named = [first, test_files.of(test, held_out)], test
+    else:
+        parts = [Part(half, first.targets) for half in split_held_out(train, seed)]
+        named = f"a held-out fifth of {data} (seed {seed})"
+    check_tasks(tasks, shots, seed, *parts)
+    return *parts, named
+
+
+def fetch_features(
+    models: list[Model], train: Part, test: Part, tasks: tuple[str, ...], store: FeatureStore, **settings
+) -> list[Bench]:
+    """A Bench for each model, with the features that the tasks ask for; `settings` are those of a Bench."""
+    benches = [Bench(model, train, test, store, patches=_patches(models), **settings) for model in models]
+    for bench in benches:
+        with counting(f"features of {bench.model.name}") as bench.progress:
+            fetch(bench, tasks)
+    for part in (train, test):
+        store.get(Thumbnails(), part.dataset)
+    return benches
 
 
 def find_leaks(train: Part, test: Part, store: FeatureStore) -> int:
@@ -87,18 +101,19 @@ def find_leaks(train: Part, test: Part, store: FeatureStore) -> int:
     return len(leaks)
 
 
-def measure_parts(
-    models: list[Model], train: Part, test: Part, tasks: tuple[str, ...], store: FeatureStore, **settings
-) -> list[tuple[Bench, list[Result]]]:
-    """Every model's results; `settings` are those of a Bench."""
-    patches, measured = _patches(models), []
-    for model in models:
-        bench = Bench(model, train, test, store, patches=patches, **settings)
+def measure_benches(benches: list[Bench], tasks: tuple[str, ...], runs: list[list[str]]) -> Measured:
+    """Every model's results, by its name; and after them the means of `runs` of one recipe over their seeds."""
+    measured: Measured = {}
+    for bench in benches:
         results = []
         for task in tasks:
-            with counting(f"{task} of {model.name}") as bench.progress:
+            with counting(f"{task} of {bench.model.name}") as bench.progress:
                 results += TASKS[task](bench)
-        measured.append((bench, results))
+        measured[bench.model.name] = results
+    for names in runs:
+        measured[f"mean of {len(names)} seeds of {names[0]}"] = [
+            over_seeds(results) for results in zip(*(measured[name] for name in names), strict=True)
+        ]
     return measured
 
 
@@ -111,23 +126,22 @@ def _patches(models: list[Model]) -> tuple[tuple[int, int], int]:
     return size, next(p for p in PATCHES if not (size[0] % p or size[1] % p))
 
 
-def make_records(measured: list[tuple[Bench, list[Result]]], data: str, about: dict) -> list[dict]:
+def make_records(measured: Measured, data: str, about: dict) -> list[dict]:
     """A record for each model and task; its protocol also holds the differences to other models, paired by image."""
     records = {}
-    for bench, results in measured:
+    for name, results in measured.items():
         for result in results:
-            record = {"model": bench.model.name, "data": data} | result.record()
+            record = {"model": name, "data": data} | result.record()
             record["protocol"] |= about | {"paired_difference_to": {}}
-            records[bench.model.name, result.task] = record
-    for (bench, results), (other, others) in combinations(measured, 2):
+            records[name, result.task] = record
+    for (name, results), (opponent, others) in combinations(measured.items(), 2):
         theirs = {result.task: result for result in others}
         for result in results:
             paired = result.versus(theirs[result.task]) if result.task in theirs else None
             if paired:
                 value, low, high = paired
-                name, task, opponent = bench.model.name, result.task, other.model.name
-                records[name, task]["protocol"]["paired_difference_to"][opponent] = [value, low, high]
-                records[opponent, task]["protocol"]["paired_difference_to"][name] = [-value, -high, -low]
+                records[name, result.task]["protocol"]["paired_difference_to"][opponent] = [value, low, high]
+                records[opponent, result.task]["protocol"]["paired_difference_to"][name] = [-value, -high, -low]
     return list(records.values())
 
 
@@ -137,35 +151,3 @@ def protocol_of(train: Part, test: Part, named: str, data: str, store: FeatureSt
     versions = {"openjepa_version": __version__, "torch_version": torch.__version__, "numpy_version": np.__version__}
     about = {"train": data, "test": named, "split_hash": split, "near_duplicates": leaks}
     return about | versions | {"python_version": platform.python_version()}
-
-
-def check_head(models: list[Model]) -> None:
-    """Raise UsageError unless one of the models can carry a head."""
-    if not any(isinstance(model, Encoder) for model in models):
-        raise UsageError("--save-head needs an encoder: name a run or an artifact")
-
-
-def keep_head(folder: Path, measured: list[tuple[Bench, list[Result]]]) -> None:
-    """Write the linear probe of the last model on its last layer, for the first label, as a classifier."""
-    bench = [bench for bench, _ in measured if isinstance(bench.model, Encoder)][-1]
-    label, labels, truth = next(bench.labels())
-    train, test = (Features(bench.features(part)[0].last) for part in (bench.train, bench.test))
-    choice = best_linear(train, labels, test, bench.seed, bench.device)
-    accuracy = float((choice.probe.predictions == truth).double().mean())
-    names = [bench.train.dataset.classes[label][number] for number in choice.probe.classes]
-    about = {"encoder_of": bench.model.name, "label": label, "test_accuracy": accuracy, **choice.protocol()}
-    save_classifier(folder, bench.model, choice.probe.weight, choice.probe.bias, names, about)
-    say(f"head of {bench.model.name} ({label}, {accuracy:.1%} on the test images): {folder}")
-
-
-def verdict(records: list[dict], one: str, other: str) -> str:
-    """In words, in which tasks one of two models is better than the other by their paired differences."""
-    found: dict[str, list[str]] = {"better": [], "worse": [], "not told apart": []}
-    for record in (record for record in records if record["model"] == one):
-        paired = record["protocol"]["paired_difference_to"].get(other)
-        if paired:
-            sign = -1 if not is_fraction(record) else 1
-            low, high = sorted((sign * paired[1], sign * paired[2]))
-            found["better" if low > 0 else "worse" if high < 0 else "not told apart"].append(record["task"])
-    parts = [f"{where} in {', '.join(tasks)}" for where, tasks in found.items() if tasks]
-    return f"{one} beside {other}: " + ("; ".join(parts) or "no task in common")

@@ -27,7 +27,6 @@ def embed(
     from openjepa.evaluation.features import compute_features
     from openjepa.interop.models import open_model
     from openjepa.interop.tables import write_vectors
-    from openjepa.verbs.measure import DEFAULT_SIZE
     from openjepa.verbs.prepare import check_can_write, check_workers, open_images
     from openjepa.verbs.skipping import check_skipped
     from openjepa.verbs.talk import counting, say
@@ -38,7 +37,7 @@ def embed(
     check_can_write(out)
     check_workers(workers)
     where = choose_device(device)
-    encoder = open_model(model, where, choose_precision(precision, where), DEFAULT_SIZE)
+    encoder = open_model(model, where, choose_precision(precision, where))
     dataset, summary = open_images(data, getattr(encoder, "reading", None), max_skipped)
     with counting(f"embedding {data}") as progress:
         vectors, kept, skipped = compute_features(encoder, dataset, workers, progress=progress)

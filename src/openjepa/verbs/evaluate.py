@@ -50,69 +50,50 @@ def evaluate(
     each model, label and task, with the keys model, data, task, metric, value, low, high and protocol; accuracies are
     fractions, low and high their 95 % interval. docs/evaluation.md explains the tasks. Raises UsageError.
     """
-    from openjepa.errors import UsageError
+    from openjepa.evaluation import ranks
+    from openjepa.evaluation.device import choose_device
     from openjepa.evaluation.fewshot import parse_shots
     from openjepa.evaluation.store import FeatureStore, default_cache
-    from openjepa.interop.models import is_folder
-    from openjepa.reporting.evaluation import evaluation_page
+    from openjepa.training.distribution import joined
     from openjepa.verbs.bench import (
         Files,
-        check_head,
+        fetch_features,
         find_leaks,
-        keep_head,
         make_records,
-        measure_parts,
+        measure_benches,
         open_parts,
         protocol_of,
-        verdict,
     )
-    from openjepa.verbs.measure import (
-        CONTEXT,
-        is_run,
-        open_models,
-        parse_tasks,
-        reading_of,
-        show_records,
-        write_csv,
-        write_records,
-        write_text,
-    )
-    from openjepa.verbs.prepare import check_can_write, check_new_folder, check_workers
+    from openjepa.verbs.measure import as_words, check_epochs, open_models, parse_tasks, reading_of, show_records
+    from openjepa.verbs.outcomes import Outcomes, make_verdicts, seeds_of_recipes
+    from openjepa.verbs.prepare import check_workers
     from openjepa.verbs.talk import say
 
-    chosen, few = parse_tasks(tasks), parse_shots(shots)
+    names, data, test = as_words(models, data, test)
+    chosen, few, outcomes = parse_tasks(tasks), parse_shots(shots), Outcomes(json, csv, page, save_head)
     check_workers(workers)
-    if not epochs > 0:
-        raise UsageError(f"--epochs {epochs} is not possible: give more than 0")
-    names = [str(models)] if isinstance(models, str | Path) else [str(name) for name in models]
-    data, test = str(data), None if test is None else str(test)
-    for path in filter(None, (json, csv, page)):
-        check_can_write(Path(path))
-    if save_head:
-        check_new_folder(Path(save_head), "give --save-head another name")
-    files, test_files = Files(annotations, depths, masks), Files(test_annotations, test_depths, test_masks)
+    check_epochs(epochs)
+    outcomes.check()
     needed = (*chosen, "linear") if save_head else chosen
-    opened = open_models(names, device, precision, encoder)
-    if save_head:
-        check_head(opened)
-    reading = reading_of(opened)
-    train, held_out, named = open_parts(data, test, needed, seed, workers, files, test_files, reading, max_skipped)
-    store = FeatureStore(Path(cache) if cache else default_cache(), workers)
+    files, test_files = Files(annotations, depths, masks), Files(test_annotations, test_depths, test_masks)
+    with joined(choose_device(device)):
+        opened = open_models(names, device, precision, encoder)
+        outcomes.check_models(opened)
+        how = reading_of(opened), max_skipped
+        train, held_out, named = open_parts(data, test, needed, few, seed, workers, files, test_files, *how)
+        store = FeatureStore(Path(cache) if cache else default_cache(), workers)
+        settings = {"seed": seed, "shots": few, "epochs": epochs}
+        benches = fetch_features(opened, train, held_out, needed, store, **settings)
+        helps = ranks.rank() > 0
+    if helps:
+        return []
     leaks = find_leaks(train, held_out, store)
     count = len(train.dataset), len(held_out.dataset)
     say(f"training probes on {count[0]:,} images of {data}, testing on {count[1]:,} of {named}")
-    measured = measure_parts(opened, train, held_out, chosen, store, seed=seed, shots=few, epochs=epochs)
+    measured = measure_benches(benches, chosen, seeds_of_recipes(names))
     records = make_records(measured, data, protocol_of(train, held_out, named, data, store, leaks))
     show_records(records)
-    runs = [name for name in names if is_folder(name)] if encoder == "both" else []
-    verdicts = [verdict(records, name, name + CONTEXT) for name in runs]
+    verdicts = make_verdicts(records, names)
     say(*verdicts)
-    for path in ([Path(json)] if json else []) + [Path(name) / "evaluation.json" for name in names if is_run(name)]:
-        write_records(path, records)
-    if csv:
-        write_csv(Path(csv), records)
-    if page:
-        write_text(Path(page), evaluation_page(records, verdicts))
-    if save_head:
-        keep_head(Path(save_head), measured)
+    outcomes.write(records, verdicts, benches, names)
     return records

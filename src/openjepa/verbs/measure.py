@@ -13,19 +13,20 @@ from openjepa.config import unknown
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.reading import Reading
 from openjepa.errors import UsageError
-from openjepa.evaluation.baselines import Pixels, pixels_beside, untrained_like
-from openjepa.evaluation.device import choose_device, choose_precision
+from openjepa.evaluation import ranks
+from openjepa.evaluation.baselines import pixels_beside, untrained_like
+from openjepa.evaluation.device import PRECISIONS, choose_device, choose_precision
 from openjepa.evaluation.encoder import Encoder
 from openjepa.evaluation.features import Model
 from openjepa.evaluation.protocol import extract, measure
 from openjepa.evaluation.results import above, in_units
 from openjepa.evaluation.tasks import TASKS
-from openjepa.interop.load import load_encoder
+from openjepa.interop.load import open_source
 from openjepa.interop.models import is_folder, open_model
+from openjepa.interop.source import WHICH
 from openjepa.interop.tables import write_rows
 from openjepa.verbs.talk import console, counting, say
 
-DEFAULT_SIZE = (32, 32)
 ENCODERS = ("target", "context", "both")
 CONTEXT = " (context encoder)"
 UNITS = {"R2": "R2", "RMSE": "RMSE", "MAE": "mean error", "mIoU": "mIoU", "skill": "skill"}
@@ -42,26 +43,47 @@ def parse_tasks(text: str) -> tuple[str, ...]:
     return tasks
 
 
+def as_words(models: list[str] | str | Path, data: str | Path, test: str | Path | None) -> tuple[list[str], str, str]:
+    """What evaluate was given in Python as the words that the command line gives it."""
+    names = [str(models)] if isinstance(models, str | Path) else [str(name) for name in models]
+    return list(dict.fromkeys(names)), str(data), None if test is None else str(test)
+
+
+def check_epochs(epochs: float) -> None:
+    if not epochs > 0:
+        raise UsageError(f"--epochs {epochs} is not possible: give more than 0")
+
+
+def same_precision(name: str, device: torch.device) -> torch.dtype:
+    """As `choose_precision`; what the first process finds the fastest is taken by all."""
+    if name != "auto":
+        return choose_precision(name, device)
+    names = {dtype: word for word, dtype in PRECISIONS.items()}
+    return PRECISIONS[ranks.told(lambda: names[choose_precision(name, device)])]
+
+
 def open_models(names: list[str], device: str, precision: str, encoder: str = "target") -> list[Model]:
     """The named models after the two baselines, which are of the first encoder's shape.
 
     `encoder`: target, context, or both, for models that have both.
     """
+    if encoder not in ENCODERS:
+        raise UsageError(unknown("--encoder", encoder, ENCODERS))
     where = choose_device(device)
-    dtype = choose_precision(precision, where)
+    dtype = same_precision(precision, where)
     folders = {name: _encoders(name, where, dtype, encoder) for name in names if is_folder(name)}
-    size = next(iter(folders.values()))[0].image_size if folders else DEFAULT_SIZE
+    size = next(iter(folders.values()))[0].image_size if folders else None
     models = [model for name in names for model in folders.get(name) or [open_model(name, where, dtype, size)]]
     encoders = [model for model in models if isinstance(model, Encoder)]
-    baselines: list[Model] = [] if "pixels" in names else [_pixels(encoders, size)]
+    baselines = [] if "pixels" in names else [_pixels(encoders, open_model("pixels", where, dtype, size))]
     if encoders and not any(name.startswith("untrained:") for name in names):
         baselines.append(untrained_like(encoders[0]))
     return baselines + models
 
 
-def _pixels(encoders: list[Encoder], size: tuple[int, int]) -> Pixels:
+def _pixels(encoders: list[Encoder], plain: Model) -> Model:
     first = encoders[0] if encoders else None
-    return pixels_beside(first.image_size, first.reading, first.mean, first.std) if first else Pixels(size)
+    return pixels_beside(first.image_size, first.reading, first.mean, first.std) if first else plain
 
 
 def reading_of(models: list[Model]) -> Reading | None:
@@ -69,16 +91,24 @@ def reading_of(models: list[Model]) -> Reading | None:
     return next((model.reading for model in models if isinstance(model, Encoder)), None)
 
 
-def _encoders(name: str, where: torch.device, dtype: torch.dtype, encoder: str) -> list[Model]:
-    """The target encoder of a folder, its context encoder, or both."""
-    if encoder not in ENCODERS:
-        raise UsageError(unknown("--encoder", encoder, ENCODERS))
-    found = [open_model(name, where, dtype, DEFAULT_SIZE)] if encoder != "context" else []
-    if encoder != "target":
-        context = load_encoder(name, where, dtype, which="context")
-        context.name = f"{name}{CONTEXT}"
-        found.append(context)
-    return found
+def _encoders(name: str, where: torch.device, dtype: torch.dtype, encoder: str) -> list[Encoder]:
+    """The encoders asked for, or the only one that a source holds; what a person should know of it is said."""
+    source = open_source(name)
+    asked = WHICH if encoder == "both" else (encoder,)
+    held = dict.fromkeys(source.held(which) for which in asked)
+    say(*source.remarks("target" if encoder == "both" else encoder))
+    return [
+        Encoder(
+            source.encoder(which),
+            source.mean,
+            source.std,
+            name + CONTEXT if which == "context" and source.target else name,
+            where,
+            dtype,
+            source.reading,
+        )
+        for which in held
+    ]
 
 
 def is_run(name: str) -> bool:
