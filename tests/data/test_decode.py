@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openjepa.data.decode import decode
 from openjepa.data.formats import MAX_PIXELS
 from openjepa.data.pixels import read_header
+from openjepa.data.pixels import read_pixels as decode
 from openjepa.errors import BadImage
 
 RAMP = np.random.default_rng(0).integers(0, 256, (6, 10, 3), dtype=np.uint8)

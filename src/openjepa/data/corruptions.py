@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 
 from openjepa.core.streams import CROPS, generator
 from openjepa.data.dataset import ImageDataset, read_as
-from openjepa.data.reading import RGB, Pixels, fit
+from openjepa.data.reading import RGB, Pixels, as_pixels
 from openjepa.errors import UsageError
 
 STRENGTHS = (1, 2, 3, 4, 5)
@@ -78,7 +78,7 @@ class Corrupted:
         image = self._dataset.load(place)
         clean = image if isinstance(image, Image.Image) else Image.fromarray(image)
         worse = CORRUPTIONS[self._name](clean, self._strength, rng)
-        return worse if self.reading == RGB else fit(worse, self.reading)
+        return worse if self.reading == RGB else as_pixels(worse, self.reading)
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "Corrupted":
         chosen, view = np.asarray(indices, np.int64), copy.copy(self)

@@ -10,7 +10,7 @@ import numpy as np
 from openjepa.data.decode import bad_image_on_error
 from openjepa.data.names import Names
 from openjepa.data.pixels import read_pixels
-from openjepa.data.reading import RGB, Pixels, Reading, disagreement, fit
+from openjepa.data.reading import RGB, Pixels, Reading, as_pixels, disagreement
 from openjepa.data.storage import Skipped, Storage
 from openjepa.errors import BadImage, UsageError
 
@@ -148,7 +148,7 @@ class _ReadAs:
         return len(self._dataset)
 
     def load(self, index: int) -> Pixels:
-        return fit(self._dataset.load(index), self.reading)
+        return as_pixels(self._dataset.load(index), self.reading)
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "_ReadAs":
         return _ReadAs(self._dataset.subset(indices), self.reading)

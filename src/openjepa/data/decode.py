@@ -36,21 +36,12 @@ _IGNORE_PILLOW = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
-def decode(stream: BinaryIO) -> Image.Image:
-    """The first frame of an image file as mode "RGB", upright, without metadata.
-
-    EXIF orientation is applied. Transparency is laid on white. 16-bit grey is divided by 257. Other grey
-    (32-bit integer or float) must lie within 0..1, which is stretched, or within 0..255, which is rounded.
-
-    Raises BadImage with a short reason: "empty file", "truncated", "not an image (...)", "larger than ...",
-    "unknown value range (...)" or "damaged (...)".
-    """
-    with bad_image_on_error():
-        return upright_rgb(open_image(stream))
-
-
 def upright_rgb(image: Image.Image) -> Image.Image:
-    """Any PIL image as mode "RGB", upright, without metadata, by the rules of `decode`."""
+    """Any PIL image as mode "RGB", upright, without metadata.
+
+    EXIF orientation is applied. Transparency is laid on white. 16-bit grey is divided by 257. Other grey (32-bit
+    integer or float) must lie within 0..1, which is stretched, or within 0..255, which is rounded; else BadImage.
+    """
     image.load()
     rgb = _to_rgb(image)
     orientation = _orientation(image)

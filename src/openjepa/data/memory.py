@@ -5,11 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
-from PIL import Image
 
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.inspect import Summary
-from openjepa.data.reading import RGB, Pixels, Reading
+from openjepa.data.reading import RGB, Pixels, Reading, as_loaded
 from openjepa.data.storage import Skipped
 from openjepa.errors import BadImage, UsageError
 
@@ -47,7 +46,7 @@ class ImagesInMemory:
         height, width = self._shapes[index]
         start, channels = self._starts[index], self.reading.channels
         image = self._pixels[start : start + height * width * channels].reshape(height, width, channels)
-        return Image.fromarray(image.squeeze(2) if channels == 1 else image) if self.reading.picture else image
+        return as_loaded(image, self.reading)
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "ImagesInMemory":
         chosen = np.arange(len(self))[np.asarray(indices)]

@@ -24,7 +24,7 @@ from openjepa.data.formats import (
     read_tiff,
     tiff_header,
 )
-from openjepa.data.reading import RGB, Header, Pixels, Reading, fit
+from openjepa.data.reading import RGB, Header, Pixels, Reading, as_pixels
 
 NUMPY_MAGIC, DICOM_MAGIC = b"\x93NUMPY", b"DICM"
 
@@ -50,9 +50,9 @@ def read_pixels(stream: BinaryIO, reading: Reading = RGB, page: int = 0) -> Pixe
     with bad_image_on_error():
         kind = _kind(stream)
         if kind == "numpy":
-            return fit(read_numpy(stream), reading)
+            return as_pixels(read_numpy(stream), reading)
         if kind == "dicom":
-            return fit(read_dicom(stream, _pages(reading, page, dicom_header(stream))), reading)
+            return as_pixels(read_dicom(stream, _pages(reading, page, dicom_header(stream))), reading)
         image = _pillow(stream, kind)
         if image and image.format == "JPEG":
             check_jpeg(image, _whole(stream))
@@ -62,16 +62,16 @@ def read_pixels(stream: BinaryIO, reading: Reading = RGB, page: int = 0) -> Pixe
 
 def _read(stream: BinaryIO, image: Image.Image | None, reading: Reading, pages: range | list[int]) -> Pixels:
     if image is None or len(pages) > 1:
-        return fit(read_tiff(stream, pages), reading)
+        return as_pixels(read_tiff(stream, pages), reading)
     image.seek(pages[0])
     if image.format == "TIFF" and reading.channels not in (1, 3) and image.tag_v2.get(TIFF_SAMPLES) == reading.channels:
-        return fit(read_tiff(stream, pages), reading)
+        return as_pixels(read_tiff(stream, pages), reading)
     if reading.values != "uint8" and is_deep_colour(image):
-        return fit(read_tiff(stream, pages) if image.format == "TIFF" else read_png(stream), reading)
+        return as_pixels(read_tiff(stream, pages) if image.format == "TIFF" else read_png(stream), reading)
     if reading.picture:
         rgb = upright_rgb(image)
         return rgb if reading.channels == 3 else rgb.convert("L")
-    return fit(native(image, reading.channels), reading)
+    return as_pixels(native(image, reading.channels), reading)
 
 
 def _whole(stream: BinaryIO) -> bytes:

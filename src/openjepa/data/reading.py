@@ -104,6 +104,18 @@ def choose_reading(
     return Reading(channels, values, pages)
 
 
+def as_pixels(pixels: Pixels, reading: Reading) -> Pixels:
+    """Any image as a reading asks for: a PIL image if it is a picture, else an array. Raises BadImage."""
+    return as_loaded(fit(pixels, reading), reading)
+
+
+def as_loaded(array: np.ndarray, reading: Reading) -> Pixels:
+    """An array [H, W, C] that is as a reading asks for, as a PIL image where it is one."""
+    if not reading.picture:
+        return array
+    return Image.fromarray(array.squeeze(2) if reading.channels == 1 else array)
+
+
 def fit(pixels: Pixels, reading: Reading) -> np.ndarray:
     """Any image as [H, W, channels] uint8 or float32, as a reading asks for; raises BadImage where it cannot be."""
     array = np.asarray(pixels)
