@@ -24,8 +24,8 @@ before, begun, worked = resident(), time.perf_counter(), time.process_time()
 dataset = open_dataset(sys.argv[1])
 seconds, processor = time.perf_counter() - begun, time.process_time() - worked
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print(json.dumps({"images": len(dataset), "classes": len(dataset.classes["class"]), "seconds": seconds, "processor": processor,
-                  "kept": resident() - before, "peak": peak - before}))
+print(json.dumps({"images": len(dataset), "classes": len(dataset.classes["class"]), "seconds": seconds,
+                  "processor": processor, "kept": resident() - before, "peak": peak - before}))
 """
 
 
@@ -57,7 +57,8 @@ def main() -> None:
     for name, row in found.items():
         kept, peak = row["kept"] / 1e6, row["peak"] / 1e6
         print(
-            f"{name:14} {row['images']:9,} {row['seconds']:9.2f} {row['processor']:9.2f} s {kept:10.0f} MB {peak:10.0f} MB"
+            f"{name:14} {row['images']:9,} {row['seconds']:9.2f} {row['processor']:9.2f} s "
+            f"{kept:10.0f} MB {peak:10.0f} MB"
         )
     results = Path(__file__).parent / "results" / "listing.json"
     results.write_text(json.dumps({"command": "python benchmarks/listing.py", **found}, indent=2) + "\n")

@@ -212,9 +212,9 @@ class Run:
     def _what_is_skipped(self) -> str:
         path, reason = next(iter(self.skipped.items()))
         return (
-            f"stopped after step {self.done:,}: {len(self.skipped):,} of {len(self.batches.dataset):,} images cannot be "
-            f"read ({path}: {reason}, ...), more than --max-skipped allows: mend them and go on with --resume, or also "
-            "give a larger --max-skipped"
+            f"stopped after step {self.done:,}: {len(self.skipped):,} of {len(self.batches.dataset):,} images cannot "
+            f"be read ({path}: {reason}, ...), more than --max-skipped allows: mend them and go on with --resume, "
+            "or also give a larger --max-skipped"
         )
 
     def _is_late(self) -> bool:
