@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from openjepa.data.batches import Batch, Batches, load_batches
+from openjepa.data.batches import Batches, load_batches
 from openjepa.errors import UsageError
 from openjepa.training.checkpoint import DamagedCheckpoint, load_newest, retain, save_checkpoint
 from openjepa.training.distribution import anyone, everyones, first, is_sharded, mean_over_ranks, rank
@@ -127,12 +127,14 @@ class Run:
         for step, loss, norm, batch in self.stepper.run(self.done, self._waiting):
             self.done = step + 1
             self._losses.append(loss)
-            self._note_skipped(batch)
+            self.skipped |= dict(batch.skipped)
             if self.done % self.log_every == 0 or self._is_due(self._monitor_every):
                 self._report(self._record(step, norm))
-            late, stopped = anyone(rank() == 0 and self._is_late(), stop.asked)
-            if (late or stopped or self._is_kept()) and self._saved_step != self.done:
+            late, stopped, spoilt = anyone(rank() == 0 and self._is_late(), stop.asked, self._skips_too_many())
+            if (late or stopped or spoilt or self._is_kept()) and self._saved_step != self.done:
                 self.save()
+            if spoilt:
+                raise TooManySkipped(self._what_is_skipped())
             if stopped and self.done < self.steps:
                 raise Interrupted(f"stopped after step {self.done:,} of {self.steps:,}")
 
@@ -204,16 +206,16 @@ class Run:
         self.log.add(record)
         self.on_record(record)
 
-    def _note_skipped(self, batch: Batch) -> None:
-        self.skipped |= dict(batch.skipped)
-        if self.max_skipped is not None and len(self.skipped) > self.max_skipped:
-            self.save()
-            path, reason = next(iter(self.skipped.items()))
-            raise TooManySkipped(
-                f"stopped after step {self.done:,}: {len(self.skipped):,} of {len(self.batches.dataset):,} images "
-                f"cannot be read ({path}: {reason}, ...), more than --max-skipped allows: mend them and go on with "
-                "--resume, or also give a larger --max-skipped"
-            )
+    def _skips_too_many(self) -> bool:
+        return self.max_skipped is not None and len(self.skipped) > self.max_skipped
+
+    def _what_is_skipped(self) -> str:
+        path, reason = next(iter(self.skipped.items()))
+        return (
+            f"stopped after step {self.done:,}: {len(self.skipped):,} of {len(self.batches.dataset):,} images cannot "
+            f"be read ({path}: {reason}, ...), more than --max-skipped allows: mend them and go on with --resume, "
+            "or also give a larger --max-skipped"
+        )
 
     def _is_late(self) -> bool:
         return time.monotonic() - self._saved >= 60 * self.checkpoint_minutes
