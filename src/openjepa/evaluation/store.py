@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from openjepa.data.dataset import ImageDataset, ImageFiles
+from openjepa.data.reading import RGB
 from openjepa.errors import BadImage, UsageError
 from openjepa.evaluation import ranks
 from openjepa.evaluation.features import Model, read_by, require_some, stream_features
