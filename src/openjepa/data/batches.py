@@ -17,6 +17,7 @@ from openjepa.core.masks import sample_masks
 from openjepa.core.streams import CROPS, ORDER, generator
 from openjepa.data.crops import oriented_crop
 from openjepa.data.dataset import ImageDataset, window_of
+from openjepa.data.reduce import load_for_crop
 from openjepa.errors import BadImage, UsageError
 
 
@@ -94,15 +95,18 @@ class Batches(Dataset):
         order = epoch_order(self.seed, count, epoch, window_of(self.dataset))
         for offset in range(count):
             index = int(order[(place + offset) % count])
+            turn = int(generator(self.seed, CROPS, epoch, index, 1).integers(8)) if self.any_orientation else 0
+            cut = self.image_size[::-1] if turn % 2 else self.image_size
             try:
-                image = self.dataset.load(index)
+                image = load_for_crop(self.dataset, index, cut, self.crop_scale, self._dice(epoch, index))
             except BadImage as error:
                 skipped.append((self.dataset.paths[index], str(error)))
                 continue
-            rng = generator(self.seed, CROPS, epoch, index)
-            orientation = int(generator(self.seed, CROPS, epoch, index, 1).integers(8)) if self.any_orientation else 0
-            return index, oriented_crop(image, self.image_size, self.crop_scale, rng, orientation)
+            return index, oriented_crop(image, self.image_size, self.crop_scale, self._dice(epoch, index), turn)
         return None
+
+    def _dice(self, epoch: int, index: int) -> np.random.Generator:
+        return generator(self.seed, CROPS, epoch, index)
 
 
 def ignore_interrupts(_worker: int) -> None:
