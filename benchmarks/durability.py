@@ -2,7 +2,8 @@
 
 python benchmarks/durability.py       30 kills of a run of one process and 30 of a run of two: results/durability.json
 
-Every step writes a checkpoint, so that many kills meet one. The processes are forked, because a kill is no less deadly
+Every step writes a checkpoint. Half of the kills wait for one that is being written; the others come at any time from
+the start of the processes to the end of the run. The processes are forked, because a kill is no less deadly
 and a start costs no imports. Of two processes one is killed, or both; the other is ended as torchrun would.
 """
 
@@ -13,8 +14,8 @@ import multiprocessing
 import os
 import random
 import shutil
-import signal
 import socket
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,10 +24,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-import openjepa
+from openjepa.config import build_config
+from openjepa.errors import UsageError
 from openjepa.training.checkpoint import checkpoint_steps, load_newest
-from openjepa.verbs.launch import start  # noqa: F401 (imported before the processes are forked)
-from openjepa.verbs.report import report  # noqa: F401
+from openjepa.training.distribution import joined
+from openjepa.verbs.launch import go_on, start
 
 FORK = multiprocessing.get_context("fork")
 SETTINGS = {"steps": 40, "image_size": 16, "batch_size": 6, "predictor_depth": 1, "precision": "float32", "workers": 0}
@@ -47,7 +49,11 @@ def take_part(rank: int, count: int, port: int, photos: Path, out: Path, resume:
         meeting = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_PORT": port}
         os.environ |= {name: str(value) for name, value in meeting.items()} | {"MASTER_ADDR": "127.0.0.1"}
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-        openjepa.pretrain(str(photos), out=out, resume=resume, **SETTINGS)
+        config = build_config({}, SETTINGS)
+        with contextlib.suppress(UsageError), joined(torch.device("cpu")):  # it says that the other was killed
+            (go_on if resume else start)(str(photos), out, config, {}).run.train(lambda record: None)
+            return
+        sys.exit(2)
 
 
 def launch(count: int, photos: Path, out: Path) -> list:
@@ -71,22 +77,37 @@ def finish(ranks: list) -> bool:
 def kill(ranks: list, dice: random.Random) -> None:
     """SIGKILL for one or all, and then for those that are left."""
     for process in dice.choice([ranks, [dice.choice(ranks)]]):
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
     time.sleep(0.2)
     for process in ranks:
         process.kill()
         process.join()
 
 
-def disturb(count: int, kills: int, photos: Path, folder: Path, expected: dict, dice: random.Random) -> dict:
-    """Runs that are killed until there were `kills`; the last is left to end."""
+def wait_for_the_moment(ranks: list, checkpoints: Path, span: float, dice: random.Random) -> None:
+    """A random time within `span` seconds, or the writing of a checkpoint of a random step to come."""
+    deadline, aimed, steps = time.monotonic() + dice.uniform(0, span), dice.random() < 0.5, dice.randint(1, 12)
+    last, seen = None, 0
+    while all(process.is_alive() for process in ranks) and (aimed or time.monotonic() < deadline):
+        writing = next((path.name for path in checkpoints.glob(".writing*")), last)
+        seen, last = seen + (writing != last), writing
+        if aimed and seen == steps:
+            break
+        time.sleep(0.001)
+    if aimed:
+        time.sleep(dice.uniform(0, 0.01))
+
+
+def disturb(
+    count: int, kills: int, photos: Path, folder: Path, expected: dict, span: float, dice: random.Random
+) -> dict:
+    """Runs that are killed within `span` seconds of every start until there were `kills`; the last is left to end."""
     found = {"kills": 0, "in a checkpoint": 0, "before the first": 0, "runs": 0, "largest difference": 0.0}
     out = folder / "disturbed"
     while True:
         ranks = launch(count, photos, out)
-        deadline = time.monotonic() + dice.uniform(0.5, 4.0) * dice.choice([0.3, 1, 1])
-        while found["kills"] < kills and time.monotonic() < deadline and any(p.is_alive() for p in ranks):
-            time.sleep(0.002)
+        if found["kills"] < kills:
+            wait_for_the_moment(ranks, out / "checkpoints", span, dice)
         if found["kills"] < kills and any(process.is_alive() for process in ranks):
             kill(ranks, dice)
             found["kills"] += 1
@@ -120,11 +141,13 @@ def main() -> None:
         photos = draw(folder / "photos")
         for count in given.processes:
             undisturbed = folder / f"undisturbed-{count}"
+            begun = time.monotonic()
             if not finish(launch(count, photos, undisturbed)):
                 raise SystemExit(f"{count} processes do not train here")
+            span = time.monotonic() - begun
             expected = load_newest(undisturbed / "checkpoints")[0]
             dice = random.Random(given.seed + count)
-            rows.append({"processes": count, **disturb(count, given.kills, photos, folder, expected, dice)})
+            rows.append({"processes": count, **disturb(count, given.kills, photos, folder, expected, span, dice)})
             print("  ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
     results = Path(__file__).parent / "results" / "durability.json"
     about = {"command": "python benchmarks/durability.py", "settings": SETTINGS, "torch": torch.__version__}

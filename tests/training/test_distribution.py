@@ -1,8 +1,10 @@
 """Several processes train the run that one would: losses, gradients, weights, checkpoints, the word of rank 0."""
 
+import os
+
 import pytest
 import torch
-from ranks import parts, together
+from ranks import parts, start_ranks, together
 
 from openjepa.errors import UsageError
 from openjepa.training.checkpoint import checkpoint_steps, load_newest
@@ -119,3 +121,15 @@ def test_rank_0_has_the_word():
 
 def test_one_process_needs_nobody():
     assert agree() == (0, [False, False], [0], False)
+
+
+def lose_the_other():
+    if rank() == 1:
+        os._exit(9)
+    everyones(0)
+
+
+def test_a_process_that_lost_the_others_says_so():
+    _, results = start_ranks(2, lose_the_other)
+    who, error = results.get(timeout=60)
+    assert who == 0 and isinstance(error, UsageError) and "lost touch with the other processes" in str(error)

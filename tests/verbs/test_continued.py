@@ -97,7 +97,7 @@ def test_the_rank_guard_speaks_at_any_time_and_keeps_the_import(imported, photos
     assert verdict(now, before, 0.05, imported=True)[0] == "forgetting"
     assert verdict(now, before, 0.05)[0] == "early"
     assert verdict(now | {"rank": 9.0}, before, 0.2, imported=True)[0] == "healthy"
-    settings = SMALL | {"steps": 6, "lr": 0.3, "clip_grad": 1.0, "ema_momentum": (0.0, 0.0)}
+    settings = SMALL | {"steps": 6, "lr": 0.3, "clip_grad": 1.0, "ema_momentum": (0.0, 0.0), "mask_draws": 1}
     openjepa.pretrain(photos, out=tmp_path / "run", init=str(imported), **settings)
     last = read_metrics(tmp_path / "run")[-1]
     assert last["status"] in ("forgetting", "collapsed")

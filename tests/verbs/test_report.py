@@ -101,7 +101,7 @@ def test_the_command_gives_the_same_settings_again(run, monkeypatch):
 
     heard = {}
     monkeypatch.setattr(
-        "openjepa.verbs.launch.start", lambda data, out, config, given, settle: heard.update(config=config) or 1 / 0
+        "openjepa.verbs.launch.start", lambda data, out, config, *rest: heard.update(config=config) or 1 / 0
     )
     monkeypatch.setattr(sys, "argv", shlex.split(repeat_command(read_story(run))))
     with pytest.raises(ZeroDivisionError):

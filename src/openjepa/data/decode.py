@@ -3,7 +3,7 @@
 import logging
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import BinaryIO
@@ -34,6 +34,14 @@ _IGNORE_PILLOW = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 # Without a handler of its own, Pillow's complaints about odd TIFFs would go to stderr.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
+def reduce_jpeg(image: Image.Image, times: Callable[[int, int], int]) -> None:
+    """Have a JPEG decoded 1, 2, 4 or 8 times smaller, rounded up, as `times` says of its upright (width, height)."""
+    width, height = image.size
+    smaller = times(height, width) if _orientation(image) in (5, 6, 7, 8) else times(width, height)
+    if smaller > 1:
+        image.draft(None, (max(1, width // smaller), max(1, height // smaller)))
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
@@ -147,6 +155,8 @@ def _silence_pillow() -> None:
 
 
 def _orientation(image: Image.Image) -> int:
+    if image.format == "JPEG" and not image.info.keys() & {"exif", "xmp"}:
+        return 1  # told without the time that Pillow takes to look for it
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # a damaged EXIF block says nothing against the pixels

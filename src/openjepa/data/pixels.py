@@ -1,5 +1,6 @@
 """From a file of any kind to the pixels that a reading asks for."""
 
+from collections.abc import Callable
 from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
@@ -12,6 +13,7 @@ from openjepa.data.decode import (
     native,
     open_image,
     pillow_header,
+    reduce_jpeg,
     upright_rgb,
 )
 from openjepa.data.formats import (
@@ -39,9 +41,12 @@ def read_header(stream: BinaryIO) -> Header:
         return pillow_header(image) if image else tiff_header(stream)
 
 
-def read_pixels(stream: BinaryIO, reading: Reading = RGB, page: int = 0) -> Pixels:
+def read_pixels(
+    stream: BinaryIO, reading: Reading = RGB, page: int = 0, times: Callable[[int, int], int] | None = None
+) -> Pixels:
     """An image file as a reading asks for; `page` is which of several images in it, unless they are stacked.
 
+    A JPEG is decoded 1, 2, 4 or 8 times smaller, as `times(width, height)` of its upright size says.
     8-bit images read as 1 or 3 channels are PIL images, others arrays [H, W, C] of uint8 or float32. All are upright.
 
     Raises BadImage with a short reason: "empty file", "truncated", "not an image (...)", "larger than ...",
@@ -56,6 +61,8 @@ def read_pixels(stream: BinaryIO, reading: Reading = RGB, page: int = 0) -> Pixe
         image = _pillow(stream, kind)
         if image and image.format == "JPEG":
             check_jpeg(image, _whole(stream))
+            if times and reading.picture:
+                reduce_jpeg(image, times)
         pages = _pages(reading, page, pillow_header(image) if image else tiff_header(stream)) if kind == "tiff" else [0]
         return _read(stream, image, reading, pages)
 

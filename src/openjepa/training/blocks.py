@@ -21,14 +21,18 @@ def checkpoint_activations(model: Objective) -> None:
         block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
 
 
-def compile_blocks(model: Objective) -> str:
-    """Compile every block when it is first called; returns why not, in a few words, where nothing can be compiled."""
-    try:
-        torch.compile(_trial)(torch.ones(8, device=next(model.parameters()).device))
-    except Exception as error:  # whatever is missing, the run can go on without it
-        return f"torch.compile does not work here ({str(error).splitlines()[0]})"
+def compile_blocks(model: Objective) -> None:
+    """Compile every block when it is first called."""
     for block in blocks_of(model):
         block.compile()
+
+
+def no_compiler(device: torch.device) -> str:
+    """Why nothing can be compiled for a device, in a few words; nothing where it can."""
+    try:
+        torch.compile(_trial)(torch.ones(8, device=device))
+    except Exception as error:  # whatever is missing, a run can do without
+        return f"torch.compile does not work here ({str(error).splitlines()[0]})"
     return ""
 
 

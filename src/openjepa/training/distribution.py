@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.rendezvous import rendezvous
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -37,7 +38,7 @@ def ranks() -> int:
 def joined(device: torch.device) -> Iterator[None]:
     """Within this context the processes that torchrun started are one run: NCCL on CUDA, gloo on the CPU.
 
-    Raises UsageError on any other kind of device.
+    Raises UsageError on any other kind of device, and where another process has died.
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ and int(os.environ.get("WORLD_SIZE", 1)) < 2:
         yield
@@ -47,9 +48,26 @@ def joined(device: torch.device) -> Iterator[None]:
         raise UsageError(f"several processes cannot share --device {device}: give cuda or cpu")
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group(backends[device.type])
-    yield
+    try:
+        _meet(backends[device.type])
+        yield
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or "gloo" in str(error):
+            raise UsageError("lost touch with the other processes of the run, which go on with --resume") from error
+        raise
     dist.destroy_process_group()  # not after an error: the others might never answer
+
+
+def _meet(backend: str) -> None:
+    """Join the process group of this start of the processes.
+
+    torchrun's store outlives them, and with it the addresses of the dead (pytorch/pytorch#135712); unless it is told to
+    open a new one for every start, as it must be where nodes do not count their restarts alike.
+    """
+    store, number, count = next(rendezvous("env://"))
+    if os.environ.get("TORCH_DISABLE_SHARE_RDZV_TCP_STORE") != "1":
+        store = dist.PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+    dist.init_process_group(backend, store=store, rank=number, world_size=count)
 
 
 def is_restart() -> bool:
@@ -142,6 +160,8 @@ def shard(model: Objective) -> None:
     Each network is a root of its own, since encoders are also called by themselves; and each is resharded at once,
     since no way back follows that of the target encoder.
     """
+    # What the predictor returns is a view, of which this warns in case that it is changed in place: it is not.
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module", UserWarning)
     networks = {id(n): n for n in (model.context_encoder, model.target_encoder, model.predictor)}
     for network in networks.values():
         for block in network.blocks:

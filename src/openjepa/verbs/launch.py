@@ -33,7 +33,7 @@ from openjepa.training.state import whole_model
 from openjepa.training.steps import Stepper
 from openjepa.training.trial import measure_cost, peak_memory
 from openjepa.verbs.continued import advice, build_continued, build_shapes, keeps_statistics, open_init, shapes_of
-from openjepa.verbs.parts import build_batches, build_stepper
+from openjepa.verbs.parts import build_batches, build_stepper, settle_compiler
 from openjepa.verbs.plan import plan_lines, resolve_steps
 from openjepa.verbs.prepare import check_new_folder, mask_settings, prepare_images
 from openjepa.verbs.skipping import LISTED, write_skipped
@@ -157,7 +157,7 @@ def start(
     channels = source.encoder("context").in_chans if source else config.channels
     wanted = {"max_skipped": config.max_skipped, "channels": channels, "pages": config.pages}
     dataset, summary = prepare_images(data, config.workers, str(out / LISTED), **wanted)
-    config = first(lambda: resolve_precision(settle(summary) if settle else config))
+    config = settle_compiler(first(lambda: resolve_precision(settle(summary) if settle else config)))
     check_ranks(config)
     mask_settings(config)
     check_patches(data, summary, config.patch_size)
@@ -219,7 +219,7 @@ def go_on(data: str, out: Path, config: Config, given: dict[str, Any], parallel:
                 f"{out} was started with {option(name)} {theirs}, not {shown(value)}: leave it out to resume"
             )
     machine = {name: getattr(config, name) for name in MACHINE if given.get(name) is not None}
-    config = dataclasses.replace(stored, **machine)
+    config = settle_compiler(dataclasses.replace(stored, **machine))
     check_ranks(config)
     reading = Reading(**resolved.get("reading", {}))  # none in runs from before there was another than 8-bit RGB
     dataset, summary = prepare_images(data, config.workers, str(out / LISTED), reading, config.max_skipped)

@@ -1,17 +1,27 @@
 """The parts of a run that follow from its config: what a step changes, and this process's share of the batches."""
 
+import dataclasses
+
 from openjepa.config import Config
 from openjepa.core.objective import Objective
 from openjepa.data.batches import Batches
 from openjepa.data.dataset import ImageDataset
 from openjepa.evaluation.device import choose_device, choose_precision
-from openjepa.training.blocks import checkpoint_activations, compile_blocks
+from openjepa.training.blocks import checkpoint_activations, compile_blocks, no_compiler
 from openjepa.training.distribution import rank, ranks, share
 from openjepa.training.optimizer import make_optimizer
 from openjepa.training.steps import Schedule, Stepper
 from openjepa.verbs.networks import build_model
 from openjepa.verbs.prepare import mask_settings
 from openjepa.verbs.talk import say
+
+
+def settle_compiler(config: Config) -> Config:
+    """The config without --compile where there is no compiler, which is said."""
+    reason = no_compiler(choose_device(config.device)) if config.compile else ""
+    if reason:
+        say(f"running without --compile: {reason}")
+    return dataclasses.replace(config, compile=config.compile and not reason)
 
 
 def build_batches(dataset: ImageDataset, config: Config) -> Batches:
@@ -33,8 +43,8 @@ def build_stepper(
     model = (model or build_model(config, len(mean))).to(device)
     if config.checkpoint_activations:
         checkpoint_activations(model)
-    if config.compile and (reason := compile_blocks(model)):
-        say(f"running without --compile: {reason}")
+    if config.compile:
+        compile_blocks(model)
     forward = share(model, parallel)
     optimizer = make_optimizer([model.context_encoder, model.predictor], config.optimizer)
     precision = choose_precision(config.precision, device)

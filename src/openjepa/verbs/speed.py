@@ -28,7 +28,7 @@ def bench(
     from openjepa.recipes import recipe as settings_of
     from openjepa.training.speed import measure_speed
     from openjepa.verbs.launch import resolve_precision
-    from openjepa.verbs.parts import build_batches, build_stepper
+    from openjepa.verbs.parts import build_batches, build_stepper, settle_compiler
     from openjepa.verbs.plan import speed_lines
     from openjepa.verbs.prepare import mask_settings, prepare_images, settler
     from openjepa.verbs.talk import console, say
@@ -39,7 +39,7 @@ def bench(
     mask_settings(config)
     wanted = {"max_skipped": config.max_skipped, "channels": config.channels, "pages": config.pages}
     dataset, summary = prepare_images(str(data), config.workers, **wanted)
-    config = resolve_precision(config if recipe else settler(settings)(summary))
+    config = settle_compiler(resolve_precision(config if recipe else settler(settings)(summary)))
     batches = build_batches(dataset, config)
     stepper = build_stepper(config, 10_000, *channel_statistics(dataset, seed=config.seed))
     with console.status("measuring"):
