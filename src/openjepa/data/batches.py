@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from openjepa.core.mask_settings import Masks, MaskSettings
 from openjepa.core.masks import sample_masks
 from openjepa.core.streams import CROPS, ORDER, generator
-from openjepa.data.crops import oriented_crop
+from openjepa.data.crops import cut_size, oriented_crop
 from openjepa.data.dataset import ImageDataset, window_of
 from openjepa.data.reduce import load_for_crop
 from openjepa.errors import BadImage, UsageError
@@ -95,18 +95,22 @@ class Batches(Dataset):
         order = epoch_order(self.seed, count, epoch, window_of(self.dataset))
         for offset in range(count):
             index = int(order[(place + offset) % count])
-            turn = int(generator(self.seed, CROPS, epoch, index, 1).integers(8)) if self.any_orientation else 0
-            cut = self.image_size[::-1] if turn % 2 else self.image_size
+            orientation = self._orientation(epoch, index)
+            cut = cut_size(self.image_size, orientation)
             try:
                 image = load_for_crop(self.dataset, index, cut, self.crop_scale, self._dice(epoch, index))
             except BadImage as error:
                 skipped.append((self.dataset.paths[index], str(error)))
                 continue
-            return index, oriented_crop(image, self.image_size, self.crop_scale, self._dice(epoch, index), turn)
+            return index, oriented_crop(image, self.image_size, self.crop_scale, self._dice(epoch, index), orientation)
         return None
 
     def _dice(self, epoch: int, index: int) -> np.random.Generator:
         return generator(self.seed, CROPS, epoch, index)
+
+    def _orientation(self, epoch: int, index: int) -> int:
+        """0 for as it is, to 7."""
+        return int(generator(self.seed, CROPS, epoch, index, 1).integers(8)) if self.any_orientation else 0
 
 
 def ignore_interrupts(_worker: int) -> None:

@@ -52,9 +52,13 @@ def oriented_crop(
 
     It is turned by `orientation` % 4 quarters, then, from 4 on, mirrored; and cut so that it has `size` once turned.
     """
-    cut = size[::-1] if orientation % 2 else size
-    turned = np.rot90(random_resized_crop(image, cut, scale, rng), orientation % 4)
+    turned = np.rot90(random_resized_crop(image, cut_size(size, orientation), scale, rng), orientation % 4)
     return np.ascontiguousarray(turned[:, ::-1] if orientation >= 4 else turned)
+
+
+def cut_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """The size (rows, columns) at which a crop is cut so that it has `size` once it is turned."""
+    return size[::-1] if orientation % 2 else size
 
 
 def resize_centre_crop(image: Pixels, size: tuple[int, int]) -> np.ndarray:

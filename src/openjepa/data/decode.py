@@ -37,7 +37,7 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def reduce_jpeg(image: Image.Image, times: Callable[[int, int], int]) -> None:
-    """Have a JPEG decoded 1, 2, 4 or 8 times smaller, rounded up, as `times(width, height)` of it upright says."""
+    """Have a JPEG decoded 1, 2, 4 or 8 times smaller, rounded up, as `times` says of its upright (width, height)."""
     width, height = image.size
     smaller = times(height, width) if _orientation(image) in (5, 6, 7, 8) else times(width, height)
     if smaller > 1:

@@ -46,8 +46,8 @@ def read_pixels(
 ) -> Pixels:
     """An image file as a reading asks for; `page` is which of several images in it, unless they are stacked.
 
-    8-bit images read as 1 or 3 channels are PIL images, others arrays [H, W, C] of uint8 or float32. All are upright. A
-    JPEG is decoded 1, 2, 4 or 8 times smaller (rounded up), as `times(width, height)` of its upright size says.
+    A JPEG is decoded 1, 2, 4 or 8 times smaller, as `times(width, height)` of its upright size says.
+    8-bit images read as 1 or 3 channels are PIL images, others arrays [H, W, C] of uint8 or float32. All are upright.
 
     Raises BadImage with a short reason: "empty file", "truncated", "not an image (...)", "larger than ...",
     "unknown value range (...)", "3 channels, not 12", "needs tifffile: ..." or "damaged (...)".
@@ -61,7 +61,7 @@ def read_pixels(
         image = _pillow(stream, kind)
         if image and image.format == "JPEG":
             check_jpeg(image, _whole(stream))
-            if times:
+            if times and reading.picture:
                 reduce_jpeg(image, times)
         pages = _pages(reading, page, pillow_header(image) if image else tiff_header(stream)) if kind == "tiff" else [0]
         return _read(stream, image, reading, pages)

@@ -88,7 +88,8 @@ def make_verdicts(records: list[dict], names: list[str]) -> list[str]:
 def verdict(records: list[dict], one: str, other: str) -> str:
     """Which of two models is better here, by their paired differences on the same test images."""
     better: dict[str, list[str]] = {one: [], other: [], "": []}
-    for record in (record for record in records if record["model"] == one):
+    ours = (record for record in records if record["model"] == one)
+    for record in (record for record in ours if not record["task"].startswith("appearance")):  # which is no merit
         paired = record["protocol"]["paired_difference_to"].get(other)
         if paired:
             sign = 1 if is_fraction(record) else -1
