@@ -41,10 +41,10 @@ def build_stepper(
 ) -> Stepper:
     device = choose_device(config.device)
     model = (model or build_model(config, len(mean))).to(device)
-    if config.checkpoint_activations:
-        checkpoint_activations(model)
     if config.compile:
         compile_blocks(model)
+    if config.checkpoint_activations:
+        checkpoint_activations(model)
     forward = share(model, parallel)
     optimizer = make_optimizer([model.context_encoder, model.predictor], config.optimizer)
     precision = choose_precision(config.precision, device)
