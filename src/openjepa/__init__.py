@@ -23,6 +23,8 @@ _HOMES = {
     "masks": "openjepa.verbs.masks",
     "import_": "openjepa.verbs.import_",
     "export": "openjepa.verbs.export",
+    "data_check": "openjepa.verbs.data_check",
+    "data_prepare": "openjepa.verbs.data_prepare",
     "bench": "openjepa.verbs.speed",
     "load_encoder": "openjepa.interop.load",
 }

@@ -6,7 +6,9 @@ import sys
 import typer
 
 from openjepa._version import __version__
-from openjepa.errors import UsageError
+from openjepa.errors import CheckFailed, UsageError
+from openjepa.verbs.data_check import data_check
+from openjepa.verbs.data_prepare import data_prepare
 from openjepa.verbs.demo import demo
 from openjepa.verbs.embed import embed
 from openjepa.verbs.evaluate import evaluate
@@ -28,6 +30,10 @@ app = typer.Typer(
 )
 for verb in (demo, pretrain, tune, evaluate, predict, embed, report, masks, import_, export, bench):
     app.command(verb.__name__.rstrip("_"))(verb)
+data = typer.Typer(help="Check a set of images, or prepare a smaller copy of it.", no_args_is_help=True)
+for verb in (data_check, data_prepare):
+    data.command(verb.__name__.removeprefix("data_"))(verb)
+app.add_typer(data, name="data")
 
 # Typer's own error class is not public under a name of its own.
 CommandLineError = typer.BadParameter.__mro__[2]
@@ -56,6 +62,9 @@ def main() -> None:
         if message:  # none where the help was asked for by giving no words at all
             print(f"openjepa: {' '.join(message.split())}", file=sys.stderr)
         status = 2
+    except CheckFailed as error:
+        print(f"openjepa: {error}", file=sys.stderr)
+        status = 1
     except (KeyboardInterrupt, typer.Abort):
         status = 130
     sys.exit(status if isinstance(status, int) else 0)

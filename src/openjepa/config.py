@@ -21,8 +21,9 @@ CHOICES = {
     "target_sequences": ("joint", "separate"),
     "loss": ("smooth_l1", "l2"),
     "precision": ("auto", "bf16", "float32"),
+    "pages": ("first", "channels", "images"),
 }
-MACHINE = ("device", "workers", "log_every", "checkpoint_minutes", "keep_every", "accumulate")
+MACHINE = ("device", "workers", "log_every", "checkpoint_minutes", "keep_every", "max_skipped", "accumulate")
 MACHINE += ("checkpoint_activations", "compile")
 
 
@@ -45,6 +46,8 @@ class Config:
     model: str = setting("vit_nano", "Model", f"Size: {', '.join(MODELS)}.")
     image_size: str = setting("32", "Model", "Pixels, as 32 or ROWSxCOLUMNS.")
     patch_size: int = setting(4, "Model", "Pixels a side; divides the image size.")
+    channels: int | None = setting(None, "Model", "Channels that it reads; left out, the images decide.")
+    pages: str = setting("first", "Model", "Of files with several images: first, channels (stacked) or images (apart).")
     weight_init: str = setting("unit", "Model", "Scale of the first weights: unit (keeps variance) or published (.02).")
     predictor_dim: int = setting(64, "Model", "Width of the predictor.")
     predictor_depth: int = setting(2, "Model", "Blocks of the predictor.")
@@ -59,6 +62,11 @@ class Config:
     context_ratio: float = setting(0.25, "Masks", "Share of the patches that the context keeps.")
     mask_draws: int = setting(1, "Masks", "Contexts and targets drawn for an image and one pass of the target encoder.")
     crop_scale: tuple[float, float] = setting((0.3, 1.0), "Training", "Share of an image in its random crop.")
+    any_orientation: bool = setting(
+        False,
+        "Training",
+        "Mirror and turn the crops: for images without an up or a left (microscope, satellite).",
+    )
     batch_size: int = setting(64, "Training", "Images a step.")
     optimizer: str = setting("muon", "Training", "muon (in blocks; adamw elsewhere) or adamw.")
     lr: float = setting(1e-3, "Training", "Peak learning rate; muon takes five times that for its matrices.")
@@ -83,6 +91,9 @@ class Config:
     compile: bool = setting(False, "Machine", "Compile the blocks with torch.compile, where there is a compiler.")
     log_every: int = setting(10, "Machine", "Steps between two lines of the log.")
     checkpoint_minutes: float = setting(5.0, "Machine", "Minutes between two checkpoints.")
+    max_skipped: float = setting(
+        0.05, "Machine", "Largest share of the images that may be unusable; with more the run stops."
+    )
     keep_every: int = setting(0, "Machine", "Keep the checkpoint of every so many steps; 0 for last two and best.")
 
     def __post_init__(self) -> None:
@@ -107,12 +118,14 @@ class Config:
             self._is_pair("ema_momentum") and all(0 <= m <= 1 for m in self.ema_momentum),
             "two numbers from 0 to 1",
         )
+        self._check("max_skipped", 0 <= self.max_skipped <= 1, "a share from 0 to 1")
         self._check("context_ratio", 0 < self.context_ratio < 1, "above 0 and below 1")
         self._check("init_freeze", 0 <= self.init_freeze < 1, "at least 0 and below 1")
         self._check("warmup", 0 <= self.warmup < 1, "at least 0 and below 1")
         self._check("lr", 0 < self.lr < math.inf, "above 0")
         self._check("steps", self.steps is None or self.steps >= 1, "at least 1")
         self._check("epochs", self.epochs is None or 0 < self.epochs < math.inf, "above 0")
+        self._check("channels", self.channels is None or self.channels >= 1, "at least 1")
         self._check("num_targets", self.num_targets is None or self.num_targets >= 1, "at least 1")
         self._check_shapes()
         if self.time is not None:

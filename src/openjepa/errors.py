@@ -8,6 +8,10 @@ class UsageError(ValueError):
     """
 
 
+class CheckFailed(Exception):
+    """What was to be checked is not as it should be; the message, one line, says what. The command ends with 1."""
+
+
 class BadImage(ValueError):
     """One file that cannot be used as an image; the message is the reason.
 

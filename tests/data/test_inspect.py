@@ -46,14 +46,15 @@ def test_summary_says_what_is_there_and_drops_what_cannot_be_read(photos):
     assert summary.classes == {"class": {"cat": 3, "dog": 4}}
     assert summary.duplicates == [["cat/0.png", "dog/again.png", "dog/copy.png"]]
     assert dict(summary.skipped)["cat/empty.png"] == "empty file"
-    assert summary.lines("skipped.txt")[:3] == [
+    assert summary.lines("skipped.txt")[:4] == [
         "7 images in 2 classes (cat 3, dog 4)",
         "sizes: 40x30 to 100x80, median 40x30",
         "modes: RGB 6, L 1",
+        "read as: 3 channels, 8 bits; 1 grey repeated in every channel",
     ]
-    assert summary.lines("skipped.txt")[3].startswith("skipped 4 files: 2 not an image, 1 ")
-    assert summary.lines("skipped.txt")[3].endswith(" (listed in skipped.txt)")
-    assert summary.lines()[4] == "exact duplicates: 3 files in 1 group"
+    assert summary.lines("skipped.txt")[4].startswith("skipped 4 files: 1 truncated, 1 empty file, 1 not an image, 1 ")
+    assert summary.lines("skipped.txt")[4].endswith(" (listed in skipped.txt)")
+    assert summary.lines()[5] == "exact duplicates: 3 files in 1 group"
     again = json.loads(json.dumps(dataclasses.asdict(summary)))
     assert again["duplicates"] == summary.duplicates and again["images"] == 7
 
@@ -89,3 +90,18 @@ def test_dataset_without_files(photos):
     held.classes = {"shape": ["a", "b"], "count": ["1"]}
     held.labels = {"shape": np.array([0, 1]), "count": np.array([0, 0])}
     assert inspect_dataset(held)[1].lines()[0] == "2 images labelled by shape (2 values), count (1 values)"
+
+
+def test_of_a_very_large_set_a_sample_is_looked_at_and_said_to_be_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("openjepa.data.inspect.ALL_HEADERS", 10)
+    monkeypatch.setattr("openjepa.data.inspect.COMPARED_AT_MOST", 6)
+    for number in range(12):
+        Image.new("RGB", (8, 6 + number), (number, 0, 0)).save(tmp_path / f"{number:02}.png")
+    dataset = open_dataset(tmp_path)
+    (tmp_path / dataset.paths[0]).write_bytes(b"no picture")
+    good, summary = inspect_dataset(dataset)
+    seen = sum(count for *_, count in summary.sizes)
+    assert (summary.looked_at, seen + len(summary.skipped)) == (6, 6)
+    assert len(good) == summary.images == 12 - len(summary.skipped)
+    assert summary.lines()[1].endswith("in a sample of 6")
+    assert decoded_bytes(summary) == pytest.approx(12 * 8 * 11.5 * 3, rel=0.4)

@@ -62,8 +62,8 @@ def test_folder_zip_and_list_give_the_same_images_in_the_same_order(tmp_path):
         assert dataset.classes == {"class": ["a", "b", "b-c"]}
         assert dataset.labels["class"].tolist() == [0, 0, 2, 1]
         assert dict(dataset.skipped) == {
-            "notes.csv": "not an image (suffix .csv)",
-            "a/LICENSE": "not an image (no suffix)",
+            "notes.csv": "not an image file (suffix .csv)",
+            "a/LICENSE": "not an image file (no suffix)",
         }
     dataset = open_dataset(listed)
     assert (dataset.paths, numbers(dataset)) == ([f"photos/{name}" for name in datasets[0].paths], [3, 2, 1, 0])
@@ -118,7 +118,7 @@ def test_list_reports_what_is_missing_and_repeated(tmp_path):
     assert numbers(dataset) == [0, 1]
     assert sorted(dataset.skipped) == [
         ("b.png", "named twice"),
-        ("c.csv", "not an image (suffix .csv)"),
+        ("c.csv", "not an image file (suffix .csv)"),
         ("gone.png", "missing"),
     ]
     listed.write_text("gone.png\nlost.jpg")
@@ -168,7 +168,8 @@ def test_what_is_not_there_is_refused_in_words(tmp_path):
     assert "no images were named" in refusal("")
     words = fill(tmp_path / "words", "a.txt", "b.TXT", "c.csv")
     assert refusal(words).startswith(f"no images in {words}: found 3 files (.txt 2, .csv 1); openjepa reads JPEG")
-    assert "a folder, a .zip" in refusal(words / "c.csv")
+    assert refusal(words / "c.csv").endswith("call the one with the paths path")
+    assert "a folder, a glob, a .zip" in refusal(fill(tmp_path / "odd", "c.doc") / "c.doc")
     (tmp_path / "none").mkdir()
     assert "found 0 files; openjepa reads" in refusal(tmp_path / "none")
 

@@ -14,6 +14,8 @@ from safetensors.torch import load_file
 from tests_support import draw_photos
 
 import openjepa
+from openjepa.data.dataset import ImageFiles
+from openjepa.errors import BadImage, UsageError
 from openjepa.recipes import RECIPES
 from openjepa.training.checkpoint import checkpoint_steps
 from openjepa.training.runlog import read_metrics
@@ -125,7 +127,10 @@ def test_flat_lists_and_bad_files_train_too(tmp_path):
     listed.write_text("\n".join(f"flat/{path.name}" for path in sorted(flat.iterdir())) + "\nflat/gone.jpg\n")
     for source, skipped in ((flat, 2), (listed, 3)):
         out = tmp_path / f"run-{source.stem}"
-        openjepa.pretrain(str(source), out=out, steps=3, **SMALL)
+        with pytest.raises(UsageError, match=rf"{skipped} of {12 + skipped} images .* more than --max-skipped 0.05"):
+            openjepa.pretrain(str(source), out=out, steps=3, **SMALL)
+        assert len((out / "skipped.txt").read_text().splitlines()) == skipped
+        openjepa.pretrain(str(source), out=out, steps=3, max_skipped=0.3, **SMALL)
         assert len((out / "skipped.txt").read_text().splitlines()) == skipped
         assert "knn" not in read_metrics(out)[-1]
 
@@ -197,3 +202,23 @@ def test_a_second_interrupt_ends_at_once():
     code += " os.kill(os.getpid(), signal.SIGINT)\n print('still here')\n"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
     assert "still here" not in done.stdout and "KeyboardInterrupt" in done.stderr
+
+
+def test_a_run_whose_files_vanish_stops_in_words_and_goes_on_when_more_may_be_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr("openjepa.verbs.prepare.MEMORY_LIMIT", 0)
+    flat, out = draw_photos(tmp_path / "flat", 24, classes=()), tmp_path / "run"
+    load = ImageFiles.read
+
+    def vanishing(self, index):
+        if index < 3 and (out / "metrics.jsonl").exists():
+            raise BadImage("no such file or directory")
+        return load(self, index)
+
+    monkeypatch.setattr(ImageFiles, "read", vanishing)
+    settings = SMALL | {"steps": 8, "workers": 0}
+    with pytest.raises(UsageError, match=r"of 24 images cannot be read .*more than --max-skipped allows") as caught:
+        openjepa.pretrain(str(flat), out=out, **settings)
+    assert "\n" not in str(caught.value) and checkpoint_steps(out / "checkpoints")
+    assert "no such file" in (out / "skipped.txt").read_text()
+    openjepa.pretrain(str(flat), out=out, resume=True, max_skipped=0.5, **settings)
+    assert len((out / "skipped.txt").read_text().splitlines()) == 3 and (out / "encoder").is_dir()

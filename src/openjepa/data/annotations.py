@@ -6,11 +6,13 @@ import json
 import os
 import xml.etree.ElementTree as ElementTree
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from openjepa.data.storage import Archive, Folder, walk
+from openjepa.data.listing import walk
+from openjepa.data.names import Names
+from openjepa.data.storage import Folder, Storage, Zip
 from openjepa.errors import UsageError
 
 KINDS = "CLEVR scenes (.json), COCO (.json), VOC (.xml), a .csv with a row a box, or a folder of such files"
@@ -48,26 +50,29 @@ def read_annotations(source: str) -> dict[str, Annotation]:
 def _files(source: str) -> Iterator[tuple[str, bytes]]:
     path = os.path.expanduser(source)
     if os.path.isdir(path):
-        return _read_all(Folder(path).open, walk(path)[0])
+        names = walk(path)[0]
+        return _read_all(Folder(path, names), names)
     file = next((str(place) for place in (Path(path), *Path(path).parents) if os.path.isfile(place)), None)
     if file is None:
         raise UsageError(f"{source} does not exist: give {KINDS}")
     if file == os.path.normpath(path) and not zipfile.is_zipfile(file):
-        return _read_all(lambda _: open(file, "rb"), [os.path.basename(file)])
+        names = Names.of([os.path.basename(file)])
+        return _read_all(Folder(os.path.dirname(file), names), names)
     try:
         inside = os.path.relpath(path, file).replace(os.sep, "/")
-        archive = Archive(file)
+        archive = Zip(file)
         names = [info.filename for info in archive.members()]
     except (zipfile.BadZipFile, OSError) as error:
         raise UsageError(f"{file} is not a readable zip ({error}): copy or pack it again") from error
-    return _read_all(archive.open, [n for n in names if inside == "." or n == inside or n.startswith(inside + "/")])
+    archive.names = Names.of(n for n in names if inside == "." or n == inside or n.startswith(inside + "/"))
+    return _read_all(archive, archive.names)
 
 
-def _read_all(opened: Callable, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-    for name in sorted(names):
-        if PurePosixPath(name).suffix.lower() in READERS:
-            with opened(name) as stream:
-                yield name, stream.read()
+def _read_all(storage: Storage, names: Names) -> Iterator[tuple[str, bytes]]:
+    for row in names.order().tolist():
+        if PurePosixPath(names[row]).suffix.lower() in READERS:
+            with storage.open(row) as stream:
+                yield names[row], stream.read()
 
 
 def _read_json(name: str, content: bytes) -> dict[str, Annotation]:

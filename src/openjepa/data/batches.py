@@ -15,15 +15,15 @@ from torch.utils.data import DataLoader, Dataset
 from openjepa.core.mask_settings import Masks, MaskSettings
 from openjepa.core.masks import sample_masks
 from openjepa.core.streams import CROPS, ORDER, generator
-from openjepa.data.crops import random_resized_crop
-from openjepa.data.dataset import ImageDataset
+from openjepa.data.crops import cut_size, oriented_crop
+from openjepa.data.dataset import ImageDataset, window_of
 from openjepa.data.reduce import load_for_crop
 from openjepa.errors import BadImage, UsageError
 
 
 @dataclass
 class Batch:
-    """images uint8 [B, 3, H, W]; masks of B * draws; indices int64 [B] into the data set; skipped [(path, reason)].
+    """images uint8 or float32 [B, C, H, W]; masks of B * draws; indices int64 [B]; skipped [(path, reason)].
 
     `total` is the number of images of the step, where these are only a part of them (0: they are all).
     """
@@ -50,9 +50,13 @@ def rows(masks: Masks, first: int, end: int) -> Masks:
 
 
 @functools.lru_cache(maxsize=2)
-def epoch_order(seed: int, count: int, epoch: int) -> np.ndarray:
-    """The permutation [count] in which an epoch visits the images."""
-    return generator(seed, ORDER, epoch).permutation(count)
+def epoch_order(seed: int, count: int, epoch: int, window: int = 0) -> np.ndarray:
+    """The permutation [count] in which an epoch visits the images; window by window where they can only be streamed."""
+    rng = generator(seed, ORDER, epoch)
+    if not window:
+        return rng.permutation(count)
+    starts = range(0, count, window)
+    return np.concatenate([start + rng.permutation(min(window, count - start)) for start in starts])
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ class Batches(Dataset):
     seed: int
     rank: int = 0
     ranks: int = 1
+    any_orientation: bool = False
 
     def __getitem__(self, step: int) -> Batch:
         skipped: list[tuple[str, str]] = []
@@ -87,19 +92,25 @@ class Batches(Dataset):
         """The image at a position of the endless order, or the next readable one of its epoch, or None."""
         count = len(self.dataset)
         epoch, place = divmod(position, count)
-        order = epoch_order(self.seed, count, epoch)
+        order = epoch_order(self.seed, count, epoch, window_of(self.dataset))
         for offset in range(count):
             index = int(order[(place + offset) % count])
+            orientation = self._orientation(epoch, index)
+            cut = cut_size(self.image_size, orientation)
             try:
-                image = load_for_crop(self.dataset, index, self.image_size, self.crop_scale, self._dice(epoch, index))
+                image = load_for_crop(self.dataset, index, cut, self.crop_scale, self._dice(epoch, index))
             except BadImage as error:
                 skipped.append((self.dataset.paths[index], str(error)))
                 continue
-            return index, random_resized_crop(image, self.image_size, self.crop_scale, self._dice(epoch, index))
+            return index, oriented_crop(image, self.image_size, self.crop_scale, self._dice(epoch, index), orientation)
         return None
 
     def _dice(self, epoch: int, index: int) -> np.random.Generator:
         return generator(self.seed, CROPS, epoch, index)
+
+    def _orientation(self, epoch: int, index: int) -> int:
+        """0 for as it is, to 7."""
+        return int(generator(self.seed, CROPS, epoch, index, 1).integers(8)) if self.any_orientation else 0
 
 
 def ignore_interrupts(_worker: int) -> None:

@@ -8,7 +8,9 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from openjepa.core.streams import CROPS, generator
-from openjepa.data.dataset import ImageDataset
+from openjepa.data.dataset import ImageDataset, read_as
+from openjepa.data.reading import RGB, Pixels, as_pixels
+from openjepa.errors import UsageError
 
 STRENGTHS = (1, 2, 3, 4, 5)
 SIGMAS = (0.012, 0.018, 0.025, 0.035, 0.05)  # of the Gaussian blur, as a share of the shorter side
@@ -51,22 +53,29 @@ class Corrupted:
     """An ImageDataset whose images are made worse when they are read; the same each time, by corruption and strength.
 
     `content` stands for the hash of the images: `base`, the hash of those underneath, and what was done to them.
+    What is done is done to 8 bits in colour; raises UsageError if the images underneath cannot be read so.
     """
 
     def __init__(self, dataset: ImageDataset, corruption: str, strength: int, base: str) -> None:
         self.source, self.paths = dataset.source, dataset.paths
         self.labels, self.classes = dataset.labels, dataset.classes
         self.content = f"{base}:{corruption}:{strength}"
-        self.corruption = corruption
-        self._dataset, self._strength, self._indices = dataset, strength, np.arange(len(dataset))
+        self.corruption, self._strength, self.reading = corruption, strength, dataset.reading
+        if self.reading.channels not in (1, 3) or self.reading.values == "raw":
+            raise UsageError(
+                f"robustness is measured on grey and colour pictures, and those of {dataset.source} are read as "
+                f"{self.reading.in_words()}: leave it out of --tasks"
+            )
+        self._dataset, self._indices = read_as(dataset, RGB), np.arange(len(dataset))
 
     def __len__(self) -> int:
         return len(self._indices)
 
-    def load(self, index: int) -> Image.Image:
+    def load(self, index: int) -> Pixels:
         place = int(self._indices[index])
         rng = generator(0, CROPS, place, self._strength)
-        return CORRUPTIONS[self.corruption](self._dataset.load(place), self._strength, rng)
+        worse = CORRUPTIONS[self.corruption](self._dataset.load(place), self._strength, rng)
+        return worse if self.reading == RGB else as_pixels(worse, self.reading)
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "Corrupted":
         chosen, view = np.asarray(indices, np.int64), copy.copy(self)

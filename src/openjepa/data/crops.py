@@ -1,9 +1,11 @@
-"""From a PIL image to a uint8 array of the model's size: random resized crops to train, one fixed rule to measure."""
+"""From an image to an array of the model's size: random resized crops to train, one fixed rule to measure."""
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+
+from openjepa.data.reading import Pixels
 
 
 def crop_box(
@@ -32,21 +34,56 @@ def centre_box(width: int, height: int, aspect: float) -> tuple[float, float, fl
 
 
 def random_resized_crop(
-    image: Image.Image, size: tuple[int, int], scale: tuple[float, float], rng: np.random.Generator
+    image: Pixels, size: tuple[int, int], scale: tuple[float, float], rng: np.random.Generator
 ) -> np.ndarray:
-    """A random crop resized to `size` (rows, columns) by antialiased bicubic: uint8 [H, W, 3]."""
-    box = crop_box(image.width, image.height, scale, size[1] / size[0], rng)
-    return np.asarray(image.resize(size[::-1], Image.Resampling.BICUBIC, box=box))
+    """A random crop resized to `size` (rows, columns) by antialiased bicubic: [H, W, C], uint8 or float32 as it was."""
+    width, height = size_of(image)
+    return resized(image, size, crop_box(width, height, scale, size[1] / size[0], rng))
 
 
-def resize_centre_crop(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
-    """Shorter side to `size` (rows, columns), then the centre, antialiased bicubic, in one pass: uint8 [H, W, 3]."""
-    box = centre_box(image.width, image.height, size[1] / size[0])
-    return np.asarray(image.resize(size[::-1], Image.Resampling.BICUBIC, box=box))
+def oriented_crop(
+    image: Pixels,
+    size: tuple[int, int],
+    scale: tuple[float, float],
+    rng: np.random.Generator,
+    orientation: int,
+) -> np.ndarray:
+    """A random crop in one of the eight orientations of a square, 0 as it is: [H, W, C].
+
+    It is turned by `orientation` % 4 quarters, then, from 4 on, mirrored; and cut so that it has `size` once turned.
+    """
+    turned = np.rot90(random_resized_crop(image, cut_size(size, orientation), scale, rng), orientation % 4)
+    return np.ascontiguousarray(turned[:, ::-1] if orientation >= 4 else turned)
+
+
+def cut_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """The size (rows, columns) at which a crop is cut so that it has `size` once it is turned."""
+    return size[::-1] if orientation % 2 else size
+
+
+def resize_centre_crop(image: Pixels, size: tuple[int, int]) -> np.ndarray:
+    """Shorter side to `size` (rows, columns), then the centre, antialiased bicubic, in one pass: [H, W, C]."""
+    width, height = size_of(image)
+    return resized(image, size, centre_box(width, height, size[1] / size[0]))
+
+
+def size_of(image: Pixels) -> tuple[int, int]:
+    """(width, height) in pixels."""
+    return image.size if isinstance(image, Image.Image) else image.shape[1::-1]
+
+
+def resized(image: Pixels, size: tuple[int, int], box: tuple[float, float, float, float]) -> np.ndarray:
+    """A box of an image at `size` (rows, columns), channel by channel: [H, W, C], dtype uint8 or float32 as it was."""
+    if isinstance(image, Image.Image):
+        return np.asarray(image.resize(size[::-1], Image.Resampling.BICUBIC, box=box)).reshape(*size, -1)
+    bands = (Image.fromarray(np.ascontiguousarray(image[..., band])) for band in range(image.shape[2]))
+    small = [np.asarray(band.resize(size[::-1], Image.Resampling.BICUBIC, box=box)) for band in bands]
+    return np.stack(small, axis=2)
 
 
 def standardise(images: Tensor, mean: list[float], std: list[float]) -> Tensor:
-    """uint8 images [B, C, H, W] to float32 of about zero mean and unit variance a channel."""
-    scale = torch.tensor(std, device=images.device).view(-1, 1, 1) * 255
-    shift = torch.tensor(mean, device=images.device).view(-1, 1, 1) * 255
+    """Images [B, C, H, W] to float32 of about zero mean and unit variance a channel; uint8 ones are taken as / 255."""
+    full = 255 if images.dtype == torch.uint8 else 1
+    scale = torch.tensor(std, device=images.device).view(-1, 1, 1) * full
+    shift = torch.tensor(mean, device=images.device).view(-1, 1, 1) * full
     return (images - shift) / scale

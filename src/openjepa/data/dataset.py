@@ -1,15 +1,18 @@
 """What the rest of openjepa knows of images: `ImageDataset`; and the one that reads files."""
 
+import copy
 import io
 from collections.abc import Sequence
 from typing import BinaryIO, Protocol
 
 import numpy as np
-from PIL import Image
 
-from openjepa.data.decode import bad_image_on_error, decode
-from openjepa.data.storage import Skipped, Storage, printable
-from openjepa.errors import BadImage
+from openjepa.data.decode import bad_image_on_error
+from openjepa.data.names import Names
+from openjepa.data.pixels import read_pixels
+from openjepa.data.reading import RGB, Pixels, Reading, as_pixels, disagreement
+from openjepa.data.storage import Skipped, Storage
+from openjepa.errors import BadImage, UsageError
 
 MAX_BYTES = 1 << 30
 
@@ -21,8 +24,10 @@ class ImageDataset(Protocol):
     paths    n names relative to the source, sorted, valid UTF-8 (unless drawn: then sorted by index)
     labels   int64 [n] by name of the label; {} without labels
     classes  the names of the label values, same keys as `labels`
+    reading  how `load` gives them
     """
 
+    reading: Reading = RGB
     source: str
     paths: Sequence[str]
     labels: dict[str, np.ndarray]
@@ -30,8 +35,8 @@ class ImageDataset(Protocol):
 
     def __len__(self) -> int: ...
 
-    def load(self, index: int) -> Image.Image:
-        """Mode "RGB", upright. Raises BadImage."""
+    def load(self, index: int) -> Pixels:
+        """Upright: a PIL image, or an array [H, W, C] of uint8 or float32. Raises BadImage."""
         ...
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "ImageDataset":
@@ -39,30 +44,51 @@ class ImageDataset(Protocol):
         ...
 
 
-class ImageFiles:
-    """An ImageDataset of files in a folder or a zip. Can be pickled, and used after a fork.
+def window_of(dataset: ImageDataset) -> int:
+    """How many images can be held at once of what can only be streamed; 0 where any can be read at any time."""
+    return getattr(dataset, "window", 0)
 
+
+def sample_order(dataset: ImageDataset, rng: np.random.Generator) -> np.ndarray:
+    """The indices [n] in the order in which to draw a sample: random, or from the first on where they are streamed."""
+    return np.arange(len(dataset)) if window_of(dataset) else rng.permutation(len(dataset))
+
+
+class ImageFiles:
+    """An ImageDataset of encoded images in a storage. Can be pickled, and used after a fork.
+
+    rows     int64 [n], the numbers that the storage knows the images by; all in order unless given
     skipped  (path, reason) of what lies in the source and is no candidate
+    pages    int64 [n], which image of its file each is
     """
+
+    reading = RGB
 
     def __init__(
         self,
         source: str,
         storage: Storage,
-        names: Sequence[str],
+        paths: Names,
         labels: dict[str, np.ndarray] | None = None,
         classes: dict[str, list[str]] | None = None,
         skipped: Skipped | None = None,
+        rows: np.ndarray | None = None,
     ) -> None:
         self.source, self.labels, self.classes, self.skipped = source, labels or {}, classes or {}, skipped or []
-        self._storage, self._names = storage, list(names)
-        self.paths = [printable(name) for name in names]
+        self.paths, self._storage = paths, storage
+        self._rows = np.arange(len(paths)) if rows is None else rows
+        self.pages = np.zeros(len(paths), np.int64)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._rows)
 
-    def load(self, index: int) -> Image.Image:
-        return decode(io.BytesIO(self.read(index)))
+    @property
+    def window(self) -> int:
+        """0: images can be read in any order; else only so many at once, from the first to the last."""
+        return self._storage.window
+
+    def load(self, index: int) -> Pixels:
+        return read_pixels(io.BytesIO(self.read(index)), self.reading, int(self.pages[index]))
 
     def read(self, index: int) -> bytes:
         """The whole file. Raises BadImage."""
@@ -75,15 +101,64 @@ class ImageFiles:
             size = self.stamp(index)[0]
             if size > MAX_BYTES:
                 raise BadImage(f"file larger than {MAX_BYTES:,} bytes ({size:,})")
-            return self._storage.open(self._names[index])
+            return self._storage.open(self._rows[index])
 
     def stamp(self, index: int) -> tuple[int, ...]:
         """Cheap to read, the size in bytes first; equal for files of equal content. Raises BadImage."""
         with bad_image_on_error():
-            return self._storage.stamp(self._names[index])
+            return self._storage.stamp(self._rows[index])
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "ImageFiles":
-        chosen = np.arange(len(self))[np.asarray(indices)]
-        names = [self._names[index] for index in chosen]
-        labels = {key: values[chosen] for key, values in self.labels.items()}
-        return ImageFiles(self.source, self._storage, names, labels, self.classes, self.skipped)
+        chosen, part = np.arange(len(self))[np.asarray(indices)], copy.copy(self)
+        part._rows, part.paths, part.pages = self._rows[chosen], self.paths.take(chosen), self.pages[chosen]
+        part.labels = {key: values[chosen] for key, values in self.labels.items()}
+        return part
+
+    def read_as(self, reading: Reading) -> "ImageFiles":
+        """The same files with another `reading`, whether they allow it or not."""
+        files = copy.copy(self)
+        files.reading = reading
+        return files
+
+    def split_pages(self, counts: Sequence[int]) -> "ImageFiles":
+        """Every page an image of its own, `counts` [n] of them in each file; their paths end in #0, #1 and so on."""
+        whole = self.subset(np.repeat(np.arange(len(self)), counts))
+        whole.pages = np.concatenate([np.arange(count) for count in counts])
+        several = np.repeat(counts, counts) > 1
+        numbered = zip(whole.paths, whole.pages, several, strict=True)
+        whole.paths = Names.of(f"{path}#{page}" if many else path for path, page, many in numbered)
+        return whole
+
+
+class _ReadAs:
+    """An ImageDataset, of what is no file, read in another way than its own."""
+
+    def __init__(self, dataset: ImageDataset, reading: Reading) -> None:
+        self._dataset, self.reading = dataset, reading
+        self.source, self.paths, self.labels, self.classes = (
+            dataset.source,
+            dataset.paths,
+            dataset.labels,
+            dataset.classes,
+        )
+        if hasattr(dataset, "content"):
+            self.content = dataset.content
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def load(self, index: int) -> Pixels:
+        return as_pixels(self._dataset.load(index), self.reading)
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> "_ReadAs":
+        return _ReadAs(self._dataset.subset(indices), self.reading)
+
+
+def read_as(dataset: ImageDataset, reading: Reading) -> ImageDataset:
+    """The same images, read in another way; raises UsageError where their channels do not allow it."""
+    have, want = dataset.reading.channels, reading.channels
+    if have != want and {have, want} != {1, 3}:
+        raise UsageError(disagreement(dataset.source, str(have), want))
+    if dataset.reading == reading:
+        return dataset
+    return dataset.read_as(reading) if isinstance(dataset, ImageFiles) else _ReadAs(dataset, reading)

@@ -1,19 +1,25 @@
-"""Any image file to upright 8-bit RGB, and any fault in it to one short reason."""
+"""Any file that Pillow reads to upright 8-bit RGB or to its own numbers, and any fault in it to one short reason."""
 
 import logging
 import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from openjepa.data.formats import MAX_PIXELS, check_size, turned
+from openjepa.data.reading import Header, byte_range
 from openjepa.errors import BadImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
-MAX_PIXELS = 89_478_485  # Pillow's own limit against decompression bombs
+PIXELS_A_BYTE = 512  # of a JPEG at most: each block of 64 pixels takes a bit or more (ITU-T T.81, annex F)
+SCANS = 20  # of the largest image; progressive files have about ten
+START_OF_SCAN = b"\xff\xda"
+BITS, SAMPLES, EXTRA = 258, 277, 338  # TIFF tags
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -30,24 +36,8 @@ _IGNORE_PILLOW = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
-def decode(stream: BinaryIO, times: Callable[[int, int], int] | None = None) -> Image.Image:
-    """The first frame of an image file as mode "RGB", upright, without metadata.
-
-    EXIF orientation is applied. Transparency is laid on white. 16-bit grey is divided by 257. Other grey
-    (32-bit integer or float) must lie within 0..1, which is stretched, or within 0..255, which is rounded. A JPEG is
-    decoded 1, 2, 4 or 8 times smaller (rounded up), as `times(width, height)` of its upright size says.
-
-    Raises BadImage with a short reason: "empty file", "truncated", "not an image (...)", "larger than ...",
-    "unknown value range (...)" or "damaged (...)".
-    """
-    with bad_image_on_error():
-        image = _open(stream)
-        if times and image.format == "JPEG":
-            _reduce(image, times)
-        return upright_rgb(image)
-
-
-def _reduce(image: Image.Image, times: Callable[[int, int], int]) -> None:
+def reduce_jpeg(image: Image.Image, times: Callable[[int, int], int]) -> None:
+    """Have a JPEG decoded 1, 2, 4 or 8 times smaller, rounded up, as `times` says of its upright (width, height)."""
     width, height = image.size
     smaller = times(height, width) if _orientation(image) in (5, 6, 7, 8) else times(width, height)
     if smaller > 1:
@@ -55,7 +45,11 @@ def _reduce(image: Image.Image, times: Callable[[int, int], int]) -> None:
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
-    """Any PIL image as mode "RGB", upright, without metadata, by the rules of `decode`."""
+    """Any PIL image as mode "RGB", upright, without metadata.
+
+    EXIF orientation is applied. Transparency is laid on white. 16-bit grey is divided by 257. Other grey (32-bit
+    integer or float) must lie within 0..1, which is stretched, or within 0..255, which is rounded; else BadImage.
+    """
     image.load()
     rgb = _to_rgb(image)
     orientation = _orientation(image)
@@ -66,13 +60,60 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     return upright
 
 
-def read_header(stream: BinaryIO) -> tuple[tuple[int, int], str]:
-    """Upright (width, height) in pixels and Pillow's name of the mode, without decoding. Raises BadImage."""
-    with bad_image_on_error():
-        image = _open(stream)
-        # Pillow already reports the upright size of a TIFF.
-        sideways = image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8)
-        return (image.size[::-1] if sideways else image.size), image.mode
+def pillow_header(image: Image.Image) -> Header:
+    """Of an opened image, without decoding it."""
+    deep = is_deep_colour(image)  # asked first: what follows may decode the image, and then it is not to be seen
+    # Pillow already reports the upright size of a TIFF, and decodes all of a PNG to look for EXIF at its end.
+    known = image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info)
+    sideways = not known and _orientation(image) in (5, 6, 7, 8)
+    size = image.size[::-1] if sideways else image.size
+    pages = image.n_frames if image.format == "TIFF" else 1
+    bands, depth, parts = 3, "uint8", len(image.getbands())
+    if is_grey_number(image):
+        bands, depth = 1, "uint16" if is_16_bit_grey(image) else "other"
+    elif image.mode in ("1", "L", "LA", "La"):
+        bands = 1
+    if image.format == "TIFF":
+        parts = image.tag_v2.get(SAMPLES, 1)
+    if deep:
+        bands, depth = parts, "uint16"
+    return Header(
+        size, f"{image.mode};16" if bands > 1 and depth == "uint16" else image.mode, bands, depth, pages, parts
+    )
+
+
+def is_grey_number(image: Image.Image) -> bool:
+    """Whether it is grey of more than 8 bits."""
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
+def is_16_bit_grey(image: Image.Image) -> bool:
+    # Some versions of Pillow open 16-bit PNG as 32-bit integers.
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
+
+
+def is_deep_colour(image: Image.Image) -> bool:
+    """Whether it is 16-bit colour without transparency, of which Pillow gives 8 bits and other libraries all."""
+    if not all(map(find_spec, ("imagecodecs", "tifffile"))):
+        return False
+    if image.format == "PNG":
+        return image.mode == "RGB" and bool(image.tile) and "RGB;16" in str(image.tile[0][3])
+    if image.format != "TIFF" or image.mode not in ("RGB", "RGBA", "RGBX"):
+        return False
+    return image.tag_v2.get(BITS, (8,))[0] == 16 and not set(image.tag_v2.get(EXTRA, ())) & {1, 2}
+
+
+def native(image: Image.Image, channels: int) -> np.ndarray:
+    """The numbers of an image, upright: [H, W, C], C as asked for where it can be, dtype as stored."""
+    if is_grey_number(image):
+        image.load()
+        array = np.asarray(image)[..., None]
+        return turned(array.astype(np.uint16) if is_16_bit_grey(image) else array, _orientation(image))
+    if channels not in (1, 3) and len(image.getbands()) == channels:
+        image.load()
+        return turned(np.asarray(image), _orientation(image))
+    rgb = upright_rgb(image)
+    return np.asarray(rgb if channels != 1 else rgb.convert("L")).reshape(rgb.height, rgb.width, -1)
 
 
 @contextmanager
@@ -86,15 +127,24 @@ def bad_image_on_error() -> Iterator[None]:
         raise BadImage(_reason(error)) from error
 
 
-def _open(stream: BinaryIO) -> Image.Image:
+def open_image(stream: BinaryIO) -> Image.Image:
+    """A file with its header read; raises whatever Pillow does, or BadImage."""
+    stream.seek(0)
     if not stream.read(1):
         raise BadImage("empty file")
     _silence_pillow()
     image = Image.open(stream, formats=FORMATS)
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise BadImage(f"larger than {MAX_PIXELS:,} pixels ({width}x{height})")
+    check_size(*image.size)
     return image
+
+
+def check_jpeg(image: Image.Image, data: bytes) -> None:
+    """Raises BadImage where a JPEG claims more than it can hold, so that a decoder would sit over it for long."""
+    pixels, scans = image.width * image.height, data.count(START_OF_SCAN)
+    if pixels > PIXELS_A_BYTE * len(data):
+        raise BadImage(f"claims more pixels than it can hold ({image.width}x{image.height} in {len(data):,} bytes)")
+    if pixels * scans > SCANS * MAX_PIXELS:
+        raise BadImage(f"too many scans ({scans:,} of {image.width}x{image.height} pixels)")
 
 
 def _silence_pillow() -> None:
@@ -114,11 +164,9 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    # Some versions of Pillow open 16-bit PNG as 32-bit integers.
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
-        return _grey(np.asarray(image) / np.float32(257))
-    if image.mode in ("I", "F"):
-        return _grey(_to_byte_range(np.asarray(image)))
+    if is_grey_number(image):
+        values = np.asarray(image)
+        return _grey(byte_range(values.astype(np.uint16) if is_16_bit_grey(image) else values))
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
@@ -129,19 +177,10 @@ def _grey(values: np.ndarray) -> Image.Image:
     return Image.fromarray(np.rint(values).astype(np.uint8)).convert("RGB")
 
 
-def _to_byte_range(values: np.ndarray) -> np.ndarray:
-    low, high = values.min(), values.max()
-    if low >= 0 and high <= 1:
-        return values * np.float32(255)
-    if low >= 0 and high <= 255:
-        return values
-    raise BadImage(f"unknown value range ({low:g} to {high:g}; 0..1 and 0..255 are understood)")
-
-
 def _reason(error: Exception) -> str:
     message = str(error).strip().split("\n")[0]
     if isinstance(error, UnidentifiedImageError):
-        return "not an image (no readable JPEG, PNG, WebP, BMP or TIFF)"
+        return "not an image (no readable JPEG, PNG, WebP, BMP, TIFF, DICOM or .npy)"
     if isinstance(error, Image.DecompressionBombError):
         return f"larger than {MAX_PIXELS:,} pixels"
     if isinstance(error, EOFError) or "truncated" in message.lower():

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
-from PIL import Image
 
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.inspect import Summary
+from openjepa.data.reading import RGB, Pixels, Reading, as_loaded
 from openjepa.data.storage import Skipped
 from openjepa.errors import BadImage, UsageError
 
@@ -18,10 +18,10 @@ _dataset: ImageDataset  # of a worker process
 
 
 class ImagesInMemory:
-    """An ImageDataset over one buffer: image i is `pixels[starts[i]:][:H * W * 3]`, row by row.
+    """An ImageDataset over one buffer: image i is `pixels[starts[i]:][:H * W * C]`, row by row.
 
-    pixels uint8 [bytes of all images], starts int64 [n], shapes int64 [n, 2] (H, W). One buffer and not an
-    array an image, so that forked workers share its pages. Subsets share it too.
+    pixels uint8 or float32 [values of all images], as `reading` has them; starts int64 [n], shapes int64 [n, 2] (H, W).
+    One buffer and not an array an image, so that forked workers share its pages. Subsets share it too.
     """
 
     def __init__(
@@ -33,29 +33,34 @@ class ImagesInMemory:
         pixels: np.ndarray,
         starts: np.ndarray,
         shapes: np.ndarray,
+        reading: Reading = RGB,
     ) -> None:
+        self.reading = reading
         self.source, self.paths, self.labels, self.classes = source, paths, labels, classes
         self._pixels, self._starts, self._shapes = pixels, starts, shapes
 
     def __len__(self) -> int:
         return len(self._starts)
 
-    def load(self, index: int) -> Image.Image:
+    def load(self, index: int) -> Pixels:
         height, width = self._shapes[index]
-        start = self._starts[index]
-        return Image.fromarray(self._pixels[start : start + height * width * 3].reshape(height, width, 3))
+        start, channels = self._starts[index], self.reading.channels
+        image = self._pixels[start : start + height * width * channels].reshape(height, width, channels)
+        return as_loaded(image, self.reading)
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "ImagesInMemory":
         chosen = np.arange(len(self))[np.asarray(indices)]
         paths = [self.paths[index] for index in chosen]
         labels = {key: values[chosen] for key, values in self.labels.items()}
         starts, shapes = self._starts[chosen], self._shapes[chosen]
-        return ImagesInMemory(self.source, paths, labels, self.classes, self._pixels, starts, shapes)
+        return ImagesInMemory(self.source, paths, labels, self.classes, self._pixels, starts, shapes, self.reading)
 
 
 def decoded_bytes(summary: Summary) -> int:
-    """The bytes that `hold_in_memory` will need for the images of the summary (3 a pixel)."""
-    return sum(width * height * 3 * count for width, height, count in summary.sizes)
+    """The bytes that `hold_in_memory` will need for the images of the summary."""
+    a_pixel = summary.reading.channels * summary.reading.dtype.itemsize
+    seen = sum(count for *_, count in summary.sizes)  # fewer than there are where only a sample was looked at
+    return sum(width * height * a_pixel * count for width, height, count in summary.sizes) * summary.images // seen
 
 
 def hold_in_memory(
@@ -71,7 +76,7 @@ def hold_in_memory(
         if isinstance(decoded, str):
             bad.append((dataset.paths[index], decoded))
         else:
-            pixels += decoded.data
+            pixels += np.ascontiguousarray(decoded).data.cast("B")
             shapes.append(decoded.shape[:2])
             kept.append(index)
         if progress:
@@ -85,13 +90,13 @@ def hold_in_memory(
 def _in_memory(dataset: ImageDataset, kept: list[int], pixels: bytearray, shapes: np.ndarray) -> ImagesInMemory:
     paths = [dataset.paths[index] for index in kept]
     labels = {key: values[kept] for key, values in dataset.labels.items()}
-    lengths = shapes.prod(axis=1) * 3
-    flat = np.frombuffer(pixels, dtype=np.uint8)
-    return ImagesInMemory(dataset.source, paths, labels, dataset.classes, flat, np.cumsum(lengths) - lengths, shapes)
+    lengths = shapes.prod(axis=1) * dataset.reading.channels
+    flat, starts = np.frombuffer(pixels, dataset.reading.dtype), np.cumsum(lengths) - lengths
+    return ImagesInMemory(dataset.source, paths, labels, dataset.classes, flat, starts, shapes, dataset.reading)
 
 
 def _decode_all(dataset: ImageDataset, workers: int) -> Iterator[np.ndarray | str]:
-    """For each image uint8 [H, W, 3], or the reason why there is none."""
+    """For each image its pixels [H, W] or [H, W, C], or the reason why there are none."""
     if workers <= 0:
         yield from (_decode(dataset, index) for index in range(len(dataset)))
         return

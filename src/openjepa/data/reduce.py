@@ -3,18 +3,18 @@
 import io
 
 import numpy as np
-from PIL import Image
 
 from openjepa.data.crops import crop_box
 from openjepa.data.dataset import ImageDataset
-from openjepa.data.decode import decode
+from openjepa.data.pixels import read_pixels
+from openjepa.data.reading import Pixels
 
 JPEG = b"\xff\xd8"
 
 
 def load_for_crop(
     dataset: ImageDataset, index: int, size: tuple[int, int], scale: tuple[float, float], rng: np.random.Generator
-) -> Image.Image:
+) -> Pixels:
     """The image for `random_resized_crop(image, size, scale, rng)`, `rng` being a copy of the one given to it.
 
     A JPEG read from a file is as small as leaves its crop no smaller than `size`: its blocks are scaled as they are
@@ -36,4 +36,4 @@ def load_for_crop(
         even = (k for k in (8, 4, 2) if all(-side % k <= side / 100 for side in (width, height)))
         return next((k for k in even if spare >= k), 1)
 
-    return decode(io.BytesIO(data), times)
+    return read_pixels(io.BytesIO(data), dataset.reading, times=times)

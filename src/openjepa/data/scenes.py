@@ -15,6 +15,7 @@ from PIL import Image
 
 from openjepa.core.streams import SCENE_LABELS, SCENE_LAYOUTS, generator
 from openjepa.data.palettes import PAINTS, THEMES
+from openjepa.data.reading import RGB
 from openjepa.data.render import World, render
 from openjepa.data.solids import SHAPES, Solid, Vector, silhouette, tangents
 from openjepa.errors import UsageError
@@ -65,7 +66,7 @@ class Scenes:
     seed. Raises UsageError for an impossible count or size.
     """
 
-    source = "scenes"
+    source, reading = "scenes", RGB
 
     def __init__(self, count: int = 20000, seed: int = 0, size: tuple[int, int] = (64, 64)) -> None:
         if count < 1:

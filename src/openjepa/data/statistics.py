@@ -1,30 +1,76 @@
-"""Mean and standard deviation of the colour channels."""
+"""Mean and standard deviation of the channels."""
+
+from collections.abc import Iterator
 
 import numpy as np
+from PIL import Image
 
-from openjepa.data.dataset import ImageDataset
+from openjepa.data.dataset import ImageDataset, sample_order
+from openjepa.data.reading import Pixels
 from openjepa.errors import BadImage, UsageError
 
-SMALLEST_STD = 1e-3
+SMALLEST_STD = 1e-3  # of 8-bit values as shares of 255
+CONSTANT = 1e-6  # std over mean, below which other values are taken to be all the same
 
 
 def channel_statistics(dataset: ImageDataset, sample: int = 1000, seed: int = 0) -> tuple[list[float], list[float]]:
-    """Mean and std of red, green and blue over all pixels of a sample of images; values in [0, 1] units.
+    """Mean and std of each channel over all pixels of a sample of images; 8-bit values as shares of 255.
 
-    The sample is the first `sample` images of a permutation drawn from `seed`; unreadable ones are passed over.
-    A std below 1e-3 (images of one colour) is given as 1e-3, so that dividing by it stays sane.
-    Raises UsageError if no image of the sample can be read.
+    The sample is drawn from `seed` (of what is streamed, the first images); unreadable ones are passed over.
+    A std so small (images of one colour) that dividing by it makes no sense is raised: to 1e-3 where values have 8
+    bits, else to the mean, or to 1. Raises UsageError if no image of the sample can be read.
     """
-    counts = np.zeros((3, 256), dtype=np.int64)  # pixels by channel and value
-    for index in np.random.default_rng(seed % 2**64).permutation(len(dataset))[:sample]:
+    images = _readable(dataset, sample, seed)
+    try:
+        first = next(images)
+    except StopIteration:
+        tried = min(sample, len(dataset))
+        raise UsageError(f"no image in {dataset.source} can be decoded ({tried:,} tried)") from None
+    deep = isinstance(first, np.ndarray) and first.dtype != np.uint8
+    return (_of_numbers if deep else _of_bytes)(first, images)
+
+
+def _readable(dataset: ImageDataset, sample: int, seed: int) -> Iterator[Pixels]:
+    for index in sample_order(dataset, np.random.default_rng(seed % 2**64))[:sample]:
         try:
-            counts += np.reshape(dataset.load(int(index)).histogram(), (3, 256))
+            yield dataset.load(int(index))
         except BadImage:
             continue
-    if not counts.any():
-        raise UsageError(f"no image in {dataset.source} can be decoded ({min(sample, len(dataset)):,} tried)")
+
+
+def _of_bytes(first: Pixels, others: Iterator[Pixels]) -> tuple[list[float], list[float]]:
+    counts = _histogram(first)  # pixels by channel and value
+    for image in others:
+        counts += _histogram(image)
     share = counts / counts.sum(axis=1, keepdims=True)
     values = np.arange(256) / 255
     mean = share @ values
     std = np.sqrt((share * (values - mean[:, None]) ** 2).sum(axis=1))
     return mean.tolist(), np.maximum(std, SMALLEST_STD).tolist()
+
+
+def _histogram(image: Pixels) -> np.ndarray:
+    if isinstance(image, Image.Image):
+        return np.reshape(image.histogram(), (-1, 256)).astype(np.int64)
+    return np.stack([np.bincount(image[..., band].ravel(), minlength=256) for band in range(image.shape[2])])
+
+
+def _of_numbers(first: np.ndarray, others: Iterator[np.ndarray]) -> tuple[list[float], list[float]]:
+    """Image by image, by the update of Chan, Golub and LeVeque (1979, "Updating formulae ...", equation 2.1)."""
+    count, mean, squares = _moments(first)
+    for image in others:
+        more, theirs, added = _moments(image)
+        gap = theirs - mean
+        squares += added + gap**2 * (count * more / (count + more))
+        mean += gap * (more / (count + more))
+        count += more
+    std = np.sqrt(squares / count)
+    constant = std <= CONSTANT * np.abs(mean)
+    return mean.tolist(), np.where(constant, np.where(mean == 0, 1, np.abs(mean)), std).tolist()
+
+
+def _moments(image: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
+    """Pixels; and by channel the mean and the sum of squared deviations from it."""
+    values = image.reshape(-1, image.shape[2]).astype(np.float64, order="C")  # so that sums are of one order
+    mean = values.mean(axis=0)
+    return len(values), mean, ((values - mean) ** 2).sum(axis=0)

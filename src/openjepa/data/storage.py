@@ -1,41 +1,59 @@
-"""Where the bytes of images lie: a folder or a zip, both read by name."""
+"""Where the bytes of images lie: each storage knows its images by number."""
 
+import io
 import os
 import zipfile
 from typing import BinaryIO, Protocol
 
+from openjepa.data.names import Names, printable
+from openjepa.data.remote import is_remote, open_file, read_range, state
+
 Skipped = list[tuple[str, str]]  # (path, reason)
+NO_IMAGE = "not an image file"
+NOT_ASKED = "not asked for"
 
 
 class Storage(Protocol):
-    def open(self, name: str) -> BinaryIO: ...
+    """`window` 0: any image can be read at any time; else they come in order, and so many are held at once."""
 
-    def stamp(self, name: str) -> tuple[int, ...]:
+    window: int
+
+    def open(self, row: int) -> BinaryIO: ...
+
+    def stamp(self, row: int) -> tuple[int, ...]:
         """Cheap to read, the size in bytes first; equal for files of equal content."""
         ...
 
 
 class Folder:
-    """Files by their path relative to `root`, or by an absolute path."""
+    """Files by their path relative to `root`, a folder or a URL, or by an absolute path."""
 
-    def __init__(self, root: str) -> None:
-        self.root = root
+    window = 0
 
-    def open(self, name: str) -> BinaryIO:
-        return open(os.path.join(self.root, name), "rb")
+    def __init__(self, root: str, names: Names) -> None:
+        self.root, self.names = root, names
 
-    def stamp(self, name: str) -> tuple[int, ...]:
-        return (os.stat(os.path.join(self.root, name)).st_size,)
+    def path(self, row: int) -> str:
+        name = self.names.raw(row)
+        return f"{self.root}/{name}" if is_remote(self.root) else os.path.join(self.root, name)
+
+    def open(self, row: int) -> BinaryIO:
+        return open_file(self.path(row))
+
+    def stamp(self, row: int) -> tuple[int, ...]:
+        return (state(self.path(row))[0] or 0,)
 
 
-class Archive:
+class Zip:
     """Members of a zip, read in place. `inside` ("" or "train/") is put before every name.
 
     Raises zipfile.BadZipFile or OSError from the first use if the file is no readable zip.
     """
 
-    def __init__(self, path: str, inside: str = "") -> None:
-        self.path, self.inside = path, inside
+    window = 0
+
+    def __init__(self, path: str, inside: str = "", names: Names | None = None) -> None:
+        self.path, self.inside, self.names = path, inside, names
         self._handle: tuple[int, zipfile.ZipFile] | None = None
 
     def members(self) -> list[zipfile.ZipInfo]:
@@ -46,76 +64,55 @@ class Archive:
     def name(self, member: zipfile.ZipInfo) -> str:
         return member.filename.removeprefix(self.inside)
 
-    def open(self, name: str) -> BinaryIO:
-        return self._zip.open(self.inside + name)
+    def open(self, row: int) -> BinaryIO:
+        return self._zip.open(self.inside + self.names.raw(row))
 
-    def stamp(self, name: str) -> tuple[int, ...]:
-        info = self._zip.getinfo(self.inside + name)
+    def stamp(self, row: int) -> tuple[int, ...]:
+        info = self._zip.getinfo(self.inside + self.names.raw(row))
         return info.file_size, info.CRC
 
     @property
     def _zip(self) -> zipfile.ZipFile:
         # A forked process shares the position in the file with its parent, so each process opens its own.
         if self._handle is None or self._handle[0] != os.getpid():
-            self._handle = os.getpid(), zipfile.ZipFile(self.path)
+            self._handle = os.getpid(), zipfile.ZipFile(open_file(self.path) if is_remote(self.path) else self.path)
         return self._handle[1]
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_handle": None}
 
 
-def walk(root: str) -> tuple[list[str], Skipped]:
-    """Names (relative, with "/") of all regular files below `root`, and what could not be entered or read.
+class Ranges:
+    """Images that are stretches of bytes of some files: image i is `sizes[i]` bytes of a file from `starts[i]` on.
 
-    Hidden files and folders are left out. Links are followed, but no folder is entered twice.
-    Raises OSError if `root` itself cannot be read.
+    owners int [n] into `files`; starts and sizes int64 [n].
     """
-    files, skipped, seen, waiting = [], [], set(), [""]
-    while waiting:
-        folder = waiting.pop()
-        try:
-            entries = _entries(os.path.join(root, folder), seen)
-        except OSError as error:
-            if not folder:
-                raise
-            skipped.append((folder, str(error.strerror).lower()))
-            continue
-        for entry in entries:
-            name, kind = folder + entry.name, _kind(entry)
-            if kind == "folder":
-                # Links wait until all real folders are done, so that a real path wins over a link to it.
-                waiting.insert(0 if entry.is_symlink() else len(waiting), name + "/")
-            elif kind == "file":
-                files.append(name)
-            else:
-                skipped.append((name, kind))
-    return files, skipped
+
+    window = 0
+
+    def __init__(self, files: list[str], owners, starts, sizes) -> None:
+        self.files, self.owners, self.starts, self.sizes = files, owners, starts, sizes
+
+    def open(self, row: int) -> BinaryIO:
+        return io.BytesIO(read_range(self.files[self.owners[row]], int(self.starts[row]), int(self.sizes[row])))
+
+    def stamp(self, row: int) -> tuple[int, ...]:
+        return (int(self.sizes[row]),)
 
 
 def is_hidden(name: str) -> bool:
     return any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in name.split("/"))
 
 
-def printable(name: str) -> str:
-    """The name with bytes that are not UTF-8 spelled out, so that it can be printed and stored anywhere."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+def leaves(name: str) -> bool:
+    """Whether a member's name points outside of its archive."""
+    return name.startswith("/") or ".." in name.split("/")
 
 
-def _entries(path: str, seen: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
-    status = os.stat(path)
-    if (status.st_dev, status.st_ino) in seen:
-        return []
-    seen.add((status.st_dev, status.st_ino))
-    with os.scandir(path) as entries:
-        return sorted((entry for entry in entries if not is_hidden(entry.name)), key=lambda entry: entry.name)
+def is_lost(reason: str) -> bool:
+    """Whether what was skipped for this reason would have been an image, and one more."""
+    return not reason.startswith((NO_IMAGE, NOT_ASKED, "named twice"))
 
 
-def _kind(entry: os.DirEntry[str]) -> str:
-    try:
-        if entry.is_dir():
-            return "folder"
-        if entry.is_file():
-            return "file"
-    except OSError:  # a link that leads to itself
-        return "broken link"
-    return "broken link" if entry.is_symlink() else "not a regular file"
+def on_one_line(skipped: Skipped) -> Skipped:
+    return [(printable(name), printable(reason)) for name, reason in skipped]

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from openjepa.data.reading import RGB
 from openjepa.evaluation.ridge import ridge
 
 TARGETS = {"colour": [0, 1, 2], "brightness": [3], "texture": [4], "position": [5, 6]}
@@ -18,7 +19,7 @@ class Appearance:
     difference. Pixel values in [0, 1].
     """
 
-    name = "appearance"
+    name, reading = "appearance", RGB
 
     def __init__(self, image_size: tuple[int, int]) -> None:
         shrink = min(1.0, SIDE / max(image_size))

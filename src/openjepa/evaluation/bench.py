@@ -9,6 +9,7 @@ from torch import Tensor
 
 from openjepa.core.streams import SAMPLES, generator
 from openjepa.data.corruptions import CORRUPTIONS, STRENGTHS, Corrupted
+from openjepa.data.crops import size_of
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.targets import Targets
 from openjepa.evaluation.appearance import Appearance
@@ -102,7 +103,8 @@ class Bench:
     def tokens(self, part: Part) -> tuple[Tensor, np.ndarray]:
         """Patch tokens [n, N, D] of as many images as may be, and their indices [n] in the part."""
         model = self.patch_model
-        probe = model.tokens(torch.zeros(1, 3, *model.image_size, dtype=torch.uint8))
+        channels = getattr(model, "reading", part.dataset.reading).channels
+        probe = model.tokens(torch.zeros(1, channels, *model.image_size, dtype=torch.uint8))
         fits = max(1, TOKEN_BYTES // (4 * probe.numel()))
         chosen = self.some(part, fits if part is self.train else min(TEST_IMAGES, fits), part is self.train)
         whole = len(chosen) == len(part.dataset)
@@ -120,7 +122,7 @@ class Bench:
         """Patch tokens and maps of up to 2,000 images of a part."""
         model, (subset, tokens, kept) = self.patch_model, self.dense_tokens(part)
         grid = model.grid_size if isinstance(model, PatchPixels) else model.network.grid_size
-        sizes = [subset.load(int(index)).size for index in kept]
+        sizes = [size_of(subset.load(int(index))) for index in kept]
         maps = crop_maps(read, [subset.paths[index] for index in kept], sizes, model.image_size)
         return Dense(tokens, maps, grid)
 

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from openjepa.core.vit import VisionTransformer
 from openjepa.data.crops import resize_centre_crop, standardise
-from openjepa.data.decode import upright_rgb
-from openjepa.errors import UsageError
+from openjepa.data.decode import native, upright_rgb
+from openjepa.data.reading import RGB, Pixels, Reading, fit
+from openjepa.errors import BadImage, UsageError
 
 LAYERS = 4
 CACHED = 2**20  # numbers of a layer's tokens at a time on a CPU, so that they stay in its cache
@@ -20,7 +21,8 @@ Images = Image.Image | np.ndarray | Tensor | Sequence[Image.Image | np.ndarray]
 class Encoder:
     """A network with the preprocessing that it was trained with: shorter side resized, centre cropped, standardised.
 
-    `mean` and `std` are per channel, in [0, 1] units. `precision` is the dtype of the arithmetic; results are float32.
+    `mean` and `std` are per channel, of 8-bit values as shares of 255. `precision` is the dtype of the arithmetic;
+    results are float32. `reading` is how the values of image files become pixels; 8 bits where it is not given.
     """
 
     def __init__(
@@ -31,10 +33,12 @@ class Encoder:
         name: str = "encoder",
         device: str | torch.device = "cpu",
         precision: torch.dtype = torch.float32,
+        reading: Reading | None = None,
     ) -> None:
         self.network = network.to(device).eval()
         self.mean, self.std, self.name = mean, std, name
         self.device, self.precision = torch.device(device), precision
+        self.reading = reading or Reading(network.in_chans)
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -43,7 +47,8 @@ class Encoder:
     def embed(self, images: Images, batch_size: int = 256) -> Tensor:
         """Embeddings [B, D]: the mean over patch tokens after the final norm.
 
-        images: one PIL image or a list of them, uint8 arrays [H, W, 3] or [B, H, W, 3], or a uint8 tensor [B, 3, H, W].
+        images: one PIL image or a list of them, arrays [H, W, C] or [B, H, W, C], or a tensor [B, C, H, W]: uint8, C 3,
+        for an encoder of 8-bit RGB; for others C as it reads (or 3 for 1), of uint8, uint16 or floating-point numbers.
         """
         return torch.cat([self.features(part) for part in self.preprocess(images).split(batch_size)])
 
@@ -53,17 +58,17 @@ class Encoder:
         return tokens.unflatten(1, self.network.grid_size)
 
     def preprocess(self, images: Images) -> Tensor:
-        """Any accepted images as uint8 [B, 3, H, W] of the size the network was trained at."""
-        arrays = [resize_centre_crop(image, self.image_size) for image in as_pil_images(images)]
+        """Any accepted images as [B, C, H, W] of the size the network was trained at, uint8 or float32 as it reads."""
+        arrays = [resize_centre_crop(image, self.image_size) for image in as_read(images, self.reading)]
         return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
 
     def features(self, images: Tensor) -> Tensor:
-        """Preprocessed uint8 images [B, 3, H, W] to embeddings [B, D] float32 on the CPU."""
+        """Preprocessed images [B, C, H, W] to embeddings [B, D] float32 on the CPU."""
         return self.tokens(images).mean(dim=1)
 
     @torch.inference_mode()
     def layer_features(self, images: Tensor) -> Tensor:
-        """Preprocessed uint8 images [B, 3, H, W] to the mean patch tokens of the last four blocks [B, 4 * D], float32.
+        """Preprocessed images [B, C, H, W] to the mean patch tokens of the last four blocks [B, 4 * D], float32.
 
         They stand side by side (the paper's "last 4 layers concatenated", appendix A.2); the last D are `features`.
         """
@@ -76,10 +81,7 @@ class Encoder:
 
     @torch.inference_mode()
     def tokens(self, images: Tensor) -> Tensor:
-        """Preprocessed uint8 images [B, C, H, W] to patch tokens [B, N, D] float32 on the CPU; UsageError.
-
-        C is the number of channels that the network reads; for one that reads grey, RGB images are made grey.
-        """
+        """Preprocessed images [B, C, H, W] to patch tokens [B, N, D] float32 on the CPU; UsageError."""
         with self.arithmetic():
             return torch.cat([self.network(self.standardised(part)).float().cpu() for part in self.parts(images)])
 
@@ -89,26 +91,20 @@ class Encoder:
         return images.split(max(1, CACHED // numbers) if self.device.type == "cpu" else len(images))
 
     def standardised(self, images: Tensor) -> Tensor:
-        """Preprocessed uint8 images [B, 3, H, W] as the network wants them, float32 on its device."""
-        return standardise(as_channels(images, self.network.in_chans).to(self.device), self.mean, self.std)
+        """Preprocessed images [B, C, H, W] as the network wants them, float32 on its device."""
+        if images.shape[1] != self.network.in_chans:
+            raise UsageError(
+                f"the encoder reads {self.network.in_chans} channels and the images have {images.shape[1]}"
+            )
+        return standardise(images.to(self.device), self.mean, self.std)
 
     def arithmetic(self) -> torch.autocast:
         """The context in which the network computes in `precision`."""
         return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
 
 
-def as_channels(images: Tensor, channels: int) -> Tensor:
-    """Images [B, C, H, W] with as many channels as a network reads; raises UsageError if RGB does not give them."""
-    if images.shape[1] == channels:
-        return images
-    if (images.shape[1], channels) != (3, 1):
-        raise UsageError(f"the encoder reads {channels} channels and the images have {images.shape[1]}")
-    weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)  # luma as Pillow's, ITU-R BT.601
-    return (images * weights).sum(dim=1, keepdim=True).round().to(torch.uint8)
-
-
-def as_pil_images(images: Images) -> list[Image.Image]:
-    """A list of RGB PIL images; raises UsageError for anything that is not images."""
+def as_read(images: Images, reading: Reading = RGB) -> list[Pixels]:
+    """A list of images as a reading has them; raises UsageError for anything that is not images."""
     if isinstance(images, Image.Image):
         images = [images]
     if isinstance(images, Tensor):
@@ -117,11 +113,32 @@ def as_pil_images(images: Images) -> list[Image.Image]:
         images = [images]
     if len(images) == 0:
         raise UsageError("no images given: give at least one")
-    return [upright_rgb(image) if isinstance(image, Image.Image) else _from_array(image) for image in images]
+    return [
+        _from_pil(image, reading) if isinstance(image, Image.Image) else _from_array(image, reading) for image in images
+    ]
 
 
-def _from_array(array: np.ndarray) -> Image.Image:
-    if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-        given = f"{getattr(array, 'dtype', type(array).__name__)} {list(getattr(array, 'shape', []))}"
-        raise UsageError(f"cannot read {given} as an image: give PIL images or uint8 arrays [H, W, 3]")
-    return Image.fromarray(array)
+def _from_pil(image: Image.Image, reading: Reading) -> Pixels:
+    if reading.picture:
+        rgb = upright_rgb(image)
+        return rgb if reading.channels == 3 else rgb.convert("L")
+    try:
+        return fit(native(image, reading.channels), reading)
+    except BadImage as error:
+        raise UsageError(f"cannot read a PIL image of mode {image.mode}: {error}") from error
+
+
+def _from_array(array: np.ndarray, reading: Reading) -> Pixels:
+    given = f"{getattr(array, 'dtype', type(array).__name__)} {list(getattr(array, 'shape', []))}"
+    kind = "uint8 " * (reading == RGB)
+    wanted = f"give PIL images or {kind}arrays [H, W, {reading.channels}]"
+    if not isinstance(array, np.ndarray) or array.ndim != 3 or array.dtype.kind not in "buif":
+        raise UsageError(f"cannot read {given} as an image: {wanted}")
+    if reading == RGB:
+        if array.dtype != np.uint8 or array.shape[2] != 3:
+            raise UsageError(f"cannot read {given} as an image: {wanted}")
+        return Image.fromarray(array)
+    try:
+        return fit(array, reading)
+    except BadImage as error:
+        raise UsageError(f"cannot read {given} as an image ({error}): {wanted}") from error

@@ -10,12 +10,15 @@ from torch.utils.data import Dataset
 
 from openjepa.data.batches import in_order
 from openjepa.data.crops import resize_centre_crop
-from openjepa.data.dataset import ImageDataset
+from openjepa.data.dataset import ImageDataset, read_as
 from openjepa.errors import BadImage, UsageError
 
 
 class Model(Protocol):
-    """Anything that turns preprocessed uint8 images [B, 3, H, W] into features [B, D] float32."""
+    """Anything that turns preprocessed images [B, C, H, W] into features [B, D] float32.
+
+    They are uint8 or float32 as its `reading` says; one without such an attribute takes them as the data set has them.
+    """
 
     name: str
 
@@ -26,7 +29,7 @@ class Model(Protocol):
 
 
 class Crops(Dataset):
-    """Chunks of preprocessed images: (uint8 [b, 3, H, W], their indices, [(path, reason)] of those left out)."""
+    """Chunks of preprocessed images: ([b, C, H, W], their indices, [(path, reason)] of those left out)."""
 
     def __init__(self, dataset: ImageDataset, image_size: tuple[int, int], batch_size: int) -> None:
         self.dataset, self.image_size, self.batch_size = dataset, image_size, batch_size
@@ -35,7 +38,8 @@ class Crops(Dataset):
         return -(-len(self.dataset) // self.batch_size)
 
     def __getitem__(self, chunk: int) -> tuple[Tensor, list[int], list[tuple[str, str]]]:
-        images, kept, skipped = [np.empty((0, *self.image_size, 3), np.uint8)], [], []
+        reading = self.dataset.reading
+        images, kept, skipped = [np.empty((0, *self.image_size, reading.channels), reading.dtype)], [], []
         for index in range(chunk * self.batch_size, min(len(self.dataset), (chunk + 1) * self.batch_size)):
             try:
                 images.append(resize_centre_crop(self.dataset.load(index), self.image_size)[None])
@@ -43,6 +47,11 @@ class Crops(Dataset):
             except BadImage as error:
                 skipped.append((self.dataset.paths[index], str(error)))
         return torch.from_numpy(np.concatenate(images)).permute(0, 3, 1, 2), kept, skipped
+
+
+def read_by(model: Model, dataset: ImageDataset) -> ImageDataset:
+    """The images as a model reads them; raises UsageError if it cannot."""
+    return read_as(dataset, getattr(model, "reading", dataset.reading))
 
 
 def stream_features(
@@ -85,6 +94,7 @@ def compute_features(
 
     Raises UsageError if no image can be read.
     """
+    dataset = read_by(model, dataset)
     chunks = list(stream_features(model.features, model.image_size, dataset, workers, batch_size, progress))
     kept = np.array([index for _, indices, _ in chunks for index in indices])
     require_some(kept, dataset)

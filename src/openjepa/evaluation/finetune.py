@@ -13,7 +13,7 @@ from openjepa.data.batches import epoch_order, in_order
 from openjepa.data.crops import random_resized_crop
 from openjepa.data.dataset import ImageDataset
 from openjepa.evaluation.encoder import Encoder
-from openjepa.evaluation.features import stream_features
+from openjepa.evaluation.features import read_by, stream_features
 
 RATE, DECAY, LAYER_DECAY, WARMUP = 1e-3, 0.05, 0.75, 0.1
 CROP = 0.35, 1.0
@@ -29,19 +29,19 @@ class Classifier:
 
     @torch.inference_mode()
     def features(self, images: Tensor) -> Tensor:
-        """Preprocessed uint8 images [B, 3, H, W] to logits [B, C], float32 on the CPU."""
+        """Preprocessed images to logits [B, C], float32 on the CPU."""
         with self.encoder.arithmetic():
             tokens = self.encoder.network(self.encoder.standardised(images))
             return self.head(tokens.mean(1)).float().cpu()
 
     def logits(self, dataset: ImageDataset, workers: int) -> Tensor:
         """Logits [n, C] of all images, every one of which must be readable."""
-        chunks = stream_features(self.features, self.encoder.image_size, dataset, workers)
+        chunks = stream_features(self.features, self.encoder.image_size, read_by(self.encoder, dataset), workers)
         return torch.cat([logits for logits, *_ in chunks])
 
 
 class TrainingCrops(Dataset):
-    """Batch `step` of random crops, half of them mirrored: (uint8 [b, 3, H, W], labels [b])."""
+    """Batch `step` of random crops, half of them mirrored: (uint8 or float32 [b, C, H, W], labels [b])."""
 
     def __init__(self, dataset: ImageDataset, labels: np.ndarray, image_size: tuple[int, int], seed: int) -> None:
         self.dataset, self.labels, self.image_size, self.seed = dataset, labels, image_size, seed
@@ -69,14 +69,15 @@ def finetune(
     2003.10555; He et al. 2022, arXiv 2111.06377, appendix A.1), a tenth of warm-up, then a cosine; random crops and
     mirroring. Every image of `dataset` must be readable; labels [n] int64 from 0 to classes - 1.
     """
-    crops = TrainingCrops(dataset, labels, encoder.image_size, seed)
+    crops = TrainingCrops(read_by(encoder, dataset), labels, encoder.image_size, seed)
     steps = max(LEAST_STEPS, round(epochs * len(labels) / crops.batch_size))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = copy.deepcopy(encoder.network)
         head = nn.Linear(network.embed_dim, classes).to(encoder.device)
     nn.init.zeros_(head.weight)
-    tuned = Encoder(network, encoder.mean, encoder.std, encoder.name, encoder.device, encoder.precision)
+    how = encoder.name, encoder.device, encoder.precision, encoder.reading
+    tuned = Encoder(network, encoder.mean, encoder.std, *how)
     optimizer = torch.optim.AdamW(_groups(network, head), lr=RATE, weight_decay=DECAY)
     rise = max(1, round(WARMUP * steps))
     schedule = torch.optim.lr_scheduler.SequentialLR(

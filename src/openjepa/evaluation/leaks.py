@@ -2,6 +2,8 @@
 
 import numpy as np
 import torch
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 SIDE = 16
@@ -10,12 +12,19 @@ FLAT = 4.0  # levels of 255: thumbnails that vary less are all alike, and say no
 
 
 class Thumbnails:
-    """A model whose features [B, 768] are the pixels of an image at 16 px a side, in levels of 255."""
+    """A model whose features [B, C * 256] are the pixels of an image at 16 px a side, in levels of 255.
+
+    Other than 8-bit values are stretched, image by image, so that they span those levels.
+    """
 
     name, image_size = "thumbnails", (SIDE, SIDE)
 
     def features(self, images: Tensor) -> Tensor:
-        return images.flatten(1).float()
+        values = images.flatten(1).float()
+        if images.dtype == torch.uint8:
+            return values
+        low, high = values.amin(1, keepdim=True), values.amax(1, keepdim=True)
+        return (values - low) * 255 / (high - low).clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def near_duplicates(train: Tensor, test: Tensor) -> np.ndarray:
@@ -23,9 +32,26 @@ def near_duplicates(train: Tensor, test: Tensor) -> np.ndarray:
 
     That finds copies in another size, quality or brightness; it misses mirrored and cropped ones.
     """
-    bank, queries = _standardised(train), _standardised(test)
-    found = [(part @ bank.T).amax(1) >= ALIKE for part in queries.split(max(1, 2**24 // len(bank)))]
-    return torch.cat(found).nonzero()[:, 0].numpy()
+    return np.unique(alike(test, train)[:, 0])
+
+
+def alike(these: Tensor, those: Tensor) -> np.ndarray:
+    """Pairs [k, 2] of thumbnails, of `these` [m, D] and of `those` [n, D], that correlate by at least 0.99."""
+    queries, bank = _standardised(these), _standardised(those)
+    rows = max(1, 2**24 // len(bank))
+    found = [(part @ bank.T >= ALIKE).nonzero() for part in queries.split(rows)]
+    starts = [torch.tensor([rows * number, 0]) for number in range(len(found))]
+    return torch.cat([part + start for part, start in zip(found, starts, strict=True)]).numpy()
+
+
+def groups(pairs: np.ndarray) -> list[list[int]]:
+    """Sets of two or more numbers that pairs [k, 2] join, each sorted, by their first."""
+    members = np.unique(pairs)
+    joined = np.searchsorted(members, pairs)
+    graph = coo_matrix((np.ones(len(joined)), joined.T), shape=(len(members),) * 2)
+    _, group = connected_components(graph, directed=False)
+    found = [members[group == number].tolist() for number in range(group.max(initial=-1) + 1)]
+    return sorted(part for part in found if len(part) > 1)
 
 
 def _standardised(thumbnails: Tensor) -> Tensor:

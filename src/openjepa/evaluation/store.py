@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import torch
 from torch import Tensor
 
 from openjepa.data.dataset import ImageDataset, ImageFiles
+from openjepa.data.reading import RGB
 from openjepa.errors import BadImage, UsageError
 from openjepa.evaluation import ranks
-from openjepa.evaluation.features import Model, require_some, stream_features
+from openjepa.evaluation.features import Model, read_by, require_some, stream_features
 
 LAYOUT = 1  # raised when what is stored changes, so that older files are not taken for it
 KINDS = {"embedding": "features", "layers": "layer_features", "tokens": "tokens"}
@@ -27,11 +29,17 @@ def content_hash(dataset: ImageDataset) -> str:
     digest = hashlib.sha256()
     for index in range(len(dataset)):
         try:
-            content = dataset.read(index) if isinstance(dataset, ImageFiles) else dataset.load(index).tobytes()
+            content = _file(dataset, index) if isinstance(dataset, ImageFiles) else dataset.load(index).tobytes()
         except BadImage as error:
             content = str(error).encode()
         digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()
+
+
+def _file(dataset: ImageFiles, index: int) -> bytes:
+    """The file, and which of its images is meant where it is not the first."""
+    page = int(dataset.pages[index])
+    return dataset.read(index) + (f"#{page}".encode() if page else b"")
 
 
 def model_hash(model: Model) -> str:
@@ -76,10 +84,10 @@ class FeatureStore:
         progress: Callable[[int, int], None] | None = None,
     ) -> tuple[Tensor, np.ndarray]:
         """Features [n, ...] float32 of a kind (embedding, layers or tokens), and the indices [n] of their images."""
-        place = Path(ranks.told(lambda: str(self._place(model, dataset, kind))))
+        place, read = Path(ranks.told(lambda: str(self._place(model, dataset, kind)))), read_by(model, dataset)
         try:
             if ranks.told(lambda: "there" if (place / "kept.npy").is_file() else "missing") == "missing":
-                self._write(place, model, dataset, kind, progress)
+                self._write(place, model, read, kind, progress)
                 self.computed += 1
             else:
                 self.reused += 1
@@ -95,7 +103,9 @@ class FeatureStore:
             ) from error
 
     def _place(self, model: Model, dataset: ImageDataset, kind: str) -> Path:
-        key = json.dumps([LAYOUT, kind, model_hash(model), self.hash(dataset)])
+        reading = read_by(model, dataset).reading
+        how = [] if reading == RGB else [asdict(reading)]
+        key = json.dumps([LAYOUT, kind, model_hash(model), self.hash(dataset), *how])
         return self.folder / hashlib.sha256(key.encode()).hexdigest()[:32]
 
     def _write(self, place: Path, model: Model, dataset: ImageDataset, kind: str, progress) -> None:

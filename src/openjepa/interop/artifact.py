@@ -7,6 +7,7 @@ context_encoder.safetensors  predictor.safetensors  openjepa.json   what that la
 """
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -17,6 +18,7 @@ from openjepa.core.adapt import fill, hollow, weights_of
 from openjepa.core.objective import Objective
 from openjepa.core.predictor import Predictor
 from openjepa.core.vit import VisionTransformer
+from openjepa.data.reading import RGB, Reading
 from openjepa.errors import UsageError
 from openjepa.interop.names import from_hf, to_hf
 from openjepa.interop.source import Source
@@ -24,9 +26,13 @@ from openjepa.interop.source import Source
 PT = {"format": "pt"}  # the file's own metadata, without which transformers does not know whose tensors they are
 
 
-def save_artifact(folder: Path, model: Objective, mean: list[float], std: list[float], about: dict) -> None:
+def save_artifact(
+    folder: Path, model: Objective, mean: list[float], std: list[float], about: dict, reading: Reading = RGB
+) -> None:
     """Write the artifact of a model into `folder`; `about` (JSON-able) is stored in openjepa.json."""
-    whole = Source(str(folder), "openjepa", mean, std, model.target_encoder, model.context_encoder, model.predictor)
+    networks = {"target": model.target_encoder, "context": model.context_encoder, "predictor": model.predictor}
+    how = {"values": reading.values, "pages": reading.pages}
+    whole = Source(str(folder), "openjepa", mean, std, **networks, **how)
     write_artifact(folder, whole, "target", about)
 
 
@@ -45,10 +51,11 @@ def write_artifact(folder: Path, source: Source, which: str, about: dict) -> Non
                 {name: t.contiguous() for name, t in network.state_dict().items()}, folder / f"{name}.safetensors"
             )
     write_json(folder / "config.json", hf_config(encoder))
-    write_json(folder / "preprocessor_config.json", hf_preprocessor(encoder.image_size, source.mean, source.std))
+    processor = hf_preprocessor(encoder.image_size, source.mean, source.std, source.reading)
+    write_json(folder / "preprocessor_config.json", processor)
     shapes = {"encoder": encoder.arguments(), "which": source.held(which)}
     shapes |= {"predictor": source.predictor.arguments()} if source.predictor else {}
-    write_json(folder / "openjepa.json", {**about, **shapes, "mean": source.mean, "std": source.std})
+    write_json(folder / "openjepa.json", {**about, **shapes, **preprocessing(source)})
 
 
 def hf_config(encoder: VisionTransformer) -> dict:
@@ -72,11 +79,16 @@ def hf_config(encoder: VisionTransformer) -> dict:
     }
 
 
-def hf_preprocessor(image_size: tuple[int, int], mean: list[float], std: list[float]) -> dict:
+def preprocessing(source: Source) -> dict:
+    """What of a source turns an image file into what its encoders take."""
+    return {"mean": source.mean, "std": source.std, "reading": asdict(source.reading)}
+
+
+def hf_preprocessor(image_size: tuple[int, int], mean: list[float], std: list[float], reading: Reading = RGB) -> dict:
     """Preprocessing that transformers can read: equal to ours up to rounding for square sizes.
 
     Its processor knows no crop of a given shape, so for other sizes it sees less of the image: the shorter side becomes
-    the longer one of the model, and the centre of it is taken.
+    the longer one of the model, and the centre of it is taken. Of other than 8-bit images it is given arrays.
     """
     return {
         "image_processor_type": "BitImageProcessor",
@@ -86,8 +98,8 @@ def hf_preprocessor(image_size: tuple[int, int], mean: list[float], std: list[fl
         "resample": 3,
         "do_center_crop": True,
         "crop_size": {"height": image_size[0], "width": image_size[1]},
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
+        "do_rescale": reading.values != "raw",
+        "rescale_factor": 1 / {"uint8": 255, "unit": 65535, "raw": 1}[reading.values],
         "do_normalize": True,
         "image_mean": mean,
         "image_std": std,
@@ -106,7 +118,10 @@ def load_artifact(path: Path) -> Source:
         encoder = build_encoder(from_hf(load_file(folder / "model.safetensors")), about["encoder"])
         networks = {held: encoder, **_beside(folder, about, encoder)}
         licence = about.get("source", {}).get("licence")
-        return Source(str(path), "openjepa", about["mean"], about["std"], **networks, licence=licence, about=about)
+        stored = about.get("reading", {})  # none in artifacts from before there was another than 8-bit RGB
+        how = {name: stored[name] for name in ("values", "pages") if name in stored}
+        statistics = about["mean"], about["std"]
+        return Source(str(path), "openjepa", *statistics, **networks, licence=licence, about=about, **how)
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(f"{folder} is damaged ({reason}): resume its run or train again") from error

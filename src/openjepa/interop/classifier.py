@@ -1,6 +1,7 @@
 """A classifier as a folder that transformers.AutoModelForImageClassification opens: an encoder and a linear head."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -8,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from openjepa.data.reading import Reading
 from openjepa.errors import UsageError
 from openjepa.evaluation.encoder import Encoder
 from openjepa.interop.artifact import build_encoder, encoder_state, hf_config, hf_preprocessor, write_json
@@ -23,11 +25,15 @@ class Classifier:
         self.encoder, self.weight, self.bias, self.classes, self.name = encoder, weight, bias, classes, name
 
     @property
+    def reading(self) -> Reading:
+        return self.encoder.reading
+
+    @property
     def image_size(self) -> tuple[int, int]:
         return self.encoder.image_size
 
     def features(self, images: Tensor) -> Tensor:
-        """Preprocessed uint8 images [B, 3, H, W] to probabilities [B, C] float32."""
+        """Preprocessed images to probabilities [B, C] float32."""
         return (self.encoder.features(images) @ self.weight.T + self.bias).softmax(1)
 
 
@@ -47,13 +53,14 @@ def save_classifier(
         "label2id": {name: number for number, name in enumerate(classes)},
     }
     known = {"classifier": network.arguments(), "mean": encoder.mean, "std": encoder.std, "classes": classes}
+    known |= {"reading": asdict(encoder.reading)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(
             {name: value.cpu() for name, value in tensors.items()}, folder / "model.safetensors", {"format": "pt"}
         )
         write_json(folder / "config.json", config)
-        processor = hf_preprocessor(encoder.image_size, encoder.mean, encoder.std)
+        processor = hf_preprocessor(encoder.image_size, encoder.mean, encoder.std, encoder.reading)
         write_json(folder / "preprocessor_config.json", processor)
         write_json(folder / "openjepa.json", known | about)
     except OSError as error:
@@ -70,7 +77,8 @@ def load_classifier(
         head = [tensors.pop(HEAD + name) for name in ("weight", "bias")]
         state = from_hf({name.removeprefix(ENCODER): value for name, value in tensors.items()})
         network = build_encoder(state, about["classifier"])
-        encoder = Encoder(network, about["mean"], about["std"], str(folder), device, precision)
+        reading = Reading(**about["reading"]) if "reading" in about else None
+        encoder = Encoder(network, about["mean"], about["std"], str(folder), device, precision, reading)
         if [*head[0].shape, *head[1].shape] != [len(about["classes"]), network.embed_dim, len(about["classes"])]:
             raise ValueError("the head does not fit the classes")
         return Classifier(encoder, *head, about["classes"], str(folder))

@@ -10,7 +10,7 @@ from torch import Tensor
 from openjepa.core.adapt import fill, hollow, weights_of
 from openjepa.core.vit import VisionTransformer
 from openjepa.errors import UsageError
-from openjepa.interop.artifact import PT, write_artifact, write_json
+from openjepa.interop.artifact import PT, preprocessing, write_artifact, write_json
 from openjepa.interop.compare import Theirs
 from openjepa.interop.extras import require
 from openjepa.interop.files import read_weights
@@ -24,7 +24,8 @@ TIMM_BASE = "vit_base_patch16_224"  # any plain ViT of timm's: the arguments bes
 def write_hf(folder: Path, source: Source, which: str, with_predictor: bool) -> Theirs:
     """What transformers.AutoModel.from_pretrained opens, with openjepa.json for what that layout cannot say."""
     encoder = source.encoder(which)
-    alone = Source(source.name, source.kind, source.mean, source.std, **{source.held(which): encoder})
+    how = {"values": source.values, "pages": source.pages}
+    alone = Source(source.name, source.kind, source.mean, source.std, **{source.held(which): encoder}, **how)
     alone = alone if not with_predictor else source
     write_artifact(folder, alone, which, _about(source))
     model = require("transformers", "hf").AutoModel.from_pretrained(folder).eval()
@@ -45,7 +46,7 @@ def write_safetensors(folder: Path, source: Source, which: str, with_predictor: 
     """encoder.safetensors under timm's names, its `pos_embed` [1, N, D] among them; encoder.json says the shape."""
     encoder = source.encoder(which)
     save_file(_with_positions(encoder), folder / "encoder.safetensors", PT)
-    about = {"encoder": encoder.arguments(), "mean": source.mean, "std": source.std, "licence": source.licence}
+    about = {"encoder": encoder.arguments(), **preprocessing(source), "licence": source.licence}
     write_json(folder / "encoder.json", about)
     _write_predictor(folder, source, with_predictor)
     with safe_open(folder / "encoder.safetensors", "pt") as file:

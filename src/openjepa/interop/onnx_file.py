@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from openjepa.core.vit import VisionTransformer
-from openjepa.interop.artifact import write_json
+from openjepa.interop.artifact import preprocessing, write_json
 from openjepa.interop.extras import require
 from openjepa.interop.source import Source
 
@@ -45,7 +45,7 @@ def write_onnx(folder: Path, source: Source, which: str, half: bool = False) -> 
         # The tracing exporter: many times faster than the newer one, and without another library (docs/decisions.md).
         torch.onnx.export(graph, (pixels,), str(path), dynamo=False, opset_version=18, **names)
     gather_weights(path)
-    about = {"image_size": encoder.image_size, "mean": source.mean, "std": source.std, "licence": source.licence}
+    about = {"image_size": encoder.image_size, **preprocessing(source), "licence": source.licence}
     write_json(folder / "encoder.json", {**about, "input": "pixel_values", "outputs": NAMES, "half": half})
     return run_onnx(path)
 

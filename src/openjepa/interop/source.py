@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from openjepa.core.adapt import at_channels, at_size, predictor_at
 from openjepa.core.predictor import Predictor
 from openjepa.core.vit import VisionTransformer
+from openjepa.data.reading import Reading
 from openjepa.errors import UsageError
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -21,6 +22,7 @@ class Source:
     licence  of the weights, None where the source states none
     notes    what a person should know of this source, a sentence each
     about    JSON-able facts of how it was trained, {} where unknown
+    values, pages   of its `reading`
     """
 
     name: str
@@ -33,6 +35,13 @@ class Source:
     licence: str | None = None
     notes: tuple[str, ...] = ()
     about: dict = field(default_factory=dict)
+    values: str = "uint8"
+    pages: str = "first"
+
+    @property
+    def reading(self) -> Reading:
+        """How the values of image files become what its encoders read."""
+        return Reading(self.encoder("target").in_chans, self.values, self.pages)
 
     def encoder(self, which: str) -> VisionTransformer:
         """The encoder asked for, or the only one there is."""

@@ -67,7 +67,7 @@ def maps(images: Sequence[np.ndarray], trained: np.ndarray, untrained: np.ndarra
 
 def neighbours(rows: Sequence[Sequence[Tile]], searched: int) -> Html:
     """A row for each query, the query first; `searched` other images were compared with it."""
-    cells = [cell for query, *others in rows for cell in (_captioned(query), tag("div"), *map(_captioned, others))]
+    cells = [cell for query, *others in rows for cell in (captioned(query), tag("div"), *map(captioned, others))]
     grid = tag("div", *cells, class_="pictures neighbours", style=f"--count: {len(rows[0]) - 1}")
     caption = (
         f"At the left of each row an image, then those of {searched:,} others whose embeddings are most like its own, "
@@ -76,7 +76,8 @@ def neighbours(rows: Sequence[Sequence[Tile]], searched: int) -> Html:
     return section("What looks alike to the encoder", figure(grid, caption))
 
 
-def _captioned(tile: Tile) -> Html:
+def captioned(tile: Tile) -> Html:
+    """A picture with its lines below it."""
     return tag("div", _tile(tile.image, tile.path), *(tag("span", word) for word in tile.words))
 
 

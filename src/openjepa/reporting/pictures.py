@@ -27,6 +27,19 @@ def at_display_size(image: np.ndarray, grid_size: tuple[int, int], side: int = 2
     )
 
 
+def as_picture(image: np.ndarray) -> np.ndarray:
+    """An image [H, W, C] to look at, uint8 [H, W, 3]: its first three channels, of fewer the first in grey.
+
+    8-bit values stay; of others, the 2nd to the 98th percentile of each channel becomes 0 to 255.
+    """
+    shown = image[..., :3] if image.shape[2] >= 3 else image[..., :1]
+    if shown.dtype != np.uint8:
+        low, high = np.percentile(shown, (2, 98), axis=(0, 1))
+        shares = (shown - low) / np.where(high > low, high - low, 1)
+        shown = (shares.clip(0, 1) * 255).round().astype(np.uint8)
+    return np.ascontiguousarray(shown if shown.shape[2] == 3 else shown.repeat(3, axis=2))
+
+
 def draw_masks(image: np.ndarray, context_ids: Tensor, target_ids: Tensor, grid_size: tuple[int, int]) -> np.ndarray:
     """The image with all but its context dimmed, and each target block tinted and outlined in its own colour.
 

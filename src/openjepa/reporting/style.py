@@ -63,6 +63,8 @@ svg text { font-family: inherit !important; }
 .pictures { display: grid; gap: 10px; }
 .pictures img { display: block; width: 100%; border-radius: 3px; }
 .pixelated { image-rendering: pixelated; }
+.tiles { grid-template-columns: repeat(auto-fill, minmax(112px, 1fr)); font-size: 12px; line-height: 1.35; }
+.tiles span { display: block; color: var(--muted); margin-top: 3px; overflow-wrap: anywhere; }
 .four { grid-template-columns: repeat(4, 1fr); }
 .rows {
   grid-template-columns: 84px repeat(var(--count), 1fr); align-items: center;

@@ -9,7 +9,7 @@ from torch import Tensor
 from openjepa.core.streams import SAMPLES, generator
 from openjepa.core.vit import VisionTransformer
 from openjepa.data.crops import resize_centre_crop
-from openjepa.data.dataset import ImageDataset
+from openjepa.data.dataset import ImageDataset, sample_order
 from openjepa.errors import BadImage
 from openjepa.evaluation.baselines import Pixels
 from openjepa.evaluation.encoder import Encoder
@@ -23,9 +23,9 @@ LEAST = 12  # images, below which there is nothing to learn from and ask
 def sample_images(
     dataset: ImageDataset, image_size: tuple[int, int], count: int, seed: int
 ) -> tuple[Tensor, np.ndarray]:
-    """Up to `count` readable images, the same for a seed: uint8 [n, 3, H, W] and their indices [n]."""
+    """Up to `count` readable images, the same for a seed: [n, C, H, W], uint8 or float32, and their indices [n]."""
     images, kept = [], []
-    for index in generator(seed, SAMPLES).permutation(len(dataset)):
+    for index in sample_order(dataset, generator(seed, SAMPLES)):
         try:
             images.append(resize_centre_crop(dataset.load(int(index)), image_size))
         except BadImage:
@@ -45,13 +45,14 @@ class OnlineProbe:
         image_size: tuple[int, int],
         seed: int,
         wrap: Callable[[VisionTransformer], Encoder],
+        baseline: Pixels | None = None,
     ) -> None:
         self.label = next(iter(dataset.labels))
         self.images, indices = sample_images(dataset, image_size, BANK + QUERIES, seed)
         self.targets = torch.from_numpy(dataset.labels[self.label][indices])
         self.bank = len(indices) * 2 // 3
-        self.wrap = wrap
-        self.dataset, self.image_size, self.seed = dataset, image_size, seed
+        self.wrap, self.baseline = wrap, baseline or Pixels(image_size)
+        self.dataset, self.seed = dataset, seed
 
     def __call__(self, network: VisionTransformer) -> dict[str, float]:
         """knn and linear: the fraction of queries answered right from the network's embeddings."""
@@ -60,9 +61,8 @@ class OnlineProbe:
 
     def pixels(self) -> dict[str, float]:
         """The same from raw pixels."""
-        baseline = Pixels(self.image_size)
-        images, _ = sample_images(self.dataset, baseline.image_size, BANK + QUERIES, self.seed)
-        scores = self.scores(baseline.features(images))
+        images, _ = sample_images(self.dataset, self.baseline.image_size, BANK + QUERIES, self.seed)
+        scores = self.scores(self.baseline.features(images))
         return {f"{name}_pixels": value for name, value in scores.items()}
 
     def scores(self, features: Tensor) -> dict[str, float]:

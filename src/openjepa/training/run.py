@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from openjepa.data.batches import Batch, Batches, load_batches
+from openjepa.data.batches import Batches, load_batches
 from openjepa.errors import UsageError
 from openjepa.training.checkpoint import DamagedCheckpoint, load_newest, retain, save_checkpoint
 from openjepa.training.distribution import anyone, everyones, first, is_sharded, mean_over_ranks, rank
@@ -31,6 +31,10 @@ class Diverged(UsageError):
     """The loss is no number any more."""
 
 
+class TooManySkipped(UsageError):
+    """More images than allowed could not be read."""
+
+
 def check_loss(loss: float, done: int) -> None:
     if not math.isfinite(loss):
         raise Diverged(f"the loss is {loss} at step {done:,}: lower --lr or use --clip-grad 1 and start again")
@@ -45,8 +49,8 @@ class Run:
     """A run in `folder`. Training it is a pure function of the stepper's initial state, the batches and the schedule.
 
     `log_every`, `checkpoint_minutes` and `keep_every` (0: keep none beside the last two and the best) change nothing
-    about the result. `best` maps a monitor to (value, step). Several processes take its steps together; rank 0 alone
-    measures, logs and writes.
+    about the result. `max_skipped` images may be unreadable (None: any number). `best` maps a monitor to (value, step).
+    Several processes take its steps together; rank 0 alone measures, logs and writes.
     """
 
     folder: Path
@@ -63,6 +67,7 @@ class Run:
     skipped: dict[str, str] = field(default_factory=dict)
     untrained: dict[str, float] = field(default_factory=dict)
     imported: bool = False
+    max_skipped: int | None = None
 
     @property
     def steps(self) -> int:
@@ -122,12 +127,14 @@ class Run:
         for step, loss, norm, batch in self.stepper.run(self.done, self._waiting):
             self.done = step + 1
             self._losses.append(loss)
-            self._note_skipped(batch)
+            self.skipped |= dict(batch.skipped)
             if self.done % self.log_every == 0 or self._is_due(self._monitor_every):
                 self._report(self._record(step, norm))
-            late, stopped = anyone(rank() == 0 and self._is_late(), stop.asked)
-            if (late or stopped or self._is_kept()) and self._saved_step != self.done:
+            late, stopped, spoilt = anyone(rank() == 0 and self._is_late(), stop.asked, self._skips_too_many())
+            if (late or stopped or spoilt or self._is_kept()) and self._saved_step != self.done:
                 self.save()
+            if spoilt:
+                raise TooManySkipped(self._what_is_skipped())
             if stopped and self.done < self.steps:
                 raise Interrupted(f"stopped after step {self.done:,} of {self.steps:,}")
 
@@ -199,8 +206,16 @@ class Run:
         self.log.add(record)
         self.on_record(record)
 
-    def _note_skipped(self, batch: Batch) -> None:
-        self.skipped |= dict(batch.skipped)
+    def _skips_too_many(self) -> bool:
+        return self.max_skipped is not None and len(self.skipped) > self.max_skipped
+
+    def _what_is_skipped(self) -> str:
+        path, reason = next(iter(self.skipped.items()))
+        return (
+            f"stopped after step {self.done:,}: {len(self.skipped):,} of {len(self.batches.dataset):,} images cannot "
+            f"be read ({path}: {reason}, ...), more than --max-skipped allows: mend them and go on with --resume, "
+            "or also give a larger --max-skipped"
+        )
 
     def _is_late(self) -> bool:
         return time.monotonic() - self._saved >= 60 * self.checkpoint_minutes

@@ -10,6 +10,7 @@ import torch
 from openjepa._version import __version__
 from openjepa.core.streams import SAMPLES, generator
 from openjepa.data.dataset import ImageDataset
+from openjepa.data.reading import Reading
 from openjepa.data.targets import open_targets
 from openjepa.evaluation.bench import Bench, Part
 from openjepa.evaluation.encoder import Encoder
@@ -19,6 +20,7 @@ from openjepa.evaluation.protocol import check_labels, split_held_out
 from openjepa.evaluation.results import Result, over_seeds
 from openjepa.evaluation.store import FeatureStore
 from openjepa.evaluation.tasks import LABELLED, TASKS, check_tasks, fetch
+from openjepa.verbs.options import MAX_SKIPPED
 from openjepa.verbs.prepare import prepare_images
 from openjepa.verbs.talk import counting, say
 
@@ -48,13 +50,15 @@ def open_parts(
     workers: int,
     files: Files,
     test_files: Files,
+    reading: Reading | None = None,
+    max_skipped: float = MAX_SKIPPED,
 ) -> tuple[Part, Part, str]:
-    """Images to learn from, images to test on, and the name of the latter.
+    """Images to learn from, images to test on, and the name of the latter; read as the models do.
 
     Raises UsageError if a task needs classes or annotations and they are missing, too few, or of other images.
     """
-    train, _ = prepare_images(data, workers)
-    held_out = prepare_images(test, workers)[0] if test else train
+    train, _ = prepare_images(data, workers, reading=reading, max_skipped=max_skipped)
+    held_out = prepare_images(test, workers, reading=train.reading, max_skipped=max_skipped)[0] if test else train
     if set(tasks) & set(LABELLED):
         check_labels(train, held_out)
     first = files.of(data, train)

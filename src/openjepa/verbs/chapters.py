@@ -33,9 +33,9 @@ def _images(story: Story, data: str | None) -> tuple[ImageDataset | None, list[s
     """Images to show, and what there is to say of them; those of the run may be gone, those asked for may not."""
     if data:
         moved = data != story.resolved["data"]
-        return sample_of(data, story.config.seed), [f"The pictures show images of {data}."] * moved
+        return sample_of(data, story.config.seed, story.reading), [f"The pictures show images of {data}."] * moved
     try:
-        return sample_of(story.resolved["data"], story.config.seed), []
+        return sample_of(story.resolved["data"], story.config.seed, story.reading), []
     except UsageError as error:
         return None, [f"Without pictures: {error}. Should the images have moved, name their place with --data."]
 

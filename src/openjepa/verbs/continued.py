@@ -10,6 +10,7 @@ from openjepa.core.adapt import weights_of
 from openjepa.core.ijepa import IJEPA
 from openjepa.core.predictor import Predictor
 from openjepa.core.vit import SIZES, VisionTransformer
+from openjepa.data.reading import Reading
 from openjepa.errors import UsageError
 from openjepa.interop.load import open_source
 from openjepa.interop.source import Source
@@ -22,10 +23,8 @@ def open_init(config: Config, given: dict[str, Any]) -> tuple[Config, Source]:
     if config.objective != "ijepa":
         raise UsageError(f"--init goes on with I-JEPA, not --objective {config.objective}: leave one of them out")
     size = config.size if given.get("image_size") is not None else None
-    source = open_source(config.init, size)
+    source = open_source(config.init, size, config.channels)
     network, predictor = source.encoder("context"), source.predictor
-    if network.in_chans != 3:
-        raise UsageError(f"{config.init} reads {network.in_chans} channels: training reads images of 3")
     rows, columns = network.image_size
     fixed: dict[str, Any] = {"patch_size": network.patch_size, "weight_init": network.weight_init}
     fixed |= {"image_size": str(rows) if rows == columns else f"{rows}x{columns}"}
@@ -42,6 +41,11 @@ def open_init(config: Config, given: dict[str, Any]) -> tuple[Config, Source]:
             raise UsageError(f"{config.init} has {option(name)} {value}, not {shown(given[name])}: leave it out")
     say(*describe(source, "target", source.licence))
     return dataclasses.replace(config, **fixed), source
+
+
+def keeps_statistics(source: Source, reading: Reading) -> bool:
+    """Whether the source's mean and std are of the same units as the images read so."""
+    return (source.values == "raw") == (reading.values == "raw")
 
 
 def standard_size(network: VisionTransformer) -> str | None:

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 from openjepa.config import Config, option
 from openjepa.errors import UsageError
-from openjepa.evaluation.baselines import Pixels
+from openjepa.evaluation.baselines import pixels_beside
 from openjepa.training.halving import Costs, Plan, least_seconds, make_plan
 from openjepa.training.trial import TIMED, WARM_UP, measure_cost
 from openjepa.verbs.candidates import RECIPE, REPEATS, Changes
-from openjepa.verbs.launch import build_stepper
+from openjepa.verbs.parts import build_batches, build_stepper
 from openjepa.verbs.plan import OVERHEAD
 from openjepa.verbs.talk import counting, duration
-from openjepa.verbs.trials import Ground, as_encoder, batches_of, monitor_of
+from openjepa.verbs.trials import Ground, as_encoder, monitor_of
 
 LEAST_STEPS = 50  # of a run in the first rung: fewer say nothing about a setting
 FREE = ("lr", "ema_momentum", "weight_decay")  # settings that do not change what a step costs
@@ -55,7 +55,7 @@ def _stepping(ground: Ground, config: Config) -> tuple[float, float]:
     """Seconds an image, and seconds until the first steps are done."""
     begun = time.monotonic()
     stepper = build_stepper(config, WARM_UP + TIMED, ground.mean, ground.std)
-    step = measure_cost(stepper, batches_of(ground, config), config.workers).step_seconds
+    step = measure_cost(stepper, build_batches(ground.dataset, config), config.workers).step_seconds
     return step / config.batch_size, max(0.0, time.monotonic() - begun - (WARM_UP + TIMED) * step)
 
 
@@ -64,9 +64,10 @@ def _measuring(ground: Ground, config: Config) -> tuple[float, dict[str, dict]]:
     stepper, begun = build_stepper(config, 1, ground.mean, ground.std), time.monotonic()
     monitor_of(ground, config, stepper)(stepper.model)
     monitored = time.monotonic()
-    untrained = ground.accuracies(as_encoder(stepper))
+    untrained = ground.accuracies(as_encoder(stepper, ground))
     seconds = 2 * (monitored - begun) + time.monotonic() - monitored
-    return seconds, {"untrained": untrained, "pixels": ground.accuracies(Pixels(config.size))}
+    pixels = pixels_beside(config.size, ground.dataset.reading, ground.mean, ground.std)
+    return seconds, {"untrained": untrained, "pixels": ground.accuracies(pixels)}
 
 
 def _all_together(image: Mapping[str, float], tried: Mapping[str, Changes]) -> float:

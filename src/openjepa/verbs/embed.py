@@ -5,15 +5,18 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from openjepa.verbs.options import MAX_SKIPPED, Data, SkippedShare
+
 
 def embed(
     model: Annotated[str, Argument(help="A run, whatever import takes, pixels or untrained:NAME.", show_default=False)],
-    data: Annotated[str, Argument(help="Folder, zip, zip/folder, .txt list of paths, or scenes.", show_default=False)],
+    data: Data,
     *,
     out: Annotated[Path, Option(help="Parquet file to write.", show_default=False)],
     device: Annotated[str, Option(help="auto (CUDA, then MPS, then CPU) or a device's name.")] = "auto",
     precision: Annotated[str, Option(help="auto (bf16 where the device has it), bf16 or float32.")] = "auto",
     workers: Annotated[int, Option(help="Processes that read images; 0 for none.")] = 2,
+    max_skipped: SkippedShare = MAX_SKIPPED,
 ) -> Path:
     """Write the embedding of every image: columns path (text) and vector (float32 list of the model's width).
 
@@ -25,6 +28,7 @@ def embed(
     from openjepa.interop.models import open_model
     from openjepa.interop.tables import write_vectors
     from openjepa.verbs.prepare import check_can_write, check_workers, open_images
+    from openjepa.verbs.skipping import check_skipped
     from openjepa.verbs.talk import counting, say
 
     model, data, out = str(model), str(data), Path(out)
@@ -34,9 +38,10 @@ def embed(
     check_workers(workers)
     where = choose_device(device)
     encoder = open_model(model, where, choose_precision(precision, where))
-    dataset, summary = open_images(data)
+    dataset, summary = open_images(data, getattr(encoder, "reading", None), max_skipped)
     with counting(f"embedding {data}") as progress:
         vectors, kept, skipped = compute_features(encoder, dataset, workers, progress=progress)
+    check_skipped(data, summary.skipped + skipped, len(kept), max_skipped)
     write_vectors(out, [dataset.paths[index] for index in kept], vectors.numpy())
     skipped = summary.skipped + skipped
     say(*(f"skipped {path}: {reason}" for path, reason in skipped[:10]))

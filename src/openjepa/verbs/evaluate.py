@@ -5,6 +5,8 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from openjepa.verbs.options import MAX_SKIPPED, SkippedShare
+
 FILES = "Annotations"
 
 
@@ -40,6 +42,7 @@ def evaluate(
     device: Annotated[str, Option(help="auto (CUDA, then MPS, then CPU) or a device's name.")] = "auto",
     precision: Annotated[str, Option(help="auto (bf16 where the device has it), bf16 or float32.")] = "auto",
     workers: Annotated[int, Option(help="Processes that read images; 0 for none.")] = 2,
+    max_skipped: SkippedShare = MAX_SKIPPED,
 ) -> list[dict]:
     """Measure encoders on labelled images, always beside raw pixels and an untrained encoder.
 
@@ -61,7 +64,7 @@ def evaluate(
         open_parts,
         protocol_of,
     )
-    from openjepa.verbs.measure import as_words, check_epochs, open_models, parse_tasks, show_records
+    from openjepa.verbs.measure import as_words, check_epochs, open_models, parse_tasks, reading_of, show_records
     from openjepa.verbs.outcomes import Outcomes, make_verdicts, seeds_of_recipes
     from openjepa.verbs.prepare import check_workers
     from openjepa.verbs.talk import say
@@ -76,7 +79,8 @@ def evaluate(
     with joined(choose_device(device)):
         opened = open_models(names, device, precision, encoder)
         outcomes.check_models(opened)
-        train, held_out, named = open_parts(data, test, needed, few, seed, workers, files, test_files)
+        how = reading_of(opened), max_skipped
+        train, held_out, named = open_parts(data, test, needed, few, seed, workers, files, test_files, *how)
         store = FeatureStore(Path(cache) if cache else default_cache(), workers)
         settings = {"seed": seed, "shots": few, "epochs": epochs}
         benches = fetch_features(opened, train, held_out, needed, store, **settings)

@@ -1,11 +1,14 @@
 """The pictures of the report: a run's masks, patch maps and neighbours on the user's own images."""
 
 import numpy as np
+import torch
 
 from openjepa.core.streams import SAMPLES, generator
 from openjepa.data.crops import resize_centre_crop
-from openjepa.data.dataset import ImageDataset
+from openjepa.data.dataset import ImageDataset, sample_order
+from openjepa.data.inspect import inspect_dataset
 from openjepa.data.open import open_dataset
+from openjepa.data.reading import RGB, Reading
 from openjepa.errors import UsageError
 from openjepa.evaluation.baselines import untrained_like
 from openjepa.evaluation.encoder import Encoder
@@ -13,7 +16,7 @@ from openjepa.evaluation.features import Crops, compute_features
 from openjepa.reporting import gallery
 from openjepa.reporting.coverage import cover, first_masks
 from openjepa.reporting.page import Html
-from openjepa.reporting.pictures import nearest, pca_maps
+from openjepa.reporting.pictures import as_picture, nearest, pca_maps
 from openjepa.verbs.story import Story
 from openjepa.verbs.talk import counting
 
@@ -21,10 +24,11 @@ SEARCHED, SHOWN, QUERIES, NEIGHBOURS = 1024, 8, 6, 6
 THUMBNAIL = 112
 
 
-def sample_of(data: str, seed: int) -> ImageDataset:
+def sample_of(data: str, seed: int, reading: Reading = RGB) -> ImageDataset:
     """Up to 1,024 images of a source at random, the same for a seed; raises UsageError if there is none to read."""
     dataset = open_dataset(data)
-    bank = dataset.subset(generator(seed, SAMPLES).permutation(len(dataset))[:SEARCHED])
+    bank = dataset.subset(sample_order(dataset, generator(seed, SAMPLES))[:SEARCHED])
+    bank = bank if reading == RGB else inspect_dataset(bank, reading=reading)[0]
     if not len(_shown(bank, (8, 8))):
         raise UsageError(f"none of the images tried in {data} can be read")
     return bank
@@ -34,23 +38,25 @@ def picture_sections(story: Story, bank: ImageDataset | None) -> list[Html]:
     """Masks and coverage always, drawn on images where there are any; maps and neighbours once there is an encoder."""
     config, settings = story.config, story.masks
     images = _shown(bank, config.size) if bank else []
+    pictures = [as_picture(image) for image in images]
     drawn = first_masks(settings, len(images), config.batch_size, config.seed)
-    sections = [gallery.masks(images, drawn, cover(settings, config.batch_size, config.seed))]
+    sections = [gallery.masks(pictures, drawn, cover(settings, config.batch_size, config.seed))]
     if bank and story.encoder:
         encoders = story.encoder, untrained_like(story.encoder)
-        sections.append(gallery.maps(images, *(_maps(encoder, images) for encoder in encoders)))
+        sections.append(gallery.maps(pictures, *(_maps(encoder, images) for encoder in encoders)))
         sections += _neighbours(story.encoder, bank, config.workers)
     return sections
 
 
 def _shown(bank: ImageDataset, size: tuple[int, int]) -> np.ndarray:
-    """The first readable images, uint8 [n, H, W, 3], n up to 8."""
+    """The first readable images, [n, H, W, C], n up to 8."""
     images, _, _ = Crops(bank, size, 4 * SHOWN)[0]
     return images[:SHOWN].permute(0, 2, 3, 1).numpy()
 
 
 def _maps(encoder: Encoder, images: np.ndarray) -> np.ndarray:
-    return pca_maps(encoder.patch_tokens(images, batch_size=SHOWN))
+    tokens = encoder.tokens(torch.from_numpy(images).permute(0, 3, 1, 2))
+    return pca_maps(tokens.unflatten(1, encoder.network.grid_size))
 
 
 def _neighbours(encoder: Encoder, bank: ImageDataset, workers: int) -> list[Html]:
@@ -74,4 +80,4 @@ def _tile(bank: ImageDataset, index: int, image_size: tuple[int, int], words: st
     shrink = min(1, THUMBNAIL / max(image_size))
     image = resize_centre_crop(bank.load(index), tuple(max(1, round(side * shrink)) for side in image_size))
     named = [names[bank.labels[label][index]] for label, names in bank.classes.items()][:1]
-    return gallery.Tile(image, bank.paths[index], (words, *named))
+    return gallery.Tile(as_picture(image), bank.paths[index], (words, *named))

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from openjepa.config import unknown
 from openjepa.data.crops import standardise
+from openjepa.data.inspect import inspect_dataset
 from openjepa.data.open import open_dataset
+from openjepa.data.scenes import Scenes
 from openjepa.errors import UsageError
-from openjepa.evaluation.encoder import as_channels
 from openjepa.interop import formats
 from openjepa.interop.artifact import write_json
 from openjepa.interop.compare import Theirs, compare
@@ -103,23 +104,22 @@ def _write(folder: Path, source: Source, which: str, format_: str, with_predicto
 
 def comparison_images(source: Source, which: str, images: str | None) -> tuple[Tensor, str]:
     """Standardised pixels [8, C, H, W] of the images named, of the run's own, or else of drawn scenes; and whose."""
-    network, own = source.encoder(which), source.about.get("data")
-    for name in [images] if images else [own, f"scenes:{COMPARED}"]:
-        try:
-            dataset = open_dataset(name) if name else None
-        except UsageError:
-            if images:
-                raise
-            continue
-        if dataset is not None:
+    network, own = source.encoder(which), images or source.about.get("data")
+    try:
+        if own:
+            dataset, _ = inspect_dataset(open_dataset(own), reading=source.reading)
             sample, _ = sample_images(dataset, network.image_size, COMPARED, 0)
-            return standardise(fitting(sample, network.in_chans), source.mean, source.std), name
-    raise AssertionError("scenes can always be drawn")
+            return standardise(sample, source.mean, source.std), own
+    except UsageError:
+        if images:
+            raise
+    return drawn(network.image_size, network.in_chans), f"scenes:{COMPARED}"
 
 
-def fitting(images: Tensor, channels: int) -> Tensor:
-    """RGB images with as many channels as an encoder reads, for comparing two that read the same: they repeat."""
-    return as_channels(images, 1) if channels == 1 else images[:, torch.arange(channels) % 3]
+def drawn(image_size: tuple[int, int], channels: int) -> Tensor:
+    """Scenes with their channels repeated, of about zero mean and unit variance: [8, C, H, W]."""
+    sample, _ = sample_images(Scenes(COMPARED), image_size, COMPARED, 0)
+    return standardise(sample[:, torch.arange(channels) % 3], [0.5] * channels, [0.25] * channels)
 
 
 def in_words(folder: Path, format_: str, comparison: dict, named: str, limit: float) -> list[str]:

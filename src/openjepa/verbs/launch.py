@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import hashlib
 import shlex
 import sys
 from collections.abc import Callable
@@ -17,8 +16,11 @@ from openjepa.data.batches import Batches
 from openjepa.data.crops import standardise
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.inspect import Summary
+from openjepa.data.names import digest
+from openjepa.data.reading import Reading
 from openjepa.data.statistics import channel_statistics
 from openjepa.errors import UsageError
+from openjepa.evaluation.baselines import pixels_beside
 from openjepa.evaluation.device import PRECISIONS, choose_device, choose_precision
 from openjepa.evaluation.encoder import Encoder
 from openjepa.interop.artifact import save_artifact
@@ -26,14 +28,15 @@ from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_path, che
 from openjepa.training.distribution import first, ranks
 from openjepa.training.monitors import Monitor
 from openjepa.training.probe import LEAST, OnlineProbe, sample_images
-from openjepa.training.run import Interrupted, Run
+from openjepa.training.run import Interrupted, Run, TooManySkipped
 from openjepa.training.state import whole_model
 from openjepa.training.steps import Stepper
 from openjepa.training.trial import measure_cost, peak_memory
-from openjepa.verbs.continued import advice, build_continued, build_shapes, open_init, shapes_of
+from openjepa.verbs.continued import advice, build_continued, build_shapes, keeps_statistics, open_init, shapes_of
 from openjepa.verbs.parts import build_batches, build_stepper, settle_compiler
 from openjepa.verbs.plan import plan_lines, resolve_steps
 from openjepa.verbs.prepare import check_new_folder, mask_settings, prepare_images
+from openjepa.verbs.skipping import LISTED, write_skipped
 from openjepa.verbs.talk import TrainingDisplay, say
 
 MONITORED = 256
@@ -62,6 +65,7 @@ class Launch:
             "steps": steps,
             "mean": self.run.stepper.mean,
             "std": self.run.stepper.std,
+            "reading": dataclasses.asdict(self.run.batches.dataset.reading),
             "data": self.data,
             "found": dataclasses.asdict(self.summary),
             "paths": fingerprint(self.run.batches.dataset),
@@ -81,6 +85,9 @@ class Launch:
         except Interrupted as stopped:
             again = shlex.join(["openjepa", *words, "--out", str(self.folder), "--resume"])
             say(f"{stopped}. Go on with: {again}")
+            raise
+        except TooManySkipped:
+            self._write_skipped()
             raise
 
     def finish(self) -> None:
@@ -121,15 +128,13 @@ class Launch:
             "settings": dataclasses.asdict(self.config),
         }
         about |= {"source": self.source} if self.source else {}
-        save_artifact(self.folder / name, model, self.run.stepper.mean, self.run.stepper.std, about)
+        reading, stepper = self.run.batches.dataset.reading, self.run.stepper
+        save_artifact(self.folder / name, model, stepper.mean, stepper.std, about, reading)
 
     def _write_skipped(self) -> None:
-        skipped = dict(self.summary.skipped) | self.run.skipped
-        text = "".join(f"{path}\t{reason}\n" for path, reason in sorted(skipped.items()))
-        if text:
-            (self.folder / "skipped.txt").write_text(text, encoding="utf-8")
+        write_skipped(self.folder / LISTED, [*self.summary.skipped, *self.run.skipped.items()])
         if self.run.skipped:
-            say(f"{len(self.run.skipped):,} images could not be read during the run: {self.folder / 'skipped.txt'}")
+            say(f"{len(self.run.skipped):,} images could not be read during the run: {self.folder / LISTED}")
 
 
 def start(
@@ -149,12 +154,15 @@ def start(
     config, source = open_init(config, given) if config.init else (config, None)
     mask_settings(config)
     choose_device(config.device)
-    dataset, summary = prepare_images(data, config.workers, str(out / "skipped.txt"))
+    channels = source.encoder("context").in_chans if source else config.channels
+    wanted = {"max_skipped": config.max_skipped, "channels": channels, "pages": config.pages}
+    dataset, summary = prepare_images(data, config.workers, str(out / LISTED), **wanted)
     config = settle_compiler(first(lambda: resolve_precision(settle(summary) if settle else config)))
     check_ranks(config)
     mask_settings(config)
     check_patches(data, summary, config.patch_size)
-    mean, std = (source.mean, source.std) if source else first(lambda: channel_statistics(dataset, seed=config.seed))
+    kept = source and keeps_statistics(source, dataset.reading)
+    mean, std = (source.mean, source.std) if kept else first(lambda: channel_statistics(dataset, seed=config.seed))
     batches = build_batches(dataset, config)
 
     def build(steps: int) -> Stepper:
@@ -213,7 +221,8 @@ def go_on(data: str, out: Path, config: Config, given: dict[str, Any], parallel:
     machine = {name: getattr(config, name) for name in MACHINE if given.get(name) is not None}
     config = settle_compiler(dataclasses.replace(stored, **machine))
     check_ranks(config)
-    dataset, summary = prepare_images(data, config.workers, str(out / "skipped.txt"))
+    reading = Reading(**resolved.get("reading", {}))  # none in runs from before there was another than 8-bit RGB
+    dataset, summary = prepare_images(data, config.workers, str(out / LISTED), reading, config.max_skipped)
     if len(dataset) != resolved["found"]["images"]:
         raise UsageError(f"{data} holds {len(dataset):,} images, the run in {out} had {resolved['found']['images']:,}")
     if fingerprint(dataset) != resolved["paths"]:
@@ -239,7 +248,7 @@ def _take_up(run: Run) -> None:
 
 def fingerprint(dataset: ImageDataset) -> str:
     """A hash of the names of the images in their order, by which a run knows its data again."""
-    return hashlib.sha256("\n".join(dataset.paths).encode("utf-8", "surrogateescape")).hexdigest()
+    return digest(dataset.paths)
 
 
 def assemble(
@@ -258,6 +267,7 @@ def assemble(
     run = Run(out, stepper, batches, monitor, _probe(batches.dataset, stepper, config), config.workers)
     run.log_every, run.checkpoint_minutes = config.log_every, config.checkpoint_minutes
     run.keep_every, run.imported = config.keep_every, bool(source)
+    run.max_skipped = int(config.max_skipped * len(batches.dataset))
     return Launch(run, config, str(data), summary, source)
 
 
@@ -266,6 +276,8 @@ def _probe(dataset: ImageDataset, stepper: Stepper, config: Config) -> OnlinePro
         return None
 
     def wrap(network) -> Encoder:
-        return Encoder(network, stepper.mean, stepper.std, "probe", stepper.device, stepper.precision)
+        how = stepper.device, stepper.precision, dataset.reading
+        return Encoder(network, stepper.mean, stepper.std, "probe", *how)
 
-    return OnlineProbe(dataset, config.size, config.seed, wrap)
+    pixels = pixels_beside(config.size, dataset.reading, stepper.mean, stepper.std)
+    return OnlineProbe(dataset, config.size, config.seed, wrap, pixels)

@@ -11,9 +11,10 @@ from rich.table import Table
 from openjepa._version import __version__
 from openjepa.config import unknown
 from openjepa.data.dataset import ImageDataset
+from openjepa.data.reading import Reading
 from openjepa.errors import UsageError
 from openjepa.evaluation import ranks
-from openjepa.evaluation.baselines import untrained_like
+from openjepa.evaluation.baselines import pixels_beside, untrained_like
 from openjepa.evaluation.device import PRECISIONS, choose_device, choose_precision
 from openjepa.evaluation.encoder import Encoder
 from openjepa.evaluation.features import Model
@@ -74,11 +75,20 @@ def open_models(names: list[str], device: str, precision: str, encoder: str = "t
     size = next(iter(folders.values()))[0].image_size if folders else None
     models = [model for name in names for model in folders.get(name) or [open_model(name, where, dtype, size)]]
     encoders = [model for model in models if isinstance(model, Encoder)]
-    size = encoders[0].image_size if encoders else size
-    baselines = [] if "pixels" in names else [open_model("pixels", where, dtype, size)]
+    baselines = [] if "pixels" in names else [_pixels(encoders, open_model("pixels", where, dtype, size))]
     if encoders and not any(name.startswith("untrained:") for name in names):
         baselines.append(untrained_like(encoders[0]))
     return baselines + models
+
+
+def _pixels(encoders: list[Encoder], plain: Model) -> Model:
+    first = encoders[0] if encoders else None
+    return pixels_beside(first.image_size, first.reading, first.mean, first.std) if first else plain
+
+
+def reading_of(models: list[Model]) -> Reading | None:
+    """How the first encoder reads images; None without one."""
+    return next((model.reading for model in models if isinstance(model, Encoder)), None)
 
 
 def _encoders(name: str, where: torch.device, dtype: torch.dtype, encoder: str) -> list[Encoder]:
@@ -95,6 +105,7 @@ def _encoders(name: str, where: torch.device, dtype: torch.dtype, encoder: str) 
             name + CONTEXT if which == "context" and source.target else name,
             where,
             dtype,
+            source.reading,
         )
         for which in held
     ]

@@ -12,13 +12,14 @@ from openjepa.objectives.hybrid import Hybrid
 from openjepa.objectives.mae import MAE
 
 
-def build_model(config: Config) -> Objective:
-    """The networks of a config, initialised by its seed alone."""
+def build_model(config: Config, channels: int = 3) -> Objective:
+    """The networks of a config for images of so many channels, initialised by its seed alone."""
     embed_dim, depth, num_heads, mlp_ratio = SIZES[config.model]
     encoder = seeded(
         config.seed,
         image_size=config.size,
         patch_size=config.patch_size,
+        in_chans=channels,
         embed_dim=embed_dim,
         depth=depth,
         num_heads=num_heads,

@@ -8,6 +8,16 @@ import typer
 
 from openjepa.config import FIELDS, Config, shown
 
+MAX_SKIPPED: float = FIELDS["max_skipped"].default
+SkippedShare = Annotated[float, typer.Option(help=FIELDS["max_skipped"].metadata["help"])]
+Data = Annotated[
+    str,
+    typer.Argument(
+        help="Folder, glob, zip, tar, shards, list (.txt, .csv, .parquet), arrays, hf:NAME, torchvision:NAME, scenes.",
+        show_default=False,
+    ),
+]
+
 
 def with_settings(verb: Callable, names: Iterable[str] = FIELDS) -> Callable:
     """Give `verb(..., **settings)` one keyword for each named setting; left out (None), the recipe decides."""

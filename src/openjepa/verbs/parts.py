@@ -28,7 +28,7 @@ def build_batches(dataset: ImageDataset, config: Config) -> Batches:
     """This process's part of every batch."""
     masks = mask_settings(config)
     settings = (config.size, config.crop_scale, config.batch_size, config.seed)
-    return Batches(dataset, masks, *settings, rank(), ranks())
+    return Batches(dataset, masks, *settings, rank(), ranks(), config.any_orientation)
 
 
 def build_stepper(
@@ -40,7 +40,7 @@ def build_stepper(
     parallel: str = "auto",
 ) -> Stepper:
     device = choose_device(config.device)
-    model = (model or build_model(config)).to(device)
+    model = (model or build_model(config, len(mean))).to(device)
     if config.compile:
         compile_blocks(model)
     if config.checkpoint_activations:

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from openjepa.data.crops import resize_centre_crop
-from openjepa.data.decode import decode
+from openjepa.data.pixels import read_pixels
 from openjepa.data.scenes import draw_scene
 from openjepa.errors import BadImage, UsageError
 
@@ -17,7 +17,7 @@ def picture_of(path: Path | None, size: tuple[int, int]) -> np.ndarray:
         return draw_scene(0, 7, size).image
     try:
         with open(path, "rb") as stream:
-            return resize_centre_crop(decode(stream), size)
+            return resize_centre_crop(read_pixels(stream), size)
     except (OSError, BadImage) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise UsageError(f"--image {path} cannot be read ({reason}): give one image file") from error

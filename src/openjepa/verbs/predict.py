@@ -5,15 +5,18 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from openjepa.verbs.options import MAX_SKIPPED, Data, SkippedShare
+
 
 def predict(
     head: Annotated[Path, Argument(help="Folder that evaluate --save-head wrote.", show_default=False)],
-    data: Annotated[str, Argument(help="Folder, zip, zip/folder, .txt list of paths, or scenes.", show_default=False)],
+    data: Data,
     *,
     out: Annotated[Path, Option(help="CSV file to write.", show_default=False)],
     device: Annotated[str, Option(help="auto (CUDA, then MPS, then CPU) or a device's name.")] = "auto",
     precision: Annotated[str, Option(help="auto (bf16 where the device has it), bf16 or float32.")] = "auto",
     workers: Annotated[int, Option(help="Processes that read images; 0 for none.")] = 2,
+    max_skipped: SkippedShare = MAX_SKIPPED,
 ) -> Path:
     """Write the class of every image: columns path, prediction, probability, and each class's probability.
 
@@ -25,6 +28,7 @@ def predict(
     from openjepa.interop.classifier import load_classifier
     from openjepa.interop.tables import write_rows
     from openjepa.verbs.prepare import check_can_write, check_workers, open_images
+    from openjepa.verbs.skipping import check_skipped
     from openjepa.verbs.talk import counting, say
 
     data, out = str(data), Path(out)
@@ -34,9 +38,10 @@ def predict(
     check_workers(workers)
     where = choose_device(device)
     classifier = load_classifier(Path(head), where, choose_precision(precision, where))
-    dataset, summary = open_images(data)
+    dataset, summary = open_images(data, getattr(classifier, "reading", None), max_skipped)
     with counting(f"classifying {data}") as progress:
         shares, kept, skipped = compute_features(classifier, dataset, workers, progress=progress)
+    check_skipped(data, summary.skipped + skipped, len(kept), max_skipped)
     names = classifier.classes
     columns = ["path", "prediction", "probability", *(f"probability of {name}" for name in names)]
     rows = (

@@ -5,36 +5,59 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from openjepa.config import Config, build_config, image_size, normal
+from openjepa.config import Config, build_config, image_size, normal, unknown
 from openjepa.core.mask_checks import check_masks
 from openjepa.core.mask_settings import MaskSettings, strategy_settings
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.inspect import Summary, inspect_dataset
 from openjepa.data.memory import decoded_bytes, hold_in_memory
 from openjepa.data.open import open_dataset
+from openjepa.data.reading import PAGES, Reading
 from openjepa.errors import UsageError
 from openjepa.evaluation.device import choose_device
 from openjepa.recipes import pick_recipe
+from openjepa.verbs.options import MAX_SKIPPED
+from openjepa.verbs.skipping import LISTED, check_skipped
 from openjepa.verbs.talk import counting, say
 
 MEMORY_LIMIT = 2**30
 
 
-def open_images(source: str | Path) -> tuple[ImageDataset, Summary]:
-    """The usable images of a source, their headers read."""
-    dataset = open_dataset(source)
+def open_images(
+    source: str | Path,
+    reading: Reading | None = None,
+    max_skipped: float = MAX_SKIPPED,
+    listed_in: str = "",
+    **chosen: Any,
+) -> tuple[ImageDataset, Summary]:
+    """The usable images of a source, their headers read; `reading` is a model's, else `chosen` channels and pages.
+
+    Raises UsageError if more than a share `max_skipped` is unusable; those are listed in the file `listed_in`.
+    """
+    with counting(f"opening {source}") as progress:
+        dataset = open_dataset(source, progress)
     with counting(f"looking at {dataset.source}") as progress:
-        return inspect_dataset(dataset, progress=progress)
+        dataset, summary = inspect_dataset(dataset, progress, reading, **chosen)
+    check_skipped(dataset.source, summary.skipped, summary.images, max_skipped, listed_in)
+    return dataset, summary
 
 
-def prepare_images(source: str | Path, workers: int, listed_in: str = "") -> tuple[ImageDataset, Summary]:
-    """The usable images of a source, described to the person; small sets are decoded once and kept in memory."""
-    dataset, summary = open_images(source)
+def prepare_images(
+    source: str | Path,
+    workers: int,
+    listed_in: str = "",
+    reading: Reading | None = None,
+    max_skipped: float = MAX_SKIPPED,
+    **chosen: Any,
+) -> tuple[ImageDataset, Summary]:
+    """The same, described to the person; small sets are decoded once and kept in memory."""
+    dataset, summary = open_images(source, reading, max_skipped, listed_in, **chosen)
     if decoded_bytes(summary) <= MEMORY_LIMIT:
         with counting(f"reading {dataset.source}") as progress:
             dataset, bad = hold_in_memory(dataset, workers, progress)
         summary.skipped += bad
         summary.images = len(dataset)
+        check_skipped(dataset.source, summary.skipped, len(dataset), max_skipped, listed_in)
     say(f"{dataset.source}", *(f"  {line}" for line in summary.lines(listed_in)))
     return dataset, summary
 
@@ -82,7 +105,7 @@ def mask_settings(config: Config) -> MaskSettings:
 def check_new_folder(out: Path, another: str) -> None:
     """Raise UsageError unless `out` is free to write a run into; `another` says what else the person can do."""
     check_can_write(out / "config.json")
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and any(path.name != LISTED for path in out.iterdir()):
         what = "holds another run" if (out / "config.json").exists() else "exists and is not empty"
         raise UsageError(f"{out} {what}: {another}")
 
@@ -96,6 +119,14 @@ def check_can_write(path: Path) -> None:
         raise UsageError(f"{above} is a file, so nothing can be written below it: give another name")
     if not os.access(above, os.W_OK | os.X_OK | os.R_OK):
         raise UsageError(f"{above} cannot be written to: give another name, or change its permissions")
+
+
+def check_choice(channels: int | None, pages: str) -> None:
+    """Raise UsageError unless images can be chosen so."""
+    if channels is not None and channels < 1:
+        raise UsageError(f"--channels {channels} is not possible: give at least 1")
+    if pages not in PAGES:
+        raise UsageError(unknown("--pages", pages, PAGES))
 
 
 def check_workers(workers: int) -> None:

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from typer import Argument, Option
+from typer import Option
 
-from openjepa.verbs.options import with_settings
+from openjepa.verbs.options import Data, with_settings
 
 
 @with_settings
 def pretrain(
-    data: Annotated[str, Argument(help="Folder, zip, zip/folder, .txt list of paths, or scenes.", show_default=False)],
+    data: Data,
     *,
     out: Annotated[Path, Option(help="Folder to write the run to.", show_default=False)],
     recipe: Annotated[

@@ -37,7 +37,8 @@ def bench(
         raise UsageError(f"--seconds {seconds:g} is not possible: give a number above 0")
     config = build_config(settings_of(recipe or "laptop"), settings)
     mask_settings(config)
-    dataset, summary = prepare_images(str(data), config.workers)
+    wanted = {"max_skipped": config.max_skipped, "channels": config.channels, "pages": config.pages}
+    dataset, summary = prepare_images(str(data), config.workers, **wanted)
     config = settle_compiler(resolve_precision(config if recipe else settler(settings)(summary)))
     batches = build_batches(dataset, config)
     stepper = build_stepper(config, 10_000, *channel_statistics(dataset, seed=config.seed))

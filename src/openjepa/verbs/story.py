@@ -8,6 +8,7 @@ from typing import Any
 
 from openjepa.config import FIELDS, Config, build_config, option, read_config
 from openjepa.core.mask_settings import MaskSettings
+from openjepa.data.reading import Reading
 from openjepa.errors import UsageError
 from openjepa.evaluation.device import choose_device, choose_precision
 from openjepa.evaluation.encoder import Encoder
@@ -37,6 +38,10 @@ class Story:
     @property
     def name(self) -> str:
         return self.folder.resolve().name
+
+    @property
+    def reading(self) -> Reading:
+        return Reading(**self.resolved.get("reading", {}))
 
     @property
     def done(self) -> int:
@@ -96,6 +101,8 @@ def repeat_command(story: Story) -> str:
     words += ["--steps", str(story.resolved["steps"])]
     for name in FIELDS:
         value = getattr(story.config, name) if name != "masks" else story.masks.strategy
-        if value != getattr(usual, name) and name not in LENGTH:
+        if value is True:
+            words.append(option(name))
+        elif value != getattr(usual, name) and name not in LENGTH:
             words += [option(name), *map(str, value if isinstance(value, tuple) else [value])]
     return shlex.join(words)

@@ -11,7 +11,6 @@ import numpy as np
 
 from openjepa.config import Config
 from openjepa.core.streams import SAMPLES, generator
-from openjepa.data.batches import Batches
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.inspect import Summary
 from openjepa.data.statistics import channel_statistics
@@ -25,7 +24,8 @@ from openjepa.training.run import Diverged
 from openjepa.training.runlog import read_metrics
 from openjepa.training.score import label_free_score
 from openjepa.training.steps import Stepper
-from openjepa.verbs.launch import Launch, assemble, build_batches, build_stepper
+from openjepa.verbs.launch import Launch, assemble
+from openjepa.verbs.parts import build_batches, build_stepper
 
 LABELLED, ASKED = 15_000, 1 / 3  # images at most, and the share of them that is held out
 LEAST = 12  # labelled images, below which there is nothing to learn from and ask
@@ -91,7 +91,7 @@ def run_trial(folder: Path, ground: Ground, config: Config, steps: int, progress
     launch.export("encoder", launch.run.stepper.model, steps)
     first, last = ({name: logged[name] for name in MONITORS} for logged in _ends(folder))
     measured = {"monitors": last, "untrained": first, "score": label_free_score(last, first)}
-    measured |= ground.accuracies(as_encoder(launch.run.stepper))
+    measured |= ground.accuracies(as_encoder(launch.run.stepper, ground))
     shutil.rmtree(launch.run.checkpoints)  # of tens of trials they would fill the disk
     return record | {"seconds": time.monotonic() - begun} | measured
 
@@ -103,7 +103,7 @@ def _ends(folder: Path) -> tuple[dict, dict]:
 
 def _open(folder: Path, ground: Ground, config: Config, steps: int) -> Launch:
     stepper = build_stepper(config, steps, ground.mean, ground.std)
-    launch = assemble(folder, stepper, batches_of(ground, config), config, ground.data, ground.summary)
+    launch = assemble(folder, stepper, build_batches(ground.dataset, config), config, ground.data, ground.summary)
     launch.run.probe = None  # it asks too few images to choose by: accuracies are measured in the end
     if checkpoint_steps(launch.run.checkpoints):
         try:
@@ -115,15 +115,13 @@ def _open(folder: Path, ground: Ground, config: Config, steps: int) -> Launch:
     return launch
 
 
-def batches_of(ground: Ground, config: Config) -> Batches:
-    return build_batches(ground.dataset, config)
-
-
-def as_encoder(stepper: Stepper, name: str = "trial") -> Encoder:
-    network = stepper.model.target_encoder
-    return Encoder(network, stepper.mean, stepper.std, name, stepper.device, stepper.precision)
+def as_encoder(stepper: Stepper, ground: Ground) -> Encoder:
+    network, how = stepper.model.target_encoder, (stepper.device, stepper.precision, ground.dataset.reading)
+    return Encoder(network, stepper.mean, stepper.std, "trial", *how)
 
 
 def monitor_of(ground: Ground, config: Config, stepper: Stepper) -> Monitor:
     """The monitor that a trial has."""
-    return assemble(Path(), stepper, batches_of(ground, config), config, ground.data, ground.summary).run.monitor
+    return assemble(
+        Path(), stepper, build_batches(ground.dataset, config), config, ground.data, ground.summary
+    ).run.monitor

@@ -4,17 +4,17 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from typer import Argument, Option
+from typer import Option
 
 from openjepa.config import FIELDS
-from openjepa.verbs.options import with_settings
+from openjepa.verbs.options import Data, with_settings
 
 LENGTH = ("time", "epochs", "steps")  # which the budget decides
 
 
 @partial(with_settings, names=[name for name in FIELDS if name not in LENGTH])
 def tune(
-    data: Annotated[str, Argument(help="Folder, zip, zip/folder, .txt list of paths, or scenes.", show_default=False)],
+    data: Data,
     *,
     out: Annotated[Path, Option(help="Folder to write the study to.", show_default=False)],
     budget: Annotated[str, Option(help="Time for the whole study, as 30m or 2h.")] = "1h",

@@ -126,7 +126,8 @@ def base_config(request: Request) -> Config:
 
 
 def _ground(request: Request, base: Config) -> Ground:
-    dataset, summary = prepare_images(request.data, base.workers)
+    wanted = {"max_skipped": base.max_skipped, "channels": base.channels, "pages": base.pages}
+    dataset, summary = prepare_images(request.data, base.workers, **wanted)
     check_patches(request.data, summary, base.patch_size)
     labels = _labels(request, dataset, base)
     ground = make_ground(request.data, dataset, summary, labels, base)
@@ -138,7 +139,8 @@ def _ground(request: Request, base: Config) -> Ground:
 def _labels(request: Request, dataset: ImageDataset, base: Config) -> ImageDataset:
     if not request.labelled:
         return dataset
-    labels, _ = prepare_images(request.labelled, base.workers)
+    wanted = {"reading": dataset.reading, "max_skipped": base.max_skipped}
+    labels, _ = prepare_images(request.labelled, base.workers, **wanted)
     check_labels(labels, labels)
     return labels
 

@@ -1,0 +1,140 @@
+"""Files by path or by URL (s3, gs, http, ...): the same few questions, asked of the system or through fsspec."""
+
+import functools
+import glob
+import os
+import re
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from openjepa.errors import BadImage, UsageError
+
+EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
+TIMEOUT = 30.0  # seconds without an answer from a server
+
+
+def is_remote(path: str) -> bool:
+    return re.match(r"[a-z][a-z0-9+.-]+://", path) is not None
+
+
+def open_file(path: str) -> BinaryIO:
+    """The whole file, seekable. Raises OSError, or UsageError if a library is missing."""
+    if not is_remote(path):
+        return open(path, "rb")
+    system, inner = _system(path)
+    with _as_os_error(path):
+        return system.open(inner, "rb")
+
+
+def read_range(path: str, start: int, size: int) -> bytes:
+    """Exactly the bytes from `start` on. Raises OSError, BadImage if the file is shorter now."""
+    if is_remote(path):
+        system, inner = _system(path)
+        with _as_os_error(path):
+            content = system.cat_file(inner, start=start, end=start + size)
+    else:
+        with open(path, "rb", buffering=0) as file:
+            file.seek(start)
+            content = file.read(size)
+    if len(content) != size:
+        raise BadImage("truncated" if len(content) < size else "the server sends whole files only")
+    return content
+
+
+def state(path: str) -> tuple[int | None, str]:
+    """(size in bytes, what changes when the file does). Raises OSError."""
+    if not is_remote(path):
+        status = os.stat(path)
+        return status.st_size, str(status.st_mtime_ns)
+    system, inner = _system(path)
+    with _as_os_error(path):
+        info = system.info(inner)
+    marks = ("ETag", "etag", "LastModified", "last_modified", "mtime", "updated", "created")
+    return info.get("size"), next((str(info[mark]) for mark in marks if info.get(mark)), "")
+
+
+def expand(pattern: str) -> list[str]:
+    """The paths that {0000..0999}, {a,b}, *, ? and [...] in a pattern stand for; braces keep their order."""
+    found = []
+    for path in _braces(pattern):
+        found += _globbed(path) if glob.has_magic(path) else [path]
+    return found
+
+
+def has_magic(path: str) -> bool:
+    return glob.has_magic(path) or re.search(r"\{[^{}]*(\.\.|,)[^{}]*\}", path) is not None
+
+
+def _braces(pattern: str) -> Iterator[str]:
+    match = re.search(r"\{([^{}]*(?:\.\.|,)[^{}]*)\}", pattern)
+    if not match:
+        yield pattern
+        return
+    span = re.fullmatch(r"(\d+)\.\.(\d+)", match[1])
+    if span:
+        first, last = int(span[1]), int(span[2])
+        if last - first >= 10**6:
+            raise UsageError(f"{pattern} stands for {last - first + 1:,} files: give a million at most")
+        values = (f"{number:0{len(span[1])}d}" for number in range(first, last + 1))
+    else:
+        values = match[1].split(",")
+    for value in values:
+        yield from _braces(pattern[: match.start()] + value + pattern[match.end() :])
+
+
+def _globbed(pattern: str) -> list[str]:
+    if not is_remote(pattern):
+        return sorted(glob.glob(pattern, recursive=True))
+    system, inner = _system(pattern)
+    with _as_os_error(pattern):
+        return sorted(system.unstrip_protocol(path) for path in system.glob(inner))
+
+
+def files_below(url: str) -> list[str]:
+    """Names of all files below a remote folder, relative to it. Raises OSError."""
+    system, inner = _system(url)
+    with _as_os_error(url):
+        found = system.find(inner)
+    root = inner.rstrip("/") + "/"
+    return sorted(path.removeprefix(root) for path in found)
+
+
+def _system(url: str) -> tuple[Any, str]:
+    system = _connect(url.split("://")[0], os.getpid())
+    return system, system._strip_protocol(url)
+
+
+@functools.lru_cache(maxsize=16)
+def _connect(protocol: str, _process: int) -> Any:
+    """One connection for each process: those of a parent do not survive a fork."""
+    try:
+        import fsspec
+
+        settings: dict[str, Any] = {"skip_instance_cache": True}
+        if protocol in ("http", "https"):
+            import aiohttp
+
+            settings["client_kwargs"] = {"timeout": aiohttp.ClientTimeout(connect=TIMEOUT, sock_read=TIMEOUT)}
+        return fsspec.filesystem(protocol, **settings)
+    except ImportError as error:
+        extra = EXTRAS.get(protocol, "remote")
+        raise UsageError(f"{protocol}:// needs more ({error}): pip install 'openjepa[{extra}]'") from error
+    except ValueError as error:
+        raise UsageError(f"{protocol}:// is not known: s3://, gs://, http:// and https:// are ({error})") from error
+
+
+class _as_os_error:
+    """What the libraries of object stores raise is as varied as they are: it becomes OSError."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind, error, _trace) -> None:
+        if isinstance(error, FileNotFoundError) and error.__cause__ is None:
+            raise FileNotFoundError(2, "no such file", self.path) from error
+        if isinstance(error, Exception) and not isinstance(error, UsageError):
+            why = error.__cause__ or error
+            raise OSError(5, str(why).strip().split("\n")[0] or type(why).__name__, self.path) from error

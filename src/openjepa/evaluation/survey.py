@@ -1,0 +1,133 @@
+"""What is odd about a set of images, found by looking at every one: unreadable, repeated, too dark, too flat."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from openjepa.core.streams import SAMPLES, generator
+from openjepa.data.dataset import ImageDataset, ImageFiles
+from openjepa.data.inspect import Summary
+from openjepa.data.storage import Skipped
+from openjepa.errors import BadImage
+from openjepa.evaluation.features import compute_features
+from openjepa.evaluation.leaks import SIDE, Thumbnails, alike, groups
+
+LOOKED_AT = 64  # pixels a side
+FAR = 3.5  # modified z-score (Iglewicz and Hoaglin 1993, "How to detect and handle outliers")
+COMPARED = 50_000  # images among which near duplicates are sought
+
+
+class Looks:
+    """A model whose features are brightness, contrast (std of the grey values) and the thumbnail of `leaks`.
+
+    Brightness and contrast are shares of full scale for integers, else in the images' own numbers.
+    """
+
+    name, image_size = "looks", (LOOKED_AT, LOOKED_AT)
+
+    def features(self, images: Tensor) -> Tensor:
+        values = images.float() / 255 if images.dtype == torch.uint8 else images
+        grey = values.mean(1).flatten(1)
+        small = F.avg_pool2d(images.float(), LOOKED_AT // SIDE)
+        thumbnails = Thumbnails().features(small.round().to(images.dtype))
+        return torch.cat([grey.mean(1, keepdim=True), grey.std(1, keepdim=True), thumbnails], dim=1)
+
+
+@dataclass
+class Survey:
+    """A source with what was found in it.
+
+    kept        indices [n] of the images that can be read, to which `brightness` and `contrast` [n] belong
+    unreadable  (path, reason)
+    exact       paths of equal files, group by group
+    near        indices of images that look the same, group by group, without those that are equal files
+    compared    images among which near duplicates were sought
+    odd         indices of images, by what is odd about them: dark, bright, flat, harsh
+    thumbnails  [n, D]
+    """
+
+    dataset: ImageDataset
+    summary: Summary
+    kept: np.ndarray
+    brightness: np.ndarray
+    contrast: np.ndarray
+    unreadable: Skipped
+    exact: list[list[str]]
+    near: list[list[int]]
+    compared: int
+    odd: dict[str, list[int]]
+    thumbnails: Tensor
+
+    def two_classes(self) -> list[list[str]]:
+        """Groups of equal files that lie in more than one class."""
+        for values in self.dataset.labels.values():
+            of = dict(zip(self.dataset.paths, values.tolist(), strict=True))
+            return [group for group in self.exact if len({of.get(path) for path in group} - {None}) > 1]
+        return []
+
+
+def look(
+    dataset: ImageDataset, summary: Summary, workers: int, progress: Callable[[int, int], None] | None = None
+) -> Survey:
+    """Every image decoded and looked at. Raises UsageError if none can be read."""
+    looks, kept, bad = compute_features(Looks(), dataset, workers, progress=progress)
+    brightness, contrast, thumbnails = looks[:, 0].numpy(), looks[:, 1].numpy(), looks[:, 2:]
+    some = np.sort(generator(0, SAMPLES).permutation(len(kept))[:COMPARED])
+    near = groups(_pairs(thumbnails[some])) if len(some) > 1 else []
+    exact = [set(group) for group in summary.duplicates]
+    near = [[int(kept[some[row]]) for row in group] for group in near]
+    near = [group for group in near if not any({dataset.paths[i] for i in group} <= same for same in exact)]
+    odd = {
+        "dark": kept[_far(brightness, -1)],
+        "bright": kept[_far(brightness, 1)],
+        "flat": kept[_far(contrast, -1)],
+        "harsh": kept[_far(contrast, 1)],
+    }
+    odd = {what: indices.tolist() for what, indices in odd.items()}
+    unreadable = summary.skipped + bad
+    found = (brightness, contrast, unreadable, summary.duplicates, near, len(some), odd, thumbnails)
+    return Survey(dataset, summary, kept, *found)
+
+
+def _pairs(thumbnails: Tensor) -> np.ndarray:
+    pairs = alike(thumbnails, thumbnails)
+    return pairs[pairs[:, 0] < pairs[:, 1]]
+
+
+def _far(values: np.ndarray, side: int) -> np.ndarray:
+    """Places of values that lie far below (-1) or above (1) the others, the farthest first."""
+    middle = np.median(values)
+    spread = 1.4826 * np.median(np.abs(values - middle))  # the standard deviation, were they normal
+    distance = side * (values - middle)
+    far = np.flatnonzero(distance > FAR * max(spread, 1e-3 * np.abs(middle), 1e-12))
+    return far[np.argsort(-distance[far], kind="stable")]
+
+
+@dataclass(frozen=True)
+class Leak:
+    """An image of another source, by its index there, that looks like one here; `equal` if the files are equal."""
+
+    other: int
+    here: int
+    equal: bool
+
+
+def leaks_between(here: Survey, other: Survey) -> list[Leak]:
+    """The images of `other` that are also in `here`, the first that looks like each."""
+    pairs = alike(other.thumbnails[:COMPARED], here.thumbnails[:COMPARED])
+    first = dict(reversed([(int(a), int(b)) for a, b in pairs]))
+    places = sorted((int(other.kept[a]), int(here.kept[b])) for a, b in first.items())
+    return [Leak(a, b, _equal(other.dataset, a, here.dataset, b)) for a, b in places]
+
+
+def _equal(one: ImageDataset, a: int, other: ImageDataset, b: int) -> bool:
+    if not (isinstance(one, ImageFiles) and isinstance(other, ImageFiles)):
+        return False
+    try:
+        return one.read(a) == other.read(b)
+    except BadImage:
+        return False
