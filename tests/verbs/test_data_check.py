@@ -57,7 +57,7 @@ def test_everything_wrong_is_found_and_shown(photos, capsys):
     assert one["odd"]["dark"] == ["a/black.png"] and one["odd"]["flat"] == ["a/black.png"]
     assert found["leaks"] == [("leak.jpg", "a/06.png"), ("same.png", "b/07.png")]
     printed = capsys.readouterr().out
-    for said in ("2 unreadable files", "1 group of equal files in more than one class", "2 images that"):
+    for said in ("2 unreadable files", "1 group of equal files in more than one class", "2 images of"):
         assert said in printed
     page = (photos.parent / "check.html").read_text()
     for said in ("In both sources", "Equal files in", "look the same", "far darker", "empty.png", "notes.txt"):

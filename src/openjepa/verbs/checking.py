@@ -47,12 +47,12 @@ def wrong_in(surveys: Sequence[Survey], leaks: Sequence[Leak]) -> list[str]:
             (len(unreadable(one)), "unreadable file", ""),
             (repeated, "duplicate", " of another file"),
             (mixed, "group", " of equal files in more than one class"),
-            (alike, "image", " that looks like another"),
+            (alike, "image", " with the looks of another"),
         )
-        found += [f"{source}: {counted(count, noun)}{what}" for count, noun, what in counts if count]
+        found += [f"{counted(count, noun)}{what} in {source}" for count, noun, what in counts if count]
     if leaks:
         here, other = (one.dataset.source for one in surveys)
-        found.append(f"{other}: {counted(len(leaks), 'image')} that {here} has too")
+        found.append(f"{counted(len(leaks), 'image')} of {other} that {here} has too")
     return found
 
 
