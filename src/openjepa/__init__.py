@@ -25,7 +25,7 @@ _HOMES = {
     "export": "openjepa.verbs.export",
     "data_check": "openjepa.verbs.data_check",
     "data_prepare": "openjepa.verbs.data_prepare",
-    "bench": "openjepa.verbs.speed",
+    "bench": "openjepa.verbs.bench",
     "load_encoder": "openjepa.interop.load",
 }
 __all__ = ["UsageError", "__version__", *_HOMES]

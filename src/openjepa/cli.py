@@ -7,6 +7,7 @@ import typer
 
 from openjepa._version import __version__
 from openjepa.errors import CheckFailed, UsageError
+from openjepa.verbs.bench import bench
 from openjepa.verbs.data_check import data_check
 from openjepa.verbs.data_prepare import data_prepare
 from openjepa.verbs.demo import demo
@@ -18,7 +19,6 @@ from openjepa.verbs.masks import masks
 from openjepa.verbs.predict import predict
 from openjepa.verbs.pretrain import pretrain
 from openjepa.verbs.report import report
-from openjepa.verbs.speed import bench
 from openjepa.verbs.tune import tune
 
 app = typer.Typer(

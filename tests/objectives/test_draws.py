@@ -33,3 +33,11 @@ def test_a_batch_has_the_draws_of_an_image_one_after_the_other():
     batch = Batches(open_dataset("scenes:5"), mask_settings(config), config.size, config.crop_scale, 3, seed=0)[7]
     assert len(batch.images) == 3
     assert torch.equal(batch.masks.target_ids, sample_masks(mask_settings(config), 6, 0, 7).target_ids)
+
+
+def test_a_batch_has_no_more_parts_than_images():
+    config = build_config({}, {"batch_size": 3, "mask_draws": 2})
+    batch = Batches(open_dataset("scenes:5"), mask_settings(config), config.size, config.crop_scale, 3, seed=0)[0]
+    parts = batch.split(5)
+    assert [len(part.images) for part in parts] == [1, 1, 1]
+    assert torch.equal(torch.cat([part.masks.context_ids for part in parts]), batch.masks.context_ids)

@@ -37,6 +37,7 @@ class Batch:
     def split(self, parts: int) -> "list[Batch]":
         """The batch in consecutive parts of nearly the same size, at most as many as it has images."""
         count, draws = len(self.images), len(self.masks.context_ids) // len(self.images)
+        parts = min(parts, count)
         edges = [count * i // parts for i in range(parts + 1)]
         pieces = (
             (self.images[a:b], rows(self.masks, a * draws, b * draws), self.indices[a:b]) for a, b in pairwise(edges)

@@ -1,35 +1,45 @@
-"""Several processes under torchrun: they share out the features, and the first of them does all the rest.
+"""Several processes under torchrun: who is who, and the word of the first of them.
 
-Whoever evaluates has them meet first (`openjepa.training.distribution.joined`); alone, everything here returns at once.
+Whoever wants several has them meet first (`openjepa.training.distribution.joined`); alone, everything returns at once.
 """
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
-from torch import distributed
+import torch.distributed as dist
+
+T = TypeVar("T")
 
 
 def rank() -> int:
-    return distributed.get_rank() if distributed.is_initialized() else 0
+    """The number of this process, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
 
 
-def world() -> int:
-    return distributed.get_world_size() if distributed.is_initialized() else 1
+def ranks() -> int:
+    """How many processes work together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def meet() -> None:
     """Wait until all processes are here."""
-    if world() > 1:
-        distributed.barrier()
+    if ranks() > 1:
+        dist.barrier()
 
 
-def told(text: Callable[[], str]) -> str:
-    """What `text` gives in the first process, in all of them; it is asked in the first alone, and not empty."""
-    if world() == 1:
-        return text()
-    said = torch.frombuffer(bytearray(text().encode() if rank() == 0 else b"-"), dtype=torch.uint8)
-    length = torch.tensor(len(said))
-    distributed.broadcast(length, 0)
-    message = said if rank() == 0 else torch.empty(int(length), dtype=torch.uint8)
-    distributed.broadcast(message, 0)
-    return bytes(message.tolist()).decode()
+def first(call: Callable[[], T]) -> T:
+    """What `call` gives on rank 0, which alone makes it; what it raises there is raised everywhere."""
+    if ranks() == 1:
+        return call()
+    outcome: list[Any] = [None, None]
+    if rank() == 0:
+        try:
+            outcome[0] = call()
+        except Exception as error:  # the others wait for an answer, whatever it is
+            outcome[1] = error
+    dist.broadcast_object_list(outcome, device=torch.device("cpu"))
+    if outcome[1]:
+        outcome[1].told = rank() > 0
+        raise outcome[1]
+    return outcome[0]

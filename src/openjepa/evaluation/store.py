@@ -17,8 +17,8 @@ from torch import Tensor
 from openjepa.data.dataset import ImageDataset, ImageFiles
 from openjepa.data.reading import RGB
 from openjepa.errors import BadImage, UsageError
-from openjepa.evaluation import ranks
 from openjepa.evaluation.features import Model, read_by, require_some, stream_features
+from openjepa.evaluation.ranks import first, meet, rank, ranks
 
 LAYOUT = 1  # raised when what is stored changes, so that older files are not taken for it
 KINDS = {"embedding": "features", "layers": "layer_features", "tokens": "tokens"}
@@ -84,20 +84,20 @@ class FeatureStore:
         progress: Callable[[int, int], None] | None = None,
     ) -> tuple[Tensor, np.ndarray]:
         """Features [n, ...] float32 of a kind (embedding, layers or tokens), and the indices [n] of their images."""
-        place, read = Path(ranks.told(lambda: str(self._place(model, dataset, kind)))), read_by(model, dataset)
+        place, read = first(lambda: self._place(model, dataset, kind)), read_by(model, dataset)
         try:
-            if ranks.told(lambda: "there" if (place / "kept.npy").is_file() else "missing") == "missing":
+            if first(lambda: (place / "kept.npy").is_file()):
+                self.reused += 1
+            else:
                 self._write(place, model, read, kind, progress)
                 self.computed += 1
-            else:
-                self.reused += 1
             kept = np.load(place / "kept.npy")
             # copy on write: torch would warn of memory that it must not change
             return torch.from_numpy(np.load(place / "features.npy", mmap_mode="c")[: len(kept)]), kept
         except (OSError, ValueError) as error:
             if isinstance(error, UsageError):
                 raise
-            shared = " that all processes can reach" if ranks.world() > 1 else ""
+            shared = " that all processes can reach" if ranks() > 1 else ""
             raise UsageError(
                 f"cannot keep features in {place} ({error}): make room, or name another --cache{shared}"
             ) from error
@@ -110,22 +110,22 @@ class FeatureStore:
 
     def _write(self, place: Path, model: Model, dataset: ImageDataset, kind: str, progress) -> None:
         """Every process computes its share; the first one puts them together and in their place."""
-        if ranks.rank() == 0:
+        if rank() == 0:
             place.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(ranks.told(lambda: tempfile.mkdtemp(prefix=".writing-", dir=place.parent)))
+        aside = Path(first(lambda: tempfile.mkdtemp(prefix=".writing-", dir=place.parent)))
         try:
-            share = ranks.rank(), ranks.world()
+            share = rank(), ranks()
             chunks = stream_features(
                 getattr(model, KINDS[kind]), model.image_size, dataset, self.workers, progress=progress, share=share
             )
             write_share(aside / str(share[0]), chunks, len(dataset))
-            ranks.meet()
+            meet()
             if share[0] == 0:
                 kept = join_shares(aside, share[1])
                 require_some(kept, dataset)
                 if not place.exists():  # another process may have been as quick
                     os.replace(aside, place)
-            ranks.meet()
+            meet()
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 

@@ -19,19 +19,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from openjepa.core.objective import Objective
 from openjepa.errors import UsageError
+from openjepa.evaluation.ranks import first, rank, ranks
 
 T = TypeVar("T")
 PARALLEL = ("auto", "ddp", "fsdp")
 STATE_BYTES = 20  # a parameter of an encoder under AdamW: weight, gradient, two moments, and its copy in the target
-
-
-def rank() -> int:
-    return dist.get_rank() if dist.is_initialized() else 0
-
-
-def ranks() -> int:
-    """How many processes share the run."""
-    return dist.get_world_size() if dist.is_initialized() else 1
 
 
 @contextlib.contextmanager
@@ -73,23 +65,6 @@ def _meet(backend: str) -> None:
 def is_restart() -> bool:
     """Whether torchrun started these processes anew because one had died."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
-
-
-def first(call: Callable[[], T]) -> T:
-    """What `call` gives on rank 0, which alone makes it; what it raises there is raised everywhere."""
-    if ranks() == 1:
-        return call()
-    outcome: list[Any] = [None, None]
-    if rank() == 0:
-        try:
-            outcome[0] = call()
-        except Exception as error:  # the others wait for an answer, whatever it is
-            outcome[1] = error
-    dist.broadcast_object_list(outcome, device=torch.device("cpu"))
-    if outcome[1]:
-        outcome[1].told = rank() > 0
-        raise outcome[1]
-    return outcome[0]
 
 
 def anyone(*flags: bool) -> list[bool]:

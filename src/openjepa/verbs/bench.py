@@ -1,153 +1,50 @@
-"""What `evaluate` does: open images with what is known of them, measure every model by every task, compare."""
+"""`openjepa bench DATA`: how fast a run on this machine would be, how fast it could be, and what holds it back."""
 
-import platform
-from dataclasses import dataclass
-from itertools import combinations
+from typing import Annotated, Any
 
-import numpy as np
-import torch
+from typer import Option
 
-from openjepa._version import __version__
-from openjepa.core.streams import SAMPLES, generator
-from openjepa.data.dataset import ImageDataset
-from openjepa.data.reading import Reading
-from openjepa.data.targets import open_targets
-from openjepa.evaluation.bench import Bench, Part
-from openjepa.evaluation.encoder import Encoder
-from openjepa.evaluation.features import Model
-from openjepa.evaluation.leaks import Thumbnails, near_duplicates
-from openjepa.evaluation.protocol import check_labels, split_held_out
-from openjepa.evaluation.results import Result, over_seeds
-from openjepa.evaluation.store import FeatureStore
-from openjepa.evaluation.tasks import LABELLED, TASKS, check_tasks, fetch
-from openjepa.verbs.options import MAX_SKIPPED
-from openjepa.verbs.prepare import prepare_images
-from openjepa.verbs.talk import counting, say
-
-Measured = dict[str, list[Result]]  # by the model's name
-COMPARED = 50_000  # images of either part among which near duplicates are sought
-PATCHES = (8, 4, 2, 1)
+from openjepa.verbs.options import Data, with_settings
 
 
-@dataclass(frozen=True)
-class Files:
-    """Where annotations, depth maps and masks of a set of images lie, if anywhere."""
+@with_settings
+def bench(
+    data: Data,
+    *,
+    recipe: Annotated[
+        str | None, Option(help="Named settings, as of pretrain; left out, images and device decide.")
+    ] = None,
+    seconds: Annotated[float, Option(help="To spend on the step alone and on the input alone, each.")] = 3.0,
+    **settings: Any,
+) -> dict[str, float]:
+    """Measure the step, the input and both for your images, model and device, and name the bottleneck.
 
-    annotations: str | None = None
-    depths: str | None = None
-    masks: str | None = None
-
-    def of(self, source: str, dataset: ImageDataset) -> Part:
-        return Part(dataset, open_targets(source, dataset, self.annotations, self.depths, self.masks))
-
-
-def open_parts(
-    data: str,
-    test: str | None,
-    tasks: tuple[str, ...],
-    shots: tuple[str, ...],
-    seed: int,
-    workers: int,
-    files: Files,
-    test_files: Files,
-    reading: Reading | None = None,
-    max_skipped: float = MAX_SKIPPED,
-) -> tuple[Part, Part, str]:
-    """Images to learn from, images to test on, and the name of the latter; read as the models do.
-
-    Raises UsageError if a task needs classes or annotations and they are missing, too few, or of other images.
+    Takes the settings of pretrain and writes nothing. Returns images a second (step_rate, input_rate, rate), the shares
+    input_share and share_of_peak, in [0, 1], and memory in bytes. Raises UsageError for what a person can mend.
     """
-    train, _ = prepare_images(data, workers, reading=reading, max_skipped=max_skipped)
-    held_out = prepare_images(test, workers, reading=train.reading, max_skipped=max_skipped)[0] if test else train
-    if set(tasks) & set(LABELLED):
-        check_labels(train, held_out)
-    first = files.of(data, train)
-    if test:
-        parts, named = [first, test_files.of(test, held_out)], test
-    else:
-        parts = [Part(half, first.targets) for half in split_held_out(train, seed)]
-        named = f"a held-out fifth of {data} (seed {seed})"
-    check_tasks(tasks, shots, seed, *parts)
-    return *parts, named
+    from openjepa.config import build_config
+    from openjepa.data.statistics import channel_statistics
+    from openjepa.errors import UsageError
+    from openjepa.recipes import recipe as settings_of
+    from openjepa.training.speed import measure_speed
+    from openjepa.verbs.launch import resolve_precision
+    from openjepa.verbs.parts import build_batches, build_stepper, settle_compiler
+    from openjepa.verbs.plan import speed_lines
+    from openjepa.verbs.prepare import mask_settings, prepare_images, settler
+    from openjepa.verbs.talk import console, say
 
-
-def fetch_features(
-    models: list[Model], train: Part, test: Part, tasks: tuple[str, ...], store: FeatureStore, **settings
-) -> list[Bench]:
-    """A Bench for each model, with the features that the tasks ask for; `settings` are those of a Bench."""
-    benches = [Bench(model, train, test, store, patches=_patches(models), **settings) for model in models]
-    for bench in benches:
-        with counting(f"features of {bench.model.name}") as bench.progress:
-            fetch(bench, tasks)
-    for part in (train, test):
-        store.get(Thumbnails(), part.dataset)
-    return benches
-
-
-def find_leaks(train: Part, test: Part, store: FeatureStore) -> int:
-    """How many test images have a near duplicate in the training part; said to the person if there are any."""
-    thumbnails, places = [], []
-    for part in (train, test):
-        found, kept = store.get(Thumbnails(), part.dataset)
-        some = np.sort(generator(0, SAMPLES).permutation(len(found))[:COMPARED])
-        thumbnails.append(found[some])
-        places.append(kept[some])
-    leaks = [test.dataset.paths[places[1][row]] for row in near_duplicates(*thumbnails)]
-    if leaks:
-        say(
-            f"warning: {len(leaks):,} of {len(thumbnails[1]):,} test images have a near duplicate among the training "
-            f"images ({', '.join(leaks[:3])}{', ...' * (len(leaks) > 3)}): the numbers below flatter"
-        )
-    return len(leaks)
-
-
-def measure_benches(benches: list[Bench], tasks: tuple[str, ...], runs: list[list[str]]) -> Measured:
-    """Every model's results, by its name; and after them the means of `runs` of one recipe over their seeds."""
-    measured: Measured = {}
-    for bench in benches:
-        results = []
-        for task in tasks:
-            with counting(f"{task} of {bench.model.name}") as bench.progress:
-                results += TASKS[task](bench)
-        measured[bench.model.name] = results
-    for names in runs:
-        measured[f"mean of {len(names)} seeds of {names[0]}"] = [
-            over_seeds(results) for results in zip(*(measured[name] for name in names), strict=True)
-        ]
-    return measured
-
-
-def _patches(models: list[Model]) -> tuple[tuple[int, int], int]:
-    """Image and patch size of the first encoder; without one, of what raw pixels are cut into."""
-    for model in models:
-        if isinstance(model, Encoder):
-            return model.image_size, model.network.patch_size
-    size = models[0].image_size
-    return size, next(p for p in PATCHES if not (size[0] % p or size[1] % p))
-
-
-def make_records(measured: Measured, data: str, about: dict) -> list[dict]:
-    """A record for each model and task; its protocol also holds the differences to other models, paired by image."""
-    records = {}
-    for name, results in measured.items():
-        for result in results:
-            record = {"model": name, "data": data} | result.record()
-            record["protocol"] |= about | {"paired_difference_to": {}}
-            records[name, result.task] = record
-    for (name, results), (opponent, others) in combinations(measured.items(), 2):
-        theirs = {result.task: result for result in others}
-        for result in results:
-            paired = result.versus(theirs[result.task]) if result.task in theirs else None
-            if paired:
-                value, low, high = paired
-                records[name, result.task]["protocol"]["paired_difference_to"][opponent] = [value, low, high]
-                records[opponent, result.task]["protocol"]["paired_difference_to"][name] = [-value, -high, -low]
-    return list(records.values())
-
-
-def protocol_of(train: Part, test: Part, named: str, data: str, store: FeatureStore, leaks: int) -> dict:
-    """What joins the protocol of every record: the images, by name and hash, and the versions."""
-    split = f"{store.hash(train.dataset)[:12]}-{store.hash(test.dataset)[:12]}"
-    versions = {"openjepa_version": __version__, "torch_version": torch.__version__, "numpy_version": np.__version__}
-    about = {"train": data, "test": named, "split_hash": split, "near_duplicates": leaks}
-    return about | versions | {"python_version": platform.python_version()}
+    if seconds <= 0:
+        raise UsageError(f"--seconds {seconds:g} is not possible: give a number above 0")
+    config = build_config(settings_of(recipe or "laptop"), settings)
+    mask_settings(config)
+    wanted = {"max_skipped": config.max_skipped, "channels": config.channels, "pages": config.pages}
+    dataset, summary = prepare_images(str(data), config.workers, **wanted)
+    config = settle_compiler(resolve_precision(config if recipe else settler(settings)(summary)))
+    batches = build_batches(dataset, config)
+    stepper = build_stepper(config, 10_000, *channel_statistics(dataset, seed=config.seed))
+    with console.status("measuring"):
+        speed = measure_speed(stepper, batches, config.workers, seconds)
+    say(*speed_lines(config, stepper, speed))
+    shares = {"input_share": speed.together.input_share, "share_of_peak": speed.share_of_peak}
+    rates = {"step_rate": speed.step_rate, "input_rate": speed.input_rate, "rate": speed.rate}
+    return rates | shares | {"memory": speed.together.memory}

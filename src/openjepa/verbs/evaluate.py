@@ -50,12 +50,13 @@ def evaluate(
     each model, label and task, with the keys model, data, task, metric, value, low, high and protocol; accuracies are
     fractions, low and high their 95 % interval. docs/evaluation.md explains the tasks. Raises UsageError.
     """
-    from openjepa.evaluation import ranks
     from openjepa.evaluation.device import choose_device
     from openjepa.evaluation.fewshot import parse_shots
+    from openjepa.evaluation.ranks import rank
     from openjepa.evaluation.store import FeatureStore, default_cache
     from openjepa.training.distribution import joined
-    from openjepa.verbs.bench import (
+    from openjepa.verbs.measure import as_words, check_epochs, open_models, parse_tasks, reading_of, show_records
+    from openjepa.verbs.measuring import (
         Files,
         fetch_features,
         find_leaks,
@@ -64,7 +65,6 @@ def evaluate(
         open_parts,
         protocol_of,
     )
-    from openjepa.verbs.measure import as_words, check_epochs, open_models, parse_tasks, reading_of, show_records
     from openjepa.verbs.outcomes import Outcomes, make_verdicts, seeds_of_recipes
     from openjepa.verbs.prepare import check_workers
     from openjepa.verbs.talk import say
@@ -84,7 +84,7 @@ def evaluate(
         store = FeatureStore(Path(cache) if cache else default_cache(), workers)
         settings = {"seed": seed, "shots": few, "epochs": epochs}
         benches = fetch_features(opened, train, held_out, needed, store, **settings)
-        helps = ranks.rank() > 0
+        helps = rank() > 0
     if helps:
         return []
     leaks = find_leaks(train, held_out, store)

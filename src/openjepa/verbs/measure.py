@@ -13,12 +13,12 @@ from openjepa.config import unknown
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.reading import Reading
 from openjepa.errors import UsageError
-from openjepa.evaluation import ranks
 from openjepa.evaluation.baselines import pixels_beside, untrained_like
-from openjepa.evaluation.device import PRECISIONS, choose_device, choose_precision
+from openjepa.evaluation.device import choose_device, choose_precision
 from openjepa.evaluation.encoder import Encoder
 from openjepa.evaluation.features import Model
 from openjepa.evaluation.protocol import extract, measure
+from openjepa.evaluation.ranks import first
 from openjepa.evaluation.results import above, in_units
 from openjepa.evaluation.tasks import TASKS
 from openjepa.interop.load import open_source
@@ -54,14 +54,6 @@ def check_epochs(epochs: float) -> None:
         raise UsageError(f"--epochs {epochs} is not possible: give more than 0")
 
 
-def same_precision(name: str, device: torch.device) -> torch.dtype:
-    """As `choose_precision`; what the first process finds the fastest is taken by all."""
-    if name != "auto":
-        return choose_precision(name, device)
-    names = {dtype: word for word, dtype in PRECISIONS.items()}
-    return PRECISIONS[ranks.told(lambda: names[choose_precision(name, device)])]
-
-
 def open_models(names: list[str], device: str, precision: str, encoder: str = "target") -> list[Model]:
     """The named models after the two baselines, which are of the first encoder's shape.
 
@@ -70,7 +62,7 @@ def open_models(names: list[str], device: str, precision: str, encoder: str = "t
     if encoder not in ENCODERS:
         raise UsageError(unknown("--encoder", encoder, ENCODERS))
     where = choose_device(device)
-    dtype = same_precision(precision, where)
+    dtype = first(lambda: choose_precision(precision, where))  # timed, so that processes might differ
     folders = {name: _encoders(name, where, dtype, encoder) for name in names if is_folder(name)}
     size = next(iter(folders.values()))[0].image_size if folders else None
     models = [model for name in names for model in folders.get(name) or [open_model(name, where, dtype, size)]]

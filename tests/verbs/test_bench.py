@@ -1,7 +1,6 @@
 """bench counts what a step computes and names what limits a run."""
 
 import pytest
-import torch
 from ranks import parts
 
 import openjepa
@@ -47,7 +46,6 @@ def test_bench_measures_a_users_own_images(photos, capsys):
     found = openjepa.bench(str(photos), seconds=0.05, **settings)
     said = capsys.readouterr().out
     assert "step alone" in said and "input alone" in said and "limits the run" in said
-    assert found["rate"] > 0 and found["memory"] > 0 and 0 < found["share_of_peak"] < 1.5
-    assert 0 < found["rate"] < found["step_rate"] * 5 and torch.get_num_threads() == 1
+    assert min(found.values()) > 0 and 0 < found["input_share"] < 1
     with pytest.raises(openjepa.UsageError, match="--seconds 0 is not possible"):
         openjepa.bench(str(photos), seconds=0)
