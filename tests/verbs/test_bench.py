@@ -34,7 +34,12 @@ def test_waiting_is_measured(photos):
 
 @pytest.mark.parametrize(
     ("waited", "workers", "words"),
-    [(0.01, 2, "the step limits the run"), (0.6, 1, "give --workers 3"), (0.6, 4, "store the images smaller")],
+    [
+        (0.01, 2, "the step limits the run"),
+        (0.11, 0, "the step limits the run"),
+        (0.6, 1, "give --workers 3"),
+        (0.6, 4, "store the images smaller"),
+    ],
 )
 def test_the_bottleneck_is_named(waited, workers, words, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 4)

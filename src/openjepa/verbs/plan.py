@@ -13,8 +13,8 @@ from openjepa.training.trial import Cost
 from openjepa.verbs.talk import duration
 
 OVERHEAD = 1.04  # monitors, probes and checkpoints, as a share of the steps' own time
-
 WAITED = 0.05  # share of a step, from which its input is worth a word
+ALONE = 0.25  # the same without workers: on few cores they would take more from the steps than they spare them
 
 
 def resolve_steps(config: Config, images: int, step_seconds: float) -> int:
@@ -59,7 +59,7 @@ def plan_lines(config: Config, stepper: Stepper, batches: Batches, cost: Cost) -
 def limit(config: Config, cost: Cost) -> str:
     """Which of step and input holds the run back, and what can be done about the input."""
     share = cost.input_share
-    if share < WAITED:
+    if share < (WAITED if config.workers else ALONE):
         return f"the step limits the run: it waits for input {share:.1%} of the time"
     more = min(os.cpu_count() or 1, max(1, math.ceil(config.workers / (1 - min(share, 0.9)))))
     cure = f"give --workers {more}" if more > config.workers else "store the images smaller, or give it more cores"
