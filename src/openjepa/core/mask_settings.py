@@ -31,6 +31,11 @@ class MaskSettings:
         return self.grid_size[0] * self.grid_size[1]
 
     @property
+    def name(self) -> str:
+        """The strategy, and how many draws an image is given where that is more than one."""
+        return self.strategy + f", {self.draws} draws an image" * (self.draws > 1)
+
+    @property
     def context_length(self) -> int:
         """Nc, the same for every image and batch."""
         if self.strategy == "rasterized":

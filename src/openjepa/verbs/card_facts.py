@@ -69,7 +69,7 @@ def _of_run(story: Story) -> dict:
             ("images a step", str(story.config.batch_size)),
             *changed,
         ],
-        "masks": [("strategy", story.masks.strategy), *masks],
+        "masks": [("strategy", story.masks.name), *masks],
         "monitors": [
             (name, v if isinstance(v := last[name], str) else f"{v:.3g}") for name in MONITORS if name in last
         ],

@@ -68,7 +68,7 @@ def _model(story: Story) -> list[tuple[str, str]]:
         ("encoder", config.model_name + size),
         ("predictor", f"{config.predictor_depth} blocks, {config.predictor_dim} wide"),
         ("input", f"{height}x{width} px, {rows}x{columns} patches of {config.patch_size} px"),
-        ("masks", f"{masks.strategy}, {masks.num_targets} target block{'s' * (masks.num_targets != 1)} an image"),
+        ("masks", f"{masks.name}; {masks.num_targets} target block{'s' * (masks.num_targets != 1)} in each"),
         ("length", f"{steps:,} steps of {config.batch_size:,} images, {steps * config.batch_size / images:.1f} epochs"),
         ("time", f"{duration(training_seconds(story.records, config.batch_size))} of training"),
     ]

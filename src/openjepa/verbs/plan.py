@@ -42,7 +42,7 @@ def plan_lines(config: Config, stepper: Stepper, batches: Batches, cost: Cost) -
         f"  {config.model_name} {millions[0]:.1f} M, predictor {millions[1]:.2f} M, on {stepper.device} in {precision}",
         f"  {config.image_size} px, {rows}x{columns} patches of {config.patch_size} px: "
         f"context {masks.context_length}, {masks.num_targets} target block{'s' * (masks.num_targets != 1)} "
-        f"({masks.strategy})",
+        f"({masks.name})",
         f"  {steps:,} steps of {config.batch_size} images: {epochs:.1f} epochs of {len(batches.dataset):,} images",
         f"  EMA half-life {half_life:,.0f} steps at the start, {steps / half_life:,.0f} half-lives in the run"
         if math.isfinite(half_life) and half_life > 0
