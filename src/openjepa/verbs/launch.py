@@ -185,7 +185,7 @@ def check_ranks(config: Config) -> None:
     if ranks() * config.accumulate > config.batch_size:
         raise UsageError(
             f"--batch-size {config.batch_size} is not enough for an image in each of --accumulate {config.accumulate} "
-            f"parts in {ranks()} processes: give a larger batch"
+            f"parts of every process ({ranks()}): give a larger batch"
         )
 
 
