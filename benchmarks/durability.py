@@ -9,7 +9,6 @@ and a start costs no imports. Of two processes one is killed, or both; the other
 
 import argparse
 import contextlib
-import json
 import multiprocessing
 import os
 import random
@@ -23,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from record import record
 
 from openjepa.config import build_config
 from openjepa.errors import UsageError
@@ -149,9 +149,7 @@ def main() -> None:
             dice = random.Random(given.seed + count)
             rows.append({"processes": count, **disturb(count, given.kills, photos, folder, expected, span, dice)})
             print("  ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
-    results = Path(__file__).parent / "results" / "durability.json"
-    about = {"command": "python benchmarks/durability.py", "settings": SETTINGS, "torch": torch.__version__}
-    results.write_text(json.dumps({**about, "rows": rows}, indent=2) + "\n")
+    record("durability", settings=SETTINGS, rows=rows)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from record import record
+
 FOLDERS, FILES = 1000, 1000
 ONCE = """
 import json, os, resource, sys, time
@@ -60,8 +62,7 @@ def main() -> None:
             f"{name:14} {row['images']:9,} {row['seconds']:9.2f} {row['processor']:9.2f} s "
             f"{kept:10.0f} MB {peak:10.0f} MB"
         )
-    results = Path(__file__).parent / "results" / "listing.json"
-    results.write_text(json.dumps({"command": "python benchmarks/listing.py", **found}, indent=2) + "\n")
+    record("listing", **found)
 
 
 if __name__ == "__main__":

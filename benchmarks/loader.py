@@ -8,7 +8,6 @@ which other programs on the machine disturb less.
 """
 
 import argparse
-import json
 import os
 import statistics
 import tempfile
@@ -16,9 +15,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
 import torchvision
 from PIL import Image
+from record import record
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
@@ -93,12 +92,9 @@ def main() -> None:
         for size in given.sizes:
             rows.append(measure(Path(home), size, given))
             print("{size} px: torchvision {theirs:.0f}, openjepa {ours:.0f} images/s, {times:.2f}x".format(**rows[-1]))
-    about = {"command": f"python benchmarks/loader.py {Path(given.data).name}", "workers": given.workers}
-    about |= {"enlarge": given.enlarge}
-    about |= {"torch": torch.__version__, "torchvision": torchvision.__version__}
     kind = ("" if given.workers else "-processor-time") + (f"-{given.enlarge}x" if given.enlarge > 1 else "")
-    results = Path(__file__).parent / "results" / f"loader{kind}.json"
-    results.write_text(json.dumps({**about, "rows": rows}, indent=2) + "\n")
+    about = {"workers": given.workers, "enlarge": given.enlarge, "torchvision": torchvision.__version__}
+    record(f"loader{kind}", **about, rows=rows)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,11 @@
 python benchmarks/masks.py        prints a table and writes benchmarks/results/masks.json
 """
 
-import json
 import statistics
 import time
-from pathlib import Path
 
 import torch
+from record import record
 
 from openjepa.config import build_config
 from openjepa.core.masks import sample_masks
@@ -44,10 +43,7 @@ def main() -> None:
     rows = [measure(*setting) for setting in SETTINGS]
     for row in rows:
         print("grid {grid}: masks {masks_ms:.2f} ms, step {step_ms:.0f} ms, share {share:.2%}".format(**row))
-    about = {"batch_size": BATCH, "model": "vit_nano", "threads": torch.get_num_threads(), "torch": torch.__version__}
-    results = Path(__file__).parent / "results" / "masks.json"
-    results.parent.mkdir(exist_ok=True)
-    results.write_text(json.dumps({"command": "python benchmarks/masks.py", **about, "rows": rows}, indent=2) + "\n")
+    record("masks", batch_size=BATCH, model="vit_nano", rows=rows)
 
 
 if __name__ == "__main__":

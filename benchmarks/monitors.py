@@ -3,13 +3,12 @@
 python benchmarks/monitors.py     prints the shares and writes benchmarks/results/monitors.json
 """
 
-import json
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
-import torch
+from record import record
 
 from openjepa.config import build_config
 from openjepa.data.batches import Batches
@@ -42,10 +41,7 @@ def main() -> None:
     shares = {"monitors": monitor / (MONITOR_IMAGES * image), "probes": probe / (PROBE_IMAGES * image)}
     print(f"monitors {monitor:.2f} s every {MONITOR_IMAGES:,} images: {shares['monitors']:.2%} of training")
     print(f"probes {probe:.2f} s every {PROBE_IMAGES:,} images: {shares['probes']:.2%} of training")
-    about = {"model": config.model, "threads": torch.get_num_threads(), "torch": torch.__version__}
-    results = Path(__file__).parent / "results" / "monitors.json"
-    results.parent.mkdir(exist_ok=True)
-    results.write_text(json.dumps({"command": "python benchmarks/monitors.py", **about, **shares}, indent=2) + "\n")
+    record("monitors", model=config.model, **shares)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,13 @@ each, and all by default for one process.
 """
 
 import argparse
-import json
 import os
 import socket
 import time
-from pathlib import Path
 
 import torch
 import torch.multiprocessing as processes
+from record import record
 
 from openjepa.config import build_config
 from openjepa.core.vit import SIZES
@@ -79,9 +78,7 @@ def main() -> None:
             line = "{processes} x {threads} threads, {parallel}: {images_per_second:.1f} images/s".format(**rows[-1])
             share = rows[-1]["images_per_second"] / rows[0]["images_per_second"]
             print(f"{line}, {share:.2f} times the first, {rows[-1]['memory'] / 2**30:.2f} GiB on rank 0", flush=True)
-    results = Path(__file__).parent / "results" / f"scaling-{given.device}.json"
-    about = {"command": "python benchmarks/scaling.py", "settings": settings, "torch": torch.__version__}
-    results.write_text(json.dumps({**about, "rows": rows}, indent=2) + "\n")
+    record(f"scaling-{given.device}", settings=settings, rows=rows)
 
 
 if __name__ == "__main__":

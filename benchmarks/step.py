@@ -11,21 +11,21 @@ few steps of each, and every ratio is the median of the rounds' own.
 
 import argparse
 import copy
-import json
 import multiprocessing
 import resource
 import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
+import lightly
 import timm
 import torch
 import torch.nn.functional as F
 from lightly.data.ijepa_collate import IJEPAMaskCollator
 from lightly.models.modules import IJEPAPredictorTIMM, MaskedVisionTransformerTIMM
 from lightly.models.utils import apply_masks
+from record import record
 
 from openjepa.config import build_config
 from openjepa.core.mask_settings import Masks
@@ -194,15 +194,12 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[*LIGHTLY, *OURS], choices=[*LIGHTLY, *OURS], help="contenders")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=2, help="a round")
-    parser.add_argument("--out", type=Path, help="JSON file, instead of results/step-DEVICE.json")
     given = parser.parse_args()
     sizes = (given.image_size, given.patch_size, given.batch_size, tuple(given.predictor), given.device)
     settings = [Setting(model, *sizes, given.precision) for model in given.models]
     rows = [row for setting in settings for row in measure(setting, given.only, given.rounds, given.steps)]
     show(rows)
-    about = {"threads": torch.get_num_threads(), "torch": torch.__version__, "sizes": sizes}
-    out = given.out or Path(__file__).parent / "results" / f"step-{torch.device(given.device).type}.json"
-    out.write_text(json.dumps({"command": "python benchmarks/step.py", **about, "rows": rows}, indent=2) + "\n")
+    record(f"step-{given.device}", lightly=lightly.__version__, sizes=sizes, rows=rows)
 
 
 if __name__ == "__main__":

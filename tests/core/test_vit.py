@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from openjepa.core.energy import energy, energy_gap
 from openjepa.core.ijepa import IJEPA
 from openjepa.core.predictor import Predictor
-from openjepa.core.vit import VisionTransformer, attend, patchify, sincos_positions, take
+from openjepa.core.vit import SHORT, VisionTransformer, attend, patchify, sincos_positions, take
 
 
 def tiny(image_size=(16, 24), patch_size=4, **arguments):
@@ -77,8 +77,9 @@ def test_a_patch_must_divide_the_image():
 
 
 @pytest.mark.parametrize("grads", [True, False])
-def test_both_attention_paths_agree(grads):
-    q, k, v = torch.randn(3, 2, 4, 9, 8).requires_grad_(grads).unbind(0)
+@pytest.mark.parametrize("tokens", [9, SHORT + 1])
+def test_both_attention_paths_agree(grads, tokens):
+    q, k, v = torch.randn(3, 2, 4, tokens, 8).requires_grad_(grads).unbind(0)
     torch.testing.assert_close(attend(q, k, v), F.scaled_dot_product_attention(q, k, v))
 
 
