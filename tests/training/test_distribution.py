@@ -13,18 +13,18 @@ from openjepa.training.runlog import read_metrics
 from openjepa.verbs.launch import assemble
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
+LOGGED = {"loss": 1e-4, "grad_norm": 1e-4, "rank": 1e-3, "energy_gap": 1e-3, "knn": 0, "linear": 0}
 
 
 def curve(photos, parallel, **changes):
-    """The losses of all steps, and the gradients of some."""
+    """The losses and the gradients of all steps."""
     config, stepper, batches = parts(photos, parallel, **changes)
     losses, gradients = [], {}
     for step in range(config.steps):
-        if step in (0, 1, config.steps - 1):
-            stepper.gradients(batches[step])
-            for name, parameter in stepper.model.named_parameters():
-                if parameter.grad is not None:
-                    gradients[step, name] = whole(parameter.grad).numpy()
+        stepper.gradients(batches[step])
+        for name, parameter in stepper.model.named_parameters():
+            if parameter.grad is not None:
+                gradients[step, name] = whole(parameter.grad).numpy()
         losses.append(mean_over_ranks(stepper(step, batches[step])[0]))
     return losses, gradients, is_sharded(stepper.model)
 
@@ -102,8 +102,8 @@ def test_any_number_of_processes_goes_on(photos, tmp_path, parallel):
     logs = [read_metrics(out) for out in (parted, whole_run)]
     assert [record["step"] for record in logs[0]] == [record["step"] for record in logs[1]] == list(range(10))
     for ours, theirs in zip(*logs, strict=True):
-        for name in ("rank", "energy_gap", "knn", "linear", "loss", "grad_norm"):
-            assert ours.get(name) == pytest.approx(theirs.get(name), abs=0.02), name
+        for name, close in LOGGED.items():
+            assert ours.get(name) == pytest.approx(theirs.get(name), abs=close), name
 
 
 def agree():
