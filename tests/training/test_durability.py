@@ -112,7 +112,8 @@ def test_a_full_disk_is_told_and_nothing_is_lost(undisturbed, tmp_path):
     assert_same_end(photos, tmp_path / "run", expected)
 
 
-def test_a_read_only_folder_is_told(undisturbed, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("at", "kept"), [(4, "the last checkpoint is intact"), (0, "there is no checkpoint yet")])
+def test_a_read_only_folder_is_told(undisturbed, tmp_path, monkeypatch, at, kept):
     photos, expected = undisturbed
     run = open_run(photos, tmp_path / "run")
 
@@ -120,11 +121,11 @@ def test_a_read_only_folder_is_told(undisturbed, tmp_path, monkeypatch):
         raise OSError(30, "Read-only file system", str(self))
 
     def on_record(record):
-        if record["step"] == 4:
+        if record["step"] == at:
             monkeypatch.setattr(Path, "mkdir", refuse)
 
-    with pytest.raises(UsageError, match=r"Read-only file system.*the last checkpoint is intact"):
+    with pytest.raises(UsageError, match=f"Read-only file system.*{kept}: make room, then use --resume"):
         run.train(on_record)
     monkeypatch.undo()
-    assert checkpoint_steps(tmp_path / "run" / "checkpoints")[-1] == 3
+    assert checkpoint_steps(tmp_path / "run" / "checkpoints")[-1:] == [at - 1] * bool(at)
     assert_same_end(photos, tmp_path / "run", expected)

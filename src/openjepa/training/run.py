@@ -12,7 +12,7 @@ from torch import Tensor
 
 from openjepa.data.batches import Batches, load_batches
 from openjepa.errors import UsageError
-from openjepa.training.checkpoint import DamagedCheckpoint, load_newest, retain, save_checkpoint
+from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_steps, load_newest, retain, save_checkpoint
 from openjepa.training.distribution import anyone, everyones, first, is_sharded, mean_over_ranks, rank
 from openjepa.training.interrupts import Stop, stop_on_signals
 from openjepa.training.monitors import Monitor
@@ -104,9 +104,9 @@ class Run:
                     self._report({"step": 0, **self._measure(probe=True), **self._pixels()})
                 self._loop(stop)
         except OSError as error:
-            raise UsageError(
-                f"cannot write {self.folder}: {error}; the last checkpoint is intact: make room, then use --resume"
-            ) from error
+            any_kept = bool(checkpoint_steps(self.checkpoints))
+            kept = "the last checkpoint is intact" if any_kept else "there is no checkpoint yet"
+            raise UsageError(f"cannot write {self.folder}: {error}; {kept}: make room, then use --resume") from error
 
     @contextlib.contextmanager
     def _logging(self) -> Iterator[None]:
