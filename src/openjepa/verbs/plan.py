@@ -12,7 +12,7 @@ from openjepa.training.steps import Stepper
 from openjepa.training.trial import Cost
 from openjepa.verbs.talk import duration
 
-OVERHEAD = 1.04  # monitors, probes and checkpoints, as a share of the steps' own time
+OVERHEAD = 1.05  # monitors, probes and checkpoints, as a share of the steps' own time
 WAITED = 0.05  # share of a step, from which its input is worth a word
 ALONE = 0.25  # the same without workers: on few cores they would take more from the steps than they spare them
 
