@@ -192,9 +192,8 @@ def methods_of(rows: list[dict]) -> dict[str, list[dict]]:
     """Rows by method and, where it was recorded, precision."""
     found: dict[str, list[dict]] = {}
     for row in rows:
-        found.setdefault(f"{row['method']}, {row['precision']}" if "precision" in row else row["method"], []).append(
-            row
-        )
+        name = ", ".join(row[key] for key in ("method", "precision") if key in row)
+        found.setdefault(name, []).append(row)
     return found
 
 

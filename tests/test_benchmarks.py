@@ -4,7 +4,13 @@ import importlib.util
 import json
 from pathlib import Path
 
+import pytest
+import torch
 from tests_support import draw_photos
+
+from openjepa.config import build_config
+from openjepa.recipes import recipe
+from openjepa.verbs.networks import build_model
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -52,3 +58,41 @@ def test_a_learning_run_records_its_images_and_its_precision(tmp_path, monkeypat
     line = learning.run(str(tmp_path / "data"), "pure", 0, True, tmp_path / "run", images=30, precision="bf16")
     assert (line["images"], line["minutes"], line["precision"]) == (32, None, "bf16")
     assert json.dumps(line) and line["verdicts"][-1][0] == 1.0
+
+
+alarms = script("alarms")
+
+
+def test_every_broken_run_can_be_made_and_is_judged_before_half_time(tmp_path, monkeypatch):
+    draw_photos(tmp_path / "photos")
+    monkeypatch.setattr("openjepa.verbs.report.report", lambda out: None)
+    monkeypatch.setattr(alarms, "RESULTS", tmp_path)
+    monkeypatch.setattr(alarms, "STEPS", 4)
+    monkeypatch.setattr(alarms.networks, "IJEPA", alarms.IJEPA)
+    monkeypatch.setattr("openjepa.training.run.LEAST_IMAGES", 1)
+    alarms.run(str(tmp_path / "photos"), "late-stop-gradient", 4)
+    told = json.loads((tmp_path / "alarms-late-stop-gradient.json").read_text())
+    judged = [r["step"] for r in told["records"] if r["step"] and r["status"] != "early"]
+    assert judged[0] <= 2 and told["networks"] == "LostStopGradient" and told["precision"] in ("bf16", "float32")
+
+
+@pytest.mark.parametrize("name", alarms.CASES)
+def test_what_is_broken_is_what_the_name_says(name, monkeypatch):
+    settings, network = alarms.CASES[name]
+    monkeypatch.setattr(alarms.networks, "IJEPA", network)
+    config = build_config(recipe("laptop"), settings | {"steps": alarms.STEPS})
+    model = build_model(config)
+    faint = float(model.context_encoder.patch_embed.proj.weight.detach().std()) < 0.03
+    assert faint == name.startswith(("faint", "published", "positional"))
+    targets = model.targets(torch.zeros(1, 3, 32, 32), torch.zeros(1, 1, 2, dtype=torch.int64))
+    assert targets.requires_grad == (name == "no-stop-gradient")
+
+
+def test_the_table_names_the_first_alarm():
+    start = {"step": 0, "rank": 20.0, "status": "early", "linear": 0.4}
+    later = [
+        {"step": 40, "rank": 9.0, "status": "weak"},
+        {"step": 100, "rank": 8.0, "status": "healthy", "linear": 0.3},
+    ]
+    said = alarms.in_words({"steps": 100, "records": [start, *later]})
+    assert said == ["weak at 40%", "healthy", "20.0 to 8.0", "40.0 to 30.0"]
