@@ -29,7 +29,7 @@ def check_masks(settings: MaskSettings) -> None:
 
 
 def _check_count(settings: MaskSettings) -> None:
-    """Raise ValueError for settings that a strategy would leave unused."""
+    """Raise ValueError for numbers that a strategy cannot have."""
     fixed = {"rasterized": 3, "random": 1}.get(settings.strategy)
     if fixed and settings.num_targets != fixed:
         raise ValueError(f"{settings.strategy} masks have {fixed} targets, not {settings.num_targets}: leave it out")

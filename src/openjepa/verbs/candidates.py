@@ -5,9 +5,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from openjepa.config import Config, shown
-from openjepa.core.mask_settings import MaskSettings
 from openjepa.errors import UsageError
 from openjepa.variations import VARIATIONS
+from openjepa.verbs.effects import without_effect
 from openjepa.verbs.prepare import mask_settings
 
 RECIPE, COMBINED = "recipe", "combined"
@@ -27,28 +27,18 @@ def candidates(base: Config, fixed: Collection[str]) -> dict[str, Changes]:
     """Changes by name: none for the recipe, then one setting at a time, without the `fixed` and what does not fit."""
     now, found = values_of(base), {RECIPE: {}}
     for setting, values in VARIATIONS.items():
-        if setting in fixed or not _matters(setting, base, mask_settings(base)):
-            continue
-        for value in values(base):
+        for value in values(base) if setting not in fixed else ():
             if value != now[setting] and fits(base, {setting: value}):
                 found[f"{setting} {shown(value)}"] = {setting: value}
     return found
 
 
-def _matters(setting: str, base: Config, masks: MaskSettings) -> bool:
-    """Whether the setting can change anything about a run."""
-    if setting == "ema_momentum":
-        return base.objective != "mae"
-    return setting not in BLOCKS or masks.strategy in ("multiblock", "reference", "block")
-
-
 def fits(base: Config, changes: Changes) -> bool:
-    """Whether these changes of a config are possible, alone and on its grid."""
+    """Whether these changes of a config are possible, alone and on its grid, and each of them changes something."""
     try:
-        mask_settings(dataclasses.replace(base, **changes))
+        return not without_effect(dataclasses.replace(base, **changes)).keys() & changes.keys()
     except UsageError:
         return False
-    return True
 
 
 def combination(base: Config, tried: Mapping[str, Changes], gains: Mapping[str, float], noise: float) -> Changes | None:

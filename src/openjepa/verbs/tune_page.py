@@ -1,5 +1,6 @@
 """The page of a study: the winner and its command, settings side by side, curves, the score's worth, the paper."""
 
+import dataclasses
 import shlex
 from pathlib import Path
 from statistics import fmean
@@ -14,6 +15,7 @@ from openjepa.training.halving import best
 from openjepa.training.runlog import read_metrics
 from openjepa.training.score import agreement, rank_correlation, read_study
 from openjepa.verbs.candidates import COMBINED, RECIPE, values_of
+from openjepa.verbs.effects import without_effect
 from openjepa.verbs.study import Study
 from openjepa.verbs.talk import duration, say
 from openjepa.verbs.tuning import ENOUGH, Request
@@ -72,7 +74,11 @@ def winner_command(study: Study, request: Request) -> str:
     """The command that trains with the winner's settings for as long as the study took."""
     words = ["openjepa", "pretrain", request.data, "--out", f"{study.folder}-pretrained", "--time", request.budget]
     words += ["--recipe", request.recipe]  # named even if usual: left out, pretrain would pick by the images
-    for name, value in (request.given | study.winner["changes"]).items():
+    changes = study.winner["changes"]
+    idle = without_effect(dataclasses.replace(study.base, **changes))  # of masks that the winner does without, say
+    for name, value in (request.given | changes).items():
+        if name in idle:
+            continue
         words += [option(name), *map(str, value if isinstance(value, tuple | list) else [value])]
     return shlex.join(words)
 

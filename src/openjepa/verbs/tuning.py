@@ -20,8 +20,9 @@ from openjepa.training.halving import FACTOR, Plan
 from openjepa.training.score import agreement, read_study
 from openjepa.verbs.candidates import RECIPE, candidates
 from openjepa.verbs.costs import measure_costs, plan_study
+from openjepa.verbs.effects import check_settings
 from openjepa.verbs.launch import check_patches, fingerprint, resolve_precision
-from openjepa.verbs.prepare import check_new_folder, mask_settings, prepare_images
+from openjepa.verbs.prepare import check_new_folder, prepare_images
 from openjepa.verbs.study import Study
 from openjepa.verbs.talk import duration, say
 from openjepa.verbs.trials import Ground, make_ground
@@ -121,7 +122,7 @@ def base_config(request: Request) -> Config:
         if name in request.given:
             raise UsageError(f"{option(name)} is decided by --budget here: leave it out")
     config = build_config(recipe(request.recipe), request.given | {"steps": 1})
-    mask_settings(config)
+    check_settings(config, request.given)
     return resolve_precision(config)
 
 
