@@ -1,5 +1,6 @@
 """Refuse masks that cannot fit the grid before anything is trained, and name the nearest that can."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -61,6 +62,7 @@ def _check_room(settings: MaskSettings, longest: int) -> None:
         )
 
 
+@functools.cache
 def longest_context(settings: MaskSettings) -> int:
     """The largest Nc, in patches, that at least half of the layouts of every possible block shape can fill."""
     if settings.strategy == "random":
