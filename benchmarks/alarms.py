@@ -1,16 +1,22 @@
 """Do the alarms tell broken runs from healthy ones, in time and by the right name? Runs that are broken on purpose.
 
 python benchmarks/alarms.py CIFAR.zip/train [NAME [STEPS]]     one case or all; writes results/alarms-NAME.json
+python benchmarks/alarms.py table                              what those files say, as a table
+
+A run of 1,700 steps is 27,200 images, about four minutes of processor time.
 """
 
 import json
+import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
+from openjepa.config import read_config
 from openjepa.core.ijepa import IJEPA
 from openjepa.core.vit import take
 from openjepa.training.runlog import read_metrics
@@ -19,13 +25,7 @@ from openjepa.verbs.pretrain import pretrain
 
 RESULTS = Path(__file__).parent / "results"
 MONITORS = ("step", "loss", "rank", "std", "positional_share", "energy_gap", "ema_distance", "knn", "linear", "status")
-PURE = {"recipe": "laptop", "workers": 0}
-CASES = {
-    "healthy": PURE,
-    "positional": PURE | {"weight_init": "published", "optimizer": "adamw", "masks": "multiblock"},
-    "no-stop-gradient": PURE | {"ema_momentum": (0.0, 0.0)},
-    "lr-x30": PURE | {"lr": 0.03},
-}
+STEPS = 1700
 
 
 class NoStopGradient(IJEPA):
@@ -36,17 +36,103 @@ class NoStopGradient(IJEPA):
         return take(F.layer_norm(tokens, tokens.shape[-1:]), target_ids)
 
 
+class LostStopGradient(NoStopGradient):
+    """The same mistake from half of the run on."""
+
+    taken = 0
+
+    def forward(self, *batch):
+        self.taken += 1
+        return super().forward(*batch)
+
+    def targets(self, images, target_ids):
+        leaks = self.taken > STEPS // 2 and torch.is_grad_enabled()
+        return (NoStopGradient if leaks else IJEPA).targets(self, images, target_ids)
+
+
+class FaintPatches(IJEPA):
+    """First weights of the patch embedding, and of nothing else, at the published scale: tokens say where."""
+
+    std = 0.02
+
+    def __init__(self, context_encoder, *parts):
+        with torch.no_grad():
+            weight = context_encoder.patch_embed.proj.weight
+            weight.mul_(self.std / weight.std())
+        super().__init__(context_encoder, *parts)
+
+
+class FainterPatches(FaintPatches):
+    std = 0.002
+
+
+PUBLISHED = {"weight_init": "published", "optimizer": "adamw"}
+# A case is what it changes of recipe laptop, and the networks it is trained with.
+CASES: dict[str, tuple[dict, type[IJEPA]]] = {
+    "healthy": ({}, IJEPA),
+    "faint-patches": ({}, FaintPatches),
+    "faint-patches-adamw": ({"optimizer": "adamw"}, FaintPatches),
+    "published-adamw": (PUBLISHED | {"masks": "multiblock"}, IJEPA),
+    "no-stop-gradient": ({"ema_momentum": (0.0, 0.0)}, NoStopGradient),
+    "lr-x30": ({"lr": 0.03}, IJEPA),
+    # Candidates: which of them shows positional collapse, and which a collapse late in the run, is for the runs to say.
+    "positional-fainter": ({"optimizer": "adamw", "lr": 1e-4}, FainterPatches),
+    "positional-slow": (PUBLISHED | {"lr": 1e-5}, IJEPA),
+    "positional-ema-0": (PUBLISHED | {"ema_momentum": (0.0, 0.0)}, IJEPA),
+    "late-stop-gradient": ({}, LostStopGradient),
+    "late-ema-0": ({"ema_momentum": (0.99, 0.0), "lr_end": 1e-3}, IJEPA),
+    "late-lr-x30": ({"lr_end": 0.03}, IJEPA),
+}
+
+
 def run(data: str, name: str, steps: int) -> None:
-    networks.IJEPA = NoStopGradient if name == "no-stop-gradient" else IJEPA
+    settings, networks.IJEPA = CASES[name]
+    begun = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        pretrain(data, out=Path(folder) / name, steps=steps, **CASES[name])
-        records = [record for record in read_metrics(Path(folder) / name) if "status" in record]
-    kept = [{key: record[key] for key in MONITORS if key in record} for record in records]
-    about = {"command": f"python benchmarks/alarms.py {data} {name}", "steps": steps, "settings": CASES[name]}
-    (RESULTS / f"alarms-{name}.json").write_text(json.dumps({**about, "records": kept}, indent=1) + "\n")
+        out = pretrain(data, out=Path(folder) / name, recipe="laptop", steps=steps, workers=0, **settings)
+        records = [record for record in read_metrics(out) if "status" in record]
+        precision = read_config(out / "config.json")[0].precision
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
+    about = {
+        "command": f"python benchmarks/alarms.py {data} {name}",
+        "commit": commit.strip(),
+        "steps": steps,
+        "settings": settings,
+        "networks": CASES[name][1].__name__,
+        "precision": precision,
+        "processor_seconds": round(time.process_time() - begun),
+        "records": [{key: record[key] for key in MONITORS if key in record} for record in records],
+    }
+    (RESULTS / f"alarms-{name}.json").write_text(json.dumps(about, indent=1) + "\n")
+
+
+def table() -> None:
+    """Of every case on file: the first alarm and when, the last verdict, rank and linear probe at start and end."""
+    print("| case | first alarm | at the end | rank | linear probe |\n|---|---|---|---|---|")
+    for name in CASES:
+        path = RESULTS / f"alarms-{name}.json"
+        told = json.loads(path.read_text()) if path.exists() else {}
+        if all("status" in record for record in told.get("records", [{}])):
+            print(f"| {name} | {' | '.join(in_words(told))} |")
+
+
+def in_words(told: dict) -> list[str]:
+    first, last = told["records"][0], told["records"][-1]
+    alarms = [r for r in told["records"] if r["status"] not in ("early", "healthy")]
+    alarm = f"{alarms[0]['status']} at {alarms[0]['step'] / told['steps']:.0%}" if alarms else "none"
+    linear = f"{100 * first['linear']:.1f} to {100 * last['linear']:.1f}" if "linear" in last else "–"
+    return [alarm, last["status"], f"{first['rank']:.1f} to {last['rank']:.1f}", linear]
+
+
+def main() -> None:
+    global STEPS
+    torch.set_num_threads(1)
+    if sys.argv[1] == "table":
+        return table()
+    STEPS = int(sys.argv[3]) if len(sys.argv) > 3 else STEPS
+    for name in sys.argv[2:3] or CASES:
+        run(sys.argv[1], name, STEPS)
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    for case in sys.argv[2:3] or CASES:
-        run(sys.argv[1], case, int(sys.argv[3]) if len(sys.argv) > 3 else 800)
+    main()

@@ -3,11 +3,15 @@
 python benchmarks/learning.py rates CIFAR.zip                              images/s, two processes abreast
 python benchmarks/learning.py floors CIFAR.zip                             raw pixels and untrained encoders
 python benchmarks/learning.py run CIFAR.zip METHOD --minutes 10 --seed 0   train and measure
-python benchmarks/learning.py table --minutes 10                           mean and spread over seeds
+python benchmarks/learning.py run CIFAR.zip METHOD --images 68192          the same for a number of images
+python benchmarks/learning.py table --minutes 10                           mean and 95 % interval over seeds
+python benchmarks/learning.py table --images 68192                         the same at equal images
+python benchmarks/learning.py gap --minutes 10                             what of MAE's lead is left at equal images
 
 A budget is turned into steps by the rates, so that a run is the same whatever else the machine does, and the seconds of
-processor time that its steps took are recorded beside it. `--validation` measures on a
-fifth of train that no probe learns from: for every choice. Without it the test part is measured: once, in the end.
+processor time that its steps took are recorded beside it, and the precision that was used (`--precision`; left out,
+the machine decides, as for anyone). `--validation` measures on a fifth of train that no probe learns from: for every
+choice. Without it the test part is measured: once, in the end.
 """
 
 import argparse
@@ -21,14 +25,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.stats import t as student
 
-from openjepa.config import Config, build_config
+from openjepa.config import CHOICES, Config, build_config, read_config
 from openjepa.core.streams import SAMPLES, generator
 from openjepa.data.batches import Batches
 from openjepa.data.memory import hold_in_memory
 from openjepa.data.open import open_dataset
 from openjepa.data.statistics import channel_statistics
 from openjepa.evaluation.baselines import Pixels
+from openjepa.evaluation.device import choose_device, choose_precision
 from openjepa.evaluation.encoder import Encoder
 from openjepa.evaluation.features import Model
 from openjepa.evaluation.linear import linear_probe
@@ -43,6 +49,8 @@ from openjepa.verbs.pretrain import pretrain
 
 RESULTS = Path(__file__).parent / "results"
 RATES, LINES = RESULTS / "learning-rates.json", RESULTS / "learning.jsonl"
+SCORES = ("linear", "knn", "one_percent")
+NEAR = 256  # images, the largest batch
 
 # A method is a recipe and what it changes. MAE has no target encoder to share between draws.
 METHODS: dict[str, tuple[str, dict]] = {
@@ -61,7 +69,9 @@ def rates(data: str) -> None:
         abreast = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
         found[method] = statistics.fmean(float(process.communicate()[0].split()[-1]) for process in abreast)
         print(f"{method:<12}{found[method]:8.0f} images/s")
-    about = {"command": f"python benchmarks/learning.py rates {data}", **machine(), "images_per_second": found}
+    precision = str(choose_precision("auto", choose_device("cpu"))).removeprefix("torch.")
+    about = {"command": f"python benchmarks/learning.py rates {data}", **machine(), "precision": precision}
+    about |= {"images_per_second": found}
     RATES.write_text(json.dumps(about, indent=2) + "\n")
 
 
@@ -85,24 +95,38 @@ def config_of(method: str, **changes) -> Config:
     return build_config(recipe(name), settings | {"workers": 0} | changes)
 
 
-def run(data: str, method: str, minutes: float, seed: int, test: bool, out: Path) -> dict:
-    """Train one encoder for a budget and measure it."""
-    config = config_of(method)
-    per_second = json.loads(RATES.read_text())["images_per_second"][method]
-    steps = round(60 * minutes * per_second / config.batch_size)
+def affordable(method: str, minutes: float) -> float:
+    """Images that a method sees in so many minutes."""
+    return 60 * minutes * json.loads(RATES.read_text())["images_per_second"][method]
+
+
+def run(
+    data: str,
+    method: str,
+    seed: int,
+    test: bool,
+    out: Path,
+    minutes: float | None = None,
+    images: int | None = None,
+    precision: str = "auto",
+) -> dict:
+    """Train one encoder for a budget of minutes or of images and measure it."""
+    batch_size = config_of(method).batch_size
+    steps = round((images or affordable(method, minutes)) / batch_size)
     name, settings = METHODS[method]
-    begun = time.process_time()
+    begun, settings = time.process_time(), settings | {"precision": precision}
     pretrain(f"{data}/train", out=out, recipe=name, steps=steps, seed=seed, workers=0, **settings)
     seconds = time.process_time() - begun
     scores = measured(load_encoder(out), data, test)
     verdicts = [(r["step"] / steps, r["status"]) for r in read_metrics(out) if "status" in r]
     return {
         "method": method,
-        "minutes": minutes,
+        "minutes": None if images else minutes,
         "seed": seed,
-        "images": steps * config.batch_size,
+        "images": steps * batch_size,
         "processor_seconds": round(seconds),
-        "settings": settings,
+        "settings": METHODS[method][1],
+        "precision": read_config(out / "config.json")[0].precision,
         "part": "test" if test else "held-out fifth of train",
         **scores,
         "verdicts": verdicts,
@@ -142,19 +166,62 @@ def floors(data: str, test: bool) -> Iterator[dict]:
         yield {"method": name, "seed": seed, **about, **measured(model, data, test)}
 
 
-def table(minutes: float) -> None:
-    """Mean and standard deviation over seeds of every method at a budget, on the test part."""
+def read_rows(test: bool) -> list[dict]:
     rows = [json.loads(line) for line in LINES.read_text().splitlines()]
-    rows = [row for row in rows if row["part"] == "test" and row["minutes"] in (0, minutes)]
-    print(f"| {minutes:g} minutes | seeds | images | linear | k-NN | 1 % labels |\n|---|---|---|---|---|---|")
-    for method in dict.fromkeys(row["method"] for row in rows):
-        mine = [row for row in rows if row["method"] == method]
-        cells = [spread([row[key] for row in mine]) for key in ("linear", "knn", "one_percent")]
-        print(f"| {method} | {len(mine)} | {mine[0]['images'] // 1000}k | {' | '.join(cells)} |")
+    return [row for row in rows if row["part"] == ("test" if test else "held-out fifth of train")]
+
+
+def at(rows: list[dict], minutes: float | None, images: int | None) -> list[dict]:
+    """The rows of a budget; images within a batch, because methods have batches of other sizes."""
+    if images:
+        return [row for row in rows if abs(row["images"] - images) < NEAR]
+    return [row for row in rows if row["minutes"] == minutes]
+
+
+def table(rows: list[dict], minutes: float | None, images: int | None) -> None:
+    """Mean and 95 % interval over seeds of every method at a budget, the floors below."""
+    rows = at(rows, minutes, images) + [row for row in rows if row["images"] == 0]
+    budget = f"{images:,} images" if images else f"{minutes:g} minutes"
+    print(f"| {budget} | seeds | images | linear | k-NN | 1 % labels |\n|---|---|---|---|---|---|")
+    for name, mine in methods_of(rows).items():
+        cells = [spread([row[key] for row in mine]) for key in SCORES]
+        print(f"| {name} | {len(mine)} | {mine[0]['images'] // 1000}k | {' | '.join(cells)} |")
+
+
+def methods_of(rows: list[dict]) -> dict[str, list[dict]]:
+    """Rows by method and, where it was recorded, precision."""
+    found: dict[str, list[dict]] = {}
+    for row in rows:
+        name = ", ".join(row[key] for key in ("method", "precision") if key in row)
+        found.setdefault(name, []).append(row)
+    return found
 
 
 def spread(values: list[float]) -> str:
-    return f"{statistics.fmean(values):.1f}" + (f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else "")
+    """The mean, and half of Student's 95 % interval for it where there are two values or more."""
+    if len(values) < 2:
+        return f"{statistics.fmean(values):.1f}"
+    half = student.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
+    return f"{statistics.fmean(values):.1f} ± {half:.1f}"
+
+
+def gap(rows: list[dict], minutes: float) -> None:
+    """MAE's lead over I-JEPA at equal time, what is left of it at equal images, and so what images per second make."""
+    print(f"| MAE over, {minutes:g} minutes | | at equal time | at equal images | by images/s |\n|---|---|---|---|---|")
+    for method in ("pure", "hybrid"):
+        mine, theirs = of(at(rows, minutes, None), method), of(at(rows, minutes, None), "mae")
+        alike = of(at(rows, None, mine[0]["images"]), "mae") if mine else []
+        if not (mine and theirs and alike):
+            print(f"| {method} | needs runs of {method} and mae, and mae with --images as many as {method} saw ||||")
+            continue
+        for key in SCORES:
+            own, *others = (statistics.fmean(row[key] for row in part) for part in (mine, theirs, alike))
+            lead, left = (other - own for other in others)
+            print(f"| {method} | {key} | {lead:+.1f} | {left:+.1f} | {lead - left:+.1f} |")
+
+
+def of(rows: list[dict], method: str) -> list[dict]:
+    return [row for row in rows if row["method"] == method]
 
 
 def machine() -> dict:
@@ -164,11 +231,13 @@ def machine() -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("rates", "rate", "run", "floors", "table"))
+    parser.add_argument("what", choices=("rates", "rate", "run", "floors", "table", "gap"))
     parser.add_argument("data", nargs="?", type=str, help="a zip with train/CLASS and test/CLASS")
     parser.add_argument("method", nargs="?", choices=METHODS)
     parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--images", type=int, help="a budget of images instead of minutes")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", choices=CHOICES["precision"], default="auto")
     parser.add_argument("--validation", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("runs/learning"))
     given = parser.parse_args()
@@ -178,13 +247,17 @@ def main() -> None:
     elif given.what == "rate":
         print(rate(given.data, given.method))
     elif given.what == "table":
-        table(given.minutes)
+        table(read_rows(not given.validation), given.minutes, given.images)
+    elif given.what == "gap":
+        gap(read_rows(not given.validation), given.minutes)
     else:
-        folder = given.out / f"{given.method}-{given.minutes:g}m-seed{given.seed}"
+        budget = f"{given.images}images" if given.images else f"{given.minutes:g}m"
+        folder = given.out / f"{given.method}-{budget}-seed{given.seed}"
+        how = {"minutes": given.minutes, "images": given.images, "precision": given.precision}
         lines = (
             floors(given.data, not given.validation)
             if given.what == "floors"
-            else [run(given.data, given.method, given.minutes, given.seed, not given.validation, folder)]
+            else [run(given.data, given.method, given.seed, not given.validation, folder, **how)]
         )
         with LINES.open("a", buffering=1) as file:  # a line as soon as it is measured
             for line in lines:

@@ -13,7 +13,7 @@ from record import record
 from openjepa.config import build_config
 from openjepa.data.batches import Batches
 from openjepa.data.scenes import Scenes
-from openjepa.training.run import MONITOR_IMAGES, PROBE_IMAGES
+from openjepa.training.run import LEAST_IMAGES, MONITOR_IMAGES, PROBE_IMAGES
 from openjepa.verbs.launch import assemble, build_stepper
 from openjepa.verbs.prepare import mask_settings
 
@@ -40,6 +40,7 @@ def main() -> None:
     probe = median_seconds(lambda: run.probe(stepper.model.target_encoder))
     shares = {"monitors": monitor / (MONITOR_IMAGES * image), "probes": probe / (PROBE_IMAGES * image)}
     print(f"monitors {monitor:.2f} s every {MONITOR_IMAGES:,} images: {shares['monitors']:.2%} of training")
+    print(f"  in short runs every {LEAST_IMAGES:,}: {monitor / (LEAST_IMAGES * image):.2%}")
     print(f"probes {probe:.2f} s every {PROBE_IMAGES:,} images: {shares['probes']:.2%} of training")
     record("monitors", model=config.model, **shares)
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from openjepa.config import build_config
+import openjepa
+from openjepa.config import build_config, read_config
 from openjepa.errors import UsageError
 from openjepa.recipes import RECIPES, pick_recipe, recipe
 from openjepa.verbs.parts import schedule_of
@@ -22,16 +23,43 @@ def test_an_unknown_recipe_names_the_nearest():
 
 
 @pytest.mark.parametrize(
-    ("side", "device", "image_size", "model"),
+    ("side", "images", "device", "seconds", "image_size", "model", "reason"),
     [
-        (28, "cpu", "32", "vit_nano"),
-        (500, "cpu", "64", "vit_nano"),
-        (32, "cuda", "32", "vit_nano"),
-        (500, "cuda", "128", "vit_small"),
+        (28, 50_000, "cpu", None, "32", "vit_nano", "trains on cpu"),
+        (500, 50_000, "cpu", 10**5, "64", "vit_nano", "trains on cpu"),
+        (32, 50_000, "cuda", None, "32", "vit_nano", "images are 32 px"),
+        (500, 50_000, "cuda", None, "128", "vit_small", "there is a GPU"),
+        (500, 2_000, "cuda", 900, "128", "vit_small", "there is a GPU"),
+        (500, 1_999, "cuda", None, "64", "vit_nano", "1,999 images only"),
+        (500, 50_000, "cuda", 600, "64", "vit_nano", "600 s only"),
     ],
 )
-def test_images_and_device_pick(side, device, image_size, model):
-    settings, why = pick_recipe(side, device)
-    config = build_config(settings, {})
+def test_images_device_and_time_pick(side, images, device, seconds, image_size, model, reason):
+    pick = pick_recipe(side, images, device, seconds)
+    config = build_config(recipe(pick.name) | pick.changes, {})
     assert (config.image_size, config.model) == (image_size, model)
-    assert f"{side} px" in why and ("laptop" in why) == (model == "vit_nano")
+    assert f"{side} px" in pick.why and reason in pick.why and f"recipe {pick.name}" in pick.why
+
+
+def test_pretrain_says_which_and_why(photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("openjepa.verbs.report.report", lambda out: None)
+    out = openjepa.pretrain(str(photos), out=tmp_path / "run", steps=1, workers=0, device="cpu", predictor_depth=1)
+    assert "recipe laptop at 32 px, because this trains on cpu and the images are 20 px" in capsys.readouterr().out
+    assert read_config(out / "config.json")[0].mask_draws == 4
+
+
+@pytest.mark.parametrize(
+    ("model", "patch_size", "depth", "heads", "epochs"),
+    [
+        (None, 16, 6, 12, 600),
+        ("vit_large", 16, 12, 16, 600),
+        ("vit_huge", 14, 12, 16, 300),
+        ("vit_giant", 16, 16, 16, 600),
+    ],
+)
+def test_paper_follows_the_model(model, patch_size, depth, heads, epochs):
+    config = build_config(recipe("paper", {"model": model}), {"model": model})
+    assert (config.patch_size, config.predictor_depth, config.predictor_heads) == (patch_size, depth, heads)
+    assert config.epochs == epochs and config.predictor_dim == 384
+    given = {"model": model, "patch_size": 16, "image_size": 448}
+    assert build_config(recipe("paper", given), given).grid_size == (28, 28)

@@ -12,11 +12,13 @@ from matplotlib.figure import Figure
 from openjepa.reporting.charts import STYLE
 
 HERE = Path(__file__).parent
-CASES = {  # file: name, colour
+CASES = {  # file, drawn where it is there: name, colour
     "healthy": ("healthy", "#1d7a46"),
-    "positional": ("published first weights", "#c27c1e"),
+    "published-adamw": ("published first weights", "#c27c1e"),
     "no-stop-gradient": ("no stop-gradient, EMA 0", "#b3261e"),
     "lr-x30": ("learning rate x 30", "#6a4fb3"),
+    "positional-slow": ("published first weights, learning rate / 100", "#2a7f9e"),
+    "late-stop-gradient": ("stop-gradient lost at half-time", "#4d4d4d"),
 }
 PANELS = {"loss": "loss", "rank": "effective rank", "positional_share": "positional share", "energy_gap": "energy gap"}
 
@@ -28,13 +30,16 @@ def main() -> None:
             axes.set_title(title, loc="left", fontsize=9)
             axes.set_xlabel("share of the run")
             for case, (name, colour) in CASES.items():
-                told = json.loads((HERE / f"../../benchmarks/results/alarms-{case}.json").read_text())
+                path = HERE / f"../../benchmarks/results/alarms-{case}.json"
+                if not path.exists():
+                    continue
+                told = json.loads(path.read_text())
                 records = [record for record in told["records"] if record.get(key) is not None]
                 done = [record["step"] / told["steps"] for record in records]
                 axes.plot(done, [record[key] for record in records], "o-", ms=3, lw=1.4, color=colour, label=name)
             if key == "loss":
                 axes.set_yscale("log")
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(CASES))
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
         figure.savefig(HERE / "alarms.png")
 
 

@@ -3,7 +3,8 @@
 docs/recipes.md holds what each was measured to do, and the study that they come from.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from openjepa.config import unknown
 from openjepa.errors import UsageError
@@ -19,6 +20,14 @@ PUBLISHED = {
     "warmup": 40 / 300,
     "ema_momentum": (0.996, 1.0),
     "clip_grad": 0.0,
+}
+
+# What the paper (arXiv 2301.08243, table 1 and its appendix) and the published files (configs/*.yaml) change with the
+# model: L/16, H/14, G/16. Without one `paper` is B/16. A published predictor has as many heads as the encoder.
+PUBLISHED_SIZES: dict[str, dict[str, Any]] = {
+    "vit_large": {"predictor_depth": 12, "predictor_heads": 16},
+    "vit_huge": {"patch_size": 14, "predictor_depth": 12, "predictor_heads": 16, "epochs": 300},
+    "vit_giant": {"predictor_depth": 16, "predictor_heads": 16},
 }
 
 # What --init changes of any recipe: trained weights want smaller steps and a slower target encoder.
@@ -41,7 +50,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "time": "3h",
         "workers": 8,
     },
-    # The published schedule and initialisation with our unbiased masks: ViT-B/16 at 224 px, for many GPU hours.
+    # The published schedule and initialisation with our unbiased masks: ViT-B/16 at 224 px, for many GPU hours. For
+    # other models see PUBLISHED_SIZES.
     "paper": PUBLISHED
     | {
         "model": "vit_base",
@@ -58,22 +68,41 @@ RECIPES: dict[str, dict[str, Any]] = {
     # The published code's behaviour, mask faults included, at the sizes of `laptop`: for comparison.
     "reference": PUBLISHED | {"masks": "reference", "batch_size": 256},
 }
-SMALL_SIDE, WIDE_SIDE = 96, 48
+SMALL_SIDE, WIDE_SIDE = 96, 48  # pixels
+# What `small` needs to be worth its larger network, by judgement and not by measurement: 2,000 images are eight of its
+# steps.
+ENOUGH_IMAGES, ENOUGH_SECONDS = 2_000, 900
 
 
-def recipe(name: str) -> dict[str, Any]:
-    """The settings of a recipe; raises UsageError for a name that is not known."""
+def recipe(name: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The settings of a recipe, for the model that is `given`; raises UsageError for a name that is not known."""
     if name not in RECIPES:
         raise UsageError(unknown("recipe", name, RECIPES))
-    return RECIPES[name]
+    published = PUBLISHED_SIZES.get((given or {}).get("model"), {}) if name == "paper" else {}
+    return RECIPES[name] | published
 
 
-def pick_recipe(side: int, device: str) -> tuple[dict[str, Any], str]:
-    """Settings for images of a typical shorter `side` in pixels on a kind of device, and why, in a line."""
-    if device == "cuda" and side >= SMALL_SIDE:
-        return RECIPES["small"], f"recipe small, because there is a GPU and the images are {side} px"
-    where = "the images are small" if device == "cuda" else f"this trains on {device}"
+class Pick(NamedTuple):
+    """A recipe by name, what it changes of it for these images, and why, in a line."""
+
+    name: str
+    changes: dict[str, Any]
+    why: str
+
+
+def pick_recipe(side: int, images: int, device: str, seconds: float | None = None) -> Pick:
+    """A recipe for so many images of a typical shorter `side` in pixels, a kind of device and, if asked for, a time."""
+    small = {
+        f"this trains on {device}": device == "cuda",
+        f"the images are {side} px": side >= SMALL_SIDE,
+        f"there are {images:,} images only": images >= ENOUGH_IMAGES,
+        f"there are {seconds or 0:g} s only": seconds is None or seconds >= ENOUGH_SECONDS,
+    }
+    against = next((reason for reason, fine in small.items() if not fine), None)
+    if not against:
+        return Pick("small", {}, f"recipe small, because there is a GPU and the {images:,} images are {side} px")
+    where = against if f"{side} px" in against else f"{against} and the images are {side} px"
     if side < WIDE_SIDE:
-        return RECIPES["laptop"], f"recipe laptop at 32 px, because {where} and the images are {side} px"
-    wide = RECIPES["laptop"] | {"image_size": "64", "patch_size": 8}
-    return wide, f"recipe laptop at 64 px with patches of 8, because {where} and the images are {side} px"
+        return Pick("laptop", {}, f"recipe laptop at 32 px, because {where}")
+    wide = {"image_size": "64", "patch_size": 8}
+    return Pick("laptop", wide, f"recipe laptop at 64 px with patches of 8, because {where}")

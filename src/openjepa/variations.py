@@ -40,10 +40,15 @@ VARIATIONS: dict[str, Callable[[Config], list[Any]]] = {
     "optimizer": _these("muon", "adamw"),
     "weight_decay": _these((0.04, 0.4), (0.05, 0.05)),
     "masks": _these("multiblock", "rasterized", "block", "random"),
-    "target_scale": _these((0.1, 0.2), (0.15, 0.2), (0.2, 0.3)),
-    "num_targets": _these(1, 2, 3, 4),
+    # The last two are for random masks, which take one share only.
+    "target_scale": _these((0.1, 0.2), (0.15, 0.2), (0.2, 0.3), (0.25, 0.25), (0.75, 0.75)),
+    "num_targets": _these(1, 2, 3, 4, 6),
     "context_scale": _these((0.4, 1.0), (0.65, 1.0), (0.85, 1.0)),
     "context_ratio": _these(0.15, 0.25, 0.35),
+    "mask_draws": _times("mask_draws", 1 / 2, 2),
+    "crop_scale": _these((0.3, 1.0), (0.5, 1.0), (0.7, 1.0)),
+    "loss": _these("smooth_l1", "l2"),
+    "warmup": _these(0.05, 0.2),
     "predictor_depth": _times("predictor_depth", 1 / 2, 2),
     "predictor_dim": _times("predictor_dim", 1 / 2, 2),
 }

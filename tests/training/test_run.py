@@ -1,5 +1,6 @@
 """A run is a pure function of its settings: not of restarts, not of worker counts."""
 
+import dataclasses
 import itertools
 import os
 import signal
@@ -17,6 +18,7 @@ from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_steps
 from openjepa.training.run import Interrupted
 from openjepa.training.runlog import read_metrics
 from openjepa.training.state import optimizer_tensors
+from openjepa.training.verdict import EARLY
 from openjepa.verbs.launch import Batches, assemble, build_stepper
 from openjepa.verbs.prepare import mask_settings
 
@@ -122,6 +124,18 @@ def test_monitors_and_probes_do_not_touch_the_run(photos, tmp_path, monkeypatch)
     watched.train(lambda record: None)
     assert same(state(plain), state(watched))
     assert all("rank" in record for record in read_metrics(tmp_path / "watched"))
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "images", "first_judged"),
+    [(16, 20_480, 0.25), (16, 68_192, 0.251), (64, 119_488, 0.251), (16, 10_880, 0.5), (2048, 10**8, 0.25)],
+)
+def test_looks_follow_the_length_of_the_run(photos, tmp_path, batch_size, images, first_judged):
+    run = make_run(photos, tmp_path / "run", batch_size=batch_size)
+    run.stepper.schedule = dataclasses.replace(run.stepper.schedule, steps=images // batch_size)
+    every, steps = run._monitor_every, run.steps
+    assert next(step for step in range(every, steps, every) if step >= EARLY * steps) <= first_judged * steps
+    assert every * batch_size >= run_module.LEAST_IMAGES and steps / every <= 51
 
 
 @pytest.mark.parametrize("batch_size", [5, 7, 24])

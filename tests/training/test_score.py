@@ -1,6 +1,9 @@
 """The label-free score falls with each way of failing, and what it is worth is read from the study's file."""
 
+import importlib.util
 import json
+import sys
+from pathlib import Path
 
 import pytest
 from scipy.stats import spearmanr
@@ -33,9 +36,32 @@ def test_agreement_is_within_groups():
     assert agreement([]) == 0.0
 
 
-def test_the_file_is_the_score_of_its_monitors():
-    runs = json.loads(score.STUDY.read_text())["runs"]
-    assert read_study() == runs
-    for run in runs:
+def plant_study(folder):
+    """A study with labels, as tune leaves it: three runs that count, and those of another rung or that failed."""
+    about = {"request": {"data": "some/photos"}, "plan": {"images": [800]}, "command": "openjepa tune photos"}
+    folder.mkdir()
+    (folder / "tune.json").write_text(json.dumps(about))
+    record = {"candidate": "lr 1", "rung": 1, "changes": {}, "monitors": GOOD | {"std": 1.0}, "untrained": UNTRAINED}
+    record |= {"score": label_free_score(GOOD, UNTRAINED)}
+    records = [record | {"linear": value} for value in (0.3, 0.4, 0.5)] + [record | {"linear": 0.9, "rung": 2}, record]
+    (folder / "trials.jsonl").write_text("".join(json.dumps(line) + "\n" for line in records))
+
+
+def test_the_file_is_the_score_of_its_monitors(tmp_path, monkeypatch, capsys):
+    """The one that comes with openjepa, and one that the script makes of a planted study."""
+    own, planted = json.loads(score.STUDY.read_text())["runs"], tmp_path / "label_free.json"
+    assert read_study() == own
+    spec = importlib.util.spec_from_file_location("label_free", Path(__file__).parents[2] / "benchmarks/label_free.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    plant_study(tmp_path / "study")
+    monkeypatch.setattr(script, "STUDY", planted)
+    monkeypatch.setattr(score, "STUDY", planted)
+    monkeypatch.setattr(sys, "argv", ["label_free.py", str(tmp_path / "study"), "--write"])
+    script.main()
+    assert "3 runs, linear 0.300 to 0.500" in capsys.readouterr().out
+    assert [run["linear"] for run in read_study()] == [0.3, 0.4, 0.5]
+    assert {run["group"] for run in read_study()} == {"photos, 800 images a run"}
+    for run in [*own, *read_study()]:
         assert run["score"] == pytest.approx(label_free_score(run["monitors"], run["untrained"]), rel=1e-6)
         assert 0 <= run["linear"] <= 1 and run["group"]

@@ -8,7 +8,7 @@ import pytest
 from openjepa.config import build_config
 from openjepa.training.halving import Plan
 from openjepa.verbs.study import Study
-from openjepa.verbs.tune_page import by_setting, conclusion, winner_command
+from openjepa.verbs.tune_page import _beside_the_paper, by_setting, conclusion, winner_command
 from openjepa.verbs.tuning import Request
 
 
@@ -51,6 +51,20 @@ def test_results_stand_by_setting_beside_the_recipes_mean():
         "num_targets": {4: pytest.approx(0.5), 2: 0.55},
         "lr": {1e-3: pytest.approx(0.5)},
     }
+
+
+@pytest.mark.parametrize(("results", "trend"), [((0.3, 0.4), "same trend"), ((0.6, 0.55), "different trend")])
+def test_blocks_stand_beside_the_paper_with_the_masks_that_they_were_tried_with(results, trend):
+    study = study_of(0.5, 0.5)
+    study.base = build_config({}, {"steps": 1, "masks": "random"})
+    changes = [{}, {"num_targets": 1}, {"num_targets": 2}]
+    study.records = study.records[:3] + [
+        {"candidate": str(n), "rung": 1, "changes": {"masks": "multiblock"} | change, "linear": value}
+        for n, (change, value) in enumerate(zip(changes, (0.5, *results), strict=True))
+    ]
+    assert by_setting(study)["num_targets, multiblock"] == {4: 0.5, 1: results[0], 2: results[1]}
+    assert by_setting(study)["masks"] == {"random": pytest.approx(0.5), "multiblock": 0.5}
+    assert trend in _beside_the_paper(study)
 
 
 @pytest.mark.parametrize("recipe", ["reference", "laptop"])  # laptop too: left out, pretrain would pick another

@@ -1,5 +1,6 @@
 """Refuse masks that cannot fit the grid before anything is trained, and name the nearest that can."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -29,7 +30,7 @@ def check_masks(settings: MaskSettings) -> None:
 
 
 def _check_count(settings: MaskSettings) -> None:
-    """Raise ValueError for settings that a strategy would leave unused."""
+    """Raise ValueError for numbers that a strategy cannot have."""
     fixed = {"rasterized": 3, "random": 1}.get(settings.strategy)
     if fixed and settings.num_targets != fixed:
         raise ValueError(f"{settings.strategy} masks have {fixed} targets, not {settings.num_targets}: leave it out")
@@ -61,6 +62,7 @@ def _check_room(settings: MaskSettings, longest: int) -> None:
         )
 
 
+@functools.cache
 def longest_context(settings: MaskSettings) -> int:
     """The largest Nc, in patches, that at least half of the layouts of every possible block shape can fill."""
     if settings.strategy == "random":

@@ -88,6 +88,8 @@ def beside_the_paper(found: Sequence[tuple[Ablation, Mapping[str, str], str]], m
         f"The paper’s ablations (Assran et al. 2023), accuracies in %, beside the first rung of this study "
         f"({measure}). Networks, images and lengths differ, so levels cannot be compared, only whether results rise "
         "and fall together (the sign of the rank correlation). Results that differ by no more than three times the "
-        f"noise ({noise}) say nothing."
+        f"noise ({noise}) say nothing. Blocks are tried with multiblock masks. Tables 7 (targets: representations or "
+        "pixels) and 11 (masks on the input or the output of the target encoder) are not here: they compare methods, "
+        "and no trial changes the method."
     )
     return section("Beside the paper", tag("p", intro), tag("div", *cards, class_="columns"))

@@ -23,8 +23,9 @@ from openjepa.training.steps import Stepper
 from openjepa.training.trial import Waiting
 from openjepa.training.verdict import verdict
 
-# Images between two looks, so that both together cost under 3 % of training (benchmarks/monitors.py).
-MONITOR_IMAGES, PROBE_IMAGES = 15_360, 51_200
+# Images between two looks, so that both together cost under 3 % of training (benchmarks/monitors.py). Shorter runs are
+# looked at every eighth, so that a verdict comes by a quarter, and no more often than LEAST_IMAGES: 3 % for monitors.
+MONITOR_IMAGES, PROBE_IMAGES, LEAST_IMAGES = 15_360, 51_200, 5_120
 
 
 class Diverged(UsageError):
@@ -140,8 +141,9 @@ class Run:
 
     @property
     def _monitor_every(self) -> int:
-        """Steps between two looks at the monitors: they pay for themselves, and there are 50 at most."""
-        return max(math.ceil(MONITOR_IMAGES / self.batches.batch_size), self.steps // 50)
+        """Steps between two looks at the monitors: 8 in a run or, as far as they pay for themselves, up to 50."""
+        usual, least = (math.ceil(images / self.batches.batch_size) for images in (MONITOR_IMAGES, LEAST_IMAGES))
+        return min(max(usual, self.steps // 50), max(least, math.ceil(self.steps / 8)))
 
     @property
     def _probe_every(self) -> int:

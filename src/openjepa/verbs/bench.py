@@ -27,16 +27,17 @@ def bench(
     from openjepa.errors import UsageError
     from openjepa.recipes import recipe as settings_of
     from openjepa.training.speed import measure_speed
+    from openjepa.verbs.effects import check_settings
     from openjepa.verbs.launch import resolve_precision
     from openjepa.verbs.parts import build_batches, build_stepper, settle_compiler
     from openjepa.verbs.plan import speed_lines
-    from openjepa.verbs.prepare import mask_settings, prepare_images, settler
+    from openjepa.verbs.prepare import prepare_images, settler
     from openjepa.verbs.talk import console, say
 
     if seconds <= 0:
         raise UsageError(f"--seconds {seconds:g} is not possible: give a number above 0")
-    config = build_config(settings_of(recipe or "laptop"), settings)
-    mask_settings(config)
+    config = build_config(settings_of(recipe or "laptop", settings), settings)
+    check_settings(config, settings)
     wanted = {"max_skipped": config.max_skipped, "channels": config.channels, "pages": config.pages}
     dataset, summary = prepare_images(str(data), config.workers, **wanted)
     config = settle_compiler(resolve_precision(config if recipe else settler(settings)(summary)))

@@ -35,7 +35,7 @@ def open_init(config: Config, given: dict[str, Any]) -> tuple[Config, Source]:
             f"predictor_{key}": shape[name]
             for key, name in (("dim", "dim"), ("depth", "depth"), ("heads", "num_heads"))
         }
-        fixed |= {"target_sequences": "joint" if shape["joint"] else "separate"}
+        fixed |= {"target_sequences": "joint" if shape["joint"] else "separate", "init_freeze": 0.0}
     for name, value in fixed.items():
         if given.get(name) is not None and getattr(config, name) != value and name != "image_size":
             raise UsageError(f"{config.init} has {option(name)} {value}, not {shown(given[name])}: leave it out")

@@ -16,7 +16,7 @@ from openjepa.verbs.talk import counting, duration
 from openjepa.verbs.trials import Ground, as_encoder, monitor_of
 
 LEAST_STEPS = 50  # of a run in the first rung: fewer say nothing about a setting
-FREE = ("lr", "ema_momentum", "weight_decay")  # settings that do not change what a step costs
+FREE = ("lr", "ema_momentum", "weight_decay", "loss", "warmup")  # settings that do not change what a step costs
 ROOM = 1.2  # on the least budget that is named, because the next measurement differs from this one
 
 

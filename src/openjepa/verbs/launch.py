@@ -33,9 +33,10 @@ from openjepa.training.state import whole_model
 from openjepa.training.steps import Stepper
 from openjepa.training.trial import measure_cost, peak_memory
 from openjepa.verbs.continued import advice, build_continued, build_shapes, keeps_statistics, open_init, shapes_of
+from openjepa.verbs.effects import check_settings
 from openjepa.verbs.parts import build_batches, build_stepper, settle_compiler
 from openjepa.verbs.plan import plan_lines, resolve_steps
-from openjepa.verbs.prepare import check_new_folder, mask_settings, prepare_images
+from openjepa.verbs.prepare import check_new_folder, prepare_images
 from openjepa.verbs.skipping import LISTED, write_skipped
 from openjepa.verbs.talk import TrainingDisplay, say
 
@@ -147,19 +148,19 @@ def start(
 ) -> Launch:
     """A new run in `out`, planned and described; nothing is written before everything has been checked.
 
-    `given` are the settings that the person gave, which weights to go on from (`--init`) may contradict. `settle` gives
-    the config once the images have been seen, where that decides.
+    `given` are the settings that the person gave, which weights to go on from (`--init`) may contradict and which must
+    have an effect. `settle` gives the config once the images have been seen, where that decides.
     """
     first(lambda: check_new_folder(out, "go on with --resume, or give --out another name"))
     config, source = open_init(config, given) if config.init else (config, None)
-    mask_settings(config)
+    check_settings(config, given)
     choose_device(config.device)
     channels = source.encoder("context").in_chans if source else config.channels
     wanted = {"max_skipped": config.max_skipped, "channels": channels, "pages": config.pages}
     dataset, summary = prepare_images(data, config.workers, str(out / LISTED), **wanted)
     config = settle_compiler(first(lambda: resolve_precision(settle(summary) if settle else config)))
     check_ranks(config)
-    mask_settings(config)
+    check_settings(config, given)
     check_patches(data, summary, config.patch_size)
     kept = source and keeps_statistics(source, dataset.reading)
     mean, std = (source.mean, source.std) if kept else first(lambda: channel_statistics(dataset, seed=config.seed))

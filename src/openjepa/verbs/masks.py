@@ -29,6 +29,7 @@ def masks(
     from openjepa.errors import UsageError
     from openjepa.reporting.coverage import cover, first_masks, in_words
     from openjepa.reporting.mask_sheet import mask_sheet
+    from openjepa.verbs.effects import check_settings
     from openjepa.verbs.picture_files import picture_of, write_png
     from openjepa.verbs.prepare import mask_settings
     from openjepa.verbs.talk import say
@@ -36,6 +37,7 @@ def masks(
     for name in settings.keys() - set(NAMES):
         raise UsageError(unknown("setting", name, NAMES))
     config = build_config({}, settings)
+    check_settings(config, settings)
     chosen, picture = mask_settings(config), picture_of(image, config.size)
     coverage = cover(chosen, config.batch_size, config.seed)
     drawn = first_masks(chosen, DRAWN, config.batch_size, config.seed)

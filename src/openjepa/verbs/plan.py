@@ -12,7 +12,8 @@ from openjepa.training.steps import Stepper
 from openjepa.training.trial import Cost
 from openjepa.verbs.talk import duration
 
-OVERHEAD = 1.04  # monitors, probes and checkpoints, as a share of the steps' own time
+OVERHEAD = 1.05  # monitors, probes and checkpoints, as a share of the steps' own time
+HALF_LIVES = 5  # of the target encoder, after which its weights are 97 % the run's own
 WAITED = 0.05  # share of a step, from which its input is worth a word
 ALONE = 0.25  # the same without workers: on few cores they would take more from the steps than they spare them
 
@@ -34,25 +35,37 @@ def plan_lines(config: Config, stepper: Stepper, batches: Batches, cost: Cost) -
     steps, model, masks = stepper.schedule.steps, stepper.model, batches.masks
     millions = [sum(p.numel() for p in part.parameters()) / 1e6 for part in (model.context_encoder, model.predictor)]
     epochs = steps * config.batch_size / len(batches.dataset)
-    half_life = ema_half_life(config.ema_momentum[0])
     rows, columns = config.grid_size
     precision = str(stepper.precision).removeprefix("torch.")
-    lines = [
+    return [
         "plan",
         f"  {config.model_name} {millions[0]:.1f} M, predictor {millions[1]:.2f} M, on {stepper.device} in {precision}",
         f"  {config.image_size} px, {rows}x{columns} patches of {config.patch_size} px: "
         f"context {masks.context_length}, {masks.num_targets} target block{'s' * (masks.num_targets != 1)} "
         f"({masks.name})",
         f"  {steps:,} steps of {config.batch_size} images: {epochs:.1f} epochs of {len(batches.dataset):,} images",
-        f"  EMA half-life {half_life:,.0f} steps at the start, {steps / half_life:,.0f} half-lives in the run"
-        if math.isfinite(half_life) and half_life > 0
-        else f"  EMA momentum {config.ema_momentum[0]:g}",
+        *ema_lines(config, steps),
         f"  about {duration(steps * cost.step_seconds * OVERHEAD)} at {config.batch_size / cost.step_seconds:,.0f} "
         f"images/s, {cost.memory / 2**30:.1f} GiB of memory",
         f"  {limit(config, cost)}",
     ]
-    if half_life > steps / 5:
-        lines.append("  warning: the EMA half-life is over a fifth of the run: lower --ema-momentum or train longer")
+
+
+def ema_lines(config: Config, steps: int) -> list[str]:
+    """The target encoder's half-life against the length of the run, and a warning where the run ends too early."""
+    momentum = config.ema_momentum[0]
+    half_life = ema_half_life(momentum)
+    if config.objective == "mae":
+        return []
+    if not 0 < half_life < math.inf:
+        return [f"  EMA momentum {momentum:g}"]
+    lines = [f"  EMA half-life {half_life:,.0f} steps at the start, {steps / half_life:,.0f} half-lives in the run"]
+    if half_life > steps / HALF_LIVES and not config.init:
+        faster = ", or give --ema-momentum 0.99 1" * (momentum > 0.99)
+        lines.append(
+            f"  warning: the run ends while its targets are still those of an untrained encoder: train for "
+            f"{math.ceil(HALF_LIVES * half_life)} steps or more{faster}"
+        )
     return lines
 
 

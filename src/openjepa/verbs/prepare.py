@@ -1,11 +1,11 @@
 """What verbs do before they compute: open the images, say what was found, hold them in memory where that pays."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from openjepa.config import Config, build_config, image_size, normal, unknown
+from openjepa.config import Config, build_config, image_size, normal, seconds, unknown
 from openjepa.core.mask_checks import check_masks
 from openjepa.core.mask_settings import MaskSettings, strategy_settings
 from openjepa.data.dataset import ImageDataset
@@ -15,7 +15,7 @@ from openjepa.data.open import open_dataset
 from openjepa.data.reading import PAGES, Reading
 from openjepa.errors import UsageError
 from openjepa.evaluation.device import choose_device
-from openjepa.recipes import pick_recipe
+from openjepa.recipes import Pick, pick_recipe, recipe
 from openjepa.verbs.options import MAX_SKIPPED
 from openjepa.verbs.skipping import LISTED, check_skipped
 from openjepa.verbs.talk import counting, say
@@ -66,17 +66,20 @@ def settler(given: dict[str, Any]) -> Callable[[Summary], Config]:
     """What picks a recipe once the images have been seen, and says why; `given` settings win."""
 
     def settle(summary: Summary) -> Config:
-        device = choose_device(given.get("device") or "auto")
-        side = (
-            min(image_size(normal("image_size", given["image_size"])))
-            if given.get("image_size")
-            else summary.median_side
-        )
-        settings, why = pick_recipe(side, device.type)
-        say(why)
-        return build_config(settings, given)
+        pick = pick_for(summary, given)
+        return build_config(recipe(pick.name) | pick.changes, given)
 
     return settle
+
+
+def pick_for(summary: Summary, given: Mapping[str, Any]) -> Pick:
+    """The recipe for these images, said with its reason; `given` device, image size and time have a say."""
+    size, time = given.get("image_size"), given.get("time")
+    side = min(image_size(normal("image_size", size))) if size else summary.median_side
+    device = choose_device(given.get("device") or "auto").type
+    pick = pick_recipe(side, summary.images, device, seconds(str(time)) if time else None)
+    say(pick.why)
+    return pick
 
 
 def mask_settings(config: Config) -> MaskSettings:

@@ -15,7 +15,7 @@ def pretrain(
     out: Annotated[Path, Option(help="Folder to write the run to.", show_default=False)],
     recipe: Annotated[
         str | None,
-        Option(help="Named settings: laptop, small, paper or reference; left out, images and device decide."),
+        Option(help="Named settings: laptop, small, paper or reference; left out, images, device and time decide."),
     ] = None,
     resume: Annotated[bool, Option("--resume", help="Go on with the run in --out from its last checkpoint.")] = False,
     parallel: Annotated[
@@ -45,7 +45,7 @@ def pretrain(
     from openjepa.verbs.report import report
 
     data, out = str(data), Path(out)
-    base = settings_of(recipe or "laptop") | (CONTINUED if settings.get("init") else {})
+    base = settings_of(recipe or "laptop", settings) | (CONTINUED if settings.get("init") else {})
     config = build_config(base, settings)
     if parallel not in PARALLEL:
         raise UsageError(unknown("--parallel", parallel, PARALLEL))

@@ -15,6 +15,7 @@ from openjepa.evaluation.encoder import Encoder
 from openjepa.interop.load import load_encoder
 from openjepa.recipes import recipe
 from openjepa.training.runlog import read_metrics
+from openjepa.verbs.effects import without_effect
 from openjepa.verbs.prepare import mask_settings
 
 RUNS = "give a folder that openjepa pretrain or openjepa demo wrote"
@@ -96,13 +97,13 @@ def training_seconds(records: list[dict], batch_size: int) -> float:
 
 def repeat_command(story: Story) -> str:
     """The command that gives the same run: the steps that the length came to, and what the recipe would not set so."""
-    usual = build_config(recipe("laptop"), {})
+    usual, idle = build_config(recipe("laptop"), {}), without_effect(story.config)
     words = ["openjepa", "pretrain", story.resolved["data"], "--out", f"{story.name}-again", "--recipe", "laptop"]
     words += ["--steps", str(story.resolved["steps"])]
     for name in FIELDS:
         value = getattr(story.config, name) if name != "masks" else story.masks.strategy
         if value is True:
             words.append(option(name))
-        elif value != getattr(usual, name) and name not in LENGTH:
+        elif value != getattr(usual, name) and name not in {*LENGTH, *idle}:
             words += [option(name), *map(str, value if isinstance(value, tuple) else [value])]
     return shlex.join(words)

@@ -19,7 +19,10 @@ def tune(
     out: Annotated[Path, Option(help="Folder to write the study to.", show_default=False)],
     budget: Annotated[str, Option(help="Time for the whole study, as 30m or 2h.")] = "1h",
     labelled: Annotated[str | None, Option(help="Images to choose by, one folder a class, if DATA has none.")] = None,
-    recipe: Annotated[str, Option(help="Named settings to start from: laptop, small, paper or reference.")] = "laptop",
+    recipe: Annotated[
+        str | None,
+        Option(help="Named settings to start from: laptop, small, paper or reference; left out, images decide."),
+    ] = None,
     resume: Annotated[bool, Option("--resume", help="Go on with the study in --out; no trial is run twice.")] = False,
     **settings: Any,
 ) -> Path:
@@ -36,12 +39,12 @@ def tune(
 
     given = {name: value for name, value in settings.items() if value is not None}
     labels = None if labelled is None else str(labelled)
-    request = Request(str(data), Path(out), str(budget), labels, recipe, given)
-    study = go_on(request) if resume else begin(request)
+    asked = Request(str(data), Path(out), str(budget), labels, recipe, given)
+    study, request = go_on(asked) if resume else begin(asked)
     try:
         study.run()
     except KeyboardInterrupt:
-        say(f"stopped; trials that are finished are kept. Go on with: {request.again}")
+        say(f"stopped; trials that are finished are kept. Go on with: {asked.again}")
         raise
     write_page(study, request)
     return study.folder

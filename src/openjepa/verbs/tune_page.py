@@ -1,5 +1,6 @@
 """The page of a study: the winner and its command, settings side by side, curves, the score's worth, the paper."""
 
+import dataclasses
 import shlex
 from pathlib import Path
 from statistics import fmean
@@ -13,7 +14,8 @@ from openjepa.reporting.page import Html, page
 from openjepa.training.halving import best
 from openjepa.training.runlog import read_metrics
 from openjepa.training.score import agreement, rank_correlation, read_study
-from openjepa.verbs.candidates import COMBINED, RECIPE, values_of
+from openjepa.verbs.candidates import COMBINED, RECIPE, Changes, split, values_of
+from openjepa.verbs.effects import without_effect
 from openjepa.verbs.study import Study
 from openjepa.verbs.talk import duration, say
 from openjepa.verbs.tuning import ENOUGH, Request
@@ -72,7 +74,11 @@ def winner_command(study: Study, request: Request) -> str:
     """The command that trains with the winner's settings for as long as the study took."""
     words = ["openjepa", "pretrain", request.data, "--out", f"{study.folder}-pretrained", "--time", request.budget]
     words += ["--recipe", request.recipe]  # named even if usual: left out, pretrain would pick by the images
-    for name, value in (request.given | study.winner["changes"]).items():
+    changes = study.winner["changes"]
+    idle = without_effect(dataclasses.replace(study.base, **changes))  # of masks that the winner does without, say
+    for name, value in (request.given | changes).items():
+        if name in idle:
+            continue
         words += [option(name), *map(str, value if isinstance(value, tuple | list) else [value])]
     return shlex.join(words)
 
@@ -99,21 +105,32 @@ def _scaled(study: Study, value: float) -> float:
 
 
 def by_setting(study: Study) -> dict[str, dict[Any, float]]:
-    """Results of the first rung by setting and value, the recipe's own values (mean over its seeds) in their place."""
-    own, found = values_of(study.base), {}
+    """Results of the first rung by setting and value, what they are tried beside (the recipe, mean over its seeds, or
+    the recipe with multiblock masks) in its place; settings tried so end in ", multiblock"."""
+    found: dict[str, dict[Any, float]] = {}
     for record in study.rung(1):
-        for setting, value in record["changes"].items():
-            results = found.setdefault(setting, {own[setting]: fmean(study.alike)} if study.alike else {})
+        if record["changes"]:
+            beside, setting, value = split(record["changes"])
+            name = ", ".join([setting, *beside.values()])
+            results = found.setdefault(name, _own(study, beside, setting))
             if study.by in record:
                 results[value] = record[study.by]
     return found
 
 
+def _own(study: Study, beside: Changes, setting: str) -> dict[Any, float]:
+    """The value that candidates tried `beside` these changes would else have had, and what that came to."""
+    same = [record[study.by] for record in study.rung(1) if record["changes"] == beside and study.by in record]
+    results = same if beside else study.alike
+    return {values_of(dataclasses.replace(study.base, **beside))[setting]: fmean(results)} if results else {}
+
+
 def _settings(study: Study) -> Html:
-    own, groups = values_of(study.base), {}
-    for setting, results in by_setting(study).items():
-        others = {value: result for value, result in results.items() if value != own[setting]}
-        groups[setting] = {f"{setting} {shown(value)}": _scaled(study, result) for value, result in others.items()}
+    groups: dict[str, dict[str, float]] = {}
+    for record in study.rung(1):
+        if record["changes"] and study.by in record:
+            name = split(record["changes"])[1]
+            groups.setdefault(name, {})[record["candidate"]] = _scaled(study, record[study.by])
     reference = fmean(study.alike) if study.alike else 0.0
     scaled = _scaled(study, reference), _scaled(study, study.noise)
     return sections.settings(groups, *scaled, MEASURES[study.by])
@@ -178,7 +195,7 @@ def _score(study: Study) -> Html:
 def _beside_the_paper(study: Study) -> Html:
     tried, found = by_setting(study), []
     for ablation in ABLATIONS:
-        ours = tried.get(ablation.setting, {})
+        ours = tried.get(f"{ablation.setting}, multiblock") or tried.get(ablation.setting, {})
         found.append((ablation, _rows(study, ablation, ours), trend(ablation, ours, study.noise)))
     noise = _difference(study, study.noise)
     return sections.beside_the_paper(found, MEASURES[study.by].removesuffix(" in %"), noise)

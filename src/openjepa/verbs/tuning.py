@@ -20,8 +20,9 @@ from openjepa.training.halving import FACTOR, Plan
 from openjepa.training.score import agreement, read_study
 from openjepa.verbs.candidates import RECIPE, candidates
 from openjepa.verbs.costs import measure_costs, plan_study
+from openjepa.verbs.effects import check_settings
 from openjepa.verbs.launch import check_patches, fingerprint, resolve_precision
-from openjepa.verbs.prepare import check_new_folder, mask_settings, prepare_images
+from openjepa.verbs.prepare import check_new_folder, pick_for, prepare_images
 from openjepa.verbs.study import Study
 from openjepa.verbs.talk import duration, say
 from openjepa.verbs.trials import Ground, make_ground
@@ -32,35 +33,38 @@ FILE = "tune.json"
 
 @dataclass(frozen=True)
 class Request:
-    """What the person asked for; `given` are the settings that stay as they are."""
+    """What the person asked for; `given` are the settings that stay as they are. Without a recipe the images decide."""
 
     data: str
     out: Path
     budget: str
     labelled: str | None
-    recipe: str
+    recipe: str | None
     given: dict[str, Any]
 
     def words(self) -> list[str]:
         """The command that asks for this, without its settings."""
         words = ["openjepa", "tune", self.data, "--out", str(self.out), "--budget", self.budget]
         words += ["--labelled", self.labelled] if self.labelled else []
-        return words + (["--recipe", self.recipe] if self.recipe != "laptop" else [])
+        return words + (["--recipe", self.recipe] if self.recipe else [])
 
     @property
     def again(self) -> str:
         return shlex.join([*self.words(), "--resume"])
 
 
-def begin(request: Request) -> Study:
-    """A new study, its plan said; nothing is written before everything has been checked."""
+def begin(request: Request) -> tuple[Study, Request]:
+    """A new study, its plan said, and the request with its recipe; nothing is written before all has been checked."""
     begun = time.monotonic()
     check_new_folder(request.out, "go on with --resume, or give --out another name")
     budget, base = budget_seconds(request.budget), base_config(request)
-    tried = candidates(base, request.given)
-    if len(tried) == 1:
+    if len(candidates(base, request.given)) == 1:
         raise UsageError("every setting that tune would change is given: leave one out, such as --lr")
-    ground = _ground(request, base)
+    images = _images(request, base)
+    request = settled(request, images[1])
+    base = base_config(request)
+    tried = candidates(base, request.given)
+    ground = _ground(request, base, images)
     if not ground.labelled:
         check_score(request.data)
     say(f"measuring what the runs of {len(tried) - 1} changes cost")
@@ -70,11 +74,19 @@ def begin(request: Request) -> Study:
     study = Study(request.out, ground, base, tried, plan, baselines)
     say(*plan_lines(study))
     _write(study, request)
-    return study
+    return study, request
 
 
-def go_on(request: Request) -> Study:
-    """The study in the folder as it was planned; raises UsageError if it is another or there is none."""
+def settled(request: Request, summary: Summary) -> Request:
+    """The request with the recipe that its images pick, and what that changes for them, where it names none."""
+    if request.recipe:
+        return request
+    pick = pick_for(summary, request.given)
+    return dataclasses.replace(request, recipe=pick.name, given=pick.changes | request.given)
+
+
+def go_on(request: Request) -> tuple[Study, Request]:
+    """The study in the folder as planned, and its request; raises UsageError if it is another or there is none."""
     path = request.out / FILE
     if not path.is_file():
         raise UsageError(f"{request.out} holds no study to resume: leave out --resume to start one")
@@ -84,22 +96,24 @@ def go_on(request: Request) -> Study:
         tried = {n: {k: normal(k, v) for k, v in changes.items()} for n, changes in stored["tried"].items()}
         plan, baselines = Plan(**stored["plan"]), stored["baselines"]
         asked, paths = stored["request"], stored["paths"]
+        then = {name: normal(name, value) for name, value in asked["given"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} is damaged ({error}): give --out another name to start again") from error
     _check_same(request, asked, base)
     given = {name: request.given[name] for name in MACHINE if name in request.given}
     base = dataclasses.replace(base, **given)
-    ground = _ground(request, base)
+    request = dataclasses.replace(request, recipe=asked["recipe"], given=then | given)
+    ground = _ground(request, base, _images(request, base))
     if fingerprint(ground.dataset) != paths:
         raise UsageError(f"{request.data} holds other images than the study in {request.out}: give it another --out")
     study = Study(request.out, ground, base, tried, plan, baselines)
     say(*plan_lines(study))
-    return study
+    return study, request
 
 
 def _check_same(request: Request, asked: dict[str, str], base: Config) -> None:
     now = {name: getattr(request, name) for name in ("budget", "labelled", "recipe")}
-    then = {name: asked[name] for name in now}
+    then = {name: asked[name] for name in now} | ({} if request.recipe else {"recipe": None})
     now |= {name: normal(name, value) for name, value in request.given.items() if name not in MACHINE}
     then |= {name: getattr(base, name) for name in request.given if name not in MACHINE}
     for name, value in now.items():
@@ -120,14 +134,18 @@ def base_config(request: Request) -> Config:
     for name in ("time", "epochs", "steps"):
         if name in request.given:
             raise UsageError(f"{option(name)} is decided by --budget here: leave it out")
-    config = build_config(recipe(request.recipe), request.given | {"steps": 1})
-    mask_settings(config)
+    config = build_config(recipe(request.recipe or "laptop", request.given), request.given | {"steps": 1})
+    check_settings(config, request.given)
     return resolve_precision(config)
 
 
-def _ground(request: Request, base: Config) -> Ground:
+def _images(request: Request, base: Config) -> tuple[ImageDataset, Summary]:
     wanted = {"max_skipped": base.max_skipped, "channels": base.channels, "pages": base.pages}
-    dataset, summary = prepare_images(request.data, base.workers, **wanted)
+    return prepare_images(request.data, base.workers, **wanted)
+
+
+def _ground(request: Request, base: Config, images: tuple[ImageDataset, Summary]) -> Ground:
+    dataset, summary = images
     check_patches(request.data, summary, base.patch_size)
     labels = _labels(request, dataset, base)
     ground = make_ground(request.data, dataset, summary, labels, base)

@@ -1,0 +1,98 @@
+"""The scripts whose numbers the documentation states: what they say of planted results, and a few steps of each."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tests_support import draw_photos
+
+from openjepa.config import build_config
+from openjepa.recipes import recipe
+from openjepa.verbs.networks import build_model
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+learning = script("learning")
+
+
+def row(method, images, score, minutes=None, **more):
+    scores = dict.fromkeys(learning.SCORES, score)
+    return {"method": method, "minutes": minutes, "images": images, "part": "test", **scores, **more}
+
+
+def test_a_spread_is_students_interval_for_the_mean():
+    assert learning.spread([50.0]) == "50.0"
+    assert learning.spread([50.0, 51.0, 52.0]) == "51.0 ± 2.5"  # 4.303 * 1 / 3 ** .5
+
+
+def test_equal_images_are_found_and_precisions_kept_apart(capsys):
+    rows = [row("pure", 68_192, 58.0, 10.0, precision="float32"), row("pure", 68_192, 57.0, 10.0, precision="bf16")]
+    rows += [row("mae", 68_160, 56.0), row("mae", 187_000, 59.0, 10.0), row("untrained", 0, 45.0, 0)]
+    learning.table(rows, None, 68_192)
+    said = capsys.readouterr().out
+    assert "| pure, float32 | 1 | 68k | 58.0" in said and "| pure, bf16 | 1 | 68k | 57.0" in said
+    assert "| mae | 1 | 68k | 56.0" in said and "| untrained | 1 | 0k | 45.0" in said and "59.0" not in said
+
+
+def test_the_gap_is_split_into_images_a_second_and_learning_an_image(capsys):
+    rows = [row("pure", 68_192, 58.0, 10.0), row("mae", 68_160, 56.5), row("mae", 187_000, 59.0, 10.0)]
+    learning.gap(rows, 10.0)
+    said = capsys.readouterr().out
+    assert "| pure | linear | +1.0 | -1.5 | +2.5 |" in said and "| hybrid | needs runs of hybrid" in said
+
+
+def test_a_learning_run_records_its_images_and_its_precision(tmp_path, monkeypatch):
+    draw_photos(tmp_path / "data" / "train", 24)
+    monkeypatch.setattr("openjepa.verbs.report.report", lambda out: None)
+    monkeypatch.setattr(learning, "measured", lambda model, data, test: {"linear": 50.0})
+    line = learning.run(str(tmp_path / "data"), "pure", 0, True, tmp_path / "run", images=30, precision="bf16")
+    assert (line["images"], line["minutes"], line["precision"]) == (32, None, "bf16")
+    assert json.dumps(line) and line["verdicts"][-1][0] == 1.0
+
+
+alarms = script("alarms")
+
+
+def test_every_broken_run_can_be_made_and_is_judged_before_half_time(tmp_path, monkeypatch):
+    draw_photos(tmp_path / "photos")
+    monkeypatch.setattr("openjepa.verbs.report.report", lambda out: None)
+    monkeypatch.setattr(alarms, "RESULTS", tmp_path)
+    monkeypatch.setattr(alarms, "STEPS", 4)
+    monkeypatch.setattr(alarms.networks, "IJEPA", alarms.IJEPA)
+    monkeypatch.setattr("openjepa.training.run.LEAST_IMAGES", 1)
+    alarms.run(str(tmp_path / "photos"), "late-stop-gradient", 4)
+    told = json.loads((tmp_path / "alarms-late-stop-gradient.json").read_text())
+    judged = [r["step"] for r in told["records"] if r["step"] and r["status"] != "early"]
+    assert judged[0] <= 2 and told["networks"] == "LostStopGradient" and told["precision"] in ("bf16", "float32")
+
+
+@pytest.mark.parametrize("name", alarms.CASES)
+def test_what_is_broken_is_what_the_name_says(name, monkeypatch):
+    settings, network = alarms.CASES[name]
+    monkeypatch.setattr(alarms.networks, "IJEPA", network)
+    config = build_config(recipe("laptop"), settings | {"steps": alarms.STEPS})
+    model = build_model(config)
+    faint = float(model.context_encoder.patch_embed.proj.weight.detach().std()) < 0.03
+    assert faint == name.startswith(("faint", "published", "positional"))
+    targets = model.targets(torch.zeros(1, 3, 32, 32), torch.zeros(1, 1, 2, dtype=torch.int64))
+    assert targets.requires_grad == (name == "no-stop-gradient")
+
+
+def test_the_table_names_the_first_alarm():
+    start = {"step": 0, "rank": 20.0, "status": "early", "linear": 0.4}
+    later = [
+        {"step": 40, "rank": 9.0, "status": "weak"},
+        {"step": 100, "rank": 8.0, "status": "healthy", "linear": 0.3},
+    ]
+    said = alarms.in_words({"steps": 100, "records": [start, *later]})
+    assert said == ["weak at 40%", "healthy", "20.0 to 8.0", "40.0 to 30.0"]
