@@ -86,6 +86,9 @@ def test_fine_tuning_learns_what_is_planted_and_chance_from_noise(tmp_path):
     told, noise = make_bench(tmp_path, True, encoder(), epochs=15), make_bench(tmp_path, False, encoder(), epochs=2)
     (planted,), (chance,) = TASKS["finetune"](told), TASKS["finetune"](noise)
     assert planted.record()["value"] > 0.95
+    how = chance.record()["protocol"]  # 2 epochs of 600 images are 19 steps of 64, and 60 are the least
+    assert (how["steps"], how["batch_size"], how["epochs"]) == (60, 64, pytest.approx(6.4))
+    assert (how["learning_rate"], how["weight_decay"], how["layer_decay"]) == (1e-3, 0.05, 0.75)
     assert chance.record()["low"] - 0.02 <= 1 / CLASSES <= chance.record()["high"] + 0.02
     few = {result.task: result.record()["value"] for result in TASKS["fewshot-finetune"](told)}
     assert set(few) == {"finetune-10", "finetune-10%"} and min(few.values()) > 0.6

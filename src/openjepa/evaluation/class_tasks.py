@@ -10,7 +10,7 @@ from openjepa.evaluation.attentive import attentive_probe
 from openjepa.evaluation.bench import Bench
 from openjepa.evaluation.encoder import Encoder
 from openjepa.evaluation.fewshot import DRAWS, draw_shots, fit_shots
-from openjepa.evaluation.finetune import LAYER_DECAY, finetune
+from openjepa.evaluation.finetune import finetune
 from openjepa.evaluation.protocol import aligned_labels, knn_result, named, result_of
 from openjepa.evaluation.results import Result, mean_of
 from openjepa.evaluation.retrieval import retrieve
@@ -93,7 +93,7 @@ def _finetuned(bench: Bench, task: str, shot: str | None) -> Results:
             bench.model, images, labels.numpy()[rows], len(names), bench.epochs, bench.seed, bench.store.workers
         )
         logits = tuned.logits(bench.test.dataset.subset(bench.features(bench.test)[1]), bench.store.workers)
-        protocol = {"epochs": bench.epochs, "layer_decay": LAYER_DECAY, "seed": bench.seed, "train_images": len(rows)}
+        protocol = {**tuned.setting, "draws": 1, "seed": bench.seed, "train_images": len(rows)}
         yield Result(named(task, label), "accuracy", mean_of(logits.argmax(1) == truth), protocol)
 
 

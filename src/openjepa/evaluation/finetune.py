@@ -22,10 +22,11 @@ BATCH, LEAST_STEPS = 64, 60
 
 @dataclass(frozen=True)
 class Classifier:
-    """A network with a linear head on the mean of its patch tokens, fine-tuned."""
+    """A network with a linear head on the mean of its patch tokens, fine-tuned; `setting` says how."""
 
     encoder: Encoder
     head: nn.Linear
+    setting: dict[str, float]
 
     @torch.inference_mode()
     def features(self, images: Tensor) -> Tensor:
@@ -67,7 +68,8 @@ def finetune(
 
     AdamW, peak rate 1e-3 for the head and 0.75 times that for each block further down (Clark et al. 2020, arXiv
     2003.10555; He et al. 2022, arXiv 2111.06377, appendix A.1), a tenth of warm-up, then a cosine; random crops and
-    mirroring. Every image of `dataset` must be readable; labels [n] int64 from 0 to classes - 1.
+    mirroring. At least 60 steps, because fewer do not bring the head from zero to an answer. Every image of `dataset`
+    must be readable; labels [n] int64 from 0 to classes - 1.
     """
     crops = TrainingCrops(read_by(encoder, dataset), labels, encoder.image_size, seed)
     steps = max(LEAST_STEPS, round(epochs * len(labels) / crops.batch_size))
@@ -97,7 +99,9 @@ def finetune(
         nn.utils.clip_grad_norm_([*network.parameters(), *head.parameters()], 3.0)
         optimizer.step()
         schedule.step()
-    return Classifier(tuned, head.requires_grad_(False))
+    setting = {"steps": steps, "batch_size": crops.batch_size, "epochs": steps * crops.batch_size / len(labels)}
+    setting |= {"learning_rate": RATE, "weight_decay": DECAY, "layer_decay": LAYER_DECAY}
+    return Classifier(tuned, head.requires_grad_(False), setting)
 
 
 def _groups(network: nn.Module, head: nn.Linear) -> list[dict]:

@@ -12,14 +12,17 @@ from openjepa.core.streams import SAMPLES, generator
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.reading import Reading
 from openjepa.data.targets import open_targets
+from openjepa.errors import UsageError
 from openjepa.evaluation.bench import Bench, Part
 from openjepa.evaluation.encoder import Encoder
 from openjepa.evaluation.features import Model
 from openjepa.evaluation.leaks import Thumbnails, near_duplicates
 from openjepa.evaluation.protocol import check_labels, split_held_out
+from openjepa.evaluation.quantity_tasks import remarks
 from openjepa.evaluation.results import Result, over_seeds
 from openjepa.evaluation.store import FeatureStore
 from openjepa.evaluation.tasks import LABELLED, TASKS, check_tasks, fetch
+from openjepa.verbs.measure import CONTEXT
 from openjepa.verbs.options import MAX_SKIPPED
 from openjepa.verbs.prepare import prepare_images
 from openjepa.verbs.talk import counting, say
@@ -38,7 +41,18 @@ class Files:
     masks: str | None = None
 
     def of(self, source: str, dataset: ImageDataset) -> Part:
-        return Part(dataset, open_targets(source, dataset, self.annotations, self.depths, self.masks))
+        targets = open_targets(source, dataset, self.annotations, self.depths, self.masks)
+        say(*targets.remarks)
+        return Part(dataset, targets)
+
+    def check_unused(self) -> None:
+        """Raise UsageError if these, of --test, are given without it."""
+        for kind, given in vars(self).items():
+            if given:
+                raise UsageError(
+                    f"--test-{kind} {given} is of the images of --test, which is not given: name those with --test, or "
+                    f"give --{kind}, of which a fifth is held out with its images"
+                )
 
 
 def open_parts(
@@ -57,6 +71,8 @@ def open_parts(
 
     Raises UsageError if a task needs classes or annotations and they are missing, too few, or of other images.
     """
+    if not test:
+        test_files.check_unused()
     train, _ = prepare_images(data, workers, reading=reading, max_skipped=max_skipped)
     held_out = prepare_images(test, workers, reading=train.reading, max_skipped=max_skipped)[0] if test else train
     if set(tasks) & set(LABELLED):
@@ -68,6 +84,7 @@ def open_parts(
         parts = [Part(half, first.targets) for half in split_held_out(train, seed)]
         named = f"a held-out fifth of {data} (seed {seed})"
     check_tasks(tasks, shots, seed, *parts)
+    say(*remarks(tasks, *parts))
     return *parts, named
 
 
@@ -110,10 +127,10 @@ def measure_benches(benches: list[Bench], tasks: tuple[str, ...], runs: list[lis
             with counting(f"{task} of {bench.model.name}") as bench.progress:
                 results += TASKS[task](bench)
         measured[bench.model.name] = results
-    for names in runs:
-        measured[f"mean of {len(names)} seeds of {names[0]}"] = [
-            over_seeds(results) for results in zip(*(measured[name] for name in names), strict=True)
-        ]
+    for names in ([name + which for name in names] for names in runs for which in ("", CONTEXT)):
+        if measured.keys() >= set(names):
+            seeds = zip(*(measured[name] for name in names), strict=True)
+            measured[f"mean of {len(names)} seeds of {names[0]}"] = [over_seeds(results) for results in seeds]
     return measured
 
 
