@@ -9,6 +9,7 @@ from openjepa.data.memory import ImagesInMemory
 from openjepa.data.targets import Targets
 from openjepa.errors import UsageError
 from openjepa.evaluation import bench, class_tasks
+from openjepa.evaluation import finetune as tuning
 from openjepa.evaluation.baselines import PatchPixels, seeded
 from openjepa.evaluation.bench import Bench, Part
 from openjepa.evaluation.encoder import Encoder
@@ -94,6 +95,30 @@ def test_fine_tuning_learns_what_is_planted_and_chance_from_noise(tmp_path):
     assert set(few) == {"finetune-10", "finetune-10%"} and min(few.values()) > 0.6
 
 
+def test_fine_tuning_in_parts_is_the_same_and_parts_hold_what_they_say(monkeypatch):
+    model, part = encoder(), pictures(64, 0, True)
+    labels = part.dataset.labels["class"]
+
+    def logits():
+        return tuning.finetune(model, part.dataset, labels, CLASSES, 1, 0, 0).logits(part.dataset, 0)
+
+    kept: dict[int, int] = {}
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda x: kept.update({x.untyped_storage().data_ptr(): x.untyped_storage().nbytes()}) or x, lambda x: x
+    ):
+        tokens = model.network.requires_grad_(True)(torch.zeros(50, 3, SIDE, SIDE))
+    weights = sum(4 * value.numel() for value in model.network.parameters())
+    assert tokens.requires_grad
+    monkeypatch.setattr(tuning, "HELD", sum(kept.values()) - weights)
+    assert 40 <= tuning.images_that_fit(model) <= 60
+    monkeypatch.setattr(tuning, "LEAST_STEPS", 3)
+    in_parts = logits()
+    monkeypatch.undo()
+    monkeypatch.setattr(tuning, "LEAST_STEPS", 3)
+    assert tuning.images_that_fit(model) > 64
+    torch.testing.assert_close(in_parts, logits(), atol=1e-3, rtol=1e-3)
+
+
 def test_fine_tuning_leaves_the_encoder_alone_and_pixels_out(tmp_path):
     model = encoder()
     before = {name: value.clone() for name, value in model.network.state_dict().items()}
@@ -120,6 +145,20 @@ def test_depth_and_segments(tmp_path):
     assert told["depth-delta1"] > 0.8 > 0.7 > noise["depth-delta1"]
     assert values(True, "segment")["segment"] > 0.75
     assert values(False, "segment")["segment"] < 0.45
+
+
+def test_every_strength_has_its_interval_and_the_same_images_stand_clean_beside(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "TEST_IMAGES", 120)
+    made = make_bench(tmp_path, True)
+    clean, *worse = TASKS["robustness"](made)
+    (whole,) = TASKS["linear"](made)
+    chosen = made.asked(made.test)
+    assert clean.task == "robust-clean" and len(worse) == 4 and len(chosen) == 120
+    assert clean.rows.tolist() == whole.rows[chosen].tolist()
+    for result in worse:
+        strengths = result.record()["protocol"]["by_strength"]
+        assert len(result.rows) == 120 and all(low <= value <= high for value, low, high in strengths)
+        assert np.mean([value for value, _, _ in strengths]) == pytest.approx(result.record()["value"])
 
 
 def test_count_error_is_in_objects(tmp_path):

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ import openjepa
 from openjepa.evaluation.encoder import Encoder
 from openjepa.evaluation.store import FeatureStore
 from openjepa.interop.models import open_model
+from openjepa.verbs import measuring
 
 SMALL = {"image_size": 16, "batch_size": 8, "predictor_depth": 1, "workers": 0, "precision": "float32"}
 
@@ -101,13 +103,18 @@ def test_a_damaged_artifact_named_by_the_user(trained, tmp_path):
 def test_both_encoders_paired_stored_and_shown(trained, tmp_path, capsys):
     photos, run = trained
     places = {"json": tmp_path / "r.json", "csv": tmp_path / "r.csv", "page": tmp_path / "r.html"}
-    records = openjepa.evaluate(str(run), str(photos), tasks="knn,retrieval", encoder="both", workers=0, **places)
+    records = openjepa.evaluate(
+        str(run), str(photos), tasks="knn,retrieval", encoder="both", workers=0, precision="float32", **places
+    )
     models = ["pixels", "untrained", str(run), f"{run} (context encoder)"]
     assert [r["model"] for r in records if r["task"] == "knn"] == models
     for record in records:
         protocol = record["protocol"]
         assert set(protocol["paired_difference_to"]) == set(models) - {record["model"]}
         assert {"split_hash", "torch_version", "openjepa_version", "interval", "near_duplicates"} <= set(protocol)
+        assert (protocol["device"], protocol["precision"], protocol["image_size"]) == ("cpu", "float32", "16x16")
+    hashes = {record["model"]: record["protocol"]["model_hash"] for record in records}
+    assert len(set(hashes.values())) == len(models)
     by_name = {(r["model"], r["task"]): r for r in records}
     ours, theirs = by_name[str(run), "mAP"], by_name["pixels", "mAP"]
     value, low, high = ours["protocol"]["paired_difference_to"]["pixels"]
@@ -119,6 +126,8 @@ def test_both_encoders_paired_stored_and_shown(trained, tmp_path, capsys):
     table = list(csv.DictReader(places["csv"].open()))
     assert [float(row["value"]) for row in table] == [r["value"] for r in records]
     page = places["page"].read_text()
+    assert page.count('<th scope="row">k-NN</th>') == 1 + 6  # four numbers, and every two models once
+    assert "Every task is judged by itself" in page
     assert "(context encoder) is better here; not told apart" in page and "<svg" in page and "//" not in page
 
 
@@ -189,6 +198,35 @@ def test_a_split_that_leaks_is_said(trained, tmp_path, capsys):
     records = openjepa.evaluate("pixels", str(photos), test=str(photos), tasks="knn", workers=0)
     assert "60 of 60 test images have a near duplicate" in capsys.readouterr().out
     assert records[0]["protocol"]["near_duplicates"] == 60
+
+
+def test_near_duplicates_sought_among_some_are_said_to_be(trained, capsys, monkeypatch):
+    photos, _ = trained
+    monkeypatch.setattr(measuring, "COMPARED", 40)
+    (record,) = openjepa.evaluate("pixels", str(photos), test=str(photos), tasks="knn", workers=0)
+    said = " ".join(capsys.readouterr().out.split())
+    assert record["protocol"]["near_duplicates_sought_in"] == {"train": 40, "test": 40}
+    assert "among 40 training images" in said and "sought among 40 images of a part, at random" in said
+
+
+def test_transfer_to_scenes_and_the_page_of_appearance(trained, tmp_path):
+    """A run that was trained on photos is probed on drawn scenes, which know all that quantity tasks ask."""
+    _, run = trained
+    tasks, place = "count,distance,depth,segment,probe-appearance", tmp_path / "page.html"
+    words = {"test": "scenes:30:1", "tasks": tasks, "page": place, "workers": 0}
+    records = openjepa.evaluate(str(run), "scenes:90:0", **words)
+    ours = {record["task"]: record for record in records if record["model"] == str(run)}
+    semantics, looks = ("shape", "count", "distance"), ("colour", "brightness", "texture", "position")
+    named = [*(f"appearance:{name}" for name in looks), *(f"semantics:{name}" for name in semantics)]
+    assert list(ours) == ["count", "count-error", "distance", "depth", "depth-delta1", "segment", *named]
+    assert ours["count"]["data"] == "scenes:90:0" and ours["count"]["protocol"]["classes"] == list("123456")
+    page = place.read_text()
+    chart = page.split("<h2>Appearance and semantics</h2>")[1].split("</section>")[0]
+    written = re.findall(r">([^<]+)</text>", chart)
+    assert written.count("pixels") == written.count("untrained") == len(named)
+    assert {"appearance (colour)", "semantics (count)"} <= {word.lower() for word in written}
+    for task in named:
+        assert f"{100 * ours[task]['value']:.1f}" in [word.replace("\N{MINUS SIGN}", "-") for word in written], task
 
 
 def test_runs_that_differ_in_their_seed_are_averaged(trained, tmp_path):

@@ -1,7 +1,7 @@
 """What `evaluate` does: open images with what is known of them, measure every model by every task, compare."""
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -101,8 +101,8 @@ def fetch_features(
     return benches
 
 
-def find_leaks(train: Part, test: Part, store: FeatureStore) -> int:
-    """How many test images have a near duplicate in the training part; said to the person if there are any."""
+def find_leaks(train: Part, test: Part, store: FeatureStore) -> dict:
+    """How many test images have a near duplicate in the training part, and of how many; said if there are any."""
     thumbnails, places = [], []
     for part in (train, test):
         found, kept = store.get(Thumbnails(), part.dataset)
@@ -110,12 +110,16 @@ def find_leaks(train: Part, test: Part, store: FeatureStore) -> int:
         thumbnails.append(found[some])
         places.append(kept[some])
     leaks = [test.dataset.paths[places[1][row]] for row in near_duplicates(*thumbnails)]
+    compared = {"train": len(places[0]), "test": len(places[1])}
     if leaks:
+        named = f"{', '.join(leaks[:3])}{', ...' * (len(leaks) > 3)}"
         say(
-            f"warning: {len(leaks):,} of {len(thumbnails[1]):,} test images have a near duplicate among the training "
-            f"images ({', '.join(leaks[:3])}{', ...' * (len(leaks) > 3)}): the numbers below flatter"
+            f"warning: {len(leaks):,} of {compared['test']:,} test images have a near duplicate among "
+            f"{compared['train']:,} training images ({named}): the numbers below flatter"
         )
-    return len(leaks)
+    if max(len(part.dataset) for part in (train, test)) > COMPARED:
+        say(f"note: near duplicates were sought among {COMPARED:,} images of a part, at random, and not among all")
+    return {"near_duplicates": len(leaks), "near_duplicates_sought_in": compared}
 
 
 def measure_benches(benches: list[Bench], tasks: tuple[str, ...], runs: list[list[str]]) -> Measured:
@@ -126,7 +130,8 @@ def measure_benches(benches: list[Bench], tasks: tuple[str, ...], runs: list[lis
         for task in tasks:
             with counting(f"{task} of {bench.model.name}") as bench.progress:
                 results += TASKS[task](bench)
-        measured[bench.model.name] = results
+        about = bench.about()
+        measured[bench.model.name] = [replace(found, protocol=found.protocol | about) for found in results]
     for names in ([name + which for name in names] for names in runs for which in ("", CONTEXT)):
         if measured.keys() >= set(names):
             seeds = zip(*(measured[name] for name in names), strict=True)
@@ -162,9 +167,9 @@ def make_records(measured: Measured, data: str, about: dict) -> list[dict]:
     return list(records.values())
 
 
-def protocol_of(train: Part, test: Part, named: str, data: str, store: FeatureStore, leaks: int) -> dict:
+def protocol_of(train: Part, test: Part, named: str, data: str, store: FeatureStore, leaks: dict) -> dict:
     """What joins the protocol of every record: the images, by name and hash, and the versions."""
     split = f"{store.hash(train.dataset)[:12]}-{store.hash(test.dataset)[:12]}"
     versions = {"openjepa_version": __version__, "torch_version": torch.__version__, "numpy_version": np.__version__}
-    about = {"train": data, "test": named, "split_hash": split, "near_duplicates": leaks}
-    return about | versions | {"python_version": platform.python_version()}
+    about = {"train": data, "test": named, "split_hash": split}
+    return about | leaks | versions | {"python_version": platform.python_version()}
