@@ -5,8 +5,10 @@ from scipy.stats import binomtest
 from scipy.stats import t as student
 
 from openjepa.errors import UsageError
+from openjepa.evaluation.appearance import explained, explained_rows
+from openjepa.evaluation.dense import mean_iou
 from openjepa.evaluation.intervals import accuracy_interval, bootstrap_interval, over_draws, paired_difference
-from openjepa.evaluation.quantity_tasks import root_mean
+from openjepa.evaluation.quantity_tasks import root_mean, skill
 from openjepa.evaluation.results import Result, mean_of, over_seeds
 
 
@@ -52,6 +54,45 @@ def test_the_bootstrap_covers_the_truth_in_90_to_99_of_100_repetitions(paired):
             _, low, high = bootstrap_interval(mean_of((2 * hard) ** 2), root_mean, seed=seed)
             covered += low <= 2 <= high
     assert 90 <= covered <= 99
+
+
+def explained_images(rng, m):
+    truth = rng.normal(size=(m, 1))
+    return explained_rows(truth, truth + rng.normal(0, 0.7, (m, 1)))
+
+
+def skilled_images(rng, m):
+    """Right in 70 %, where the commonest class would be in 40 %."""
+    return np.column_stack([rng.random(m) < 0.7, np.ones(m), rng.random(m) < 0.4]).astype(float)
+
+
+def masked_images(rng, m):
+    """Two classes, as many pixels of each; images differ in the share of the pixels that are wrong, 0.2 in the mean."""
+    wrong = rng.binomial(50, rng.beta(2, 8, m), (2, m))
+    both, either = 50 - wrong, 50 + wrong[::-1]
+    return np.column_stack([*both, *either]).astype(float)
+
+
+@pytest.mark.parametrize(
+    ("draw", "statistic", "truth"),
+    [(explained_images, explained, 0.51), (skilled_images, skill, 0.5), (masked_images, mean_iou, 0.8 / 1.2)],
+)
+def test_what_is_no_mean_of_images_is_covered_too(draw, statistic, truth):
+    rng, covered = np.random.default_rng(3), 0
+    for _ in range(100):
+        _, low, high = bootstrap_interval(draw(rng, 300), statistic)
+        covered += low <= truth <= high
+    assert 90 <= covered <= 99
+
+
+def test_an_interval_over_seeds_covers_the_mean_over_all_seeds():
+    rng, covered = np.random.default_rng(4), 0
+    for _ in range(100):
+        chance = 0.5 + 0.1 * rng.normal(size=200)[:, None] + 0.04 * rng.normal(size=3)
+        right = rng.random((200, 3)) < chance
+        _, low, high = over_seeds([Result("t", "accuracy", mean_of(seed), {}) for seed in right.T]).interval()[0]
+        covered += low <= 0.5 <= high
+    assert 90 <= covered <= 100
 
 
 def test_pairs_are_told_apart_where_single_intervals_overlap():

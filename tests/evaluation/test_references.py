@@ -185,6 +185,7 @@ def test_shots_are_drawn_by_class_and_anew_each_time():
     assert np.bincount(labels[few]).tolist() == [4, 4, 4]
     share = draw_shots(labels, "10%", 0, 0, ["a", "b", "c"])
     assert np.bincount(labels[share]).tolist() == [10, 3, 1]
+    assert np.bincount(labels[draw_shots(labels.repeat(2), "1%", 0, 0, ["a", "b", "c"]) // 2]).tolist() == [2, 1, 1]
     assert np.array_equal(few, draw_shots(labels, "4", 0, 0, [])) and not np.array_equal(
         few, draw_shots(labels, "4", 0, 1, [])
     )

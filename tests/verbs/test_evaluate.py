@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ import openjepa
 from openjepa.evaluation.encoder import Encoder
 from openjepa.evaluation.store import FeatureStore
 from openjepa.interop.models import open_model
+from openjepa.verbs import measuring
 
 SMALL = {"image_size": 16, "batch_size": 8, "predictor_depth": 1, "workers": 0, "precision": "float32"}
 
@@ -101,13 +103,18 @@ def test_a_damaged_artifact_named_by_the_user(trained, tmp_path):
 def test_both_encoders_paired_stored_and_shown(trained, tmp_path, capsys):
     photos, run = trained
     places = {"json": tmp_path / "r.json", "csv": tmp_path / "r.csv", "page": tmp_path / "r.html"}
-    records = openjepa.evaluate(str(run), str(photos), tasks="knn,retrieval", encoder="both", workers=0, **places)
+    records = openjepa.evaluate(
+        str(run), str(photos), tasks="knn,retrieval", encoder="both", workers=0, precision="float32", **places
+    )
     models = ["pixels", "untrained", str(run), f"{run} (context encoder)"]
     assert [r["model"] for r in records if r["task"] == "knn"] == models
     for record in records:
         protocol = record["protocol"]
         assert set(protocol["paired_difference_to"]) == set(models) - {record["model"]}
         assert {"split_hash", "torch_version", "openjepa_version", "interval", "near_duplicates"} <= set(protocol)
+        assert (protocol["device"], protocol["precision"], protocol["image_size"]) == ("cpu", "float32", "16x16")
+    hashes = {record["model"]: record["protocol"]["model_hash"] for record in records}
+    assert len(set(hashes.values())) == len(models)
     by_name = {(r["model"], r["task"]): r for r in records}
     ours, theirs = by_name[str(run), "mAP"], by_name["pixels", "mAP"]
     value, low, high = ours["protocol"]["paired_difference_to"]["pixels"]
@@ -119,6 +126,8 @@ def test_both_encoders_paired_stored_and_shown(trained, tmp_path, capsys):
     table = list(csv.DictReader(places["csv"].open()))
     assert [float(row["value"]) for row in table] == [r["value"] for r in records]
     page = places["page"].read_text()
+    assert page.count('<th scope="row">k-NN</th>') == 1 + 6  # four numbers, and every two models once
+    assert "Every task is judged by itself" in page
     assert "(context encoder) is better here; not told apart" in page and "<svg" in page and "//" not in page
 
 
@@ -150,11 +159,74 @@ def test_counting_without_classes(trained, tmp_path):
         openjepa.evaluate("pixels", str(flat), tasks="distance", annotations=str(tmp_path / "boxes.csv"), workers=0)
 
 
+def test_counts_that_training_never_shows_are_said_and_never_right(tmp_path, capsys):
+    """Brightness tells the count, and the brightest test images show more than any training image."""
+
+    def draw(folder, counts):
+        (tmp_path / folder).mkdir()
+        for number, count in enumerate(counts):
+            Image.new("RGB", (8, 8), (20 * count,) * 3).save(tmp_path / folder / f"{folder}{number}.png")
+        lines = [f"{folder}{number}.png,1" for number, count in enumerate(counts) for _ in range(count)]
+        (tmp_path / f"{folder}.csv").write_text("image,box\n" + "\n".join(lines))
+        return str(tmp_path / folder), str(tmp_path / f"{folder}.csv")
+
+    (train, boxes), (test, others) = draw("train", [1, 2, 3] * 12), draw("test", [1, 2, 3, 3, 7, 9])
+    words = {"test": test, "annotations": boxes, "test_annotations": others, "workers": 0}
+    records = openjepa.evaluate("pixels", train, tasks="count,probe-appearance", **words)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "2 of 6 test images show counts that no training image shows (from 7 to 9), and are never right" in said
+    values = {record["task"]: record["value"] for record in records}
+    assert values["count"] == pytest.approx(4 / 6)
+    assert values["semantics:count"] == pytest.approx((4 - 1) / (6 - 1))  # always saying 1 is right once
+
+
+def test_annotations_of_no_image_are_counted_and_quantities_asked_beside_classes(trained, tmp_path, capsys):
+    photos, _ = trained
+    paths = sorted(photos.rglob("*.jpg"))
+    images = [{"id": number, "file_name": path.name} for number, path in enumerate(paths)]
+    boxes = [{"image_id": number} for number, path in enumerate(paths) for _ in range(1 + (path.parent.name == "dog"))]
+    coco = {"images": [*images, {"id": -1, "file_name": "gone.jpg"}], "annotations": boxes}
+    (tmp_path / "coco.json").write_text(json.dumps(coco))
+    words = {"tasks": "count,probe-appearance", "annotations": str(tmp_path / "coco.json"), "workers": 0}
+    values = {record["task"]: record["value"] for record in openjepa.evaluate("pixels", str(photos), **words)}
+    assert "1 of 61 annotations in" in capsys.readouterr().out
+    assert values["count"] == values["semantics:class"] == values["semantics:count"] == 1  # dogs show two
+
+
 def test_a_split_that_leaks_is_said(trained, tmp_path, capsys):
     photos, _ = trained
     records = openjepa.evaluate("pixels", str(photos), test=str(photos), tasks="knn", workers=0)
     assert "60 of 60 test images have a near duplicate" in capsys.readouterr().out
     assert records[0]["protocol"]["near_duplicates"] == 60
+
+
+def test_near_duplicates_sought_among_some_are_said_to_be(trained, capsys, monkeypatch):
+    photos, _ = trained
+    monkeypatch.setattr(measuring, "COMPARED", 40)
+    (record,) = openjepa.evaluate("pixels", str(photos), test=str(photos), tasks="knn", workers=0)
+    said = " ".join(capsys.readouterr().out.split())
+    assert record["protocol"]["near_duplicates_sought_in"] == {"train": 40, "test": 40}
+    assert "among 40 training images" in said and "sought among 40 images of a part, at random" in said
+
+
+def test_transfer_to_scenes_and_the_page_of_appearance(trained, tmp_path):
+    """A run that was trained on photos is probed on drawn scenes, which know all that quantity tasks ask."""
+    _, run = trained
+    tasks, place = "count,distance,depth,segment,probe-appearance", tmp_path / "page.html"
+    words = {"test": "scenes:30:1", "tasks": tasks, "page": place, "workers": 0}
+    records = openjepa.evaluate(str(run), "scenes:90:0", **words)
+    ours = {record["task"]: record for record in records if record["model"] == str(run)}
+    semantics, looks = ("shape", "count", "distance"), ("colour", "brightness", "texture", "position")
+    named = [*(f"appearance:{name}" for name in looks), *(f"semantics:{name}" for name in semantics)]
+    assert list(ours) == ["count", "count-error", "distance", "depth", "depth-delta1", "segment", *named]
+    assert ours["count"]["data"] == "scenes:90:0" and ours["count"]["protocol"]["classes"] == list("123456")
+    page = place.read_text()
+    chart = page.split("<h2>Appearance and semantics</h2>")[1].split("</section>")[0]
+    written = re.findall(r">([^<]+)</text>", chart)
+    assert written.count("pixels") == written.count("untrained") == len(named)
+    assert {"appearance (colour)", "semantics (count)"} <= {word.lower() for word in written}
+    for task in named:
+        assert f"{100 * ours[task]['value']:.1f}" in [word.replace("\N{MINUS SIGN}", "-") for word in written], task
 
 
 def test_runs_that_differ_in_their_seed_are_averaged(trained, tmp_path):
@@ -174,6 +246,18 @@ def test_runs_that_differ_in_their_seed_are_averaged(trained, tmp_path):
         assert "t over 2 seeds" in record["protocol"]["interval"]
         value, low, high = record["protocol"]["paired_difference_to"]["pixels"]
         assert low <= value <= high and value == pytest.approx(record["value"] - found["pixels", task]["value"])
+
+
+def test_context_encoders_are_averaged_over_seeds_and_compared(trained, tmp_path, capsys):
+    photos, run = trained
+    other = openjepa.pretrain(str(photos), out=tmp_path / "other", steps=2, seed=1, **SMALL)
+    names = [str(run), str(other)]
+    records = openjepa.evaluate(names, str(photos), tasks="knn", encoder="context", workers=0)
+    values = {record["model"]: record["value"] for record in records}
+    shown = [f"{name} (context encoder)" for name in names]
+    assert list(values) == ["pixels", "untrained", *shown, f"mean of 2 seeds of {shown[0]}"]
+    assert values[f"mean of 2 seeds of {shown[0]}"] == pytest.approx(np.mean([values[name] for name in shown]))
+    assert "they have no task in common" not in capsys.readouterr().out
 
 
 def test_models_of_other_libraries(trained, tmp_path, monkeypatch):
@@ -248,8 +332,15 @@ def test_two_processes_give_the_numbers_of_one(tmp_path):
         ("", {"tasks": "fewshot", "shots": "50"}, "--shots 50 asks for more images than class cat has"),
         ("", {"tasks": "count"}, "count needs objects, and .* has none: give --annotations"),
         ("", {"tasks": "count", "annotations": "nowhere"}, "nowhere does not exist"),
-        ("", {"tasks": "depth", "depths": "maps"}, "23 of 24 images of .* have no map in .*maps"),
+        ("", {"tasks": "depth", "depths": "maps"}, "23 of 24 images of .* have no maps in .*maps"),
         ("", {"tasks": "segment", "masks": "photos"}, "is in colour: maps have one value a pixel"),
+        ("", {"tasks": "depth", "depths": "tall"}, "is 20x40, its image 20x20: they must have the same proportions"),
+        ("", {"test_masks": "maps"}, "--test-masks maps is of the images of --test, which is not given: name"),
+        (
+            "scenes",
+            {"tasks": "count", "annotations": "x.csv"},
+            "x.csv was given for scenes:9:0, and drawn scenes",
+        ),
         ("", {"tasks": "lineer"}, "task lineer is not known.*did you mean linear"),
         ("", {"json": "photos"}, "is a folder: give the name of a file"),
         ("", {"save_head": "head"}, "--save-head needs an encoder"),
@@ -262,6 +353,7 @@ def test_what_cannot_be_measured_is_said_in_a_line_before_anything_is(tmp_path, 
         "one class": lambda: draw_photos(tmp_path / "one", classes=("cat",)),
         "one image": lambda: shutil.copytree(photos, tmp_path / "single"),
         "other classes": lambda: draw_photos(tmp_path / "others", classes=("ape", "bee")),
+        "scenes": lambda: "scenes:9:0",
         "": lambda: photos,
     }
     data = made[change]()
@@ -269,6 +361,9 @@ def test_what_cannot_be_measured_is_said_in_a_line_before_anything_is(tmp_path, 
         draw_photos(data, 1, ("emu",))
     (tmp_path / "maps").mkdir()
     Image.new("L", (20, 20), 7).save(tmp_path / "maps" / "000.png")
+    (tmp_path / "tall").mkdir()
+    for number in range(24):
+        Image.new("L", (20, 40), 7).save(tmp_path / "tall" / f"{number:03}.png")
     monkeypatch.setattr(FeatureStore, "get", None)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(openjepa.UsageError, match=message) as raised:
@@ -300,6 +395,8 @@ def test_maps_of_real_images(trained, tmp_path):
         ("segment", "mIoU"),
     }
     values = {(r["model"], r["task"]): r["value"] for r in records}
+    # The maps' own numbers: 10 on the left, on the right 10 or, for cats, 60; knowing the place alone errs by 17.7.
+    assert values["untrained:vit_nano_patch4_20", "depth"] < 15 < 17.7 < values["pixels", "depth"] < 30
     # The halves differ in nothing but their place.
     assert values["untrained:vit_nano_patch4_20", "segment"] > 0.7 > values["pixels", "segment"]
 

@@ -27,7 +27,8 @@ Map = Callable[[str], np.ndarray]
 class Targets:
     """By path: annotations; depth(path) float32 [H, W], NaN where unknown; mask(path) int64 [H, W], -1 where unknown.
 
-    `edges` are the inner edges of the distance classes; `parts` the names of the mask's values, where they have any.
+    `edges` are the inner edges of the distance classes; `parts` the names of the mask's values, where they have any;
+    `remarks` what a person should know of the match of files to images.
     """
 
     annotations: dict[str, Annotation] = field(default_factory=dict)
@@ -35,6 +36,7 @@ class Targets:
     depth: Map | None = None
     mask: Map | None = None
     parts: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def scene_targets(scenes: Scenes) -> Targets:
@@ -57,19 +59,25 @@ def scene_targets(scenes: Scenes) -> Targets:
 
 def file_targets(dataset: ImageDataset, annotations: str | None, depths: str | None, masks: str | None) -> Targets:
     """What files beside the images say; raises UsageError where they do not match the images."""
+    remarks: list[str] = []
+    found = read_annotations(annotations) if annotations else {}
     return Targets(
-        _matched(dataset, read_annotations(annotations), f"annotations in {annotations}") if annotations else {},
-        depth=_map(dataset, depths, _read_depth) if depths else None,
-        mask=_map(dataset, masks, _read_mask) if masks else None,
+        _matched(dataset, found, f"annotations in {annotations}", remarks) if found else {},
+        depth=_map(dataset, depths, _read_depth, remarks) if depths else None,
+        mask=_map(dataset, masks, _read_mask, remarks) if masks else None,
+        remarks=tuple(remarks),
     )
 
 
 def open_targets(
     source: str, dataset: ImageDataset, annotations: str | None, depths: str | None, masks: str | None
 ) -> Targets:
-    """The targets of a source: drawn scenes know theirs, other images have them in files."""
+    """The targets of a source: drawn scenes know theirs, other images have them in files. Raises UsageError."""
     drawn = open_dataset(source) if source == "scenes" or source.startswith("scenes:") else None
     if isinstance(drawn, Scenes):
+        given = annotations or depths or masks
+        if given:
+            raise UsageError(f"{given} was given for {source}, and drawn scenes know their own: leave it out")
         return scene_targets(drawn)
     return file_targets(dataset, annotations, depths, masks)
 
@@ -82,10 +90,13 @@ def _keys(name: str) -> tuple[str, str]:
     return str(whole), whole.name
 
 
-def _matched(dataset: ImageDataset, found: dict[str, Any], what: str) -> dict[str, Any]:
-    """What was found under other names, by the images' paths: by whole names, or by last parts that are unique."""
-    whole = {_keys(name)[0]: value for name, value in found.items()}
-    last = {_keys(name)[1]: value for name, value in found.items()}
+def _matched(dataset: ImageDataset, found: dict[str, Any], what: str, remarks: list[str]) -> dict[str, Any]:
+    """What was found under other names, by the images' paths: by whole names, or by last parts that are unique.
+
+    What is of no image is counted in `remarks`.
+    """
+    whole = {_keys(name)[0]: name for name in found}
+    last = {_keys(name)[1]: name for name in found}
     repeated = {name for name, n in Counter(_keys(path)[1] for path in dataset.paths).items() if n > 1}
     matched = {}
     for path in dataset.paths:
@@ -100,14 +111,17 @@ def _matched(dataset: ImageDataset, found: dict[str, Any], what: str) -> dict[st
             f"{len(missing):,} of {len(dataset):,} images of {dataset.source} have no {what} ({missing[0]}, ...): "
             "annotate them or leave them out; files are matched by name"
         )
-    return matched
+    unused = len(found) - len(set(matched.values()))
+    if unused:
+        remarks.append(f"note: {unused:,} of {len(found):,} {what} are of no image of {dataset.source}, and left out")
+    return {path: found[name] for path, name in matched.items()}
 
 
-def _map(dataset: ImageDataset, source: str, read: Callable[[ImageFiles, int], np.ndarray]) -> Map:
+def _map(dataset: ImageDataset, source: str, read: Callable[[ImageFiles, int], np.ndarray], remarks: list[str]) -> Map:
     files = open_dataset(source)
     if not isinstance(files, ImageFiles):
         raise UsageError(f"{source} holds no maps: give a folder of image files named like the images")
-    places = _matched(dataset, {path: index for index, path in enumerate(files.paths)}, f"map in {source}")
+    places = _matched(dataset, {path: index for index, path in enumerate(files.paths)}, f"maps in {source}", remarks)
     read(files, places[dataset.paths[0]])  # a fault that all maps share is said now, and not after the features
     return lambda path: read(files, places[path])
 

@@ -18,7 +18,7 @@ from openjepa.evaluation.dense import Dense, crop_maps
 from openjepa.evaluation.device import where_exact
 from openjepa.evaluation.features import Model
 from openjepa.evaluation.protocol import aligned_labels
-from openjepa.evaluation.store import FeatureStore
+from openjepa.evaluation.store import FeatureStore, model_hash
 from openjepa.evaluation.variants import Choice, Features, best_linear
 
 TOKEN_BYTES = 4 * 2**30  # of patch tokens on disk; more images than fit are left out, at random
@@ -52,6 +52,13 @@ class Bench:
     @property
     def device(self) -> torch.device:
         return getattr(self.model, "device", torch.device("cpu"))
+
+    def about(self) -> dict[str, str]:
+        """What joins the protocol of every number: the model's weights by their hash, and how it computes."""
+        rows, columns = self.model.image_size
+        precision = str(getattr(self.model, "precision", torch.float32)).removeprefix("torch.")
+        known = {"model_hash": model_hash(self.model)[:12], "image_size": f"{rows}x{columns}"}
+        return known | {"device": str(self.device), "precision": precision}
 
     @property
     def probe_device(self) -> torch.device:
@@ -95,6 +102,10 @@ class Bench:
         order = generator(self.seed, SAMPLES, 100 + train).permutation(len(part.dataset))
         return np.sort(order[:most])
 
+    def asked(self, part: Part) -> np.ndarray:
+        """Up to 2,000 images of a part."""
+        return self.some(part, TEST_IMAGES, part is self.train)
+
     @property
     def patch_model(self) -> Model:
         """The model itself if it has patch tokens, else the pixels of patches."""
@@ -115,7 +126,7 @@ class Bench:
 
     def dense_tokens(self, part: Part) -> tuple[ImageDataset, Tensor, np.ndarray]:
         """Up to 2,000 images of a part, the patch tokens of the readable ones, and their indices in the former."""
-        subset = part.dataset.subset(self.some(part, TEST_IMAGES, part is self.train))
+        subset = part.dataset.subset(self.asked(part))
         return subset, *self.store.get(self.patch_model, subset, "tokens", self.progress)
 
     def dense(self, part: Part, read: Callable[[str], np.ndarray]) -> Dense:
@@ -128,7 +139,7 @@ class Bench:
 
     def asked_worse(self) -> Iterator[Corrupted]:
         """Up to 2,000 test images under every corruption, each in its five strengths from weak to strong."""
-        clean = self.test.dataset.subset(self.some(self.test, TEST_IMAGES, False))
+        clean = self.test.dataset.subset(self.asked(self.test))
         base = self.store.hash(clean)
         return (Corrupted(clean, name, strength, base) for name in CORRUPTIONS for strength in STRENGTHS)
 

@@ -29,6 +29,20 @@ def count_classes(train: np.ndarray) -> tuple[np.ndarray, list[str]]:
     return edges, [f"{low:g} to {high:g}" for low, high in zip(lows, highs, strict=True)]
 
 
+def counted(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Classes [n] and [m] int64 of training and test counts, and their names; -1 for what training never shows."""
+    edges, names = count_classes(train)
+    return classes_of(train, edges), np.where(never_shown(train, test), -1, classes_of(test, edges)), names
+
+
+def never_shown(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Which test counts [m] bool have no class: none of the training counts or, of bins, beyond the outer ones."""
+    numbers = np.unique(train)
+    if len(count_classes(train)[1]) == len(numbers):
+        return ~np.isin(test, numbers)
+    return (test < numbers[0]) | (test > numbers[-1])
+
+
 def distance_classes(edges: np.ndarray) -> list[str]:
     """Names of the classes between inner edges."""
     return [

@@ -10,7 +10,8 @@ from openjepa.evaluation.attentive import attentive_probe
 from openjepa.evaluation.bench import Bench
 from openjepa.evaluation.encoder import Encoder
 from openjepa.evaluation.fewshot import DRAWS, draw_shots, fit_shots
-from openjepa.evaluation.finetune import LAYER_DECAY, finetune
+from openjepa.evaluation.finetune import finetune
+from openjepa.evaluation.intervals import accuracy_interval
 from openjepa.evaluation.protocol import aligned_labels, knn_result, named, result_of
 from openjepa.evaluation.results import Result, mean_of
 from openjepa.evaluation.retrieval import retrieve
@@ -93,21 +94,24 @@ def _finetuned(bench: Bench, task: str, shot: str | None) -> Results:
             bench.model, images, labels.numpy()[rows], len(names), bench.epochs, bench.seed, bench.store.workers
         )
         logits = tuned.logits(bench.test.dataset.subset(bench.features(bench.test)[1]), bench.store.workers)
-        protocol = {"epochs": bench.epochs, "layer_decay": LAYER_DECAY, "seed": bench.seed, "train_images": len(rows)}
+        protocol = {**tuned.setting, "draws": 1, "seed": bench.seed, "train_images": len(rows)}
         yield Result(named(task, label), "accuracy", mean_of(logits.argmax(1) == truth), protocol)
 
 
 def robustness(bench: Bench) -> Results:
-    """The linear probe of clean images on test images that were made worse: the mean over five strengths."""
+    """The linear probe on up to 2,000 test images, clean and made worse: the mean over five strengths."""
     like, found = bench.train.dataset, defaultdict(list)
     for worse in bench.asked_worse():
         features, kept = bench.features_of(worse)
         found[worse.corruption].append((features, aligned_labels(worse, like, kept)))
-    for label, labels, _ in bench.labels():
+    same = np.isin(bench.features(bench.test)[1], bench.asked(bench.test))
+    for label, labels, truth in bench.labels():
         choice = bench.linear(label, labels)
+        protocol = {"probe": "linear, fitted on clean images", "train_images": len(labels)}
+        clean = (choice.probe.predictions == truth)[same]
+        yield Result(named("robust-clean", label), "accuracy", mean_of(clean), protocol)
         for corruption, strengths in found.items():
-            scores = [(choice.predict(x) == truths[label]).double().numpy() for x, truths in strengths]
-            protocol = {"probe": "linear, fitted on clean images", "strengths": list(STRENGTHS)}
-            protocol |= {"by_strength": [float(s.mean()) for s in scores], "train_images": len(labels)}
-            name = named(f"robust-{corruption}", label)
-            yield Result(name, "accuracy", mean_of(np.mean(scores, axis=0)), protocol)
+            scores = [choice.predict(x) == truths[label] for x, truths in strengths]
+            each = {"strengths": list(STRENGTHS), "by_strength": [accuracy_interval(right) for right in scores]}
+            rows = mean_of(np.mean([right.double().numpy() for right in scores], axis=0))
+            yield Result(named(f"robust-{corruption}", label), "accuracy", rows, protocol | each)

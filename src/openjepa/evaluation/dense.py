@@ -1,5 +1,6 @@
 """Depth and segmentation from frozen patch tokens, by a linear head and bilinear interpolation between patches."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,8 +10,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate, one_hot
 
-from openjepa.data.crops import centre_box
-from openjepa.errors import UsageError
+from openjepa.data.crops import centre_box, size_of
+from openjepa.data.dataset import ImageDataset
+from openjepa.errors import BadImage, UsageError
 from openjepa.evaluation.linear import linear_probe
 from openjepa.evaluation.ridge import ridge
 
@@ -41,14 +43,24 @@ def crop_maps(
     cut = []
     for path, (width, height) in zip(paths, sizes, strict=True):
         values = np.asarray(read(path), dtype=np.float32)
-        if abs(values.shape[1] * height - values.shape[0] * width) > max(width, height):
-            raise UsageError(
-                f"the map of {path} is {values.shape[1]}x{values.shape[0]}, its image {width}x{height}: "
-                "they must have the same proportions"
-            )
+        _check_proportions(path, values, width, height)
         box = centre_box(values.shape[1], values.shape[0], size[1] / size[0])
         cut.append(np.asarray(Image.fromarray(values).resize(size[::-1], Image.Resampling.NEAREST, box=box)))
     return torch.from_numpy(np.stack(cut))
+
+
+def check_first_map(read: Callable[[str], np.ndarray], dataset: ImageDataset) -> None:
+    """Raise UsageError if the first map has other proportions than its image: a fault that all maps share, early."""
+    with contextlib.suppress(BadImage):
+        _check_proportions(dataset.paths[0], read(dataset.paths[0]), *size_of(dataset.load(0)))
+
+
+def _check_proportions(path: str, values: np.ndarray, width: int, height: int) -> None:
+    if abs(values.shape[1] * height - values.shape[0] * width) > max(width, height):
+        raise UsageError(
+            f"the map of {path} is {values.shape[1]}x{values.shape[0]}, its image {width}x{height}: "
+            "they must have the same proportions"
+        )
 
 
 def patches_of(maps: Tensor, grid_size: tuple[int, int]) -> Tensor:

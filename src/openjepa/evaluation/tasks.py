@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable
 
 from openjepa.evaluation import class_tasks, quantity_tasks
 from openjepa.evaluation.bench import Bench, Part
+from openjepa.evaluation.dense import check_first_map
 from openjepa.evaluation.fewshot import draw_shots
-from openjepa.evaluation.quantity_tasks import require_targets
+from openjepa.evaluation.quantity_tasks import MAPS, require_targets
 from openjepa.evaluation.results import Result
 
 TASKS: dict[str, Callable[[Bench], Iterable[Result]]] = {
@@ -31,6 +32,8 @@ def check_tasks(tasks: Iterable[str], shots: Iterable[str], seed: int, train: Pa
     """Raise UsageError, before anything is computed, where a task cannot be done with these images."""
     for task in tasks:
         require_targets(task, train, test)
+        for part in (train, test) if task in MAPS else ():
+            check_first_map(getattr(part.targets, MAPS[task]), part.dataset)
         for label, values in train.dataset.labels.items() if task.startswith("fewshot") else ():
             for shot in shots:
                 draw_shots(values, shot, seed, 0, train.dataset.classes[label])

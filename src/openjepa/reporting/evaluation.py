@@ -8,6 +8,9 @@ from openjepa.reporting.page import Html, facts, figure, folded, page, section, 
 from openjepa.reporting.sections import number_cell, settings_of
 
 LOOKS = ("appearance", "semantics")
+CAUTION = (
+    "Every task is judged by itself at 95 %: of twenty that two models do alike, one is expected to look different."
+)
 
 
 def evaluation_page(records: Sequence[dict], verdicts: Sequence[str] = ()) -> str:
@@ -19,6 +22,7 @@ def evaluation_page(records: Sequence[dict], verdicts: Sequence[str] = ()) -> st
         tag("p", f"openjepa evaluation · probes trained on {first['data']}", class_="over"),
         tag("h1", ", ".join(models)),
         *(tag("p", sentence) for sentence in verdicts),
+        *([tag("p", CAUTION, class_="note")] if verdicts else []),
     )
     parts = [head, *_leaks(protocol), _numbers(records, models), *_charts(records), _differences(records, models)]
     return page("openjepa evaluation", *parts, _protocols(records))
@@ -64,17 +68,22 @@ def _chart(records: Sequence[dict], caption: str) -> Html:
 
 
 def _differences(records: Sequence[dict], models: Sequence[str]) -> Html:
-    """The last model beside every other, on the same test images."""
-    ours, rows = models[-1], []
-    for record in (record for record in records if record["model"] == ours):
-        for other, (value, low, high) in record["protocol"]["paired_difference_to"].items():
-            as_record = {"metric": record["metric"], "value": value, "low": low, "high": high}
-            told = "yes" if low > 0 or high < 0 else "no"
-            rows.append([charts.task_name(record["task"]), other, number_cell(as_record), told])
+    """Every two models, on the same test images: the one named later less the other."""
+    rows = []
+    for record in records:
+        for other in models[: models.index(record["model"])]:
+            if other in record["protocol"]["paired_difference_to"]:
+                rows.append([charts.task_name(record["task"]), record["model"], other, *_difference(record, other)])
     if not rows:
         return Html("")
-    line = f"{ours} less each other model, on the same test images, which are drawn together 1,000 times."
-    return section("Differences", tag("p", line), table(["task", "less", "difference", "told apart"], rows))
+    line = "One model less another, on the same test images, which are drawn together 1,000 times."
+    return section("Differences", tag("p", line), table(["task", "model", "less", "difference", "told apart"], rows))
+
+
+def _difference(record: dict, other: str) -> tuple[Html, str]:
+    value, low, high = record["protocol"]["paired_difference_to"][other]
+    told = "yes" if low > 0 or high < 0 else "no"
+    return number_cell({"metric": record["metric"], "value": value, "low": low, "high": high}), told
 
 
 def _protocols(records: Sequence[dict]) -> Html:

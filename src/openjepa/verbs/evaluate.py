@@ -24,7 +24,7 @@ def evaluate(
     ] = "linear,knn",
     encoder: Annotated[str, Option(help="Of runs and artifacts: target, context or both.")] = "target",
     shots: Annotated[str, Option(help="For fewshot: images a class (10) or a share of them (1%).")] = "1%,10%,10",
-    epochs: Annotated[float, Option(help="For finetune: passes over the training images.")] = 10,
+    epochs: Annotated[float, Option(help="For finetune: passes over the training images, of 60 steps or more.")] = 10,
     annotations: Annotated[
         str | None, Option(help="Objects of DATA: CLEVR, COCO, VOC or CSV.", rich_help_panel=FILES)
     ] = None,

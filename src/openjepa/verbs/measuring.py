@@ -1,7 +1,7 @@
 """What `evaluate` does: open images with what is known of them, measure every model by every task, compare."""
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -12,14 +12,17 @@ from openjepa.core.streams import SAMPLES, generator
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.reading import Reading
 from openjepa.data.targets import open_targets
+from openjepa.errors import UsageError
 from openjepa.evaluation.bench import Bench, Part
 from openjepa.evaluation.encoder import Encoder
 from openjepa.evaluation.features import Model
 from openjepa.evaluation.leaks import Thumbnails, near_duplicates
 from openjepa.evaluation.protocol import check_labels, split_held_out
+from openjepa.evaluation.quantity_tasks import remarks
 from openjepa.evaluation.results import Result, over_seeds
 from openjepa.evaluation.store import FeatureStore
 from openjepa.evaluation.tasks import LABELLED, TASKS, check_tasks, fetch
+from openjepa.verbs.measure import CONTEXT
 from openjepa.verbs.options import MAX_SKIPPED
 from openjepa.verbs.prepare import prepare_images
 from openjepa.verbs.talk import counting, say
@@ -38,7 +41,18 @@ class Files:
     masks: str | None = None
 
     def of(self, source: str, dataset: ImageDataset) -> Part:
-        return Part(dataset, open_targets(source, dataset, self.annotations, self.depths, self.masks))
+        targets = open_targets(source, dataset, self.annotations, self.depths, self.masks)
+        say(*targets.remarks)
+        return Part(dataset, targets)
+
+    def check_unused(self) -> None:
+        """Raise UsageError if these, of --test, are given without it."""
+        for kind, given in vars(self).items():
+            if given:
+                raise UsageError(
+                    f"--test-{kind} {given} is of the images of --test, which is not given: name those with --test, or "
+                    f"give --{kind}, of which a fifth is held out with its images"
+                )
 
 
 def open_parts(
@@ -57,6 +71,8 @@ def open_parts(
 
     Raises UsageError if a task needs classes or annotations and they are missing, too few, or of other images.
     """
+    if not test:
+        test_files.check_unused()
     train, _ = prepare_images(data, workers, reading=reading, max_skipped=max_skipped)
     held_out = prepare_images(test, workers, reading=train.reading, max_skipped=max_skipped)[0] if test else train
     if set(tasks) & set(LABELLED):
@@ -68,6 +84,7 @@ def open_parts(
         parts = [Part(half, first.targets) for half in split_held_out(train, seed)]
         named = f"a held-out fifth of {data} (seed {seed})"
     check_tasks(tasks, shots, seed, *parts)
+    say(*remarks(tasks, *parts))
     return *parts, named
 
 
@@ -84,8 +101,8 @@ def fetch_features(
     return benches
 
 
-def find_leaks(train: Part, test: Part, store: FeatureStore) -> int:
-    """How many test images have a near duplicate in the training part; said to the person if there are any."""
+def find_leaks(train: Part, test: Part, store: FeatureStore) -> dict:
+    """How many test images have a near duplicate in the training part, and of how many; said if there are any."""
     thumbnails, places = [], []
     for part in (train, test):
         found, kept = store.get(Thumbnails(), part.dataset)
@@ -93,12 +110,16 @@ def find_leaks(train: Part, test: Part, store: FeatureStore) -> int:
         thumbnails.append(found[some])
         places.append(kept[some])
     leaks = [test.dataset.paths[places[1][row]] for row in near_duplicates(*thumbnails)]
+    compared = {"train": len(places[0]), "test": len(places[1])}
     if leaks:
+        named = f"{', '.join(leaks[:3])}{', ...' * (len(leaks) > 3)}"
         say(
-            f"warning: {len(leaks):,} of {len(thumbnails[1]):,} test images have a near duplicate among the training "
-            f"images ({', '.join(leaks[:3])}{', ...' * (len(leaks) > 3)}): the numbers below flatter"
+            f"warning: {len(leaks):,} of {compared['test']:,} test images have a near duplicate among "
+            f"{compared['train']:,} training images ({named}): the numbers below flatter"
         )
-    return len(leaks)
+    if max(len(part.dataset) for part in (train, test)) > COMPARED:
+        say(f"note: near duplicates were sought among {COMPARED:,} images of a part, at random, and not among all")
+    return {"near_duplicates": len(leaks), "near_duplicates_sought_in": compared}
 
 
 def measure_benches(benches: list[Bench], tasks: tuple[str, ...], runs: list[list[str]]) -> Measured:
@@ -109,11 +130,12 @@ def measure_benches(benches: list[Bench], tasks: tuple[str, ...], runs: list[lis
         for task in tasks:
             with counting(f"{task} of {bench.model.name}") as bench.progress:
                 results += TASKS[task](bench)
-        measured[bench.model.name] = results
-    for names in runs:
-        measured[f"mean of {len(names)} seeds of {names[0]}"] = [
-            over_seeds(results) for results in zip(*(measured[name] for name in names), strict=True)
-        ]
+        about = bench.about()
+        measured[bench.model.name] = [replace(found, protocol=found.protocol | about) for found in results]
+    for names in ([name + which for name in names] for names in runs for which in ("", CONTEXT)):
+        if measured.keys() >= set(names):
+            seeds = zip(*(measured[name] for name in names), strict=True)
+            measured[f"mean of {len(names)} seeds of {names[0]}"] = [over_seeds(results) for results in seeds]
     return measured
 
 
@@ -145,9 +167,9 @@ def make_records(measured: Measured, data: str, about: dict) -> list[dict]:
     return list(records.values())
 
 
-def protocol_of(train: Part, test: Part, named: str, data: str, store: FeatureStore, leaks: int) -> dict:
+def protocol_of(train: Part, test: Part, named: str, data: str, store: FeatureStore, leaks: dict) -> dict:
     """What joins the protocol of every record: the images, by name and hash, and the versions."""
     split = f"{store.hash(train.dataset)[:12]}-{store.hash(test.dataset)[:12]}"
     versions = {"openjepa_version": __version__, "torch_version": torch.__version__, "numpy_version": np.__version__}
-    about = {"train": data, "test": named, "split_hash": split, "near_duplicates": leaks}
-    return about | versions | {"python_version": platform.python_version()}
+    about = {"train": data, "test": named, "split_hash": split}
+    return about | leaks | versions | {"python_version": platform.python_version()}

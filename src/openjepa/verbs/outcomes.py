@@ -82,7 +82,8 @@ def make_verdicts(records: list[dict], names: list[str]) -> list[str]:
     """A sentence for each model of which both encoders were measured, and one where exactly two were named."""
     measured = {record["model"] for record in records}
     both = [verdict(records, name, name + CONTEXT) for name in names if {name, name + CONTEXT} <= measured]
-    return both + ([verdict(records, *names)] if len(names) == 2 else [])
+    shown = [name if name in measured else name + CONTEXT for name in names]
+    return both + ([verdict(records, *shown)] if len(shown) == 2 else [])
 
 
 def verdict(records: list[dict], one: str, other: str) -> str:
