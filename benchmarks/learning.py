@@ -3,18 +3,20 @@
 python benchmarks/learning.py rates CIFAR.zip                              images/s, two processes abreast
 python benchmarks/learning.py floors CIFAR.zip                             raw pixels and untrained encoders
 python benchmarks/learning.py run CIFAR.zip METHOD --minutes 10 --seed 0   train and measure
-python benchmarks/learning.py run CIFAR.zip METHOD --images 68192          the same for a number of images
+python benchmarks/learning.py run CIFAR.zip METHOD --images 68192          the same for a number of images (--model)
 python benchmarks/learning.py table --minutes 10                           mean and 95 % interval over seeds
 python benchmarks/learning.py table --images 68192                         the same at equal images
 python benchmarks/learning.py gap --minutes 10                             what of MAE's lead is left at equal images
 
 A budget is turned into steps by the rates, so that a run is the same whatever else the machine does, and the seconds of
 processor time that its steps took are recorded beside it, and the precision that was used (`--precision`; left out,
-the machine decides, as for anyone). `--validation` measures on a fifth of train that no probe learns from: for every
-choice. Without it the test part is measured: once, in the end.
+the machine decides, as for anyone). The model is the recipe's for so many minutes, or `--model`. `--validation`
+measures on a fifth of train that no probe learns from: for every choice. Without it the test part is measured: once, in
+the end.
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import subprocess
@@ -51,6 +53,7 @@ RESULTS = Path(__file__).parent / "results"
 RATES, LINES = RESULTS / "learning-rates.json", RESULTS / "learning.jsonl"
 SCORES = ("linear", "knn", "one_percent")
 NEAR = 256  # images, the largest batch
+MODELS = ("vit_nano", "vit_micro")
 
 # A method is a recipe and what it changes. MAE has no target encoder to share between draws.
 METHODS: dict[str, tuple[str, dict]] = {
@@ -63,21 +66,21 @@ METHODS: dict[str, tuple[str, dict]] = {
 
 def rates(data: str) -> None:
     """Images per second of the steps of every method on one thread, beside another process that does the same."""
-    found = {}
-    for method in METHODS:
-        command = [sys.executable, __file__, "rate", data, method]
+    found: dict[str, dict[str, float]] = {model: {} for model in MODELS}
+    for model, method in itertools.product(MODELS, METHODS):
+        command = [sys.executable, __file__, "rate", data, method, "--model", model]
         abreast = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-        found[method] = statistics.fmean(float(process.communicate()[0].split()[-1]) for process in abreast)
-        print(f"{method:<12}{found[method]:8.0f} images/s")
+        found[model][method] = statistics.fmean(float(process.communicate()[0].split()[-1]) for process in abreast)
+        print(f"{model:<12}{method:<12}{found[model][method]:8.0f} images/s", flush=True)
     precision = str(choose_precision("auto", choose_device("cpu"))).removeprefix("torch.")
     about = {"command": f"python benchmarks/learning.py rates {data}", **machine(), "precision": precision}
     about |= {"images_per_second": found}
     RATES.write_text(json.dumps(about, indent=2) + "\n")
 
 
-def rate(data: str, method: str, seconds: float = 30.0) -> float:
+def rate(data: str, method: str, model: str, seconds: float = 30.0) -> float:
     """Images per second of processor time of one method's steps, input included."""
-    config = config_of(method, steps=10_000)
+    config = config_of(method, model=model, steps=10_000)
     stepper = build_stepper(config, 10_000, [0.5] * 3, [0.25] * 3)
     dataset, _ = hold_in_memory(open_dataset(f"{data}/train").subset(range(2000)), 0)
     batches = Batches(dataset, mask_settings(config), config.size, config.crop_scale, config.batch_size, config.seed)
@@ -95,9 +98,14 @@ def config_of(method: str, **changes) -> Config:
     return build_config(recipe(name), settings | {"workers": 0} | changes)
 
 
-def affordable(method: str, minutes: float) -> float:
+def affordable(method: str, model: str, minutes: float) -> float:
     """Images that a method sees in so many minutes."""
-    return 60 * minutes * json.loads(RATES.read_text())["images_per_second"][method]
+    return 60 * minutes * json.loads(RATES.read_text())["images_per_second"][model][method]
+
+
+def usual_model(method: str, minutes: float) -> str:
+    """The model that a method's recipe takes for so many minutes."""
+    return build_config(recipe(METHODS[method][0], {"time": f"{minutes}m"}), {}).model
 
 
 def run(
@@ -106,21 +114,23 @@ def run(
     seed: int,
     test: bool,
     out: Path,
+    model: str,
     minutes: float | None = None,
     images: int | None = None,
     precision: str = "auto",
 ) -> dict:
     """Train one encoder for a budget of minutes or of images and measure it."""
     batch_size = config_of(method).batch_size
-    steps = round((images or affordable(method, minutes)) / batch_size)
+    steps = round((images or affordable(method, model, minutes)) / batch_size)
     name, settings = METHODS[method]
-    begun, settings = time.process_time(), settings | {"precision": precision}
+    begun, settings = time.process_time(), settings | {"precision": precision, "model": model}
     pretrain(f"{data}/train", out=out, recipe=name, steps=steps, seed=seed, workers=0, **settings)
     seconds = time.process_time() - begun
     scores = measured(load_encoder(out), data, test)
     verdicts = [(r["step"] / steps, r["status"]) for r in read_metrics(out) if "status" in r]
     return {
         "method": method,
+        "model": model,
         "minutes": None if images else minutes,
         "seed": seed,
         "images": steps * batch_size,
@@ -159,11 +169,12 @@ def one_percent(train: Labelled, test: Labelled, draw: int) -> float:
 def floors(data: str, test: bool) -> Iterator[dict]:
     """The untrained encoders of three seeds, and raw pixels."""
     mean, std = channel_statistics(open_dataset(f"{data}/train"), seed=0)
-    networks = [build_model(config_of("pure", seed=seed)).target_encoder for seed in range(3)]
-    models = [("untrained", seed, Encoder(network, mean, std)) for seed, network in enumerate(networks)]
     about = {"minutes": 0, "images": 0, "part": "test" if test else "held-out fifth of train", **machine()}
-    for name, seed, model in [*models, ("pixels", 0, Pixels((32, 32)))]:
-        yield {"method": name, "seed": seed, **about, **measured(model, data, test)}
+    yield {"method": "pixels", "seed": 0, **about, **measured(Pixels((32, 32)), data, test)}
+    for name, seed in itertools.product(MODELS, range(3)):
+        network = build_model(config_of("pure", model=name, seed=seed)).target_encoder
+        scores = measured(Encoder(network, mean, std), data, test)
+        yield {"method": "untrained", "model": name, "seed": seed, **about, **scores}
 
 
 def read_rows(test: bool) -> list[dict]:
@@ -180,7 +191,9 @@ def at(rows: list[dict], minutes: float | None, images: int | None) -> list[dict
 
 def table(rows: list[dict], minutes: float | None, images: int | None) -> None:
     """Mean and 95 % interval over seeds of every method at a budget, the floors below."""
-    rows = at(rows, minutes, images) + [row for row in rows if row["images"] == 0]
+    trained, floors = at(rows, minutes, images), [row for row in rows if row["images"] == 0]
+    models = {row.get("model") for row in trained} | {None}
+    rows = trained + [row for row in floors if row.get("model") in models]
     budget = f"{images:,} images" if images else f"{minutes:g} minutes"
     print(f"| {budget} | seeds | images | linear | k-NN | 1 % labels |\n|---|---|---|---|---|---|")
     for name, mine in methods_of(rows).items():
@@ -189,10 +202,10 @@ def table(rows: list[dict], minutes: float | None, images: int | None) -> None:
 
 
 def methods_of(rows: list[dict]) -> dict[str, list[dict]]:
-    """Rows by method and, where it was recorded, precision."""
+    """Rows by method, model and precision."""
     found: dict[str, list[dict]] = {}
     for row in rows:
-        name = ", ".join(row[key] for key in ("method", "precision") if key in row)
+        name = ", ".join(row[key] for key in ("method", "model", "precision") if key in row)
         found.setdefault(name, []).append(row)
     return found
 
@@ -210,7 +223,8 @@ def gap(rows: list[dict], minutes: float) -> None:
     print(f"| MAE over, {minutes:g} minutes | | at equal time | at equal images | by images/s |\n|---|---|---|---|---|")
     for method in ("pure", "hybrid"):
         mine, theirs = of(at(rows, minutes, None), method), of(at(rows, minutes, None), "mae")
-        alike = of(at(rows, None, mine[0]["images"]), "mae") if mine else []
+        same = [row for row in rows if mine and row.get("model") == mine[0].get("model")]
+        alike = of(at(same, None, mine[0]["images"]), "mae") if mine else []
         if not (mine and theirs and alike):
             print(f"| {method} | needs runs of {method} and mae, and mae with --images as many as {method} saw ||||")
             continue
@@ -234,6 +248,7 @@ def main() -> None:
     parser.add_argument("what", choices=("rates", "rate", "run", "floors", "table", "gap"))
     parser.add_argument("data", nargs="?", type=str, help="a zip with train/CLASS and test/CLASS")
     parser.add_argument("method", nargs="?", choices=METHODS)
+    parser.add_argument("--model", choices=MODELS)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--images", type=int, help="a budget of images instead of minutes")
     parser.add_argument("--seed", type=int, default=0)
@@ -245,15 +260,16 @@ def main() -> None:
     if given.what == "rates":
         rates(given.data)
     elif given.what == "rate":
-        print(rate(given.data, given.method))
+        print(rate(given.data, given.method, given.model))
     elif given.what == "table":
         table(read_rows(not given.validation), given.minutes, given.images)
     elif given.what == "gap":
         gap(read_rows(not given.validation), given.minutes)
     else:
         budget = f"{given.images}images" if given.images else f"{given.minutes:g}m"
-        folder = given.out / f"{given.method}-{budget}-seed{given.seed}"
-        how = {"minutes": given.minutes, "images": given.images, "precision": given.precision}
+        model = given.model or usual_model(given.method, given.minutes)
+        folder = given.out / f"{given.method}-{model}-{budget}-seed{given.seed}"
+        how = {"model": model, "minutes": given.minutes, "images": given.images, "precision": given.precision}
         lines = (
             floors(given.data, not given.validation)
             if given.what == "floors"

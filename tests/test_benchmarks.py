@@ -38,10 +38,20 @@ def test_a_spread_is_students_interval_for_the_mean():
 def test_equal_images_are_found_and_precisions_kept_apart(capsys):
     rows = [row("pure", 68_192, 58.0, 10.0, precision="float32"), row("pure", 68_192, 57.0, 10.0, precision="bf16")]
     rows += [row("mae", 68_160, 56.0), row("mae", 187_000, 59.0, 10.0), row("untrained", 0, 45.0, 0)]
+    rows += [row("untrained", 0, 48.0, 0, model="vit_micro")]
     learning.table(rows, None, 68_192)
     said = capsys.readouterr().out
     assert "| pure, float32 | 1 | 68k | 58.0" in said and "| pure, bf16 | 1 | 68k | 57.0" in said
-    assert "| mae | 1 | 68k | 56.0" in said and "| untrained | 1 | 0k | 45.0" in said and "59.0" not in said
+    assert (
+        "| mae | 1 | 68k | 56.0" in said
+        and "| untrained | 1 | 0k | 45.0" in said
+        and "59.0" not in said
+        and "vit_micro" not in said
+    )
+
+
+def test_a_long_run_is_of_the_recipes_wider_model():
+    assert [learning.usual_model("pure", minutes) for minutes in (10, 30)] == ["vit_nano", "vit_micro"]
 
 
 def test_the_gap_is_split_into_images_a_second_and_learning_an_image(capsys):
@@ -55,7 +65,9 @@ def test_a_learning_run_records_its_images_and_its_precision(tmp_path, monkeypat
     draw_photos(tmp_path / "data" / "train", 24)
     monkeypatch.setattr("openjepa.verbs.report.report", lambda out: None)
     monkeypatch.setattr(learning, "measured", lambda model, data, test: {"linear": 50.0})
-    line = learning.run(str(tmp_path / "data"), "pure", 0, True, tmp_path / "run", images=30, precision="bf16")
+    line = learning.run(
+        str(tmp_path / "data"), "pure", 0, True, tmp_path / "run", "vit_nano", images=30, precision="bf16"
+    )
     assert (line["images"], line["minutes"], line["precision"]) == (32, None, "bf16")
     assert json.dumps(line) and line["verdicts"][-1][0] == 1.0
 

@@ -17,6 +17,19 @@ def test_every_recipe_can_be_built(name):
     assert schedule_of(config, 100).at(99)["lr"] == pytest.approx(config.lr_end)
 
 
+@pytest.mark.parametrize(
+    ("given", "model"),
+    [
+        ({"time": "10m"}, "vit_nano"),
+        ({"time": "20m"}, "vit_micro"),
+        ({"time": "1h", "model": "vit_tiny"}, "vit_tiny"),
+        ({"steps": 10**6}, "vit_nano"),
+    ],
+)
+def test_laptop_is_wider_where_there_is_time(given, model):
+    assert build_config(recipe("laptop", given), given).model == model
+
+
 def test_an_unknown_recipe_names_the_nearest():
     with pytest.raises(UsageError, match="did you mean laptop"):
         recipe("labtop")

@@ -11,7 +11,7 @@ from typing import Any
 
 from openjepa.errors import UsageError
 
-MODELS = ("vit_nano", "vit_tiny", "vit_small", "vit_base", "vit_large", "vit_huge", "vit_giant")
+MODELS = ("vit_nano", "vit_micro", "vit_tiny", "vit_small", "vit_base", "vit_large", "vit_huge", "vit_giant")
 CHOICES = {
     "objective": ("ijepa", "hybrid", "mae"),
     "model": MODELS,

@@ -4,9 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# name: (embed_dim, depth, num_heads, mlp_ratio); all but nano are the field's standard sizes.
+# name: (embed_dim, depth, num_heads, mlp_ratio); all but nano and micro are the field's standard sizes.
 SIZES = {
     "vit_nano": (128, 4, 4, 4.0),
+    "vit_micro": (192, 4, 6, 4.0),
     "vit_tiny": (192, 12, 3, 4.0),
     "vit_small": (384, 12, 6, 4.0),
     "vit_base": (768, 12, 12, 4.0),

@@ -67,7 +67,7 @@ def settler(given: dict[str, Any]) -> Callable[[Summary], Config]:
 
     def settle(summary: Summary) -> Config:
         pick = pick_for(summary, given)
-        return build_config(recipe(pick.name) | pick.changes, given)
+        return build_config(recipe(pick.name, given) | pick.changes, given)
 
     return settle
 
