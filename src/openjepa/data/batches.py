@@ -84,7 +84,7 @@ class Batches(Dataset):
         if None in drawn:
             return Batch(torch.empty(0), Masks(torch.empty(0), torch.empty(0)), torch.empty(0), skipped)
         indices, crops = zip(*drawn, strict=True)
-        images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
+        images = torch.from_numpy(np.stack([crop.transpose(2, 0, 1) for crop in crops]))
         draws = self.masks.draws
         masks = sample_masks(self.masks, self.batch_size * draws, self.seed, step)
         return Batch(images, rows(masks, first * draws, end * draws), torch.tensor(indices), skipped, self.batch_size)
@@ -98,16 +98,14 @@ class Batches(Dataset):
             index = int(order[(place + offset) % count])
             orientation = self._orientation(epoch, index)
             cut = cut_size(self.image_size, orientation)
+            dice = functools.partial(generator, self.seed, CROPS, epoch, index)
             try:
-                image = load_for_crop(self.dataset, index, cut, self.crop_scale, self._dice(epoch, index))
+                image = load_for_crop(self.dataset, index, cut, self.crop_scale, dice)
             except BadImage as error:
                 skipped.append((self.dataset.paths[index], str(error)))
                 continue
-            return index, oriented_crop(image, self.image_size, self.crop_scale, self._dice(epoch, index), orientation)
+            return index, oriented_crop(image, self.image_size, self.crop_scale, dice(), orientation)
         return None
-
-    def _dice(self, epoch: int, index: int) -> np.random.Generator:
-        return generator(self.seed, CROPS, epoch, index)
 
     def _orientation(self, epoch: int, index: int) -> int:
         """0 for as it is, to 7."""

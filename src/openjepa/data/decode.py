@@ -45,17 +45,17 @@ def reduce_jpeg(image: Image.Image, times: Callable[[int, int], int]) -> None:
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
-    """Any PIL image as mode "RGB", upright, without metadata.
+    """Any PIL image as mode "RGB" and upright: a JPEG that is so itself, else one without metadata.
 
     EXIF orientation is applied. Transparency is laid on white. 16-bit grey is divided by 257. Other grey (32-bit
     integer or float) must lie within 0..1, which is stretched, or within 0..255, which is rounded; else BadImage.
     """
     image.load()
+    if image.mode == "RGB" and _is_plain_jpeg(image):
+        return image
     rgb = _to_rgb(image)
     orientation = _orientation(image)
     upright = rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
-    if upright is image:
-        return image
     upright.info = {}  # an orientation kept here would be applied twice by whoever honours it next
     return upright
 
@@ -140,10 +140,12 @@ def open_image(stream: BinaryIO) -> Image.Image:
 
 def check_jpeg(image: Image.Image, data: bytes) -> None:
     """Raises BadImage where a JPEG claims more than it can hold, so that a decoder would sit over it for long."""
-    pixels, scans = image.width * image.height, data.count(START_OF_SCAN)
+    pixels = image.width * image.height
     if pixels > PIXELS_A_BYTE * len(data):
         raise BadImage(f"claims more pixels than it can hold ({image.width}x{image.height} in {len(data):,} bytes)")
-    if pixels * scans > SCANS * MAX_PIXELS:
+    if pixels * len(data) < SCANS * MAX_PIXELS:  # more bytes than it can have scans: spared the time of counting
+        return
+    if pixels * (scans := data.count(START_OF_SCAN)) > SCANS * MAX_PIXELS:
         raise BadImage(f"too many scans ({scans:,} of {image.width}x{image.height} pixels)")
 
 
@@ -155,12 +157,17 @@ def _silence_pillow() -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    if image.format == "JPEG" and not image.info.keys() & {"exif", "xmp"}:
+    if _is_plain_jpeg(image):
         return 1  # told without the time that Pillow takes to look for it
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # a damaged EXIF block says nothing against the pixels
         return 1
+
+
+def _is_plain_jpeg(image: Image.Image) -> bool:
+    """Whether it is a JPEG that says nothing of its orientation."""
+    return image.format == "JPEG" and not image.info.keys() & {"exif", "xmp"}
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -1,6 +1,7 @@
 """JPEGs decoded at a half, a quarter or an eighth where the crop allows it: large ones cost a fraction of the time."""
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 
@@ -13,9 +14,13 @@ JPEG = b"\xff\xd8"
 
 
 def load_for_crop(
-    dataset: ImageDataset, index: int, size: tuple[int, int], scale: tuple[float, float], rng: np.random.Generator
+    dataset: ImageDataset,
+    index: int,
+    size: tuple[int, int],
+    scale: tuple[float, float],
+    dice: Callable[[], np.random.Generator],
 ) -> Pixels:
-    """The image for `random_resized_crop(image, size, scale, rng)`, `rng` being a copy of the one given to it.
+    """The image for `random_resized_crop(image, size, scale, dice())`; `dice` gives the same numbers at every call.
 
     A JPEG read from a file is as small as leaves its crop no smaller than `size`: its blocks are scaled as they are
     decoded (libjpeg), so the crop is of the same place up to a hundredth of the image, and its values differ a little
@@ -28,9 +33,9 @@ def load_for_crop(
         return dataset.load(index)
 
     def times(width: int, height: int) -> int:
-        if min(width, height) < 2 * min(size):  # the usual case of small images, told without a draw
+        if min(width, height) <= 2 * min(size):  # the usual case of small images, told without a draw
             return 1
-        left, top, right, bottom = crop_box(width, height, scale, size[1] / size[0], rng)
+        left, top, right, bottom = crop_box(width, height, scale, size[1] / size[0], dice())
         spare = min((right - left) / size[1], (bottom - top) / size[0])
         # What does not fill a last block stretches the image: a hundredth of its side at most.
         even = (k for k in (8, 4, 2) if all(-side % k <= side / 100 for side in (width, height)))
