@@ -12,7 +12,7 @@ few steps of each, and every ratio is the median of the rounds' own.
 import argparse
 import copy
 import multiprocessing
-import resource
+import re
 import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -127,13 +127,19 @@ def contender(setting: Setting, name: str, batches: list[Batch]):
 def peak_memory(setting: Setting, name: str, threads: int) -> int:
     """Bytes that the steps of a contender need at most, over what the process held before; run in one of its own."""
     torch.set_num_threads(threads)
-    batches, before = setting.batches(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    batches, before = setting.batches(), most_held()
     step = contender(setting, name, batches)
     for i in range(DRAWS):
         step(i)
     if torch.device(setting.device).type == "cuda":
         return torch.cuda.max_memory_allocated()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    return most_held() - before
+
+
+def most_held() -> int:
+    """Bytes that this process has held at most; not `ru_maxrss`, which begins at what its parent held."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status)[1])
 
 
 def apart(setting: Setting, name: str) -> int:

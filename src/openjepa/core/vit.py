@@ -15,9 +15,6 @@ SIZES = {
     "vit_huge": (1280, 32, 16, 4.0),
     "vit_giant": (1408, 40, 16, 48 / 11),
 }
-# Up to so many tokens the products one by one are no slower in training on a CPU than the fused kernel, whose backward
-# in bf16 takes two to eight times as long at any length (benchmarks/levers.py).
-SHORT = 64
 
 
 def take(tokens: Tensor, ids: Tensor) -> Tensor:
@@ -55,9 +52,9 @@ def sincos_positions(grid_size: tuple[int, int], dim: int, native_size: tuple[in
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Softmax attention over [B, heads, N, head_dim], by the path that is fastest for device, direction and length."""
-    short = q.dtype == torch.bfloat16 or q.shape[2] <= SHORT
-    if q.device.type == "cpu" and q.requires_grad and short:
+    """Softmax attention over [B, heads, N, head_dim], by the path that is fastest for device, direction and dtype."""
+    if q.device.type == "cpu" and q.requires_grad and q.dtype == torch.bfloat16:
+        # The fused kernel's backward takes two to five times as long as these products (benchmarks/levers.py).
         weights = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
         return weights.softmax(dim=-1) @ v
     return F.scaled_dot_product_attention(q, k, v)
