@@ -239,7 +239,7 @@ def of(rows: list[dict], method: str) -> list[dict]:
 
 
 def machine() -> dict:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
+    commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=RESULTS, text=True)
     return {"commit": commit.strip(), "torch": torch.__version__, "threads": torch.get_num_threads()}
 
 
