@@ -28,6 +28,7 @@ def test_a_crop_shows_what_is_in_its_box():
     rng = np.random.default_rng(1)
     box = crop_box(256, 256, (0.3, 1.0), 1.5, np.random.default_rng(1))
     crop = random_resized_crop(image, (16, 24), (0.3, 1.0), rng).astype(float)
+    np.testing.assert_array_equal(crop, np.asarray(image.resize((24, 16), Image.Resampling.BILINEAR, box=box)))
     columns = box[0] + (np.arange(24) + 0.5) * (box[2] - box[0]) / 24 - 0.5
     rows = box[1] + (np.arange(16) + 0.5) * (box[3] - box[1]) / 16 - 0.5
     assert np.abs(crop[4:-4, 4:-4, 0] - columns[None, 4:-4]).max() < 1.5

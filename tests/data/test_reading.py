@@ -253,13 +253,14 @@ def test_arrays_beside_pictures_are_no_images(tmp_path):
     assert open_dataset(tmp_path).paths == ["b.npy"]
 
 
+@pytest.mark.parametrize("kernel", [Image.Resampling.BICUBIC, Image.Resampling.BILINEAR])
 @pytest.mark.parametrize("size", [(40, 40), (200, 90), (17, 23)])
-def test_crops_of_numbers_are_antialiased_as_pillow_does(size):
+def test_crops_of_numbers_are_antialiased_as_pillow_does(size, kernel):
     image = Image.fromarray(RNG.integers(80, 176, (120, 150, 3), dtype=np.uint8))
     box = (10.3, 4.7, 140.2, 110.9)
-    expected = np.asarray(image.resize(size[::-1], Image.Resampling.BICUBIC, box=box))
-    np.testing.assert_array_equal(resized(np.asarray(image), size, box), expected)
-    of_floats = resized(np.asarray(image, np.float32) / 255, size, box) * 255
+    expected = np.asarray(image.resize(size[::-1], kernel, box=box))
+    np.testing.assert_array_equal(resized(np.asarray(image), size, box, kernel), expected)
+    of_floats = resized(np.asarray(image, np.float32) / 255, size, box, kernel) * 255
     assert np.abs(of_floats - expected).max() <= 1.2  # Pillow rounds after each of two passes
     assert np.abs(of_floats - expected).mean() < 0.36
 

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from PIL import Image
+from PIL.Image import Resampling
 from torch import Tensor
 
 from openjepa.data.reading import Pixels
@@ -36,9 +37,9 @@ def centre_box(width: int, height: int, aspect: float) -> tuple[float, float, fl
 def random_resized_crop(
     image: Pixels, size: tuple[int, int], scale: tuple[float, float], rng: np.random.Generator
 ) -> np.ndarray:
-    """A random crop resized to `size` (rows, columns) by antialiased bicubic: [H, W, C], uint8 or float32 as it was."""
+    """A random crop resized to `size` (rows, columns) by antialiased bilinear: [H, W, C], dtype kept."""
     width, height = size_of(image)
-    return resized(image, size, crop_box(width, height, scale, size[1] / size[0], rng))
+    return resized(image, size, crop_box(width, height, scale, size[1] / size[0], rng), Resampling.BILINEAR)
 
 
 def oriented_crop(
@@ -72,12 +73,17 @@ def size_of(image: Pixels) -> tuple[int, int]:
     return image.size if isinstance(image, Image.Image) else image.shape[1::-1]
 
 
-def resized(image: Pixels, size: tuple[int, int], box: tuple[float, float, float, float]) -> np.ndarray:
+def resized(
+    image: Pixels,
+    size: tuple[int, int],
+    box: tuple[float, float, float, float],
+    kernel: Resampling = Resampling.BICUBIC,
+) -> np.ndarray:
     """A box of an image at `size` (rows, columns), channel by channel: [H, W, C], dtype uint8 or float32 as it was."""
     if isinstance(image, Image.Image):
-        return np.asarray(image.resize(size[::-1], Image.Resampling.BICUBIC, box=box)).reshape(*size, -1)
+        return np.asarray(image.resize(size[::-1], kernel, box=box)).reshape(*size, -1)
     bands = (Image.fromarray(np.ascontiguousarray(image[..., band])) for band in range(image.shape[2]))
-    small = [np.asarray(band.resize(size[::-1], Image.Resampling.BICUBIC, box=box)) for band in bands]
+    small = [np.asarray(band.resize(size[::-1], kernel, box=box)) for band in bands]
     return np.stack(small, axis=2)
 
 
