@@ -35,8 +35,15 @@ CONTINUED = {"lr": 2e-4, "ema_momentum": (0.996, 1.0)}
 
 RECIPES: dict[str, dict[str, Any]] = {
     # Small images on a CPU in minutes. Random masks teach more than blocks on a coarse grid, and steps more than
-    # images: few images a step, each with several masks for one pass of the target encoder. LONGER runs are wider.
-    "laptop": {"masks": "random", "crop_scale": (0.5, 1.0), "batch_size": 16, "mask_draws": 4},
+    # images: few images a step, each with several masks for one pass of the target encoder, and a predictor of a block.
+    # LONGER runs are wider.
+    "laptop": {
+        "masks": "random",
+        "crop_scale": (0.5, 1.0),
+        "batch_size": 16,
+        "mask_draws": 4,
+        "predictor_depth": 1,
+    },
     # A GPU and hours: ViT-S on an 8x8 grid, I-JEPA alone.
     "small": {
         "model": "vit_small",
