@@ -43,6 +43,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "batch_size": 16,
         "mask_draws": 4,
         "predictor_depth": 1,
+        "lr": 5e-4,
     },
     # A GPU and hours: ViT-S on an 8x8 grid, I-JEPA alone.
     "small": {
