@@ -74,14 +74,14 @@ CASES: dict[str, tuple[dict, type[IJEPA]]] = {
     "faint-patches-adamw": ({"optimizer": "adamw"}, FaintPatches),
     "published-adamw": (PUBLISHED | {"masks": "multiblock"}, IJEPA),
     "no-stop-gradient": ({"ema_momentum": (0.0, 0.0)}, NoStopGradient),
-    "lr-x30": ({"lr": 0.03}, IJEPA),
+    "lr-x30": ({"lr": 0.015}, IJEPA),
     # Candidates: which of them shows positional collapse, and which a collapse late in the run, is for the runs to say.
     "positional-fainter": ({"optimizer": "adamw", "lr": 1e-4}, FainterPatches),
     "positional-slow": (PUBLISHED | {"lr": 1e-5}, IJEPA),
     "positional-ema-0": (PUBLISHED | {"ema_momentum": (0.0, 0.0)}, IJEPA),
     "late-stop-gradient": ({}, LostStopGradient),
-    "late-ema-0": ({"ema_momentum": (0.99, 0.0), "lr_end": 1e-3}, IJEPA),
-    "late-lr-x30": ({"lr_end": 0.03}, IJEPA),
+    "late-ema-0": ({"ema_momentum": (0.99, 0.0), "lr_end": 5e-4}, IJEPA),
+    "late-lr-x30": ({"lr_end": 0.015}, IJEPA),
 }
 
 

@@ -59,7 +59,7 @@ def home(tmp_path_factory) -> Path:
     pack_cells(home, packed / "cells")
     run = home / "runs/photos"
     openjepa.pretrain(str(home / "labelled"), out=run, steps=2, image_size=16, batch_size=8, workers=0)
-    for name in ("pure-30m-seed0", "large"):
+    for name in ("pure-vit_nano-10m-seed0", "large"):
         shutil.copytree(run, run.with_name(name))
     return home
 

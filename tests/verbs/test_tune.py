@@ -57,7 +57,7 @@ def judged(monkeypatch):
 
     def fake(folder, ground, config, steps, progress):
         asked.append((folder.name, steps))
-        value = 0.5 + 0.1 * (config.num_targets == 2) + 0.05 * (config.lr > 1.5e-3) + 0.002 * config.seed
+        value = 0.5 + 0.1 * (config.num_targets == 2) + 0.05 * (config.lr > 1e-3) + 0.002 * config.seed
         now = {"rank": 20.0, "std": 1.0, "positional_share": 0.2, "energy_gap": 0.5, "ema_distance": 0.1}
         record = {"steps": steps, "images": 8 * steps, "seconds": 1.0, "monitors": now, "untrained": now}
         return record | {"score": value, "linear": value, "knn": value}
@@ -98,8 +98,8 @@ def test_the_best_go_on_with_the_recipe_and_the_best_together(planned, judged, p
     out = openjepa.tune(photos, out=tmp_path / "study", budget="20s", **GIVEN)
     records = study.read_trials(out)
     second = {record["candidate"]: record for record in records if record["rung"] == 2}
-    assert second.keys() == {"recipe", "num_targets 2", "lr 0.003", "combined"}
-    assert second["combined"]["changes"] == {"num_targets": 2, "lr": 0.003}
+    assert second.keys() == {"recipe", "num_targets 2", "lr 0.0015", "combined"}
+    assert second["combined"]["changes"] == {"num_targets": 2, "lr": 0.0015}
     assert second["combined"]["steps"] == pytest.approx(3 * records[0]["steps"], abs=2)
     assert max(records, key=lambda r: r["linear"])["candidate"] == "combined"
 
