@@ -7,7 +7,6 @@ A run of 1,700 steps is 27,200 images, about four minutes of processor time.
 """
 
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,17 +14,19 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from record import RESULTS, commit
 
 from openjepa.config import read_config
 from openjepa.core.ijepa import IJEPA
 from openjepa.core.vit import take
+from openjepa.recipes import recipe
 from openjepa.training.runlog import read_metrics
 from openjepa.verbs import networks
 from openjepa.verbs.pretrain import pretrain
 
-RESULTS = Path(__file__).parent / "results"
 MONITORS = ("step", "loss", "rank", "std", "positional_share", "energy_gap", "ema_distance", "knn", "linear", "status")
 STEPS = 1700
+LR = recipe("laptop")["lr"]
 
 
 class NoStopGradient(IJEPA):
@@ -74,14 +75,14 @@ CASES: dict[str, tuple[dict, type[IJEPA]]] = {
     "faint-patches-adamw": ({"optimizer": "adamw"}, FaintPatches),
     "published-adamw": (PUBLISHED | {"masks": "multiblock"}, IJEPA),
     "no-stop-gradient": ({"ema_momentum": (0.0, 0.0)}, NoStopGradient),
-    "lr-x30": ({"lr": 0.015}, IJEPA),
+    "lr-x30": ({"lr": 30 * LR}, IJEPA),
     # Candidates: which of them shows positional collapse, and which a collapse late in the run, is for the runs to say.
     "positional-fainter": ({"optimizer": "adamw", "lr": 1e-4}, FainterPatches),
     "positional-slow": (PUBLISHED | {"lr": 1e-5}, IJEPA),
     "positional-ema-0": (PUBLISHED | {"ema_momentum": (0.0, 0.0)}, IJEPA),
     "late-stop-gradient": ({}, LostStopGradient),
-    "late-ema-0": ({"ema_momentum": (0.99, 0.0), "lr_end": 5e-4}, IJEPA),
-    "late-lr-x30": ({"lr_end": 0.015}, IJEPA),
+    "late-ema-0": ({"ema_momentum": (0.99, 0.0), "lr_end": LR}, IJEPA),
+    "late-lr-x30": ({"lr_end": 30 * LR}, IJEPA),
 }
 
 
@@ -92,10 +93,9 @@ def run(data: str, name: str, steps: int) -> None:
         out = pretrain(data, out=Path(folder) / name, recipe="laptop", steps=steps, workers=0, **settings)
         records = [record for record in read_metrics(out) if "status" in record]
         precision = read_config(out / "config.json")[0].precision
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
     about = {
         "command": f"python benchmarks/alarms.py {data} {name}",
-        "commit": commit.strip(),
+        "commit": commit(),
         "steps": steps,
         "settings": settings,
         "networks": CASES[name][1].__name__,

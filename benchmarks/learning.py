@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from record import RESULTS, commit
 from scipy.stats import t as student
 
 from openjepa.config import CHOICES, Config, build_config, read_config
@@ -49,11 +50,13 @@ from openjepa.verbs.networks import build_model
 from openjepa.verbs.prepare import mask_settings
 from openjepa.verbs.pretrain import pretrain
 
-RESULTS = Path(__file__).parent / "results"
 RATES, LINES = RESULTS / "learning-rates.json", RESULTS / "learning.jsonl"
 SCORES = ("linear", "knn", "one_percent")
 NEAR = 256  # images, the largest batch
 MODELS = ("vit_nano", "vit_micro")
+# What runs start from: the reference has other first weights, and is not run wider.
+UNTRAINED = (("untrained", "pure", "vit_nano"), ("untrained", "pure", "vit_micro"))
+UNTRAINED += (("untrained reference", "reference", "vit_nano"),)
 
 # A method is a recipe and what it changes. MAE has no target encoder to share between draws.
 METHODS: dict[str, tuple[str, dict]] = {
@@ -171,10 +174,10 @@ def floors(data: str, test: bool) -> Iterator[dict]:
     mean, std = channel_statistics(open_dataset(f"{data}/train"), seed=0)
     about = {"minutes": 0, "images": 0, "part": "test" if test else "held-out fifth of train", **machine()}
     yield {"method": "pixels", "seed": 0, **about, **measured(Pixels((32, 32)), data, test)}
-    for name, seed in itertools.product(MODELS, range(3)):
-        network = build_model(config_of("pure", model=name, seed=seed)).target_encoder
+    for (name, method, model), seed in itertools.product(UNTRAINED, range(3)):
+        network = build_model(config_of(method, model=model, seed=seed)).target_encoder
         scores = measured(Encoder(network, mean, std), data, test)
-        yield {"method": "untrained", "model": name, "seed": seed, **about, **scores}
+        yield {"method": name, "model": model, "seed": seed, **about, **scores}
 
 
 def read_rows(test: bool) -> list[dict]:
@@ -239,8 +242,7 @@ def of(rows: list[dict], method: str) -> list[dict]:
 
 
 def machine() -> dict:
-    commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=RESULTS, text=True)
-    return {"commit": commit.strip(), "torch": torch.__version__, "threads": torch.get_num_threads()}
+    return {"commit": commit(), "torch": torch.__version__, "threads": torch.get_num_threads()}
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,3 +16,8 @@ def record(name: str, **found) -> None:
     about = {"command": command, "torch": torch.__version__, "threads": torch.get_num_threads()}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(about | found, indent=2) + "\n")
+
+
+def commit() -> str:
+    """The commit of this file, wherever the command was given."""
+    return subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=RESULTS, text=True).strip()

@@ -79,7 +79,7 @@ def resized(
     box: tuple[float, float, float, float],
     kernel: Resampling = Resampling.BICUBIC,
 ) -> np.ndarray:
-    """A box of an image at `size` (rows, columns), channel by channel: [H, W, C], dtype uint8 or float32 as it was."""
+    """A box of an image at `size` (rows, columns), channel by channel, antialiased: [H, W, C], dtype kept."""
     if isinstance(image, Image.Image):
         return np.asarray(image.resize(size[::-1], kernel, box=box)).reshape(*size, -1)
     bands = (Image.fromarray(np.ascontiguousarray(image[..., band])) for band in range(image.shape[2]))

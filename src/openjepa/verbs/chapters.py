@@ -62,11 +62,12 @@ def _about(story: Story) -> Html:
 def _model(story: Story) -> list[tuple[str, str]]:
     config, steps, images = story.config, story.resolved["steps"], story.resolved["found"]["images"]
     masks, network = story.masks, story.encoder and story.encoder.network
+    depth = config.predictor_depth
     size = f", {sum(p.numel() for p in network.parameters()) / 1e6:.1f} M parameters" if network else ""
     (height, width), (rows, columns) = config.size, config.grid_size
     return [
         ("encoder", config.model_name + size),
-        ("predictor", f"{config.predictor_depth} blocks, {config.predictor_dim} wide"),
+        ("predictor", f"{depth} block{'s' * (depth != 1)}, {config.predictor_dim} wide"),
         ("input", f"{height}x{width} px, {rows}x{columns} patches of {config.patch_size} px"),
         ("masks", f"{masks.name}; {masks.num_targets} target block{'s' * (masks.num_targets != 1)} in each"),
         ("length", f"{steps:,} steps of {config.batch_size:,} images, {steps * config.batch_size / images:.1f} epochs"),
