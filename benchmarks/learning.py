@@ -9,10 +9,10 @@ python benchmarks/learning.py table --images 68192                         the s
 python benchmarks/learning.py gap --minutes 10                             what of MAE's lead is left at equal images
 
 A budget is turned into steps by the rates, so that a run is the same whatever else the machine does, and the seconds of
-processor time that its steps took are recorded beside it, and the precision that was used (`--precision`; left out,
-the machine decides, as for anyone). The model is the recipe's for so many minutes, or `--model`. `--validation`
-measures on a fifth of train that no probe learns from: for every choice. Without it the test part is measured: once, in
-the end.
+processor time that its steps took are recorded beside it. Rates, runs and tables are of one precision (`--precision`;
+left out, the one this machine is faster at, as for anyone). The model is the recipe's for so many minutes, or
+`--model`. `--validation` measures on a fifth of train that no probe learns from: for every choice. Without it the test
+part is measured: once, in the end.
 """
 
 import argparse
@@ -30,14 +30,14 @@ import torch
 from record import RESULTS, commit
 from scipy.stats import t as student
 
-from openjepa.config import CHOICES, Config, build_config, read_config
+from openjepa.config import Config, build_config
 from openjepa.core.streams import SAMPLES, generator
 from openjepa.data.batches import Batches
 from openjepa.data.memory import hold_in_memory
 from openjepa.data.open import open_dataset
 from openjepa.data.statistics import channel_statistics
 from openjepa.evaluation.baselines import Pixels
-from openjepa.evaluation.device import choose_device, choose_precision
+from openjepa.evaluation.device import PRECISIONS, choose_precision
 from openjepa.evaluation.encoder import Encoder
 from openjepa.evaluation.features import Model
 from openjepa.evaluation.linear import linear_probe
@@ -67,23 +67,22 @@ METHODS: dict[str, tuple[str, dict]] = {
 }
 
 
-def rates(data: str) -> None:
+def rates(data: str, precision: str) -> None:
     """Images per second of the steps of every method on one thread, beside another process that does the same."""
     found: dict[str, dict[str, float]] = {model: {} for model in MODELS}
     for model, method in itertools.product(MODELS, METHODS):
-        command = [sys.executable, __file__, "rate", data, method, "--model", model]
+        command = [sys.executable, __file__, "rate", data, method, "--model", model, "--precision", precision]
         abreast = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
         found[model][method] = statistics.fmean(float(process.communicate()[0].split()[-1]) for process in abreast)
         print(f"{model:<12}{method:<12}{found[model][method]:8.0f} images/s", flush=True)
-    precision = str(choose_precision("auto", choose_device("cpu"))).removeprefix("torch.")
-    about = {"command": f"python benchmarks/learning.py rates {data}", **machine(), "precision": precision}
-    about |= {"images_per_second": found}
-    RATES.write_text(json.dumps(about, indent=2) + "\n")
+    command = f"python benchmarks/learning.py rates {data} --precision {precision}"
+    about = {precision: {"command": command, **machine(), "images_per_second": found}}
+    RATES.write_text(json.dumps(json.loads(RATES.read_text()) | about, indent=2) + "\n")
 
 
-def rate(data: str, method: str, model: str, seconds: float = 30.0) -> float:
+def rate(data: str, method: str, model: str, precision: str, seconds: float = 30.0) -> float:
     """Images per second of processor time of one method's steps, input included."""
-    config = config_of(method, model=model, steps=10_000)
+    config = config_of(method, model=model, precision=precision, steps=10_000)
     stepper = build_stepper(config, 10_000, [0.5] * 3, [0.25] * 3)
     dataset, _ = hold_in_memory(open_dataset(f"{data}/train").subset(range(2000)), 0)
     batches = Batches(dataset, mask_settings(config), config.size, config.crop_scale, config.batch_size, config.seed)
@@ -101,9 +100,14 @@ def config_of(method: str, **changes) -> Config:
     return build_config(recipe(name), settings | {"workers": 0} | changes)
 
 
-def affordable(method: str, model: str, minutes: float) -> float:
+def affordable(method: str, model: str, precision: str, minutes: float) -> float:
     """Images that a method sees in so many minutes."""
-    return 60 * minutes * json.loads(RATES.read_text())["images_per_second"][model][method]
+    return 60 * minutes * json.loads(RATES.read_text())[precision]["images_per_second"][model][method]
+
+
+def usual_precision() -> str:
+    """The precision that this machine is faster at."""
+    return next(name for name, dtype in PRECISIONS.items() if dtype == choose_precision("auto", torch.device("cpu")))
 
 
 def usual_model(method: str, minutes: float) -> str:
@@ -120,11 +124,11 @@ def run(
     model: str,
     minutes: float | None = None,
     images: int | None = None,
-    precision: str = "auto",
+    precision: str = "float32",
 ) -> dict:
     """Train one encoder for a budget of minutes or of images and measure it."""
     batch_size = config_of(method).batch_size
-    steps = round((images or affordable(method, model, minutes)) / batch_size)
+    steps = round((images or affordable(method, model, precision, minutes)) / batch_size)
     name, settings = METHODS[method]
     begun, settings = time.process_time(), settings | {"precision": precision, "model": model}
     pretrain(f"{data}/train", out=out, recipe=name, steps=steps, seed=seed, workers=0, **settings)
@@ -139,7 +143,7 @@ def run(
         "images": steps * batch_size,
         "processor_seconds": round(seconds),
         "settings": METHODS[method][1],
-        "precision": read_config(out / "config.json")[0].precision,
+        "precision": precision,
         "part": "test" if test else "held-out fifth of train",
         **scores,
         "verdicts": verdicts,
@@ -180,9 +184,11 @@ def floors(data: str, test: bool) -> Iterator[dict]:
         yield {"method": name, "model": model, "seed": seed, **about, **scores}
 
 
-def read_rows(test: bool) -> list[dict]:
+def read_rows(test: bool, precision: str) -> list[dict]:
+    """The rows of a part that are of a precision, or of none, as untrained encoders are."""
     rows = [json.loads(line) for line in LINES.read_text().splitlines()]
-    return [row for row in rows if row["part"] == ("test" if test else "held-out fifth of train")]
+    part = "test" if test else "held-out fifth of train"
+    return [row for row in rows if row["part"] == part and row.get("precision", precision) == precision]
 
 
 def at(rows: list[dict], minutes: float | None, images: int | None) -> list[dict]:
@@ -254,24 +260,25 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--images", type=int, help="a budget of images instead of minutes")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--precision", choices=CHOICES["precision"], default="auto")
+    parser.add_argument("--precision", choices=PRECISIONS)
     parser.add_argument("--validation", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("runs/learning"))
     given = parser.parse_args()
     torch.set_num_threads(1)
+    precision = given.precision or usual_precision()
     if given.what == "rates":
-        rates(given.data)
+        rates(given.data, precision)
     elif given.what == "rate":
-        print(rate(given.data, given.method, given.model))
+        print(rate(given.data, given.method, given.model, precision))
     elif given.what == "table":
-        table(read_rows(not given.validation), given.minutes, given.images)
+        table(read_rows(not given.validation, precision), given.minutes, given.images)
     elif given.what == "gap":
-        gap(read_rows(not given.validation), given.minutes)
+        gap(read_rows(not given.validation, precision), given.minutes)
     else:
         budget = f"{given.images}images" if given.images else f"{given.minutes:g}m"
         model = given.model or usual_model(given.method, given.minutes)
-        folder = given.out / f"{given.method}-{model}-{budget}-seed{given.seed}"
-        how = {"model": model, "minutes": given.minutes, "images": given.images, "precision": given.precision}
+        folder = given.out / f"{given.method}-{model}-{precision}-{budget}-seed{given.seed}"
+        how = {"model": model, "minutes": given.minutes, "images": given.images, "precision": precision}
         lines = (
             floors(given.data, not given.validation)
             if given.what == "floors"
