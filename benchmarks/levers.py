@@ -12,6 +12,9 @@ import copy
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from operator import add
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
@@ -75,6 +78,8 @@ class Bench:
             "AdamW: fused": self.adamw(),
             "EMA: one foreach": self.ema(),
             "target encoder: a bf16 copy of its weights": self.halved(images),
+            "step: bias and GELU inside of products without gradients": self.without(("fused.there",), lambda: False),
+            "step: tokens added up in bf16": self.without(("vit.add_positions", "predictor.add_positions"), add),
             "step: predictor's blocks in one sequence": (
                 self.step(target_sequences="separate"),
                 self.step(target_sequences="joint"),
@@ -149,6 +154,19 @@ class Bench:
             copied(images.bfloat16())
 
         return autocast, cast
+
+    def without(self, names: tuple[str, ...], instead: Callable) -> tuple[Call, Call]:
+        """A step in which some functions of `core` are others, and as it is."""
+
+        step = self.step()
+
+        def replaced() -> None:
+            with ExitStack() as stack:
+                for name in names:
+                    stack.enter_context(patch(f"openjepa.core.{name}", instead))
+                step()
+
+        return replaced, self.step()
 
     def compiled(self) -> dict[str, tuple[Call, Call]]:
         if no_compiler(self.stepper.device):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from openjepa.core.vit import Block, initialise, sincos_positions
+from openjepa.core.vit import Block, add_positions, initialise, sincos_positions
 
 
 class Predictor(nn.Module):
@@ -43,7 +43,7 @@ class Predictor(nn.Module):
     def forward(self, context: Tensor, context_ids: Tensor, target_ids: Tensor) -> Tensor:
         """context [B, Nc, D], context_ids [B, Nc], target_ids [B, M, Nt] -> predicted [B, M, Nt, out_dim]."""
         sequences = target_ids.flatten(1).unsqueeze(1) if self.joint else target_ids
-        context = self.embed(context) + self.pos_embed[context_ids]
+        context = add_positions(self.embed(context), self.pos_embed[context_ids])
         context = context.unsqueeze(1).expand(-1, sequences.shape[1], -1, -1)
         queries = self.mask_token.unsqueeze(0) + self.pos_embed[sequences]
         x = torch.cat([context, queries.to(context.dtype)], dim=2).flatten(0, 1)

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from openjepa.core.fused import affine, affine_gelu
+
 # name: (embed_dim, depth, num_heads, mlp_ratio); all but nano and micro are the field's standard sizes.
 SIZES = {
     "vit_nano": (128, 4, 4, 4.0),
@@ -51,6 +53,11 @@ def sincos_positions(grid_size: tuple[int, int], dim: int, native_size: tuple[in
     return code.flatten(0, 1).float()
 
 
+def add_positions(tokens: Tensor, positions: Tensor) -> Tensor:
+    """Their sum in the dtype of the tokens, which is what the blocks then add to: bf16 under autocast."""
+    return tokens + positions.to(tokens.dtype)
+
+
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Softmax attention over [B, heads, N, head_dim], by the path that is fastest for device, direction and dtype."""
     if q.device.type == "cpu" and q.requires_grad and q.dtype == torch.bfloat16:
@@ -86,8 +93,8 @@ class Attention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        return self.proj(attend(q, k, v).transpose(1, 2).flatten(2))
+        q, k, v = affine(x, self.qkv).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        return affine(attend(q, k, v).transpose(1, 2).flatten(2), self.proj)
 
 
 class Mlp(nn.Module):
@@ -97,7 +104,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
+        return affine(affine_gelu(x, self.fc1), self.fc2)
 
 
 class Block(nn.Module):
@@ -180,7 +187,7 @@ class VisionTransformer(nn.Module):
         positions = self.positions(images)
         if ids is not None:
             pixels, positions = take(pixels, ids), positions[ids]
-        x = self.patch_embed(pixels) + positions
+        x = add_positions(self.patch_embed(pixels), positions)
         for block in self.blocks:
             x = block(x)
         return self.norm(x)
@@ -190,7 +197,7 @@ class VisionTransformer(nn.Module):
 
         Each goes through the final norm, so that the last equals `forward(images)`.
         """
-        x = self.patch_embed(patchify(images, self.patch_size)) + self.positions(images)
+        x = add_positions(self.patch_embed(patchify(images, self.patch_size)), self.positions(images))
         kept = []
         for place, block in enumerate(self.blocks):
             x = block(x)

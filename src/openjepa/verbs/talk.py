@@ -50,7 +50,7 @@ class TrainingDisplay:
 
     def __call__(self, record: dict) -> None:
         changed = record.get("status", self.state.get("status")) != self.state.get("status")
-        self.state |= record
+        self.state |= record | ({"probed": record["step"]} if "knn" in record else {})
         self.progress.update(self.task, completed=record["step"], description=self.line())
         if changed:
             say(f"step {record['step']:,}: {record['verdict']}")
@@ -64,7 +64,7 @@ class TrainingDisplay:
         parts = [f"{now['images_per_second']:,.0f} images/s"] if "images_per_second" in now else []
         parts += [f"loss {now['loss']:.4f}"] if "loss" in now else []
         parts += [f"rank {now['rank']:.1f}", now["status"]] if "rank" in now else []
-        parts += [f"k-NN {now['knn']:.1%}"] if "knn" in now else []
+        parts += [f"k-NN {now['knn']:.1%} at step {now['probed']:,}"] if "knn" in now else []
         parts += [f"{now['memory'] / 2**30:.1f} GiB"] if "memory" in now else []
         return " · ".join(parts)
 
