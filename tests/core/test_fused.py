@@ -47,3 +47,15 @@ def test_tokens_in_bf16_stay_near_those_in_float32():
         exact = network(images)
     halved = under_bf16(lambda: network(images))
     assert ((halved.float() - exact).norm() / exact.norm()) < 0.02
+
+
+def test_what_is_compiled_is_the_layer_itself(layer):
+    seen = []
+
+    def backend(graph, inputs):
+        seen.append(str(graph.graph))
+        return graph
+
+    compiled = torch.compile(lambda x: fused.affine(x, layer), backend=backend)
+    under_bf16(lambda: compiled(torch.randn(2, 96)))
+    assert len(seen) == 1 and "linear" in seen[0] and "pointwise" not in seen[0]
