@@ -1,6 +1,7 @@
 """bench counts what a step computes and names what limits a run."""
 
 import pytest
+import torch
 from ranks import parts
 
 import openjepa
@@ -10,10 +11,11 @@ from openjepa.training.trial import Cost, measure_cost
 from openjepa.verbs.plan import limit
 
 
-def test_flops_are_those_of_the_products(photos):
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_flops_are_those_of_the_products(photos, precision):
     """By hand: 2 for a weight and token, thrice that with its gradients; and attention's two products."""
     _, stepper, batches = parts(photos, "auto", num_targets=1)
-    batch = batches[0]
+    batch, stepper.precision = batches[0], precision
     images, (context, targets) = 5, (ids.shape[-1] for ids in batch.masks[:2])
     seen, predicted = images * context, images * (context + targets)
 

@@ -18,8 +18,14 @@ def there() -> bool:
     return hasattr(namespace, "_linear_pointwise") and namespace._is_mkldnn_bf16_supported()
 
 
+def flops(x: torch.Size, weight: torch.Size, *_: object, out_shape: object = None) -> int:
+    """Floating-point operations of `fused`, as torch.utils.flop_counter asks for them."""
+    return 2 * x.numel() * weight[0]
+
+
 def fuses(x: Tensor, layer: nn.Linear) -> bool:
-    if torch.compiler.is_compiling():  # the compiler fuses by itself, and refuses this operation
+    # The compiler fuses by itself, and refuses this; a layer that another library put there is its own affair.
+    if torch.compiler.is_compiling() or type(layer) is not nn.Linear:
         return False
     if torch.is_grad_enabled() and (x.requires_grad or layer.weight.requires_grad):
         return False
