@@ -1,7 +1,7 @@
 """Linear layers whose bias, and the GELU after them, cost no pass over memory: oneDNN's, for bf16 on a CPU.
 
-torch's own linear layer copies the bias into its output before it multiplies. The difference is a tenth of a step of
-I-JEPA (benchmarks/levers.py). Only where no gradient is wanted, as in a target encoder: oneDNN gives none.
+torch's own linear layer copies the bias into its output before it multiplies. The difference is a twentieth to a tenth
+of a step of I-JEPA (benchmarks/levers.py). Only where no gradient is wanted, as in a target encoder: oneDNN gives none.
 """
 
 import functools
