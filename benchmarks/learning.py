@@ -1,7 +1,7 @@
 """What an encoder learns in 10 and 30 minutes on one CPU thread: methods side by side, on CIFAR-10, over seeds.
 
 python benchmarks/learning.py rates CIFAR.zip                              images/s, two processes abreast
-python benchmarks/learning.py floors CIFAR.zip                             raw pixels and untrained encoders
+python benchmarks/learning.py floors CIFAR.zip                             raw pixels and untrained encoders (--model)
 python benchmarks/learning.py run CIFAR.zip METHOD --minutes 10 --seed 0   train and measure
 python benchmarks/learning.py run CIFAR.zip METHOD --images 68192          the same for a number of images (--model)
 python benchmarks/learning.py table --minutes 10                           mean and 95 % interval over seeds
@@ -173,12 +173,14 @@ def one_percent(train: Labelled, test: Labelled, draw: int) -> float:
     return 100 * (probe.predictions == test.labels["class"]).float().mean().item()
 
 
-def floors(data: str, test: bool) -> Iterator[dict]:
-    """The untrained encoders of three seeds, and raw pixels."""
+def floors(data: str, test: bool, only: str | None = None) -> Iterator[dict]:
+    """The untrained encoders of three seeds, and raw pixels; or the untrained encoders of `only` one model."""
     mean, std = channel_statistics(open_dataset(f"{data}/train"), seed=0)
     about = {"minutes": 0, "images": 0, "part": "test" if test else "held-out fifth of train", **machine()}
-    yield {"method": "pixels", "seed": 0, **about, **measured(Pixels((32, 32)), data, test)}
-    for (name, method, model), seed in itertools.product(UNTRAINED, range(3)):
+    if not only:
+        yield {"method": "pixels", "seed": 0, **about, **measured(Pixels((32, 32)), data, test)}
+    wanted = [floor for floor in UNTRAINED if only in (None, floor[-1])]
+    for (name, method, model), seed in itertools.product(wanted, range(3)):
         network = build_model(config_of(method, model=model, seed=seed)).target_encoder
         scores = measured(Encoder(network, mean, std), data, test)
         yield {"method": name, "model": model, "seed": seed, **about, **scores}
@@ -280,7 +282,7 @@ def main() -> None:
         folder = given.out / f"{given.method}-{model}-{precision}-{budget}-seed{given.seed}"
         how = {"model": model, "minutes": given.minutes, "images": given.images, "precision": precision}
         lines = (
-            floors(given.data, not given.validation)
+            floors(given.data, not given.validation, given.model)
             if given.what == "floors"
             else [run(given.data, given.method, given.seed, not given.validation, folder, **how)]
         )
