@@ -115,6 +115,14 @@ def usual_model(method: str, minutes: float) -> str:
     return build_config(recipe(METHODS[method][0], {"time": f"{minutes}m"}), {}).model
 
 
+def longer(method: str, minutes: float | None) -> dict:
+    """What a method's recipe changes for so many minutes beside the model; MAE has no target encoder to slow down."""
+    name = METHODS[method][0]
+    plain, timed = recipe(name), recipe(name, {"time": f"{minutes}m"} if minutes else None)
+    unused = {"model"} | ({"ema_momentum"} if METHODS[method][1].get("objective") == "mae" else set())
+    return {name: value for name, value in timed.items() if value != plain.get(name) and name not in unused}
+
+
 def run(
     data: str,
     method: str,
@@ -130,7 +138,8 @@ def run(
     batch_size = config_of(method).batch_size
     steps = round((images or affordable(method, model, precision, minutes)) / batch_size)
     name, settings = METHODS[method]
-    begun, settings = time.process_time(), settings | {"precision": precision, "model": model}
+    settings = settings | longer(method, minutes) | {"precision": precision, "model": model}
+    begun = time.process_time()
     pretrain(f"{data}/train", out=out, recipe=name, steps=steps, seed=seed, workers=0, **settings)
     seconds = time.process_time() - begun
     scores = measured(load_encoder(out), data, test)
@@ -142,7 +151,7 @@ def run(
         "seed": seed,
         "images": steps * batch_size,
         "processor_seconds": round(seconds),
-        "settings": METHODS[method][1],
+        "settings": METHODS[method][1] | longer(method, minutes),
         "precision": precision,
         "part": "test" if test else "held-out fifth of train",
         **scores,

@@ -50,8 +50,10 @@ def test_equal_images_are_found_and_precisions_kept_apart(capsys):
     )
 
 
-def test_a_long_run_is_of_the_recipes_wider_model():
+def test_a_long_run_is_of_the_recipes_wider_model_and_slower_target_encoder():
     assert [learning.usual_model("pure", minutes) for minutes in (10, 30)] == ["vit_nano", "vit_micro"]
+    assert [learning.longer("pure", minutes) for minutes in (None, 10, 30)] == [{}, {}, {"ema_momentum": (0.998, 1.0)}]
+    assert learning.longer("mae", 30) == {}
 
 
 def test_the_gap_is_split_into_images_a_second_and_learning_an_image(capsys):

@@ -18,16 +18,18 @@ def test_every_recipe_can_be_built(name):
 
 
 @pytest.mark.parametrize(
-    ("given", "model"),
+    ("given", "model", "ema_momentum"),
     [
-        ({"time": "10m"}, "vit_nano"),
-        ({"time": "20m"}, "vit_micro"),
-        ({"time": "1h", "model": "vit_tiny"}, "vit_tiny"),
-        ({"steps": 10**6}, "vit_nano"),
+        ({"time": "10m"}, "vit_nano", 0.99),
+        ({"time": "20m"}, "vit_micro", 0.998),
+        ({"time": "20m", "objective": "mae"}, "vit_micro", 0.998),
+        ({"time": "1h", "model": "vit_tiny"}, "vit_tiny", 0.998),
+        ({"steps": 10**6}, "vit_nano", 0.99),
     ],
 )
-def test_laptop_is_wider_where_there_is_time(given, model):
-    assert build_config(recipe("laptop", given), given).model == model
+def test_laptop_is_wider_and_its_target_encoder_slower_where_there_is_time(given, model, ema_momentum):
+    config = build_config(recipe("laptop", given), given)
+    assert (config.model, config.ema_momentum[0]) == (model, ema_momentum)
 
 
 def test_an_unknown_recipe_names_the_nearest():
