@@ -117,10 +117,11 @@ def usual_model(method: str, minutes: float) -> str:
 
 def longer(method: str, minutes: float | None) -> dict:
     """What a method's recipe changes for so many minutes beside the model; MAE has no target encoder to slow down."""
-    name = METHODS[method][0]
-    plain, timed = recipe(name), recipe(name, {"time": f"{minutes}m"} if minutes else None)
-    unused = {"model"} | ({"ema_momentum"} if METHODS[method][1].get("objective") == "mae" else set())
-    return {name: value for name, value in timed.items() if value != plain.get(name) and name not in unused}
+    name, changes = METHODS[method]
+    if not minutes or changes.get("objective") == "mae":
+        return {}
+    plain, timed = recipe(name), recipe(name, {"time": f"{minutes}m"})
+    return {key: value for key, value in timed.items() if value != plain.get(key) and key != "model"}
 
 
 def run(

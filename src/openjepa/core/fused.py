@@ -1,7 +1,7 @@
 """Linear layers whose bias, and the GELU after them, cost no pass over memory: oneDNN's, for bf16 on a CPU.
 
-torch's own linear layer copies the bias into its output before it multiplies. The difference is a twentieth to a tenth
-of a step of I-JEPA (benchmarks/levers.py). Only where no gradient is wanted, as in a target encoder: oneDNN gives none.
+torch's own linear layer copies the bias into its output before it multiplies, which is some per cent of a step of
+I-JEPA (benchmarks/levers.py). Only where no gradient is wanted, as in a target encoder: oneDNN gives none.
 """
 
 import functools
@@ -18,12 +18,17 @@ def there() -> bool:
     return hasattr(namespace, "_linear_pointwise") and namespace._is_mkldnn_bf16_supported()
 
 
-def flops(x: torch.Size, weight: torch.Size, *_: object, out_shape: object = None) -> int:
-    """Floating-point operations of `fused`, as torch.utils.flop_counter asks for them."""
+def flop_formulas() -> dict:
+    """What torch.utils.flop_counter does not know: the floating-point operations of `fused`, from its shapes."""
+    return {torch.ops.mkldnn._linear_pointwise: _flops} if there() else {}
+
+
+def _flops(x: torch.Size, weight: torch.Size, *_: object, out_shape: object = None) -> int:
     return 2 * x.numel() * weight[0]
 
 
 def fuses(x: Tensor, layer: nn.Linear) -> bool:
+    """Whether `layer` may be done by oneDNN for these tokens, here and now."""
     # The compiler fuses by itself, and refuses this; a layer that another library put there is its own affair.
     if torch.compiler.is_compiling() or type(layer) is not nn.Linear:
         return False
@@ -43,5 +48,6 @@ def affine_gelu(x: Tensor, layer: nn.Linear) -> Tensor:
 
 
 def fused(x: Tensor, layer: nn.Linear, after: str) -> Tensor:
+    """`layer` and what comes `after` it ("none" or "gelu") in one operation, in bf16."""
     weight, bias, x = (t.to(torch.bfloat16) for t in (layer.weight, layer.bias, x))
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, after, [], "none")

@@ -8,7 +8,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from openjepa.core import fused
+from openjepa.core.fused import flop_formulas
 from openjepa.data.batches import Batch, Batches, load_batches
 from openjepa.training.steps import Stepper
 from openjepa.training.trial import WARM_UP, Cost, measure_cost, synchronise
@@ -92,8 +92,8 @@ def step_flops(stepper: Stepper, batch: Batch) -> int:
     Those that the method needs: what a fused attention computes a second time on the way back is not counted.
     """
     inputs = stepper.prepare(batch)
-    ours = {torch.ops.mkldnn._linear_pointwise: fused.flops} if fused.there() else {}
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False, custom_mapping=ours) as counter:
+    counting = FlopCounterMode(display=False, custom_mapping=flop_formulas())
+    with sdpa_kernel(SDPBackend.MATH), counting as counter:
         with stepper.autocast():
             loss = stepper.model(*inputs)
         loss.backward()
