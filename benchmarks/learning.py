@@ -43,7 +43,7 @@ from openjepa.evaluation.features import Model
 from openjepa.evaluation.linear import linear_probe
 from openjepa.evaluation.protocol import Labelled, extract, measure, split_held_out
 from openjepa.interop.load import load_encoder
-from openjepa.recipes import recipe
+from openjepa.recipes import LONGER, recipe
 from openjepa.training.runlog import read_metrics
 from openjepa.verbs.launch import build_stepper
 from openjepa.verbs.networks import build_model
@@ -82,7 +82,7 @@ def rates(data: str, precision: str) -> None:
 
 def rate(data: str, method: str, model: str, precision: str, seconds: float = 30.0) -> float:
     """Images per second of processor time of one method's steps, input included."""
-    config = config_of(method, model=model, precision=precision, steps=10_000)
+    config = config_of(method, **with_model(method, model), precision=precision, steps=10_000)
     stepper = build_stepper(config, 10_000, [0.5] * 3, [0.25] * 3)
     dataset, _ = hold_in_memory(open_dataset(f"{data}/train").subset(range(2000)), 0)
     batches = Batches(dataset, mask_settings(config), config.size, config.crop_scale, config.batch_size, config.seed)
@@ -115,13 +115,11 @@ def usual_model(method: str, minutes: float) -> str:
     return build_config(recipe(METHODS[method][0], {"time": f"{minutes}m"}), {}).model
 
 
-def longer(method: str, minutes: float | None) -> dict:
-    """What a method's recipe changes for so many minutes beside the model; MAE has no target encoder to slow down."""
+def with_model(method: str, model: str) -> dict:
+    """What a method changes of its recipe with a model: I-JEPA has a wider predictor beside a wider encoder."""
     name, changes = METHODS[method]
-    if not minutes or changes.get("objective") == "mae":
-        return {}
-    plain, timed = recipe(name), recipe(name, {"time": f"{minutes}m"})
-    return {key: value for key, value in timed.items() if value != plain.get(key) and key != "model"}
+    wide = name == "laptop" and model == LONGER["model"] and changes.get("objective") != "mae"
+    return (LONGER if wide else {}) | changes | {"model": model}
 
 
 def run(
@@ -138,10 +136,10 @@ def run(
     """Train one encoder for a budget of minutes or of images and measure it."""
     batch_size = config_of(method).batch_size
     steps = round((images or affordable(method, model, precision, minutes)) / batch_size)
-    name, settings = METHODS[method]
-    settings = settings | longer(method, minutes) | {"precision": precision, "model": model}
+    settings = with_model(method, model)
+    how = {"out": out, "recipe": METHODS[method][0], "steps": steps, "seed": seed, "workers": 0, "precision": precision}
     begun = time.process_time()
-    pretrain(f"{data}/train", out=out, recipe=name, steps=steps, seed=seed, workers=0, **settings)
+    pretrain(f"{data}/train", **how, **settings)
     seconds = time.process_time() - begun
     scores = measured(load_encoder(out), data, test)
     verdicts = [(r["step"] / steps, r["status"]) for r in read_metrics(out) if "status" in r]
@@ -152,7 +150,7 @@ def run(
         "seed": seed,
         "images": steps * batch_size,
         "processor_seconds": round(seconds),
-        "settings": METHODS[method][1] | longer(method, minutes),
+        "settings": settings,
         "precision": precision,
         "part": "test" if test else "held-out fifth of train",
         **scores,

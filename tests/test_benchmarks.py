@@ -50,10 +50,11 @@ def test_equal_images_are_found_and_precisions_kept_apart(capsys):
     )
 
 
-def test_a_long_run_is_of_the_recipes_wider_model_and_slower_target_encoder():
+def test_a_long_run_is_of_the_recipes_wider_model_and_predictor():
     assert [learning.usual_model("pure", minutes) for minutes in (10, 30)] == ["vit_nano", "vit_micro"]
-    assert [learning.longer("pure", minutes) for minutes in (None, 10, 30)] == [{}, {}, {"ema_momentum": (0.998, 1.0)}]
-    assert learning.longer("mae", 30) == {}
+    assert [learning.with_model("pure", model).get("predictor_dim") for model in learning.MODELS] == [None, 128]
+    for method in ("mae", "reference"):
+        assert "predictor_dim" not in learning.with_model(method, "vit_micro")
 
 
 def test_the_gap_is_split_into_images_a_second_and_learning_an_image(capsys):

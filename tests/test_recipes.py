@@ -18,18 +18,17 @@ def test_every_recipe_can_be_built(name):
 
 
 @pytest.mark.parametrize(
-    ("given", "model", "ema_momentum"),
+    ("given", "model"),
     [
-        ({"time": "10m"}, "vit_nano", 0.99),
-        ({"time": "20m"}, "vit_micro", 0.998),
-        ({"time": "20m", "objective": "mae"}, "vit_micro", 0.998),
-        ({"time": "1h", "model": "vit_tiny"}, "vit_tiny", 0.998),
-        ({"steps": 10**6}, "vit_nano", 0.99),
+        ({"time": "10m"}, "vit_nano"),
+        ({"time": "20m"}, "vit_micro"),
+        ({"time": "20m", "objective": "mae"}, "vit_micro"),
+        ({"time": "1h", "model": "vit_tiny"}, "vit_tiny"),
+        ({"steps": 10**6}, "vit_nano"),
     ],
 )
-def test_laptop_is_wider_and_its_target_encoder_slower_where_there_is_time(given, model, ema_momentum):
-    config = build_config(recipe("laptop", given), given)
-    assert (config.model, config.ema_momentum[0]) == (model, ema_momentum)
+def test_laptop_is_wider_where_there_is_time(given, model):
+    assert build_config(recipe("laptop", given), given).model == model
 
 
 def test_an_unknown_recipe_names_the_nearest():
@@ -60,7 +59,8 @@ def test_pretrain_says_which_and_why(photos, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("openjepa.verbs.report.report", lambda out: None)
     out = openjepa.pretrain(str(photos), out=tmp_path / "run", steps=1, workers=0, device="cpu", predictor_depth=1)
     assert "recipe laptop at 32 px, because this trains on cpu and the images are 20 px" in capsys.readouterr().out
-    assert read_config(out / "config.json")[0].mask_draws == 4
+    stored = read_config(out / "config.json")[0]
+    assert stored.mask_draws == 4 and stored.ema_momentum == (0.99, 1.0)
 
 
 @pytest.mark.parametrize(

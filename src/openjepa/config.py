@@ -74,7 +74,9 @@ class Config:
     lr_end: float = setting(1e-6, "Training", "Learning rate at the end.")
     warmup: float = setting(0.1, "Training", "Share of the run in which the learning rate rises.")
     weight_decay: tuple[float, float] = setting((0.05, 0.05), "Training", "At the start and at the end.")
-    ema_momentum: tuple[float, float] = setting((0.99, 1.0), "Training", "Of the target encoder, at start and end.")
+    ema_momentum: tuple[float, float] | None = setting(
+        None, "Training", "Of the target encoder, at start and end; left out, .99 to .998 by the run's length, and 1."
+    )
     target_sequences: str = setting(
         "joint", "Model", "Predict the blocks of an image in one sequence (joint) or one each (separate, as published)."
     )
@@ -115,7 +117,8 @@ class Config:
         self._check("target_aspect", self._is_range("target_aspect", 0, 100), "two rising numbers above 0")
         self._check(
             "ema_momentum",
-            self._is_pair("ema_momentum") and all(0 <= m <= 1 for m in self.ema_momentum),
+            self.ema_momentum is None
+            or (self._is_pair("ema_momentum") and all(0 <= m <= 1 for m in self.ema_momentum)),
             "two numbers from 0 to 1",
         )
         self._check("max_skipped", 0 <= self.max_skipped <= 1, "a share from 0 to 1")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from openjepa.config import Config
+from openjepa.training.schedules import ema_range
 
 
 def _rounded(value: float) -> float:
@@ -27,7 +28,7 @@ def _these(*values: Any) -> Callable[[Config], list[Any]]:
 
 def _ema_momenta(config: Config) -> list[tuple[float, float]]:
     """A target encoder that follows three times as fast at the start, and one three times as slow."""
-    start, end = config.ema_momentum
+    start, end = config.ema_momentum or ema_range(1)  # trials are short
     return [(_rounded(max(0.0, 1 - factor * (1 - start))), end) for factor in (3, 1 / 3)]
 
 

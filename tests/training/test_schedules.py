@@ -26,6 +26,12 @@ def test_weight_decay_and_momentum_run_from_start_to_end():
     assert schedules.ema_momentum(50, 100, 0.9, 1.0) == pytest.approx(0.95)
 
 
+def test_the_target_encoder_of_a_longer_run_is_slower_within_bounds():
+    assert schedules.ema_range(1) == schedules.ema_range(5170) == (0.99, 1.0)
+    assert schedules.ema_half_life(schedules.ema_range(7500)[0]) == pytest.approx(100)
+    assert schedules.ema_range(10**6) == (0.998, 1.0)
+
+
 def test_half_life_halves():
     assert 0.99 ** schedules.ema_half_life(0.99) == pytest.approx(0.5)
     assert math.isinf(schedules.ema_half_life(1.0))

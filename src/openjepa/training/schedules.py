@@ -26,6 +26,14 @@ def ema_momentum(step: int, steps: int, start: float, end: float) -> float:
     return start + (end - start) * step / steps
 
 
+def ema_range(steps: int) -> tuple[float, float]:
+    """EMA momentum at start and end of a run of so many steps: a half-life of a 75th of them, within .99 and .998.
+
+    By docs/lab-log.md, 15 and 16: one that follows faster lets the targets shrink, a slower one teaches late.
+    """
+    return min(max(0.5 ** (75 / steps), 0.99), 0.998), 1.0
+
+
 def ema_half_life(momentum: float) -> float:
     """Steps after which half of the target encoder's weights come from newer context encoders; inf at momentum 1."""
     return math.log(0.5) / math.log(momentum) if 0 < momentum < 1 else (0.0 if momentum <= 0 else math.inf)

@@ -269,6 +269,7 @@ def assemble(
     run.log_every, run.checkpoint_minutes = config.log_every, config.checkpoint_minutes
     run.keep_every, run.imported = config.keep_every, bool(source)
     run.max_skipped = int(config.max_skipped * len(batches.dataset))
+    config = dataclasses.replace(config, ema_momentum=stepper.schedule.ema_momentum)
     return Launch(run, config, str(data), summary, source)
 
 

@@ -10,6 +10,7 @@ from openjepa.evaluation.device import choose_device, choose_precision
 from openjepa.training.blocks import checkpoint_activations, compile_blocks, no_compiler
 from openjepa.training.distribution import rank, ranks, share
 from openjepa.training.optimizer import make_optimizer
+from openjepa.training.schedules import ema_range
 from openjepa.training.steps import Schedule, Stepper
 from openjepa.verbs.networks import build_model
 from openjepa.verbs.prepare import mask_settings
@@ -54,5 +55,6 @@ def build_stepper(
 
 
 def schedule_of(config: Config, steps: int) -> Schedule:
-    names = ("lr", "warmup", "lr_start", "lr_end", "weight_decay", "ema_momentum")
-    return Schedule(steps, **{name: getattr(config, name) for name in names})
+    names = ("lr", "warmup", "lr_start", "lr_end", "weight_decay")
+    momentum = config.ema_momentum or ema_range(steps)
+    return Schedule(steps, **{name: getattr(config, name) for name in names}, ema_momentum=momentum)

@@ -10,6 +10,7 @@ from openjepa.training.schedules import ema_half_life
 from openjepa.training.speed import Speed
 from openjepa.training.steps import Stepper
 from openjepa.training.trial import Cost
+from openjepa.verbs.parts import schedule_of
 from openjepa.verbs.talk import duration
 
 OVERHEAD = 1.05  # monitors, probes and checkpoints, as a share of the steps' own time
@@ -53,7 +54,7 @@ def plan_lines(config: Config, stepper: Stepper, batches: Batches, cost: Cost) -
 
 def ema_lines(config: Config, steps: int) -> list[str]:
     """The target encoder's half-life against the length of the run, and a warning where the run ends too early."""
-    momentum = config.ema_momentum[0]
+    momentum = schedule_of(config, steps).ema_momentum[0]
     half_life = ema_half_life(momentum)
     if config.objective == "mae":
         return []
