@@ -91,6 +91,9 @@ def test_verbs_refuse_it(verb, photos, tmp_path):
 def test_the_plan_sets_the_ema_against_the_run_and_says_what_to_do():
     usual = build_config({}, {})
     assert ema_lines(usual, 690) == ["  EMA half-life 69 steps at the start, 10 half-lives in the run"]
+    assert ema_lines(usual, 7500) == ["  EMA half-life 100 steps at the start, 75 half-lives in the run"]
+    given = build_config({}, {"ema_momentum": (0.99, 1.0)})
+    assert ema_lines(given, 7500) == ["  EMA half-life 69 steps at the start, 109 half-lives in the run"]
     assert "train for 345 steps or more" in ema_lines(usual, 300)[1] and "--ema" not in ema_lines(usual, 300)[1]
     slow = ema_lines(build_config({}, {"ema_momentum": (0.996, 1.0)}), 300)[1]
     assert "train for 865 steps or more, or give --ema-momentum 0.99 1" in slow
