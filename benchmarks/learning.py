@@ -1,6 +1,6 @@
 """What an encoder learns in 10 and 30 minutes on one CPU thread: methods side by side, on CIFAR-10, over seeds.
 
-python benchmarks/learning.py rates CIFAR.zip                              images/s, two processes abreast
+python benchmarks/learning.py rates CIFAR.zip                              images/s, two processes abreast (--model)
 python benchmarks/learning.py floors CIFAR.zip                             raw pixels and untrained encoders (--model)
 python benchmarks/learning.py run CIFAR.zip METHOD --minutes 10 --seed 0   train and measure
 python benchmarks/learning.py run CIFAR.zip METHOD --images 68192          the same for a number of images (--model)
@@ -67,17 +67,19 @@ METHODS: dict[str, tuple[str, dict]] = {
 }
 
 
-def rates(data: str, precision: str) -> None:
+def rates(data: str, model: str, precision: str) -> None:
     """Images per second of the steps of every method on one thread, beside another process that does the same."""
-    found: dict[str, dict[str, float]] = {model: {} for model in MODELS}
-    for model, method in itertools.product(MODELS, METHODS):
-        command = [sys.executable, __file__, "rate", data, method, "--model", model, "--precision", precision]
+    about = ["--model", model, "--precision", precision]
+    found: dict[str, float] = {}
+    for method in METHODS:
+        command = [sys.executable, __file__, "rate", data, method, *about]
         abreast = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-        found[model][method] = statistics.fmean(float(process.communicate()[0].split()[-1]) for process in abreast)
-        print(f"{model:<12}{method:<12}{found[model][method]:8.0f} images/s", flush=True)
-    command = f"python benchmarks/learning.py rates {data} --precision {precision}"
-    about = {precision: {"command": command, **machine(), "images_per_second": found}}
-    RATES.write_text(json.dumps(json.loads(RATES.read_text()) | about, indent=2) + "\n")
+        found[method] = statistics.fmean(float(process.communicate()[0].split()[-1]) for process in abreast)
+        print(f"{model:<12}{method:<12}{found[method]:8.0f} images/s", flush=True)
+    known = json.loads(RATES.read_text())
+    command = " ".join(["python benchmarks/learning.py rates", data, *about])
+    known.setdefault(precision, {})[model] = {"command": command, **machine(), "images_per_second": found}
+    RATES.write_text(json.dumps(known, indent=2) + "\n")
 
 
 def rate(data: str, method: str, model: str, precision: str, seconds: float = 30.0) -> float:
@@ -102,7 +104,7 @@ def config_of(method: str, **changes) -> Config:
 
 def affordable(method: str, model: str, precision: str, minutes: float) -> float:
     """Images that a method sees in so many minutes."""
-    return 60 * minutes * json.loads(RATES.read_text())[precision]["images_per_second"][model][method]
+    return 60 * minutes * json.loads(RATES.read_text())[precision][model]["images_per_second"][method]
 
 
 def usual_precision() -> str:
@@ -277,7 +279,8 @@ def main() -> None:
     torch.set_num_threads(1)
     precision = given.precision or usual_precision()
     if given.what == "rates":
-        rates(given.data, precision)
+        for model in (given.model,) if given.model else MODELS:
+            rates(given.data, model, precision)
     elif given.what == "rate":
         print(rate(given.data, given.method, given.model, precision))
     elif given.what == "table":
