@@ -34,7 +34,20 @@ def test_the_plan_fits_the_budget_whoever_goes_on():
     assert longer.images[0] > 2 * plan.images[0]  # what every run costs beside its images is not paid twice
 
 
+def test_rungs_are_given_up_for_runs_that_are_long_enough():
+    costs = Costs({str(k): 1.0 for k in range(27)}, "0", combined=1.0, repeats=2, run=10.0)
+    short = make_plan(costs, 10_000.0)
+    assert short.sizes == [27, 9, 3]
+    assert make_plan(costs, 10_000.0, short.images[0]) == short
+    longer = make_plan(costs, 10_000.0, short.images[0] + 1)
+    assert longer.sizes == [27, 9] and longer.images[0] > 1.5 * short.images[0]
+    assert sum(longer.seconds) == pytest.approx(10_000.0)
+    assert make_plan(costs, 10_000.0, float("inf")) == longer  # two are left whatever is asked for
+
+
 def test_the_least_budget_is_the_one_that_gives_the_least_runs():
     least = least_seconds(COSTS, 50)
     assert make_plan(COSTS, least + 1e-6).images[0] == 50
     assert make_plan(COSTS, 0.9 * least).images[0] < 50
+    many = Costs({str(k): 1.0 for k in range(27)}, "0", combined=1.0, repeats=2, run=10.0)
+    assert make_plan(many, least_seconds(many, 50) + 1e-6, 50).images[0] == 50

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 FACTOR = 3
+LEAST_RUNGS = 2  # what is better when short must be seen to be better when longer
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,18 @@ class Costs:
         return rungs
 
 
-def make_plan(costs: Costs, seconds: float) -> Plan:
+def make_plan(costs: Costs, seconds: float, enough: float = 0.0) -> Plan:
     """The longest runs, three times as long in each rung as in the one before, that `seconds` are enough for.
 
+    With as many rungs as leave the first one runs of `enough` images, but with two at least, where there are as many.
     With too few seconds the runs come out with less than one image.
     """
     sizes = rung_sizes(len(costs.image))
+    plans = (_longest(costs, sizes[:rungs], seconds) for rungs in range(len(sizes), 0, -1))
+    return next(plan for plan in plans if plan.images[0] >= enough or len(plan.sizes) <= LEAST_RUNGS)
+
+
+def _longest(costs: Costs, sizes: list[int], seconds: float) -> Plan:
     rungs = costs.by_rung(sizes)
     lengths = [FACTOR**rung for rung in range(len(sizes))]
     beside = [runs * costs.run for runs, _ in rungs]
@@ -77,5 +84,5 @@ def make_plan(costs: Costs, seconds: float) -> Plan:
 
 def least_seconds(costs: Costs, images: int) -> float:
     """Seconds that a plan needs for runs of `images` in the first rung."""
-    rungs = costs.by_rung(rung_sizes(len(costs.image)))
+    rungs = costs.by_rung(rung_sizes(len(costs.image))[:LEAST_RUNGS])
     return sum(images * FACTOR**rung * cost + runs * costs.run for rung, (runs, cost) in enumerate(rungs))

@@ -8,10 +8,11 @@ from openjepa.config import Config, option
 from openjepa.errors import UsageError
 from openjepa.evaluation.baselines import pixels_beside
 from openjepa.training.halving import Costs, Plan, least_seconds, make_plan
+from openjepa.training.schedules import ema_half_life
 from openjepa.training.trial import TIMED, WARM_UP, measure_cost
 from openjepa.verbs.candidates import RECIPE, REPEATS, Changes
-from openjepa.verbs.parts import build_batches, build_stepper
-from openjepa.verbs.plan import OVERHEAD
+from openjepa.verbs.parts import build_batches, build_stepper, schedule_of
+from openjepa.verbs.plan import HALF_LIVES, OVERHEAD
 from openjepa.verbs.talk import counting, duration
 from openjepa.verbs.trials import Ground, as_encoder, monitor_of
 
@@ -22,7 +23,8 @@ ROOM = 1.2  # on the least budget that is named, because the next measurement di
 
 def plan_study(costs: Costs, base: Config, tried: Mapping[str, Changes], budget: float, taken: float) -> Plan:
     """The plan for `budget` seconds of which `taken` are gone; raises UsageError, naming the least, if too small."""
-    plan, images = make_plan(costs, budget - taken), LEAST_STEPS * base.batch_size
+    plan = make_plan(costs, budget - taken, grown_images(base))
+    images = LEAST_STEPS * base.batch_size
     if plan.images[0] < images:
         need = ROOM * (taken + least_seconds(costs, images))
         fixed = option(next(iter(list(tried.values())[-1])))
@@ -31,6 +33,11 @@ def plan_study(costs: Costs, base: Config, tried: Mapping[str, Changes], budget:
             f"and the best for longer: give --budget {int(need / 60) + 1}m, or fix settings, such as {fixed}"
         )
     return plan
+
+
+def grown_images(base: Config) -> float:
+    """Images after which the targets are the run's own: before, it is too early to tell good settings from bad ones."""
+    return HALF_LIVES * ema_half_life(schedule_of(base, 1).ema_momentum[0]) * base.batch_size
 
 
 def measure_costs(ground: Ground, base: Config, tried: Mapping[str, Changes]) -> tuple[Costs, dict[str, dict]]:
