@@ -55,13 +55,21 @@ def orthogonal(matrices: Tensor) -> Tensor:
     Every iteration multiplies by a polynomial of the Gram matrix. These commute, so the iterations are done on the
     Gram matrix alone, min(m, n) wide, and their product is applied once: half the cost for matrices of 4 to 1.
     """
-    a, b, c = COEFFICIENTS
     x = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    gram, product = x @ x.mT, torch.eye(x.shape[1], device=x.device)
-    for _ in range(ITERATIONS):
-        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        factor.diagonal(dim1=1, dim2=2).add_(a)
-        gram, product = factor @ gram @ factor, factor @ product
+    gram = x @ x.mT
+    product = factor = polynomial(gram)
+    for _ in range(ITERATIONS - 1):
+        gram = factor @ gram @ factor
+        factor = polynomial(gram)
+        product = factor @ product
     x = product @ x
     return x if x.shape == matrices.shape else x.mT
+
+
+def polynomial(gram: Tensor) -> Tensor:
+    """a + b G + c G^2 for Gram matrices G [k, n, n]: what an iteration multiplies by."""
+    a, b, c = COEFFICIENTS
+    factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+    factor.diagonal(dim1=1, dim2=2).add_(a)
+    return factor
