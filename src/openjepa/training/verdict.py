@@ -4,6 +4,7 @@ EARLY = 0.15  # share of a run before which nothing is judged
 FAR = 0.5  # EMA distance; a third in runs that learn, 0.6 at thirty times their learning rate (docs/troubleshooting.md)
 KEPT = 0.8  # share of an imported encoder's rank, below which it is losing what it knew
 HALF = 0.5  # share of a run before which a rank that has fallen may still recover
+LEVEL = 0.9  # share of the untrained rank that passes for it: a run at .95 at half-time went on to learn
 
 
 SENTENCES = {
@@ -62,6 +63,6 @@ def _status(now: dict[str, float], untrained: dict[str, float], progress: float,
         "unstable": now["ema_distance"] > FAR,
         "dimensional collapse": rank < 0.5 * first,
         "not learning": gap < 0.1,
-        "weak": progress >= HALF and rank < first,
+        "weak": progress >= HALF and rank < LEVEL * first,
     }
     return next((status for status, holds in rules.items() if holds), "healthy")
