@@ -76,7 +76,7 @@ CASES: dict[str, tuple[dict, type[IJEPA]]] = {
     "published-adamw": (PUBLISHED | {"masks": "multiblock"}, IJEPA),
     "no-stop-gradient": ({"ema_momentum": (0.0, 0.0)}, NoStopGradient),
     "lr-x30": ({"lr": 30 * LR}, IJEPA),
-    # Candidates: which of them shows positional collapse, and which a collapse late in the run, is for the runs to say.
+    # Three ways into positional collapse, and three that break a run as it goes.
     "positional-fainter": ({"optimizer": "adamw", "lr": 1e-4}, FainterPatches),
     "positional-slow": (PUBLISHED | {"lr": 1e-5}, IJEPA),
     "positional-ema-0": (PUBLISHED | {"ema_momentum": (0.0, 0.0)}, IJEPA),

@@ -14,10 +14,10 @@ from openjepa.reporting.charts import STYLE
 HERE = Path(__file__).parent
 CASES = {  # file, drawn where it is there: name, colour
     "healthy": ("healthy", "#1d7a46"),
-    "published-adamw": ("published first weights", "#c27c1e"),
+    "published-adamw": ("published first weights, AdamW", "#c27c1e"),
     "no-stop-gradient": ("no stop-gradient, EMA 0", "#b3261e"),
-    "lr-x30": ("learning rate x 30", "#6a4fb3"),
-    "positional-slow": ("published first weights, learning rate / 100", "#2a7f9e"),
+    "lr-x30": ("learning rate x30", "#6a4fb3"),
+    "positional-slow": ("published first weights, learning rate /50", "#2a7f9e"),
     "late-stop-gradient": ("stop-gradient lost at half-time", "#4d4d4d"),
 }
 PANELS = {"loss": "loss", "rank": "effective rank", "positional_share": "positional share", "energy_gap": "energy gap"}
