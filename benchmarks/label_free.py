@@ -10,6 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
+from openjepa.config import option, shown
 from openjepa.training.score import STUDY, agreement, rank_correlation
 from openjepa.verbs.study import read_trials
 
@@ -34,6 +35,14 @@ def runs_of(folder: Path) -> list[dict]:
     ]
 
 
+def command_of(folder: Path) -> str:
+    """The command of a study, wherever its folder was."""
+    asked = json.loads((folder / "tune.json").read_text())["request"]
+    settings = [f"{option(name)} {shown(value)}" for name, value in sorted(asked["given"].items())]
+    words = ["openjepa tune", asked["data"], "--out", folder.name, "--budget", asked["budget"]]
+    return " ".join([*words, "--recipe", asked["recipe"], *settings])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("studies", nargs="+", type=Path, help="folders that openjepa tune wrote, with labels")
@@ -46,7 +55,7 @@ def main() -> None:
     for name in PARTS:
         print(f"{name:<17}{rank_correlation([run['monitors'][name] for run in runs], linear):+.2f}")
     if given.write:
-        commands = [json.loads((folder / "tune.json").read_text())["command"] for folder in given.studies]
+        commands = [command_of(folder) for folder in given.studies]
         command = f"python benchmarks/label_free.py {' '.join(folder.name for folder in given.studies)} --write"
         STUDY.write_text(json.dumps({"command": command, "studies": commands, "runs": runs}, indent=1) + "\n")
 

@@ -38,7 +38,8 @@ def test_agreement_is_within_groups():
 
 def plant_study(folder):
     """A study with labels, as tune leaves it: three runs that count, and those of another rung or that failed."""
-    about = {"request": {"data": "some/photos"}, "plan": {"images": [800]}, "command": "openjepa tune photos"}
+    asked = {"data": "some/photos", "budget": "30m", "recipe": "laptop", "given": {"lr": 0.1}}
+    about = {"request": asked, "plan": {"images": [800]}}
     folder.mkdir()
     (folder / "tune.json").write_text(json.dumps(about))
     record = {"candidate": "lr 1", "rung": 1, "changes": {}, "monitors": GOOD | {"std": 1.0}, "untrained": UNTRAINED}
@@ -60,6 +61,8 @@ def test_the_file_is_the_score_of_its_monitors(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["label_free.py", str(tmp_path / "study"), "--write"])
     script.main()
     assert "3 runs, linear 0.300 to 0.500" in capsys.readouterr().out
+    command = "openjepa tune some/photos --out study --budget 30m --recipe laptop --lr 0.1"
+    assert json.loads(planted.read_text())["studies"] == [command]
     assert [run["linear"] for run in read_study()] == [0.3, 0.4, 0.5]
     assert {run["group"] for run in read_study()} == {"photos, 800 images a run"}
     for run in [*own, *read_study()]:
