@@ -99,12 +99,21 @@ def verdicts_of(case):
         ("no-stop-gradient", "collapsed"),
         ("lr-x30", "unstable"),
         ("positional-fainter", "positional collapse"),
+        ("positional-slow", "positional collapse"),
+        ("positional-ema-0", "positional collapse"),
+        ("late-lr-x30", "unstable"),
     ],
 )
 def test_runs_that_were_broken_on_purpose_are_named_before_half_time(case, name):
     gain, said = verdicts_of(case)
     alarms = [(share, status) for share, status in said if status not in ("early", "healthy")]
     assert gain < LEARNED and alarms[0][0] < 0.5 and alarms[0][1] == name
+
+
+def test_a_run_that_breaks_at_half_time_is_flagged_by_the_next_record_and_not_before():
+    _, said = verdicts_of("late-stop-gradient")
+    before, after = ({status for share, status in said if (share > 0.5) is late} for late in (False, True))
+    assert before == {"healthy"} and after == {"positional collapse", "collapsed"}
 
 
 def test_runs_that_learn_are_not_flagged_after_their_first_quarter():

@@ -226,6 +226,21 @@ def test_measured_costs_and_baselines(photos):
     assert baselines["pixels"]["linear"] == 1.0  # the two classes differ in colour
 
 
+@pytest.mark.parametrize(
+    ("seconds", "given", "rungs"),
+    [
+        (29_400.0, {}, 2),  # three rungs would begin with runs of 300 steps, and EMA .99 asks for 345
+        (39_200.0, {}, 3),  # with 400
+        (29_400.0, {"ema_momentum": (0.97, 1.0)}, 3),
+        (39_200.0, {"ema_momentum": (0.996, 1.0)}, 2),
+    ],
+)
+def test_rungs_are_given_up_for_first_runs_that_outlast_their_first_targets(seconds, given, rungs):
+    base, tried = build_config({}, {"steps": 1, "batch_size": 1} | given), {str(k): {} for k in range(27)}
+    alike = Costs(dict.fromkeys(tried, 1.0), "0", combined=1.0, repeats=2, run=0.0)
+    assert len(costs.plan_study(alike, base, tried, seconds, 0.0).sizes) == rungs
+
+
 def test_noise_is_what_seeds_differ_by_and_no_less_than_the_sample_allows():
     records = [{"rung": 1, "changes": {"seed": s} if s else {}, "linear": v} for s, v in enumerate((0.5, 0.6, 0.7))]
     records.append({"rung": 1, "changes": {"lr": 1.0}, "linear": 0.1})

@@ -36,7 +36,10 @@ def plan_study(costs: Costs, base: Config, tried: Mapping[str, Changes], budget:
 
 
 def grown_images(base: Config) -> float:
-    """Images after which the targets are the run's own: before, it is too early to tell good settings from bad ones."""
+    """Images after which targets are the run's own: before, it is too early to tell good settings from bad ones.
+
+    MAE, which has no target encoder, is given as many.
+    """
     return HALF_LIVES * ema_half_life(schedule_of(base, 1).ema_momentum[0]) * base.batch_size
 
 
