@@ -64,7 +64,7 @@ def conclusion(study: Study) -> tuple[bool, str, str]:
     if own is None:
         return True, "better", f"{name} trains, the recipe as it is diverges."
     by = f"{_difference(study, value - own)} ({in_words(study, value)} against {in_words(study, own)})"
-    noise = f"seeds alone make {_difference(study, study.noise)} (one standard deviation)"
+    noise = f"chance alone makes {_difference(study, study.noise)} (one standard deviation)"
     if value - own <= BEYOND * study.noise:
         return False, "within noise", f"{name} leads the recipe by {by}, but {noise}: the recipe may do as well."
     return True, "better", f"{name} is better than the recipe by {by}; {noise}."
