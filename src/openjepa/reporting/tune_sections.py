@@ -38,8 +38,8 @@ def settings(groups: Mapping[str, Mapping[str, float]], own: float, noise: float
     chart = tune_charts.settings_chart(groups, own, noise, measure)
     caption = (
         "The first rung: one setting changed at a time, all runs seeing as many images. The line is the recipe, the "
-        "band what chance makes (one standard deviation to either side: of the recipe's own seeds, or of an accuracy on "
-        "so many images, if that is larger). Dots in the band are in grey: nothing can be said of them."
+        "band what chance makes (one standard deviation to either side: of the recipe's own seeds, or of an accuracy "
+        "on so many images, if that is larger). Dots in the band are in grey: nothing can be said of them."
     )
     return section("One setting at a time", figure(Html(svg(chart, "results by setting")), caption, class_="wide"))
 
