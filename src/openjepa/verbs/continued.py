@@ -23,7 +23,7 @@ def open_init(config: Config, given: dict[str, Any]) -> tuple[Config, Source]:
     if config.objective != "ijepa":
         raise UsageError(f"--init goes on with I-JEPA, not --objective {config.objective}: leave one of them out")
     size = config.size if given.get("image_size") is not None else None
-    source = open_source(config.init, size, config.channels)
+    source = without_decoder(open_source(config.init, size, config.channels))
     network, predictor = source.encoder("context"), source.predictor
     rows, columns = network.image_size
     fixed: dict[str, Any] = {"patch_size": network.patch_size, "weight_init": network.weight_init}
@@ -41,6 +41,14 @@ def open_init(config: Config, given: dict[str, Any]) -> tuple[Config, Source]:
             raise UsageError(f"{config.init} has {option(name)} {value}, not {shown(given[name])}: leave it out")
     say(*describe(source, "target", source.licence))
     return dataclasses.replace(config, **fixed), source
+
+
+def without_decoder(source: Source) -> Source:
+    """The source without a predictor of pixels, as MAE's decoder is: I-JEPA's starts afresh."""
+    predictor = source.predictor
+    if predictor and predictor.proj.out_features != source.encoder("target").embed_dim:
+        return dataclasses.replace(source, predictor=None)
+    return source
 
 
 def keeps_statistics(source: Source, reading: Reading) -> bool:
