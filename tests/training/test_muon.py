@@ -21,13 +21,14 @@ def test_directions_are_kept_and_lengths_made_alike(shape):
     assert sizes[strong].min() > 0.6 and sizes.max() < 1.3
 
 
-def test_steps_are_those_of_torch():
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_steps_are_those_of_torch(precision):
     torch.manual_seed(0)
     start = torch.randn(24, 40)
     ours, theirs = (nn.Linear(40, 24, bias=False) for _ in range(2))
     with torch.no_grad():
         ours.weight.copy_(start), theirs.weight.copy_(start)
-    optimizer = make_optimizer([nn.ModuleDict({"blocks": ours})], "muon")
+    optimizer = make_optimizer([nn.ModuleDict({"blocks": ours})], "muon", precision=precision)
     reference = torch.optim.Muon(theirs.parameters(), lr=0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
     for _ in range(5):
         ours.weight.grad = torch.randn(24, 40)
@@ -82,3 +83,10 @@ def test_iterating_on_the_gram_matrix_is_iterating_on_the_matrix():
         gram = x.mT @ x
         x = x @ (COEFFICIENTS[0] * torch.eye(24) + COEFFICIENTS[1] * gram + COEFFICIENTS[2] * gram @ gram)
     torch.testing.assert_close(orthogonal(matrices), x, rtol=1e-3, atol=1e-4)
+
+
+def test_bf16_does_not_spoil_small_directions():
+    torch.manual_seed(0)
+    matrices = torch.randn(2, 192, 192) @ torch.logspace(0, -5, 192).diag()
+    exact, rounded = orthogonal(matrices), orthogonal(matrices, torch.bfloat16)
+    assert (rounded - exact).norm() < 0.1 * exact.norm() and torch.linalg.svdvals(rounded).max() < 1.25

@@ -7,6 +7,9 @@ from openjepa.training.distribution import part_like, whole
 
 # Newton-Schulz iteration x -> a x + b x^3 + c x^5 on the singular values: Jordan et al.'s coefficients and number.
 COEFFICIENTS, ITERATIONS = (3.4445, -4.775, 2.0315), 5
+# Iterations on one Gram matrix, by the precision of the products: what bf16 rounds off a Gram matrix grows fourfold in
+# every iteration, so a second one is taken after three (docs/lab-log.md, 20).
+IN_TURN = {torch.float32: (ITERATIONS,), torch.bfloat16: (3, ITERATIONS - 3)}
 MOMENTUM = 0.95
 RATIO = 5  # of a matrix's step to AdamW's at the same lr (docs/recipes.md)
 
@@ -16,9 +19,13 @@ class Muon(torch.optim.AdamW):
 
     A direction is scaled to the size of a usual AdamW update (Liu et al. 2025, arXiv 2502.16982, section 2.2) and the
     learning rate of matrices is five times that of the rest, so that one `lr` serves both. torch's own Muon computes in
-    bf16, whether the device is fast at that or not, and one matrix at a time. A matrix that processes
-    share out is put together first: its direction is a property of the whole.
+    bf16, whether the device is fast at that or not, and one matrix at a time; here `precision`, float32 or bfloat16, is
+    that of the run. A matrix that processes share out is put together first: its direction is a property of the whole.
     """
+
+    def __init__(self, groups: list[dict], precision: torch.dtype = torch.float32, **settings) -> None:
+        super().__init__(groups, **settings)
+        self.precision = precision
 
     @torch.no_grad()
     def step(self) -> None:
@@ -32,7 +39,8 @@ class Muon(torch.optim.AdamW):
         for parameter in (p for p in group["params"] if p.grad is not None):
             alike.setdefault(parameter.shape, []).append(parameter)
         for shape, matrices in alike.items():
-            updates = orthogonal(torch.stack([whole(self._nesterov(matrix)) for matrix in matrices]))
+            directions = torch.stack([whole(self._nesterov(matrix)) for matrix in matrices])
+            updates = orthogonal(directions, self.precision)
             rate = RATIO * group["lr"]
             torch._foreach_mul_(matrices, 1 - rate * group["weight_decay"])
             parts = [part_like(update, matrix) for update, matrix in zip(updates, matrices, strict=True)]
@@ -49,22 +57,31 @@ class Muon(torch.optim.AdamW):
         return direction
 
 
-def orthogonal(matrices: Tensor) -> Tensor:
+def orthogonal(matrices: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
     """Matrices [k, m, n] with their singular values brought near 1 (about 0.7 to 1.2), by Newton-Schulz iterations.
 
-    Every iteration multiplies by a polynomial of the Gram matrix. These commute, so the iterations are done on the
-    Gram matrix alone, min(m, n) wide, and their product is applied once: half the cost for matrices of 4 to 1.
+    The products are of float32 or bfloat16; what is taken and given has the dtype of `matrices`.
     """
     x = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    x = (x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)).to(precision)
+    for iterations in IN_TURN[precision]:
+        x = iterated(x, iterations)
+    return (x if x.shape == matrices.shape else x.mT).to(matrices.dtype)
+
+
+def iterated(x: Tensor, iterations: int) -> Tensor:
+    """x [k, m, n], m <= n, after so many iterations.
+
+    Every iteration multiplies by a polynomial of the Gram matrix. These commute, so the iterations are done on the
+    Gram matrix alone, m wide, and their product is applied once: half the cost for matrices of 4 to 1.
+    """
     gram = x @ x.mT
     product = factor = polynomial(gram)
-    for _ in range(ITERATIONS - 1):
+    for _ in range(iterations - 1):
         gram = factor @ gram @ factor
         factor = polynomial(gram)
         product = factor @ product
-    x = product @ x
-    return x if x.shape == matrices.shape else x.mT
+    return product @ x
 
 
 def polynomial(gram: Tensor) -> Tensor:

@@ -47,8 +47,8 @@ def build_stepper(
     if config.checkpoint_activations:
         checkpoint_activations(model)
     forward = share(model, parallel)
-    optimizer = make_optimizer([model.context_encoder, model.predictor], config.optimizer)
     precision = choose_precision(config.precision, device)
+    optimizer = make_optimizer([model.context_encoder, model.predictor], config.optimizer, precision=precision)
     stepper = Stepper(model, optimizer, schedule_of(config, steps), mean, std, device, precision, config.clip_grad)
     stepper.accumulate, stepper.forward = config.accumulate, forward
     return stepper
