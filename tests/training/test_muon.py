@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from openjepa.config import build_config
 from openjepa.core.vit import VisionTransformer
 from openjepa.training.muon import COEFFICIENTS, ITERATIONS, RATIO, orthogonal
 from openjepa.training.optimizer import make_optimizer, set_schedule
+from openjepa.verbs.parts import build_stepper
 
 
 @pytest.mark.parametrize("shape", [(3, 16, 40), (3, 40, 16), (2, 16, 16)])
@@ -90,3 +92,9 @@ def test_bf16_does_not_spoil_small_directions():
     matrices = torch.randn(2, 192, 192) @ torch.logspace(0, -5, 192).diag()
     exact, rounded = orthogonal(matrices), orthogonal(matrices, torch.bfloat16)
     assert (rounded - exact).norm() < 0.1 * exact.norm() and torch.linalg.svdvals(rounded).max() < 1.25
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("float32", torch.float32)])
+def test_products_have_the_precision_of_the_run(precision, dtype):
+    config = build_config({}, {"image_size": "16", "precision": precision, "device": "cpu"})
+    assert build_stepper(config, 10, [0.5] * 3, [0.25] * 3).optimizer.precision == dtype

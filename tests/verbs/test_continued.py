@@ -55,11 +55,11 @@ def test_a_fresh_predictor_learns_alone_first(imported, photos, tmp_path):
 
 @pytest.mark.parametrize("objective", ["mae", "hybrid"])
 def test_a_predictor_of_pixels_does_not_go_on(objective, photos, tmp_path):
-    size = {"image_size": "32", "patch_size": 8, "model": "vit_nano", "steps": 1}
+    size = {"image_size": "32", "patch_size": 8, "model": "vit_micro", "steps": 1}  # 192 wide, as 3 * 8 * 8 pixels
     openjepa.pretrain(photos, out=tmp_path / "first", objective=objective, **size, **SMALL)
     openjepa.pretrain(photos, out=tmp_path / "run", init=str(tmp_path / "first"), steps=4, predictor_dim=32, **SMALL)
     predictor = open_source(str(tmp_path / "run")).predictor
-    assert (predictor.embed.out_features, predictor.proj.out_features) == (32, 128)
+    assert (predictor.embed.out_features, predictor.proj.out_features) == (32, 192)
 
 
 def test_resume_is_the_undisturbed_run(imported, photos, tmp_path, monkeypatch):

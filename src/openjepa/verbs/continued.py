@@ -45,10 +45,8 @@ def open_init(config: Config, given: dict[str, Any]) -> tuple[Config, Source]:
 
 def without_decoder(source: Source) -> Source:
     """The source without a predictor of pixels, as MAE's decoder is: I-JEPA's starts afresh."""
-    predictor = source.predictor
-    if predictor and predictor.proj.out_features != source.encoder("target").embed_dim:
-        return dataclasses.replace(source, predictor=None)
-    return source
+    objective = source.about.get("settings", {}).get("objective", "ijepa")
+    return source if objective == "ijepa" else dataclasses.replace(source, predictor=None)
 
 
 def keeps_statistics(source: Source, reading: Reading) -> bool:
