@@ -43,7 +43,7 @@ from openjepa.evaluation.features import Model
 from openjepa.evaluation.linear import linear_probe
 from openjepa.evaluation.protocol import Labelled, extract, measure, split_held_out
 from openjepa.interop.load import load_encoder
-from openjepa.recipes import LONGER, recipe
+from openjepa.recipes import recipe
 from openjepa.training.runlog import read_metrics
 from openjepa.verbs.launch import build_stepper
 from openjepa.verbs.networks import build_model
@@ -58,11 +58,11 @@ MODELS = ("vit_nano", "vit_micro")
 UNTRAINED = (("untrained", "pure", "vit_nano"), ("untrained", "pure", "vit_micro"))
 UNTRAINED += (("untrained reference", "reference", "vit_nano"),)
 
-# A method is a recipe and what it changes. MAE has no target encoder to share between draws.
+# A method is a recipe and what it changes.
 METHODS: dict[str, tuple[str, dict]] = {
     "pure": ("laptop", {}),
     "hybrid": ("laptop", {"objective": "hybrid"}),
-    "mae": ("laptop", {"objective": "mae", "batch_size": 64, "mask_draws": 1}),
+    "mae": ("laptop", {"objective": "mae"}),
     "reference": ("reference", {}),
 }
 
@@ -84,7 +84,7 @@ def rates(data: str, model: str, precision: str) -> None:
 
 def rate(data: str, method: str, model: str, precision: str, seconds: float = 30.0) -> float:
     """Images per second of processor time of one method's steps, input included."""
-    config = config_of(method, **with_model(method, model), precision=precision, steps=10_000)
+    config = config_of(method, model=model, precision=precision, steps=10_000)
     stepper = build_stepper(config, 10_000, [0.5] * 3, [0.25] * 3)
     dataset, _ = hold_in_memory(open_dataset(f"{data}/train").subset(range(2000)), 0)
     batches = Batches(dataset, mask_settings(config), config.size, config.crop_scale, config.batch_size, config.seed)
@@ -99,7 +99,7 @@ def rate(data: str, method: str, model: str, precision: str, seconds: float = 30
 
 def config_of(method: str, **changes) -> Config:
     name, settings = METHODS[method]
-    return build_config(recipe(name), settings | {"workers": 0} | changes)
+    return build_config(recipe(name, settings), settings | {"workers": 0} | changes)
 
 
 def affordable(method: str, model: str, precision: str, minutes: float) -> float:
@@ -117,13 +117,6 @@ def usual_model(method: str, minutes: float) -> str:
     return build_config(recipe(METHODS[method][0], {"time": f"{minutes}m"}), {}).model
 
 
-def with_model(method: str, model: str) -> dict:
-    """What a method changes of its recipe with a model: I-JEPA has a wider predictor beside a wider encoder."""
-    name, changes = METHODS[method]
-    wide = name == "laptop" and model == LONGER["model"] and changes.get("objective") != "mae"
-    return (LONGER if wide else {}) | changes | {"model": model}
-
-
 def run(
     data: str,
     method: str,
@@ -138,7 +131,7 @@ def run(
     """Train one encoder for a budget of minutes or of images and measure it."""
     batch_size = config_of(method).batch_size
     steps = round((images or affordable(method, model, precision, minutes)) / batch_size)
-    settings = with_model(method, model)
+    settings = METHODS[method][1] | {"model": model}
     how = {"out": out, "recipe": METHODS[method][0], "steps": steps, "seed": seed, "workers": 0, "precision": precision}
     begun = time.process_time()
     pretrain(f"{data}/train", **how, **settings)

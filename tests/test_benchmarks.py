@@ -50,11 +50,9 @@ def test_equal_images_are_found_and_precisions_kept_apart(capsys):
     )
 
 
-def test_a_long_run_is_of_the_recipes_wider_model_and_predictor():
+def test_a_long_run_is_of_the_recipes_wider_model():
     assert [learning.usual_model("pure", minutes) for minutes in (10, 30)] == ["vit_nano", "vit_micro"]
-    assert [learning.with_model("pure", model).get("predictor_dim") for model in learning.MODELS] == [None, 128]
-    for method in ("mae", "reference"):
-        assert "predictor_dim" not in learning.with_model(method, "vit_micro")
+    assert [learning.config_of(method).batch_size for method in ("pure", "mae", "reference")] == [16, 64, 256]
 
 
 def test_the_gap_is_split_into_images_a_second_and_learning_an_image(capsys):

@@ -31,6 +31,22 @@ def test_laptop_is_wider_where_there_is_time(given, model):
     assert build_config(recipe("laptop", given), given).model == model
 
 
+@pytest.mark.parametrize(
+    ("given", "context", "batch_size"),
+    [
+        ({}, 10, 16),
+        ({"objective": "hybrid"}, 10, 16),
+        ({"objective": "mae"}, 16, 64),
+        ({"objective": "mae", "time": "1h", "batch_size": 32}, 16, 32),
+        ({"masks": "rasterized"}, 16, 16),
+        ({"masks": "multiblock"}, 10, 16),
+    ],
+)
+def test_laptop_follows_the_objective_and_fits_every_kind_of_masks(given, context, batch_size):
+    config = build_config(recipe("laptop", given), given)
+    assert mask_settings(config).context_length == context and config.batch_size == batch_size
+
+
 def test_an_unknown_recipe_names_the_nearest():
     with pytest.raises(UsageError, match="did you mean laptop"):
         recipe("labtop")

@@ -54,7 +54,7 @@ class Masks(NamedTuple):
 def strategy_settings(strategy: str) -> dict:
     """The settings that the paper's table 6 gives a strategy other than multi-block."""
     whole = {"num_targets": 1, "target_scale": (0.6, 0.6), "context_scale": (1.0, 1.0)}
-    return {"block": whole, "random": whole, "rasterized": {"num_targets": 3}}.get(strategy, {})
+    return {"block": whole, "random": whole, "rasterized": {"num_targets": 3, "context_ratio": 0.25}}.get(strategy, {})
 
 
 def between(bounds: tuple[float, float], level: int) -> float:

@@ -35,7 +35,8 @@ def demo(
     from openjepa.verbs.report import report
     from openjepa.verbs.talk import say
 
-    source, out, config = str(data or TRAIN), Path(out), build_config(recipe("laptop") | SETTINGS, settings)
+    source, out = str(data or TRAIN), Path(out)
+    config = build_config(recipe("laptop", {"objective": settings.get("objective")}) | SETTINGS, settings)
     launch = go_on(source, out, config, settings) if resume else start(source, out, config, settings)
     if launch.run.batches.dataset.labels:
         split_held_out(launch.run.batches.dataset, config.seed)  # refused now, if at all, and not after the training

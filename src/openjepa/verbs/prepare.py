@@ -89,12 +89,12 @@ def mask_settings(config: Config) -> MaskSettings:
     usual = strategy_settings(strategy)
     if strategy == "random":  # MAE is asked for every hidden patch; half of them teach I-JEPA as much for less
         usual["target_scale"] = ((1 - config.context_ratio) / (1 if config.objective == "mae" else 2),) * 2
-    chosen = usual | {name: value for name, value in given.items() if value is not None}
+    chosen = {"context_ratio": config.context_ratio} | usual
+    chosen |= {name: value for name, value in given.items() if value is not None}
     settings = MaskSettings(
         config.grid_size,
         strategy,
         target_aspect=config.target_aspect,
-        context_ratio=config.context_ratio,
         draws=config.mask_draws,
         **chosen,
     )
