@@ -99,7 +99,8 @@ def rate(data: str, method: str, model: str, precision: str, seconds: float = 30
 
 def config_of(method: str, **changes) -> Config:
     name, settings = METHODS[method]
-    return build_config(recipe(name, settings), settings | {"workers": 0} | changes)
+    settings = settings | {"workers": 0} | changes
+    return build_config(recipe(name, settings), settings)
 
 
 def affordable(method: str, model: str, precision: str, minutes: float) -> float:

@@ -50,9 +50,11 @@ def test_equal_images_are_found_and_precisions_kept_apart(capsys):
     )
 
 
-def test_a_long_run_is_of_the_recipes_wider_model():
+def test_a_method_is_the_recipes_own_sizes():
     assert [learning.usual_model("pure", minutes) for minutes in (10, 30)] == ["vit_nano", "vit_micro"]
-    assert [learning.config_of(method).batch_size for method in ("pure", "mae", "reference")] == [16, 64, 256]
+    assert [learning.config_of("pure", model=model).predictor_dim for model in learning.MODELS] == [64, 128]
+    sizes = [learning.config_of(method, model="vit_micro") for method in ("mae", "reference")]
+    assert [(config.batch_size, config.predictor_dim) for config in sizes] == [(64, 64), (256, 64)]
 
 
 def test_the_gap_is_split_into_images_a_second_and_learning_an_image(capsys):

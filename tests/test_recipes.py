@@ -18,17 +18,20 @@ def test_every_recipe_can_be_built(name):
 
 
 @pytest.mark.parametrize(
-    ("given", "model"),
+    ("given", "model", "predictor"),
     [
-        ({"time": "10m"}, "vit_nano"),
-        ({"time": "20m"}, "vit_micro"),
-        ({"time": "20m", "objective": "mae"}, "vit_micro"),
-        ({"time": "1h", "model": "vit_tiny"}, "vit_tiny"),
-        ({"steps": 10**6}, "vit_nano"),
+        ({"time": "10m"}, "vit_nano", 64),
+        ({"time": "20m"}, "vit_micro", 128),
+        ({"time": "20m", "objective": "mae"}, "vit_micro", 64),
+        ({"time": "20m", "predictor_dim": 32}, "vit_micro", 32),
+        ({"time": "1h", "model": "vit_nano"}, "vit_nano", 64),
+        ({"steps": 10**6}, "vit_nano", 64),
+        ({"steps": 10, "model": "vit_micro"}, "vit_micro", 128),
     ],
 )
-def test_laptop_is_wider_where_there_is_time(given, model):
-    assert build_config(recipe("laptop", given), given).model == model
+def test_laptop_is_wider_where_there_is_time(given, model, predictor):
+    config = build_config(recipe("laptop", given), given)
+    assert (config.model, config.predictor_dim) == (model, predictor)
 
 
 @pytest.mark.parametrize(

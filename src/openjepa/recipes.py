@@ -36,14 +36,13 @@ CONTINUED = {"lr": 2e-4, "ema_momentum": (0.996, 1.0)}
 RECIPES: dict[str, dict[str, Any]] = {
     # Small images on a CPU in minutes. Random masks teach more than blocks on a coarse grid, and steps more than
     # images: few images a step, each with several masks for one pass of the target encoder, and a predictor of a block.
-    # LONGER runs have a wider encoder, MAE has its own sizes.
+    # Longer runs have a wider encoder, MAE has its own sizes: see _laptop.
     "laptop": {
         "masks": "random",
         "context_ratio": 0.15,
         "crop_scale": (0.5, 1.0),
         "batch_size": 16,
         "mask_draws": 4,
-        "predictor_dim": 128,
         "predictor_depth": 1,
         "lr": 5e-4,
         "weight_decay": (0.2, 0.2),
@@ -80,7 +79,9 @@ RECIPES: dict[str, dict[str, Any]] = {
     "reference": PUBLISHED | {"masks": "reference", "batch_size": 256},
 }
 # From so many seconds on `laptop` is 192 wide: the linear probe of 128 numbers stops rising after ten minutes.
-LONG, LONGER = 1200, {"model": "vit_micro"}
+LONG, LONGER = 1200, "vit_micro"
+# Beside a predictor of 64 numbers the targets of a wider encoder stay as poor as that can predict.
+WIDER = {"vit_micro": {"predictor_dim": 128}}
 # What `laptop` changes for MAE, which has no target encoder to share between draws and is asked for every hidden patch.
 MAE = {"context_ratio": 0.25, "batch_size": 64, "mask_draws": 1, "predictor_dim": 64, "weight_decay": (0.05, 0.05)}
 SMALL_SIDE, WIDE_SIDE = 96, 48  # pixels
@@ -94,11 +95,15 @@ def recipe(name: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
     if name not in RECIPES:
         raise UsageError(unknown("recipe", name, RECIPES))
     given = given or {}
-    changes: dict[str, dict[str, Any]] = {
-        "paper": PUBLISHED_SIZES.get(given.get("model"), {}),
-        "laptop": (LONGER if is_long(given.get("time")) else {}) | (MAE if given.get("objective") == "mae" else {}),
-    }
+    changes = {"paper": PUBLISHED_SIZES.get(given.get("model"), {}), "laptop": _laptop(given)}
     return RECIPES[name] | changes.get(name, {})
+
+
+def _laptop(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What `laptop` changes for the time, the model and the objective."""
+    longer = {"model": LONGER} if is_long(given.get("time")) else {}
+    model = given.get("model") or longer.get("model")
+    return longer | WIDER.get(model, {}) | (MAE if given.get("objective") == "mae" else {})
 
 
 def is_long(time: str | float | None) -> bool:
@@ -125,7 +130,7 @@ def pick_recipe(side: int, images: int, device: str, seconds: float | None = Non
     if not against:
         return Pick("small", {}, f"recipe small, because there is a GPU and the {images:,} images are {side} px")
     where = against if f"{side} px" in against else f"{against} and the images are {side} px"
-    where += f"; {LONGER['model']}, as there is time for it" if is_long(seconds) else ""
+    where += f"; {LONGER}, as there is time for it" if is_long(seconds) else ""
     if side < WIDE_SIDE:
         return Pick("laptop", {}, f"recipe laptop at 32 px, because {where}")
     wide = {"image_size": "64", "patch_size": 8}

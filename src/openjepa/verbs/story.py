@@ -97,7 +97,8 @@ def training_seconds(records: list[dict], batch_size: int) -> float:
 
 def repeat_command(story: Story) -> str:
     """The command that gives the same run: the steps that the length came to, and what the recipe would not set so."""
-    usual = build_config(recipe("laptop", {"objective": story.config.objective}), {})
+    about = {"objective": story.config.objective, "model": story.config.model}
+    usual = build_config(recipe("laptop", about), {})
     idle = without_effect(story.config)
     words = ["openjepa", "pretrain", story.resolved["data"], "--out", f"{story.name}-again", "--recipe", "laptop"]
     words += ["--steps", str(story.resolved["steps"])]
