@@ -1,5 +1,6 @@
 """report as a person uses it: one file that stands alone, also for runs not finished or without their data."""
 
+import dataclasses
 import json
 import re
 import shlex
@@ -9,6 +10,9 @@ import pytest
 from tests_support import draw_photos
 
 import openjepa
+from openjepa.config import build_config
+from openjepa.recipes import recipe
+from openjepa.verbs.prepare import mask_settings
 from openjepa.verbs.story import read_story, repeat_command, training_seconds
 
 SMALL = {"image_size": 16, "batch_size": 8, "predictor_depth": 1, "workers": 0, "steps": 4, "context_ratio": 0.2}
@@ -94,19 +98,31 @@ def test_folders_that_are_no_run(run, tmp_path):
         openjepa.report(run)
 
 
-def test_the_command_gives_the_same_settings_again(run, monkeypatch):
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"crop_scale": (0.2, 1.0), "workers": 0},
+        {"objective": "mae", "batch_size": 16},
+        {"model": "vit_micro", "predictor_dim": 64},
+        {"masks": "rasterized"},
+    ],
+)
+def test_the_command_gives_the_same_settings_again(others, run, monkeypatch):
     import sys
 
     from openjepa import cli
 
     heard = {}
+    given = {"steps": 4} | others
+    config = build_config(recipe("laptop", given), given)
+    story = dataclasses.replace(read_story(run), config=config, masks=mask_settings(config))
     monkeypatch.setattr(
         "openjepa.verbs.launch.start", lambda data, out, config, *rest: heard.update(config=config) or 1 / 0
     )
-    monkeypatch.setattr(sys, "argv", shlex.split(repeat_command(read_story(run))))
+    monkeypatch.setattr(sys, "argv", shlex.split(repeat_command(story)))
     with pytest.raises(ZeroDivisionError):
         cli.main()
-    assert heard["config"] == read_story(run).config
+    assert heard["config"] == config
 
 
 def test_training_time_is_what_the_speeds_add_up_to():
