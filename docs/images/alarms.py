@@ -26,7 +26,7 @@ PANELS = {"loss": "loss", "rank": "effective rank", "positional_share": "positio
 def main() -> None:
     with matplotlib.rc_context(STYLE | {"figure.facecolor": "#fdfdfd", "text.parse_math": True}):
         figure = Figure(figsize=(9.6, 2.6), layout="constrained", dpi=200)
-        for axes, (key, title) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
+        for axes, (key, title) in zip(figure.subplots(1, len(PANELS), sharex=True), PANELS.items(), strict=True):
             axes.set_title(title, loc="left", fontsize=9)
             axes.set_xlabel("share of the run")
             for case, (name, colour) in CASES.items():

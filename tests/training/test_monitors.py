@@ -72,8 +72,12 @@ def test_healthy_and_weak():
     assert verdict(good, untrained, 1.0)[0] == "healthy"
     assert verdict(good | {"rank": 6.0}, untrained, 0.4)[0] == "healthy"
     assert verdict(good | {"rank": 6.0}, untrained, 0.6)[0] == "weak"
+    assert verdict(good | {"rank": 8.0}, untrained, 0.6)[0] == "healthy"
+    assert verdict(good | {"rank": 8.0}, untrained, 0.8)[0] == "weak"
     assert verdict(good | {"rank": 4.0}, untrained, 0.1)[0] == "early"
-    assert verdict(good | {"rank": 4.0}, untrained, 0.2)[0] == "dimensional collapse"
+    assert verdict(good | {"rank": 4.0}, untrained, 0.2)[0] == "healthy"
+    assert verdict(good | {"rank": 4.0}, untrained, 0.3)[0] == "dimensional collapse"
+    assert verdict(good | {"rank": 4.0, "energy_gap": 0.01}, untrained, 0.2)[0] == "dimensional collapse"
     assert verdict(good | {"energy_gap": 0.01}, untrained, 1.0)[0] == "not learning"
     assert verdict(good | {"energy_gap": 0.01, "positional_share": 0.6}, untrained, 1.0)[0] == "positional collapse"
     assert verdict(good | {"ema_distance": 0.6}, untrained, 0.3)[0] == "unstable"
@@ -117,13 +121,16 @@ def test_a_run_that_breaks_at_half_time_is_flagged_by_the_next_record_and_not_be
 
 
 def test_runs_that_learn_are_not_flagged_after_their_first_quarter():
+    cases = {path.stem.removeprefix("alarms-") for path in RESULTS.glob("alarms-*.json")}
     learned = []
-    for path in RESULTS.glob("alarms-*.json"):
-        gain, said = verdicts_of(path.stem.removeprefix("alarms-"))
+    for case in cases - {
+        "late-stop-gradient"
+    }:  # which learns for half of its length, and keeps some of it when it breaks
+        gain, said = verdicts_of(case)
         if gain >= LEARNED:
-            learned.append(path.stem)
-            assert {status for share, status in said if share > 0.25} == {"healthy"}, path.stem
-    assert len(learned) >= 2
+            learned.append(case)
+            assert {status for share, status in said if share > 0.25} == {"healthy"}, case
+    assert len(learned) >= 3
 
 
 def test_ema_distance_is_relative():

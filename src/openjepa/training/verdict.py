@@ -1,10 +1,10 @@
 """The monitors in plain words: healthy, positional collapse, collapsed, or too early to say; and what to change."""
 
 EARLY = 0.15  # share of a run before which nothing is judged
-FAR = 0.5  # EMA distance; a third in runs that learn, 0.6 at thirty times their learning rate (docs/troubleshooting.md)
+FAR = 0.5  # EMA distance; a third in runs that learn, 0.7 at thirty times their learning rate (docs/troubleshooting.md)
 KEPT = 0.8  # share of an imported encoder's rank, below which it is losing what it knew
-HALF = 0.5  # share of a run before which a rank that has fallen may still recover
-LEVEL = 0.9  # share of the untrained rank that passes for it: a run at .95 at half-time went on to learn
+DIP = 0.25  # share of a run before which a rank under half of the untrained may be the dip with which runs begin
+LEVELS = {0.5: 0.7, 0.75: 0.9}  # from this share of a run on, less than this share of the untrained rank is weak
 
 
 SENTENCES = {
@@ -53,7 +53,8 @@ def verdict(
 def _status(now: dict[str, float], untrained: dict[str, float], progress: float, imported: bool) -> str:
     """The first that holds, the worst first."""
     rank, first, gap = now["rank"], untrained["rank"], now["energy_gap"]
-    positional = now["positional_share"] > 0.5 and gap < 0.1
+    unfit = gap < 0.1  # predictions hardly fit their own images better than others
+    positional = now["positional_share"] > 0.5 and unfit
     alike = now["std"] < (0.02 if positional else 0.1) * untrained["std"]  # tokens that say where have little else
     rules = {
         "collapsed": alike or (rank < 2 and not positional),
@@ -61,8 +62,8 @@ def _status(now: dict[str, float], untrained: dict[str, float], progress: float,
         "early": progress < EARLY,
         "positional collapse": positional,
         "unstable": now["ema_distance"] > FAR,
-        "dimensional collapse": rank < 0.5 * first,
-        "not learning": gap < 0.1,
-        "weak": progress >= HALF and rank < LEVEL * first,
+        "dimensional collapse": rank < 0.5 * first and (unfit or progress >= DIP),
+        "not learning": unfit,
+        "weak": any(progress >= since and rank < level * first for since, level in LEVELS.items()),
     }
     return next((status for status, holds in rules.items() if holds), "healthy")
