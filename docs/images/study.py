@@ -48,7 +48,7 @@ def draws(axes: Axes) -> None:
     axes.set(
         xlabel="linear probe, %",
         xlim=(37.9, None),
-        title="images x draws a step (lab log, 8), from the untrained encoder's 37.9 on",
+        title="images x draws a step (lab log, 8); untrained: 37.9",
     )
 
 
