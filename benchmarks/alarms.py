@@ -119,16 +119,11 @@ def table() -> None:
 
 def in_words(told: dict) -> list[str]:
     first, *later = told["records"]
-    shares = [record["step"] / told["steps"] for record in later]
-    said = [verdict(record, first, share)[0] for record, share in zip(later, shares, strict=True)]
-    alarms = (f"{name} at {share:.0%}" for name, share in zip(said, shares, strict=True) if name not in QUIET)
-    return [next(alarms, "none"), said[-1]] + [
-        f"{a} to {b}" for a, b in zip(numbers(first), numbers(later[-1]), strict=True)
-    ]
-
-
-def numbers(record: dict) -> tuple[str, str]:
-    return f"{record['rank']:.1f}", f"{100 * record['linear']:.1f}"
+    said = [(share := r["step"] / told["steps"], verdict(r, first, share)[0]) for r in later]
+    alarms = (f"{status} at {share:.0%}" for share, status in said if status not in QUIET)
+    rank = f"{first['rank']:.1f} to {later[-1]['rank']:.1f}"
+    linear = f"{100 * first['linear']:.1f} to {100 * later[-1]['linear']:.1f}"
+    return [next(alarms, "none"), said[-1][1], rank, linear]
 
 
 def main() -> None:
