@@ -62,6 +62,7 @@ class Config:
     context_ratio: float = setting(0.25, "Masks", "Share of the patches that the context keeps.")
     mask_draws: int = setting(1, "Masks", "Contexts and targets drawn for an image and one pass of the target encoder.")
     crop_scale: tuple[float, float] = setting((0.3, 1.0), "Training", "Share of an image in its random crop.")
+    horizontal_flip: bool = setting(False, "Training", "Mirror half of the crops, left to right.")
     any_orientation: bool = setting(
         False,
         "Training",

@@ -47,16 +47,21 @@ RECIPES: dict[str, dict[str, Any]] = {
         "lr": 5e-4,
         "weight_decay": (0.2, 0.2),
     },
-    # A GPU and hours: ViT-S on an 8x8 grid, I-JEPA alone.
+    # A GPU and hours: ViT-S on an 8x8 grid, with the masks, the shallow predictor and the decay of `laptop`. Mirrored
+    # crops, because it passes over the images many times.
     "small": {
         "model": "vit_small",
         "image_size": "128",
         "patch_size": 16,
         "batch_size": 256,
         "predictor_dim": 192,
-        "predictor_depth": 6,
+        "predictor_depth": 2,
         "predictor_heads": 6,
         "masks": "random",
+        "context_ratio": 0.15,
+        "mask_draws": 4,
+        "weight_decay": (0.2, 0.2),
+        "horizontal_flip": True,
         "time": "3h",
         "workers": 8,
     },

@@ -35,6 +35,11 @@ class Batch:
     skipped: list[tuple[str, str]] = field(default_factory=list)
     total: int = 0
 
+    def pin_memory(self) -> "Batch":
+        """The batch in page-locked memory, from which copies to a GPU do not block; a DataLoader calls this."""
+        masks = Masks(self.masks.context_ids.pin_memory(), self.masks.target_ids.pin_memory(), self.masks.redrawn)
+        return Batch(self.images.pin_memory(), masks, self.indices, self.skipped, self.total)
+
     def split(self, parts: int) -> "list[Batch]":
         """The batch in consecutive parts of nearly the same size, at most as many as it has images."""
         count, draws = len(self.images), len(self.masks.context_ids) // len(self.images)
@@ -77,6 +82,7 @@ class Batches(Dataset):
     rank: int = 0
     ranks: int = 1
     any_orientation: bool = False
+    horizontal_flip: bool = False
 
     def __getitem__(self, step: int) -> Batch:
         skipped: list[tuple[str, str]] = []
@@ -109,8 +115,10 @@ class Batches(Dataset):
         return None
 
     def _orientation(self, epoch: int, index: int) -> int:
-        """0 for as it is, to 7."""
-        return int(generator(self.seed, CROPS, epoch, index, 1).integers(8)) if self.any_orientation else 0
+        """0 for as it is, to 7; 4 is mirrored, left to right."""
+        if self.any_orientation:
+            return int(generator(self.seed, CROPS, epoch, index, 1).integers(8))
+        return 4 * int(generator(self.seed, CROPS, epoch, index, 1).integers(2)) if self.horizontal_flip else 0
 
 
 def start_worker(_worker: int) -> None:
@@ -120,7 +128,7 @@ def start_worker(_worker: int) -> None:
     Image.core.set_blocks_max(4)
 
 
-def in_order(dataset: Dataset, keys: Sequence[int], workers: int) -> Iterator:
+def in_order(dataset: Dataset, keys: Sequence[int], workers: int, pin_memory: bool = False) -> Iterator:
     """dataset[key] for every key, in order, prepared ahead by `workers` processes (0: by this one)."""
     with warnings.catch_warnings():
         # More workers than cores is slower at worst, and the person chose their number.
@@ -131,13 +139,14 @@ def in_order(dataset: Dataset, keys: Sequence[int], workers: int) -> Iterator:
             batch_size=None,
             num_workers=workers,
             worker_init_fn=start_worker,
+            pin_memory=pin_memory,
         )
         return iter(loader)
 
 
 def load_batches(batches: Batches, start: int, stop: int, workers: int) -> Iterator[Batch]:
     """The batches of steps start to stop - 1; raises UsageError once no image can be read any more."""
-    for batch in in_order(batches, range(start, stop), workers):
+    for batch in in_order(batches, range(start, stop), workers, pin_memory=torch.cuda.is_available()):
         if not len(batch.images):
             raise UsageError(f"none of the {len(batches.dataset):,} images of {batches.dataset.source} can be read")
         yield batch

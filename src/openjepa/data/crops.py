@@ -1,5 +1,7 @@
 """From an image to an array of the model's size: random resized crops to train, one fixed rule to measure."""
 
+import functools
+
 import numpy as np
 import torch
 from PIL import Image
@@ -90,6 +92,11 @@ def resized(
 def standardise(images: Tensor, mean: list[float], std: list[float]) -> Tensor:
     """Images [B, C, H, W] to float32 of about zero mean and unit variance a channel; uint8 ones are taken as / 255."""
     full = 255 if images.dtype == torch.uint8 else 1
-    scale = torch.tensor(std, device=images.device).view(-1, 1, 1) * full
-    shift = torch.tensor(mean, device=images.device).view(-1, 1, 1) * full
+    shift, scale = (channel_values(tuple(values), full, images.device) for values in (mean, std))
     return (images - shift) / scale
+
+
+@functools.lru_cache(maxsize=64)
+def channel_values(values: tuple[float, ...], full: int, device: torch.device) -> Tensor:
+    """Values of the channels times `full`, [C, 1, 1] float32, kept on the device: copying them waits for its queue."""
+    return torch.tensor(values, device=device).view(-1, 1, 1) * full

@@ -63,8 +63,10 @@ class Encoder:
         return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
 
     def features(self, images: Tensor) -> Tensor:
-        """Preprocessed images [B, C, H, W] to embeddings [B, D] float32 on the CPU."""
-        return self.tokens(images).mean(dim=1)
+        """Preprocessed images [B, C, H, W] to embeddings [B, D] float32 on the CPU, averaged on the device."""
+        with torch.inference_mode(), self.arithmetic():
+            parts = (self.network(self.standardised(part)).float().mean(dim=1) for part in self.parts(images))
+            return torch.cat([part.cpu() for part in parts])
 
     @torch.inference_mode()
     def layer_features(self, images: Tensor) -> Tensor:

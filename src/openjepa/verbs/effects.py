@@ -25,6 +25,8 @@ def without_effect(config: Config) -> dict[str, str]:
         found |= dict.fromkeys(("loss", "ema_momentum"), "mae predicts pixels, by their squared error")
     if not config.init:
         found["init_freeze"] = "it goes with --init"
+    if config.any_orientation:
+        found["horizontal_flip"] = "--any-orientation mirrors crops too"
     if not config.warmup:
         found["lr_start"] = "there is no warm-up"
     return found

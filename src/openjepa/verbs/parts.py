@@ -29,7 +29,7 @@ def build_batches(dataset: ImageDataset, config: Config) -> Batches:
     """This process's part of every batch."""
     masks = mask_settings(config)
     settings = (config.size, config.crop_scale, config.batch_size, config.seed)
-    return Batches(dataset, masks, *settings, rank(), ranks(), config.any_orientation)
+    return Batches(dataset, masks, *settings, rank(), ranks(), config.any_orientation, config.horizontal_flip)
 
 
 def build_stepper(

@@ -1,0 +1,67 @@
+"""Part 3 of gpu.py: recipe `small` on photographs for as many of 200 epochs as fit, measured on images kept apart.
+
+Linear probes on the last and the last four layers and k-NN, beside raw pixels and the untrained encoder.
+"""
+
+import ast
+import os
+import tempfile
+from pathlib import Path
+
+from gpu_rows import Rows, about, arguments, photos
+
+import openjepa
+from openjepa.training.runlog import read_metrics
+
+EPOCHS = 200
+RESERVE = 90  # seconds for unpacking, the first steps, export and evaluation
+CURVES = ("step", "loss", "rank", "positional_share", "energy_gap", "knn", "linear", "images_per_second", "input_wait")
+TINY = {"model": "vit_nano", "image_size": 32, "patch_size": 8, "batch_size": 16, "steps": 6, "workers": 0}
+TINY |= {"predictor_dim": 64, "predictor_heads": 4}
+
+
+def settings_of(words: list[str]) -> dict[str, object]:
+    """Settings of pretrain from NAME=VALUE; a value is a Python literal or, failing that, a word."""
+    found: dict[str, object] = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        try:
+            found[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            found[name] = value
+    return found
+
+
+def learn(rows: Rows, data: str, test: str | None, out: Path, settings: dict[str, object]) -> dict:
+    """Train, then measure; one row for each record with a probe and for each task and model."""
+    run = openjepa.pretrain(data, out=out, recipe="small", **settings)
+    for record in read_metrics(run):
+        if "rank" in record:
+            rows.add("curve", **{name: record[name] for name in CURVES if name in record})
+    records = openjepa.evaluate(
+        [str(run)], data, test=test, tasks="linear,knn", workers=settings["workers"], device=settings["device"]
+    )
+    for record in records:
+        rows.add("score", **{name: record[name] for name in ("model", "task", "value", "low", "high", "protocol")})
+    return {"settings": {name: str(value) for name, value in settings.items()}}
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--settings", nargs="*", default=[], metavar="NAME=VALUE")
+    given = parser.parse_args()
+    rows = Rows(given.rows, "learning")
+    rows.add("about", **about(given.device))
+    settings: dict[str, object] = {"workers": max(1, (os.cpu_count() or 2) - 2), "epochs": EPOCHS}
+    settings |= {"time": f"{max(30, given.limit - RESERVE):.0f}s", "device": str(given.device)}
+    settings |= (TINY | {"epochs": None, "time": None} if given.tiny else {}) | settings_of(given.settings)
+    with tempfile.TemporaryDirectory() as folder:
+        data, test = photos(Path("none") if given.tiny else given.carry, Path(folder))
+        out = Path(folder) / "run"
+        rows.attempt(
+            "small", lambda: learn(rows, data, test, out, {k: v for k, v in settings.items() if v is not None})
+        )
+
+
+if __name__ == "__main__":
+    main()

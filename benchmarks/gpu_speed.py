@@ -1,0 +1,197 @@
+"""Part 2 of gpu.py: images a second of a step (eager, CUDA graph, compiled) beside lightly's, and what the input gives.
+
+Every contender has the same images and ids, AdamW, and bf16 where nothing else is said. They take turns; a ratio is the
+median of the rounds' own. The share of the peak counts the products that the method needs.
+"""
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from gpu_rows import Rows, about, arguments, photos
+
+import openjepa
+from openjepa.config import build_config
+from openjepa.core.mask_settings import MaskSettings
+from openjepa.core.masks import sample_masks
+from openjepa.data.batches import Batch
+from openjepa.data.crops import standardise
+from openjepa.training.speed import matrix_peak, step_flops
+from openjepa.training.steps import Stepper
+from openjepa.training.trial import synchronise
+from openjepa.verbs.parts import build_stepper
+
+MEAN, STD, COUNTED = [0.5] * 3, [0.25] * 3, 32
+Step = Callable[[int], object]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The networks and images of a step; predictor (width, depth, heads)."""
+
+    model: str
+    image_size: int
+    patch_size: int
+    batch_size: int
+    predictor: tuple[int, int, int]
+    device: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}/{self.patch_size} {self.image_size} px"
+
+    def batch(self, size: int) -> Batch:
+        """Random uint8 images on the device, with multi-block masks of the paper's settings."""
+        side = self.image_size // self.patch_size
+        masks = sample_masks(MaskSettings((side, side)), size, 0, 0)
+        ids = type(masks)(masks.context_ids.to(self.device), masks.target_ids.to(self.device), masks.redrawn)
+        shape = (size, 3, self.image_size, self.image_size)
+        images = torch.randint(0, 256, shape, dtype=torch.uint8, device=self.device)
+        return Batch(images, ids, torch.arange(size))
+
+    def stepper(self, **changes: object) -> Stepper:
+        width, depth, heads = self.predictor
+        given = {"model": self.model, "image_size": self.image_size, "patch_size": self.patch_size, "steps": 10**6}
+        given |= {"predictor_dim": width, "predictor_depth": depth, "predictor_heads": heads, "lr": 1.5e-4}
+        given |= {"batch_size": self.batch_size, "device": self.device, "precision": "bf16", "optimizer": "adamw"}
+        return build_stepper(build_config({}, given | changes), 10**6, MEAN, STD)
+
+
+SETTINGS = [
+    Setting("vit_base", 224, 16, 256, (384, 6, 12), "cuda"),
+    Setting("vit_small", 224, 16, 256, (384, 6, 12), "cuda"),
+    Setting("vit_small", 128, 16, 256, (192, 6, 6), "cuda"),
+]
+TINY = [Setting("vit_nano", 32, 8, 4, (64, 1, 4), "cpu")]
+
+
+def graphed(setting: Setting, batch: Batch) -> Stepper:
+    """A stepper whose loss and gradients are one CUDA graph."""
+    stepper = setting.stepper()
+    with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
+        stepper.forward = torch.cuda.make_graphed_callables(stepper.model, stepper.prepare(batch))
+    return stepper
+
+
+def rival(setting: Setting, batch: Batch, dtype: torch.dtype) -> Step:
+    """lightly's modules, put together as its example does it; ImportError where it is not installed."""
+    from step import Lightly
+
+    given = SimpleNamespace(**{name: getattr(setting, name) for name in setting.__dataclass_fields__})
+    model, images = Lightly(given, dtype), standardise(batch.images, MEAN, STD)
+    return lambda step: model.step(images, batch.masks)
+
+
+def contenders(setting: Setting, batch: Batch) -> dict[str, Callable[[], Step]]:
+    """What builds each contender, by its name; the slowest to build last."""
+
+    def steps(stepper: Stepper) -> Step:
+        return lambda step: stepper(step, batch)
+
+    found: dict[str, Callable[[], Step]] = {
+        "eager": lambda: steps(setting.stepper()),
+        "eager, muon": lambda: steps(setting.stepper(optimizer="muon")),
+        "eager, separate targets": lambda: steps(setting.stepper(target_sequences="separate")),
+        "lightly bf16": lambda: rival(setting, batch, torch.bfloat16),
+    }
+    if setting.device == "cuda":
+        found["cuda graph"] = lambda: steps(graphed(setting, batch))
+        found["lightly float32"] = lambda: rival(setting, batch, torch.float32)
+        found["compiled"] = lambda: steps(setting.stepper(compile=True))
+    return found
+
+
+def memory_of(step: Step, device: torch.device) -> float:
+    """GiB that three steps need at most, with what is allocated before them."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    for i in range(3):
+        step(i)
+    synchronise(device)
+    return torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0.0
+
+
+def race(runners: dict[str, Step], batch_size: int, device: torch.device, until: float) -> dict[str, list[float]]:
+    """Images a second of every contender in every round, at most six rounds and no new one after `until`."""
+    rates: dict[str, list[float]] = {name: [] for name in runners}
+    for turn in range(6):
+        for name, run in runners.items():
+            begun = time.perf_counter()
+            for i in range(8):
+                run(i)
+            synchronise(device)
+            rates[name].append(8 * batch_size / (time.perf_counter() - begun))
+        if turn > 0 and time.monotonic() > until:
+            break
+    return rates
+
+
+def measure(setting: Setting, rows: Rows, peak: float, until: float) -> None:
+    """One row for each contender that can be built."""
+    device, batch = torch.device(setting.device), setting.batch(setting.batch_size)
+    counted = min(COUNTED, setting.batch_size)
+    flops = step_flops(setting.stepper(), setting.batch(counted)) / counted
+    runners: dict[str, Step] = {}
+    memory: dict[str, float] = {}
+    for name, build in contenders(setting, batch).items():
+        if name == "compiled" and time.monotonic() > until - 30:
+            continue
+        try:
+            before = torch.cuda.memory_allocated() / 2**30 if device.type == "cuda" else 0.0
+            step = build()
+            memory[name] = memory_of(step, device) - before
+            runners[name] = step
+        except Exception as error:  # a contender that fails must not cost the others
+            rows.add(f"{setting.name} {name}", error=f"{type(error).__name__}: {str(error)[:300]}")
+    rates = race(runners, setting.batch_size, device, until)
+    for name, found in rates.items():
+        rate = statistics.median(found)
+        row: dict[str, object] = {"images_per_second": rate, "memory_gib": memory[name], "rounds": len(found)}
+        if "lightly" not in name:
+            row["fraction_of_peak"] = rate * flops / peak
+        for other in ("lightly bf16", "lightly float32"):
+            if other in rates and "lightly" not in name:
+                row[f"times {other}"] = statistics.median(a / b for a, b in zip(found, rates[other], strict=True))
+        rows.add(f"{setting.name} {name}", **row)
+
+
+def whole(carry: Path, tiny: bool, device: str) -> dict:
+    """`openjepa bench` of the recipe `small`: the step, the input and both."""
+    workers = 0 if tiny else max(1, (os.cpu_count() or 2) - 2)
+    changes = {"model": "vit_nano", "image_size": 32, "patch_size": 8, "batch_size": 8} if tiny else {}
+    changes |= {"predictor_dim": 64, "predictor_heads": 4} if tiny else {}
+    with tempfile.TemporaryDirectory() as folder:
+        data, _ = photos(Path("none") if tiny else carry, Path(folder))
+        seconds = 0.2 if tiny else 4.0
+        found = openjepa.bench(data, recipe="small", device=device, workers=workers, seconds=seconds, **changes)
+    return {"workers": workers, **found}
+
+
+def main() -> None:
+    given = arguments(__doc__).parse_args()
+    rows, begun = Rows(given.rows, "speed"), time.monotonic()
+    rows.add("about", **about(given.device))
+    torch.manual_seed(0)
+    peak = matrix_peak(given.device, torch.bfloat16)
+    rows.add("peak", bf16_tflops=peak / 1e12)
+    settings = TINY if given.tiny else SETTINGS
+    rows.attempt("input, small", lambda: whole(given.carry, given.tiny, str(given.device)))
+    for place, setting in enumerate(settings, 1):
+        rows.attempt(
+            setting.name,
+            lambda setting=setting, place=place: (
+                measure(setting, rows, peak, begun + given.limit * (0.2 + 0.8 * place / len(settings))) or {}
+            ),
+        )
+        if given.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+if __name__ == "__main__":
+    main()
