@@ -1,9 +1,11 @@
 """Part 1 of gpu.py: the published code's values, exact resume, gradients of DDP and FSDP2, and no synchronisation."""
 
 import copy
+import dataclasses
 import json
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from openjepa.core.predictor import Predictor
 from openjepa.core.vit import VisionTransformer
 from openjepa.data.batches import Batch
 from openjepa.training.distribution import shard, whole
+from openjepa.training.graphs import capture
 from openjepa.training.optimizer import make_optimizer, set_schedule
 from openjepa.training.schedules import ema_momentum, learning_rate, weight_decay
 from openjepa.training.steps import Stepper
@@ -137,6 +140,21 @@ def unsynchronised(device: torch.device) -> dict:
     return {"holds": True}
 
 
+def graphed(device: torch.device) -> dict:
+    """Losses of eight steps by a CUDA graph beside the same without: the largest relative difference."""
+    if device.type != "cuda":
+        return {"holds": None, "why": "only CUDA has graphs"}
+    losses = []
+    for cuda_graph in (False, True):
+        stepper, batch = small_step(device)
+        if cuda_graph:
+            forward = capture(stepper.model, stepper.prepare(batch), stepper.precision)
+            stepper = dataclasses.replace(stepper, forward=forward)
+        losses.append([float(stepper(step, batch)[0]) for step in range(8)])
+    gap = max(abs(a / b - 1) for a, b in zip(*losses, strict=True))
+    return {"largest": gap, "first": losses[0][0], "last": losses[0][-1], "holds": gap < 1e-3}
+
+
 def distributed(device: torch.device, kind: str) -> dict:
     """Largest relative distance of gradients under DDP or FSDP2, in a group of one process, to those without."""
     stepper, batch = small_step(device)
@@ -164,6 +182,7 @@ def main() -> None:
         else:
             rows.add(name, holds=None, why=f"{parity_folder} is missing")
     rows.attempt("no synchronisation", lambda: unsynchronised(device))
+    rows.attempt("cuda graph", lambda: graphed(device))
     with tempfile.TemporaryDirectory() as folder:
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, init_method=f"file://{folder}/meet", rank=0, world_size=1)
@@ -172,6 +191,7 @@ def main() -> None:
         dist.destroy_process_group()
     for precision in ("float32", "bf16"):
         rows.attempt(f"resume {precision}", lambda precision=precision: resumed(device, precision))
+    sys.exit(rows.failed)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Linear probes on the last and the last four layers and k-NN, beside raw pixels a
 
 import ast
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -61,6 +62,7 @@ def main() -> None:
         rows.attempt(
             "small", lambda: learn(rows, data, test, out, {k: v for k, v in settings.items() if v is not None})
         )
+    sys.exit(rows.failed)
 
 
 if __name__ == "__main__":

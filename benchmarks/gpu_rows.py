@@ -23,7 +23,7 @@ class Rows:
     """Appends results of one `part` to a file and prints them."""
 
     def __init__(self, path: Path, part: str) -> None:
-        self.path, self.part, self.begun = path, part, time.monotonic()
+        self.path, self.part, self.begun, self.failed = path, part, time.monotonic(), False
 
     def add(self, name: str, **found: object) -> None:
         """One result, with the seconds since the part began."""
@@ -37,6 +37,7 @@ class Rows:
         try:
             self.add(name, **measure())
         except Exception as error:  # one failure must not cost the other results of a rare device
+            self.failed = True
             last = traceback.format_exc().splitlines()[-12:]
             self.add(name, error=f"{type(error).__name__}: {str(error)[:400]}", traceback=last)
 

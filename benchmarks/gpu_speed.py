@@ -4,8 +4,10 @@ Every contender has the same images and ids, AdamW, and bf16 where nothing else 
 median of the rounds' own. The share of the peak counts the products that the method needs.
 """
 
+import dataclasses
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,6 +24,7 @@ from openjepa.core.mask_settings import MaskSettings
 from openjepa.core.masks import sample_masks
 from openjepa.data.batches import Batch
 from openjepa.data.crops import standardise
+from openjepa.training.graphs import capture
 from openjepa.training.speed import matrix_peak, step_flops
 from openjepa.training.steps import Stepper
 from openjepa.training.trial import synchronise
@@ -71,14 +74,6 @@ SETTINGS = [
 TINY = [Setting("vit_nano", 32, 8, 4, (64, 1, 4), "cpu")]
 
 
-def graphed(setting: Setting, batch: Batch) -> Stepper:
-    """A stepper whose loss and gradients are one CUDA graph."""
-    stepper = setting.stepper()
-    with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
-        stepper.forward = torch.cuda.make_graphed_callables(stepper.model, stepper.prepare(batch))
-    return stepper
-
-
 def rival(setting: Setting, batch: Batch, dtype: torch.dtype) -> Step:
     """lightly's modules, put together as its example does it; ImportError where it is not installed."""
     from step import Lightly
@@ -94,16 +89,23 @@ def contenders(setting: Setting, batch: Batch) -> dict[str, Callable[[], Step]]:
     def steps(stepper: Stepper) -> Step:
         return lambda step: stepper(step, batch)
 
+    def graphed(**changes: object) -> Step:
+        stepper = setting.stepper(**changes)
+        inputs = stepper.prepare(batch)
+        return steps(dataclasses.replace(stepper, forward=capture(stepper.model, inputs, stepper.precision)))
+
     found: dict[str, Callable[[], Step]] = {
         "eager": lambda: steps(setting.stepper()),
-        "eager, muon": lambda: steps(setting.stepper(optimizer="muon")),
-        "eager, separate targets": lambda: steps(setting.stepper(target_sequences="separate")),
         "lightly bf16": lambda: rival(setting, batch, torch.bfloat16),
     }
     if setting.device == "cuda":
-        found["cuda graph"] = lambda: steps(graphed(setting, batch))
+        found["cuda graph"] = graphed
+        found["cuda graph, muon"] = lambda: graphed(optimizer="muon")
         found["lightly float32"] = lambda: rival(setting, batch, torch.float32)
         found["compiled"] = lambda: steps(setting.stepper(compile=True))
+        found["compiled, cuda graph"] = lambda: graphed(compile=True)
+    else:
+        found["eager, muon"] = lambda: steps(setting.stepper(optimizer="muon"))
     return found
 
 
@@ -140,7 +142,7 @@ def measure(setting: Setting, rows: Rows, peak: float, until: float) -> None:
     runners: dict[str, Step] = {}
     memory: dict[str, float] = {}
     for name, build in contenders(setting, batch).items():
-        if name == "compiled" and time.monotonic() > until - 30:
+        if "compiled" in name and time.monotonic() > until:
             continue
         try:
             before = torch.cuda.memory_allocated() / 2**30 if device.type == "cuda" else 0.0
@@ -181,16 +183,17 @@ def main() -> None:
     peak = matrix_peak(given.device, torch.bfloat16)
     rows.add("peak", bf16_tflops=peak / 1e12)
     settings = TINY if given.tiny else SETTINGS
-    rows.attempt("input, small", lambda: whole(given.carry, given.tiny, str(given.device)))
     for place, setting in enumerate(settings, 1):
         rows.attempt(
             setting.name,
             lambda setting=setting, place=place: (
-                measure(setting, rows, peak, begun + given.limit * (0.2 + 0.8 * place / len(settings))) or {}
+                measure(setting, rows, peak, begun + given.limit * place / (len(settings) + 1)) or {}
             ),
         )
         if given.device.type == "cuda":
             torch.cuda.empty_cache()
+    rows.attempt("input, small", lambda: whole(given.carry, given.tiny, str(given.device)))
+    sys.exit(rows.failed)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ CHOICES = {
     "pages": ("first", "channels", "images"),
 }
 MACHINE = ("device", "workers", "log_every", "checkpoint_minutes", "keep_every", "max_skipped", "accumulate")
-MACHINE += ("checkpoint_activations", "compile")
+MACHINE += ("checkpoint_activations", "compile", "cuda_graph")
 
 
 def setting(default: Any, panel: str, text: str) -> Any:
@@ -92,6 +92,9 @@ class Config:
         False, "Machine", "Compute activations again instead of keeping them: less memory, about a third slower."
     )
     compile: bool = setting(False, "Machine", "Compile the blocks with torch.compile, where there is a compiler.")
+    cuda_graph: bool = setting(
+        True, "Machine", "On a GPU, run a step's loss and gradients as one CUDA graph, where all steps have one shape."
+    )
     log_every: int = setting(10, "Machine", "Steps between two lines of the log.")
     checkpoint_minutes: float = setting(5.0, "Machine", "Minutes between two checkpoints.")
     max_skipped: float = setting(

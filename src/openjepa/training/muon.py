@@ -39,22 +39,26 @@ class Muon(torch.optim.AdamW):
         for parameter in (p for p in group["params"] if p.grad is not None):
             alike.setdefault(parameter.shape, []).append(parameter)
         for shape, matrices in alike.items():
-            directions = torch.stack([whole(self._nesterov(matrix)) for matrix in matrices])
+            directions = torch.stack([whole(direction) for direction in self._nesterov(matrices)])
             updates = orthogonal(directions, self.precision)
             rate = RATIO * group["lr"]
             torch._foreach_mul_(matrices, 1 - rate * group["weight_decay"])
             parts = [part_like(update, matrix) for update, matrix in zip(updates, matrices, strict=True)]
             torch._foreach_add_(matrices, parts, alpha=-rate * 0.2 * max(shape) ** 0.5)
 
-    def _nesterov(self, matrix: Tensor) -> Tensor:
-        """The direction of a matrix, which leaves AdamW nothing to do for it."""
+    def _nesterov(self, matrices: list[Tensor]) -> list[Tensor]:
+        """The directions of matrices, whose gradients are taken, which leaves AdamW nothing to do for them."""
+        momenta, gradients = [self._momentum(matrix) for matrix in matrices], [matrix.grad for matrix in matrices]
+        torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+        for matrix in matrices:
+            matrix.grad = None
+        return list(torch._foreach_lerp(gradients, momenta, MOMENTUM))
+
+    def _momentum(self, matrix: Tensor) -> Tensor:
         state = self.state[matrix]
         if not state:  # AdamW, taking up a state, looks for the step of every parameter that has one
             state.update(step=torch.zeros(()), momentum=torch.zeros_like(matrix))
-        momentum = state["momentum"]
-        momentum.lerp_(matrix.grad, 1 - MOMENTUM)
-        direction, matrix.grad = matrix.grad.lerp(momentum, MOMENTUM), None
-        return direction
+        return state["momentum"]
 
 
 def orthogonal(matrices: Tensor, precision: torch.dtype = torch.float32) -> Tensor:

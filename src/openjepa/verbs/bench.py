@@ -42,7 +42,8 @@ def bench(
     dataset, summary = prepare_images(str(data), config.workers, **wanted)
     config = settle_compiler(resolve_precision(config if recipe else settler(settings)(summary)))
     batches = build_batches(dataset, config)
-    stepper = build_stepper(config, 10_000, *channel_statistics(dataset, seed=config.seed))
+    mean, std = channel_statistics(dataset, seed=config.seed)
+    stepper = build_stepper(config, 10_000, mean, std, batches=batches)
     with console.status("measuring"):
         speed = measure_speed(stepper, batches, config.workers, seconds)
     say(*speed_lines(config, stepper, speed))

@@ -168,7 +168,7 @@ def start(
 
     def build(steps: int) -> Stepper:
         model = build_continued(config, source) if source else None
-        return build_stepper(config, steps, mean, std, model, parallel)
+        return build_stepper(config, steps, mean, std, model, parallel, batches)
 
     cost = measure_cost(build(1), batches, config.workers)
     steps = first(lambda: resolve_steps(config, len(dataset), cost.step_seconds))
@@ -229,9 +229,11 @@ def go_on(data: str, out: Path, config: Config, given: dict[str, Any], parallel:
     if fingerprint(dataset) != resolved["paths"]:
         raise UsageError(f"{data} holds other images than the run in {out} was started with: give it another --out")
     model = build_shapes(config, resolved["networks"]) if config.init else None
-    stepper = build_stepper(config, resolved["steps"], resolved["mean"], resolved["std"], model, parallel)
+    batches = build_batches(dataset, config)
+    how = resolved["steps"], resolved["mean"], resolved["std"], model, parallel, batches
+    stepper = build_stepper(config, *how)
     stepper.frozen = resolved.get("frozen", 0.0)
-    launch = assemble(out, stepper, build_batches(dataset, config), config, data, summary, resolved.get("source"))
+    launch = assemble(out, stepper, batches, config, data, summary, resolved.get("source"))
     _take_up(launch.run)
     return launch
 

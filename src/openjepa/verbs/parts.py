@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import torch
+
 from openjepa.config import Config
 from openjepa.core.objective import Objective
 from openjepa.data.batches import Batches
@@ -9,6 +11,7 @@ from openjepa.data.dataset import ImageDataset
 from openjepa.evaluation.device import choose_device, choose_precision
 from openjepa.training.blocks import checkpoint_activations, compile_blocks, no_compiler
 from openjepa.training.distribution import rank, ranks, share
+from openjepa.training.graphs import capture
 from openjepa.training.optimizer import make_optimizer
 from openjepa.training.schedules import ema_range
 from openjepa.training.steps import Schedule, Stepper
@@ -39,19 +42,32 @@ def build_stepper(
     std: list[float],
     model: Objective | None = None,
     parallel: str = "auto",
+    batches: Batches | None = None,
 ) -> Stepper:
+    """The networks and optimizer of a config. With the run's `batches` a GPU can run its step as a CUDA graph.
+
+    Call it while nothing is being loaded: a graph cannot be captured beside a thread that pins memory.
+    """
     device = choose_device(config.device)
     model = (model or build_model(config, len(mean))).to(device)
     if config.compile:
         compile_blocks(model)
     if config.checkpoint_activations:
         checkpoint_activations(model)
-    forward = share(model, parallel)
+    forward = share(model, parallel) if ranks() > 1 else None
     precision = choose_precision(config.precision, device)
     optimizer = make_optimizer([model.context_encoder, model.predictor], config.optimizer, precision=precision)
     stepper = Stepper(model, optimizer, schedule_of(config, steps), mean, std, device, precision, config.clip_grad)
     stepper.accumulate, stepper.forward = config.accumulate, forward
+    if batches and config.cuda_graph and can_capture(config, device):
+        stepper.forward = capture(model, stepper.prepare(batches[0]), precision)
     return stepper
+
+
+def can_capture(config: Config, device: torch.device) -> bool:
+    """Whether every step has the same shapes and parameters that learn, in one process on a GPU."""
+    same_shapes = mask_settings(config).strategy in ("random", "rasterized")
+    return device.type == "cuda" and same_shapes and ranks() == 1 and config.accumulate == 1 and not config.init
 
 
 def schedule_of(config: Config, steps: int) -> Schedule:
