@@ -16,14 +16,14 @@ import torch
 import torch.nn.functional as F
 from record import RESULTS, commit
 
+from openjepa.commands.pretrain import pretrain
 from openjepa.config import read_config
-from openjepa.core.ijepa import IJEPA
-from openjepa.core.vit import take
+from openjepa.methods.ijepa import IJEPA
+from openjepa.models.vit import take
 from openjepa.recipes import recipe
-from openjepa.training.runlog import read_metrics
-from openjepa.training.verdict import verdict
-from openjepa.verbs import networks
-from openjepa.verbs.pretrain import pretrain
+from openjepa.runs import build_model
+from openjepa.training.monitoring.metrics_log import read_metrics
+from openjepa.training.monitoring.verdict import verdict
 
 MONITORS = ("step", "loss", "rank", "std", "positional_share", "energy_gap", "ema_distance", "knn", "linear", "status")
 QUIET = ("early", "healthy")
@@ -89,7 +89,7 @@ CASES: dict[str, tuple[dict, type[IJEPA]]] = {
 
 
 def run(data: str, name: str, steps: int) -> None:
-    settings, networks.IJEPA = CASES[name]
+    settings, build_model.IJEPA = CASES[name]
     begun = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         out = pretrain(data, out=Path(folder) / name, recipe="laptop", steps=steps, workers=0, **settings)

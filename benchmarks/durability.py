@@ -26,9 +26,9 @@ from record import record
 
 from openjepa.config import build_config
 from openjepa.errors import UsageError
+from openjepa.runs.start import go_on, start
 from openjepa.training.checkpoint import checkpoint_steps, load_newest
-from openjepa.training.distribution import joined
-from openjepa.verbs.launch import go_on, start
+from openjepa.training.distributed import joined
 
 FORK = multiprocessing.get_context("fork")
 SETTINGS = {"steps": 40, "image_size": 16, "batch_size": 6, "predictor_depth": 1, "precision": "float32", "workers": 0}

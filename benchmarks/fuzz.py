@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from openjepa.data.pixels import read_header, read_pixels
-from openjepa.data.reading import RGB, choose_reading
+from openjepa.data.decoding.pixel_format import RGB, choose_reading
+from openjepa.data.decoding.read import read_header, read_pixels
 from openjepa.errors import BadImage
 
 HANG, SLOW, MEMORY = 20.0, 2.0, 2**30  # seconds until a process is ended; CPU seconds and bytes that a file may cost

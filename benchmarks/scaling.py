@@ -18,11 +18,11 @@ import torch.multiprocessing as processes
 from record import record
 
 from openjepa.config import build_config
-from openjepa.core.vit import SIZES
 from openjepa.data.open import open_dataset
-from openjepa.training.distribution import first, joined
-from openjepa.training.trial import peak_memory, synchronise
-from openjepa.verbs.parts import build_batches, build_stepper
+from openjepa.models.vit import SIZES
+from openjepa.runs.build_training import build_batches, build_stepper
+from openjepa.training.distributed import first, joined
+from openjepa.training.timing import peak_memory, synchronise
 
 WARM_UP, PARALLEL = 2, ("ddp", "fsdp")
 

@@ -29,15 +29,14 @@ from lightly.models.utils import apply_masks
 from record import record
 
 from openjepa.config import build_config
-from openjepa.core.mask_settings import Masks
-from openjepa.core.vit import SIZES
 from openjepa.data.batches import Batch
 from openjepa.data.crops import standardise
-from openjepa.evaluation.device import PRECISIONS, choose_precision
-from openjepa.training.speed import matrix_peak, step_flops
-from openjepa.training.steps import Stepper
-from openjepa.training.trial import synchronise
-from openjepa.verbs.launch import build_stepper
+from openjepa.device import PRECISIONS, choose_precision
+from openjepa.masks.settings import Masks
+from openjepa.models.vit import SIZES
+from openjepa.runs.start import build_stepper
+from openjepa.training.step import Stepper
+from openjepa.training.timing import matrix_peak, step_flops, synchronise
 
 LR, MEAN, STD, DRAWS = 1.5e-4, [0.5] * 3, [0.25] * 3, 4
 LIGHTLY = {"lightly float32": torch.float32, "lightly bf16": torch.bfloat16}

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests_support import draw_photos
+from support.photos import draw_photos
 
 from openjepa.config import build_config
 from openjepa.recipes import recipe
-from openjepa.verbs.networks import build_model
+from openjepa.runs.build_model import build_model
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -66,7 +66,7 @@ def test_the_gap_is_split_into_images_a_second_and_learning_an_image(capsys):
 
 def test_a_learning_run_records_its_images_and_its_precision(tmp_path, monkeypatch):
     draw_photos(tmp_path / "data" / "train", 24)
-    monkeypatch.setattr("openjepa.verbs.report.report", lambda out: None)
+    monkeypatch.setattr("openjepa.commands.report.report", lambda out: None)
     monkeypatch.setattr(learning, "measured", lambda model, data, test: {"linear": 50.0})
     line = learning.run(
         str(tmp_path / "data"), "pure", 0, True, tmp_path / "run", "vit_nano", images=30, precision="bf16"
@@ -80,11 +80,11 @@ alarms = script("alarms")
 
 def test_every_broken_run_can_be_made_and_is_judged_before_half_time(tmp_path, monkeypatch):
     draw_photos(tmp_path / "photos")
-    monkeypatch.setattr("openjepa.verbs.report.report", lambda out: None)
+    monkeypatch.setattr("openjepa.commands.report.report", lambda out: None)
     monkeypatch.setattr(alarms, "RESULTS", tmp_path)
     monkeypatch.setattr(alarms, "STEPS", 4)
     monkeypatch.setattr(alarms.networks, "IJEPA", alarms.IJEPA)
-    monkeypatch.setattr("openjepa.training.run.LEAST_IMAGES", 1)
+    monkeypatch.setattr("openjepa.training.loop.LEAST_IMAGES", 1)
     alarms.run(str(tmp_path / "photos"), "late-stop-gradient", 4)
     told = json.loads((tmp_path / "alarms-late-stop-gradient.json").read_text())
     judged = [r["step"] for r in told["records"] if r["step"] and r["status"] != "early"]

@@ -6,8 +6,8 @@ import openjepa
 from openjepa.config import build_config, read_config
 from openjepa.errors import UsageError
 from openjepa.recipes import RECIPES, pick_recipe, recipe
-from openjepa.verbs.parts import schedule_of
-from openjepa.verbs.prepare import mask_settings
+from openjepa.runs.build_training import schedule_of
+from openjepa.runs.images import mask_settings
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -75,7 +75,7 @@ def test_images_device_and_time_pick(side, images, device, seconds, image_size, 
 
 
 def test_pretrain_says_which_and_why(photos, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("openjepa.verbs.report.report", lambda out: None)
+    monkeypatch.setattr("openjepa.commands.report.report", lambda out: None)
     out = openjepa.pretrain(str(photos), out=tmp_path / "run", steps=1, workers=0, device="cpu", predictor_depth=1)
     assert "recipe laptop at 32 px, because this trains on cpu and the images are 20 px" in capsys.readouterr().out
     stored = read_config(out / "config.json")[0]

@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from openjepa.reporting.charts import STYLE
+from openjepa.reports.charts import STYLE
 
 HERE = Path(__file__).parent
 CASES = {  # file, drawn where it is there: name, colour

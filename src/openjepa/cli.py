@@ -6,20 +6,20 @@ import sys
 import typer
 
 from openjepa._version import __version__
+from openjepa.commands.bench import bench
+from openjepa.commands.data_check import data_check
+from openjepa.commands.data_prepare import data_prepare
+from openjepa.commands.demo import demo
+from openjepa.commands.embed import embed
+from openjepa.commands.evaluate import evaluate
+from openjepa.commands.export import export
+from openjepa.commands.import_ import import_
+from openjepa.commands.masks import masks
+from openjepa.commands.predict import predict
+from openjepa.commands.pretrain import pretrain
+from openjepa.commands.report import report
+from openjepa.commands.tune import tune
 from openjepa.errors import CheckFailed, UsageError
-from openjepa.verbs.bench import bench
-from openjepa.verbs.data_check import data_check
-from openjepa.verbs.data_prepare import data_prepare
-from openjepa.verbs.demo import demo
-from openjepa.verbs.embed import embed
-from openjepa.verbs.evaluate import evaluate
-from openjepa.verbs.export import export
-from openjepa.verbs.import_ import import_
-from openjepa.verbs.masks import masks
-from openjepa.verbs.predict import predict
-from openjepa.verbs.pretrain import pretrain
-from openjepa.verbs.report import report
-from openjepa.verbs.tune import tune
 
 app = typer.Typer(
     name="openjepa",

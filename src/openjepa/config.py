@@ -206,6 +206,7 @@ def seconds(given: str) -> float:
 
 
 FIELDS = {f.name: f for f in dataclasses.fields(Config)}
+MAX_SKIPPED: float = FIELDS["max_skipped"].default
 
 
 def build_config(base: dict[str, Any], given: dict[str, Any]) -> Config:

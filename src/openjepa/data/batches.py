@@ -13,13 +13,13 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from openjepa.core.mask_settings import Masks, MaskSettings
-from openjepa.core.masks import sample_masks
-from openjepa.core.streams import CROPS, ORDER, generator
 from openjepa.data.crops import cut_size, oriented_crop
 from openjepa.data.dataset import ImageDataset, window_of
-from openjepa.data.reduce import load_for_crop
+from openjepa.data.decoding.jpeg_scaling import load_for_crop
 from openjepa.errors import BadImage, UsageError
+from openjepa.masks.samplers import sample_masks
+from openjepa.masks.settings import Masks, MaskSettings
+from openjepa.rng import CROPS, ORDER, generator
 
 
 @dataclass

@@ -7,11 +7,11 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 
-from openjepa.data.decode import bad_image_on_error
-from openjepa.data.names import Names
-from openjepa.data.pixels import read_pixels
-from openjepa.data.reading import RGB, Pixels, Reading, as_pixels, disagreement
-from openjepa.data.storage import Skipped, Storage
+from openjepa.data.decoding.pillow import bad_image_on_error
+from openjepa.data.decoding.pixel_format import RGB, Pixels, Reading, as_pixels, disagreement
+from openjepa.data.decoding.read import read_pixels
+from openjepa.data.sources.names import Names
+from openjepa.data.sources.storage import Skipped, Storage
 from openjepa.errors import BadImage, UsageError
 
 MAX_BYTES = 1 << 30

@@ -7,9 +7,9 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 
 from openjepa.data.dataset import ImageDataset
-from openjepa.data.inspect import Summary
-from openjepa.data.reading import RGB, Pixels, Reading, as_loaded
-from openjepa.data.storage import Skipped
+from openjepa.data.decoding.pixel_format import RGB, Pixels, Reading, as_loaded
+from openjepa.data.sources.storage import Skipped
+from openjepa.data.summary import Summary
 from openjepa.errors import BadImage, UsageError
 
 CHUNK = 32

@@ -12,18 +12,18 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from openjepa.data.arrays import ARRAYS, open_arrays
 from openjepa.data.dataset import ImageDataset, ImageFiles
-from openjepa.data.hub import open_hub, open_torchvision
-from openjepa.data.layout import SUFFIXES, Layout, candidates, images_among, only_split, wrapping_folders
-from openjepa.data.listing import walk
-from openjepa.data.lists import LISTS, columns_at, metadata_of, present, read_list
-from openjepa.data.names import Names, joined, printable
-from openjepa.data.remote import expand, files_below, has_magic, is_remote
-from openjepa.data.shards import missing_inside, open_tars
-from openjepa.data.storage import Folder, Skipped, Zip, leaves, on_one_line
-from openjepa.data.tables import Rows, image_column, parquet_schema, unpacked
-from openjepa.data.tars import COMPRESSED, is_compressed
+from openjepa.data.sources.arrays import ARRAYS, open_arrays
+from openjepa.data.sources.folder import walk
+from openjepa.data.sources.hub import open_hub, open_torchvision
+from openjepa.data.sources.layout import SUFFIXES, Layout, candidates, images_among, only_split, wrapping_folders
+from openjepa.data.sources.lists import LISTS, columns_at, metadata_of, present, read_list
+from openjepa.data.sources.names import Names, joined, printable
+from openjepa.data.sources.remote import expand, files_below, has_magic, is_remote
+from openjepa.data.sources.storage import Folder, Skipped, Zip, leaves, on_one_line
+from openjepa.data.sources.tables import Rows, image_column, parquet_schema, unpacked
+from openjepa.data.sources.tar import COMPRESSED, is_compressed
+from openjepa.data.sources.tar_shards import missing_inside, open_tars
 from openjepa.errors import UsageError
 
 KINDS = "a folder, a glob, a .zip or .tar, a list (.txt, .csv, .parquet), arrays (.npy, .npz, .h5), hf:NAME or scenes"
@@ -199,7 +199,7 @@ def _open_list(path: str, shown: str) -> ImageFiles:
 
 
 def _open_scenes(typed: str) -> ImageDataset:
-    from openjepa.data.scenes import Scenes
+    from openjepa.data.scenes.scenes import Scenes
 
     match = re.fullmatch(r"scenes(?::([1-9][0-9]{0,8})(?::([0-9]{1,9}))?)?", typed)
     if not match:

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from openjepa.data.dataset import ImageDataset, sample_order
-from openjepa.data.reading import Pixels
+from openjepa.data.decoding.pixel_format import Pixels
 from openjepa.errors import BadImage, UsageError
 
 SMALLEST_STD = 1e-3  # of 8-bit values as shares of 255

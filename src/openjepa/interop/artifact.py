@@ -14,14 +14,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from openjepa.core.adapt import fill, hollow, weights_of
-from openjepa.core.objective import Objective
-from openjepa.core.predictor import Predictor
-from openjepa.core.vit import VisionTransformer
-from openjepa.data.reading import RGB, Reading
+from openjepa.data.decoding.pixel_format import RGB, Reading
 from openjepa.errors import UsageError
-from openjepa.interop.names import from_hf, to_hf
 from openjepa.interop.source import Source
+from openjepa.interop.tensor_names import from_hf, to_hf
+from openjepa.methods.base import Objective
+from openjepa.models.predictor import Predictor
+from openjepa.models.resize import fill, hollow, weights_of
+from openjepa.models.vit import VisionTransformer
 
 PT = {"format": "pt"}  # the file's own metadata, without which transformers does not know whose tensors they are
 

@@ -9,11 +9,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from openjepa.data.reading import Reading
+from openjepa.data.decoding.pixel_format import Reading
+from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError
-from openjepa.evaluation.encoder import Encoder
 from openjepa.interop.artifact import build_encoder, encoder_state, hf_config, hf_preprocessor, write_json
-from openjepa.interop.names import from_hf
+from openjepa.interop.tensor_names import from_hf
 
 ENCODER, HEAD = "ijepa.", "classifier."
 

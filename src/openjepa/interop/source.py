@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field, replace
 
-from openjepa.core.adapt import at_channels, at_size, predictor_at
-from openjepa.core.predictor import Predictor
-from openjepa.core.vit import VisionTransformer
-from openjepa.data.reading import Reading
+from openjepa.data.decoding.pixel_format import Reading
 from openjepa.errors import UsageError
+from openjepa.models.predictor import Predictor
+from openjepa.models.resize import at_channels, at_size, predictor_at
+from openjepa.models.vit import VisionTransformer
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 PUBLISHED_LICENCE = "cc-by-nc-4.0"

@@ -6,11 +6,11 @@ They are whole, whether or not the processes of a run hold parts of them, so tha
 import torch
 from torch import Tensor
 
-from openjepa.core.objective import Objective
-from openjepa.core.predictor import Predictor
-from openjepa.core.vit import VisionTransformer
-from openjepa.training.distribution import from_first, is_sharded, part_like, rank, whole
-from openjepa.training.steps import Stepper
+from openjepa.methods.base import Objective
+from openjepa.models.predictor import Predictor
+from openjepa.models.vit import VisionTransformer
+from openjepa.training.distributed import from_first, is_sharded, part_like, rank, whole
+from openjepa.training.step import Stepper
 
 
 def run_tensors(stepper: Stepper) -> dict[str, Tensor]:
