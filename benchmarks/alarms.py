@@ -25,7 +25,18 @@ from openjepa.runs import build_model
 from openjepa.training.monitoring.metrics_log import read_metrics
 from openjepa.training.monitoring.verdict import verdict
 
-MONITORS = ("step", "loss", "rank", "std", "positional_share", "energy_gap", "ema_distance", "knn", "linear", "status")
+MONITORS = (
+    "step",
+    "loss",
+    "rank",
+    "std",
+    "positional_fraction",
+    "energy_gap",
+    "ema_distance",
+    "knn",
+    "linear",
+    "status",
+)
 QUIET = ("early", "healthy")
 STEPS = 1700
 LR = recipe("laptop")["lr"]
@@ -119,8 +130,8 @@ def table() -> None:
 
 def in_words(told: dict) -> list[str]:
     first, *later = told["records"]
-    said = [(share := r["step"] / told["steps"], verdict(r, first, share)[0]) for r in later]
-    alarms = (f"{status} at {share:.0%}" for share, status in said if status not in QUIET)
+    said = [(fraction := r["step"] / told["steps"], verdict(r, first, fraction)[0]) for r in later]
+    alarms = (f"{status} at {fraction:.0%}" for fraction, status in said if status not in QUIET)
     rank = f"{first['rank']:.1f} to {later[-1]['rank']:.1f}"
     linear = f"{100 * first['linear']:.1f} to {100 * later[-1]['linear']:.1f}"
     return [next(alarms, "none"), said[-1][1], rank, linear]

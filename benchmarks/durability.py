@@ -26,7 +26,7 @@ from record import record
 
 from openjepa.config import build_config
 from openjepa.errors import UsageError
-from openjepa.runs.start import go_on, start
+from openjepa.runs.start import resume_run, start_run
 from openjepa.training.checkpoint import checkpoint_steps, load_newest
 from openjepa.training.distributed import joined
 
@@ -51,7 +51,7 @@ def take_part(rank: int, count: int, port: int, photos: Path, out: Path, resume:
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         config = build_config({}, SETTINGS)
         with contextlib.suppress(UsageError), joined(torch.device("cpu")):  # it says that the other was killed
-            (go_on if resume else start)(str(photos), out, config, {}).run.train(lambda record: None)
+            (resume_run if resume else start_run)(str(photos), out, config, {}).run.train(lambda record: None)
             return
         sys.exit(2)
 

@@ -61,8 +61,8 @@ UNTRAINED += (("untrained reference", "reference", "vit_nano"),)
 # A method is a recipe and what it changes.
 METHODS: dict[str, tuple[str, dict]] = {
     "pure": ("laptop", {}),
-    "hybrid": ("laptop", {"objective": "hybrid"}),
-    "mae": ("laptop", {"objective": "mae"}),
+    "hybrid": ("laptop", {"method": "hybrid"}),
+    "mae": ("laptop", {"method": "mae"}),
     "reference": ("reference", {}),
 }
 

@@ -22,7 +22,7 @@ from record import record
 
 from openjepa.config import build_config
 from openjepa.data.batches import Batch
-from openjepa.masks.samplers import sample_masks
+from openjepa.masking.samplers import sample_masks
 from openjepa.models import vit
 from openjepa.runs.build_training import build_stepper
 from openjepa.runs.images import mask_settings
@@ -49,7 +49,7 @@ class Bench:
         return build_stepper(build_config({}, self.settings | changes), LONG, [0.5] * 3, [0.25] * 3)
 
     def sample(self, size: int, draws: int = 1) -> Batch:
-        config = build_config({}, self.settings | {"mask_draws": draws, "batch_size": size})
+        config = build_config({}, self.settings | {"masks_per_image": draws, "batch_size": size})
         images = torch.randint(0, 256, (size, 3, *config.size), dtype=torch.uint8, device=self.stepper.device)
         return Batch(images, sample_masks(mask_settings(config), size * draws, 0, 0), torch.arange(size))
 

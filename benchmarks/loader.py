@@ -23,7 +23,7 @@ from torchvision import transforms
 
 from openjepa.data.batches import Batches, load_batches
 from openjepa.data.open import open_dataset
-from openjepa.masks.settings import MaskSettings
+from openjepa.masking.settings import MaskSettings
 
 SCALE, ENDLESS = (0.3, 1.0), 2**31
 

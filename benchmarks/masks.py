@@ -11,7 +11,7 @@ from record import record
 
 from openjepa.config import build_config
 from openjepa.data.batches import Batch
-from openjepa.masks.samplers import sample_masks
+from openjepa.masking.samplers import sample_masks
 from openjepa.runs.images import mask_settings
 from openjepa.runs.start import build_stepper
 

@@ -32,7 +32,7 @@ from openjepa.config import build_config
 from openjepa.data.batches import Batch
 from openjepa.data.crops import standardise
 from openjepa.device import PRECISIONS, choose_precision
-from openjepa.masks.settings import Masks
+from openjepa.masking.settings import Masks
 from openjepa.models.vit import SIZES
 from openjepa.runs.start import build_stepper
 from openjepa.training.step import Stepper
@@ -171,7 +171,7 @@ def measure(setting: Setting, names: list[str], rounds: int, steps: int) -> list
         rate, peak = statistics.median(rates[name]), matrix_peak(device, dtype)
         row = {"model": setting.model, "name": name, "precision": str(dtype).removeprefix("torch.")}
         row |= {"images_per_second": rate, "rates": rates[name], "memory": apart(setting, name)}
-        row |= {"matrix_peak": peak, "share_of_peak": statistics.fmean(flops) * rate / setting.batch_size / peak}
+        row |= {"matrix_peak": peak, "fraction_of_peak": statistics.fmean(flops) * rate / setting.batch_size / peak}
         for rival in LIGHTLY.keys() & rates.keys():
             pairs = zip(rates[name], rates[rival], strict=True)
             row[f"times {rival}"] = statistics.median(ours / theirs for ours, theirs in pairs)
@@ -184,7 +184,7 @@ def show(rows: list[dict]) -> None:
     print(f"{'':32} {'images/s':>9} {'of peak':>8} {'GiB':>6} " + " ".join(f"{rival:>22}" for rival in rivals))
     for row in rows:
         label = f"{row['model']} {row['name']}" + (f" {row['precision']}" if row["name"] in OURS else "")
-        numbers = f"{row['images_per_second']:9.1f} {row['share_of_peak']:8.1%} {row['memory'] / 2**30:6.2f} "
+        numbers = f"{row['images_per_second']:9.1f} {row['fraction_of_peak']:8.1%} {row['memory'] / 2**30:6.2f} "
         print(f"{label:32} {numbers}" + " ".join(f"{row[rival]:22.2f}" for rival in rivals))
 
 

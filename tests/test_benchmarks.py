@@ -104,7 +104,7 @@ def test_what_is_broken_is_what_the_name_says(name, monkeypatch):
 
 
 def test_the_table_names_the_first_alarm():
-    good = {"std": 0.4, "positional_share": 0.1, "energy_gap": 0.5, "ema_distance": 0.1}
+    good = {"std": 0.4, "positional_fraction": 0.1, "energy_gap": 0.5, "ema_distance": 0.1}
     start, low, end = ({"step": step, "rank": rank} | good for step, rank in ((0, 20.0), (40, 9.0), (100, 19.0)))
     said = alarms.in_words({"steps": 100, "records": [start | {"linear": 0.4}, low, end | {"linear": 0.3}]})
     assert said == ["dimensional collapse at 40%", "healthy", "20.0 to 19.0", "40.0 to 30.0"]

@@ -54,8 +54,8 @@ def test_help_and_version_do_not_import_torch():
 def test_every_setting_is_an_option_and_a_keyword():
     import inspect
 
-    for verb in (openjepa.pretrain, openjepa.demo):
-        keywords = inspect.signature(verb).parameters
+    for command in (openjepa.pretrain, openjepa.demo):
+        keywords = inspect.signature(command).parameters
         assert set(FIELDS) <= set(keywords)
         assert all(keywords[name].kind is inspect.Parameter.KEYWORD_ONLY for name in FIELDS)
 

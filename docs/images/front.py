@@ -8,8 +8,8 @@ from pathlib import Path
 from PIL import Image
 
 from openjepa.data.scenes.scenes import draw_scene
-from openjepa.masks.samplers import sample_masks
-from openjepa.masks.settings import MaskSettings
+from openjepa.masking.samplers import sample_masks
+from openjepa.masking.settings import MaskSettings
 from openjepa.reports.pictures import contact_sheet, draw_masks, stack
 
 SEED, INDICES, SIDE, GRID = 1, (0, 3, 5, 8, 12, 17), 240, (12, 12)

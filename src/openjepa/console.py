@@ -1,4 +1,4 @@
-"""How verbs speak: plain lines, progress that moves on a terminal and is a line now and then elsewhere."""
+"""Output of commands: plain lines, and progress that is live on a terminal and an occasional line elsewhere."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 console = Console(highlight=False, soft_wrap=True, quiet=os.environ.get("RANK", "0") != "0")
 
 
-def say(*lines: str) -> None:
+def log(*lines: str) -> None:
     for line in lines:
         console.print(line, markup=False)
 
@@ -53,10 +53,10 @@ class TrainingDisplay:
         self.state |= record | ({"probed": record["step"]} if "knn" in record else {})
         self.progress.update(self.task, completed=record["step"], description=self.line())
         if changed:
-            say(f"step {record['step']:,}: {record['verdict']}")
+            log(f"step {record['step']:,}: {record['verdict']}")
         quiet = not console.is_terminal and time.monotonic() - self.spoken > 30
         if quiet or (not console.is_terminal and record["step"] == self.steps):
-            say(f"step {record['step']:,}/{self.steps:,}  {self.line()}  {self.time_left(record['step'])}")
+            log(f"step {record['step']:,}/{self.steps:,}  {self.line()}  {self.time_left(record['step'])}")
             self.spoken = time.monotonic()
 
     def line(self) -> str:

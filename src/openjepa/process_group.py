@@ -17,20 +17,20 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def ranks() -> int:
+def world_size() -> int:
     """How many processes work together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def meet() -> None:
+def barrier() -> None:
     """Wait until all processes are here."""
-    if ranks() > 1:
+    if world_size() > 1:
         dist.barrier()
 
 
-def first(call: Callable[[], T]) -> T:
+def on_rank_zero(call: Callable[[], T]) -> T:
     """What `call` gives on rank 0, which alone makes it; what it raises there is raised everywhere."""
-    if ranks() == 1:
+    if world_size() == 1:
         return call()
     outcome: list[Any] = [None, None]
     if rank() == 0:

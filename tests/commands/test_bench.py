@@ -30,7 +30,7 @@ def test_flops_are_those_of_the_products(photos, precision):
 
 def test_waiting_is_measured(photos):
     _, stepper, batches = parts(photos, "auto")
-    assert 0 < measure_cost(stepper, batches, 0).input_share < 1
+    assert 0 < measure_cost(stepper, batches, 0).input_fraction < 1
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,6 @@ def test_bench_measures_a_users_own_images(photos, capsys):
     found = openjepa.bench(str(photos), seconds=0.05, **settings)
     said = capsys.readouterr().out
     assert "step alone" in said and "input alone" in said and "limits the run" in said
-    assert min(found.values()) > 0 and 0 < found["input_share"] < 1
+    assert min(found.values()) > 0 and 0 < found["input_fraction"] < 1
     with pytest.raises(openjepa.UsageError, match="--seconds 0 is not possible"):
         openjepa.bench(str(photos), seconds=0)

@@ -13,7 +13,7 @@ from support.photos import draw_photos
 
 import openjepa
 from openjepa.data.crops import resize_centre_crop, resized
-from openjepa.data.decoding.pixel_format import Reading
+from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.data.open import open_dataset
 from openjepa.data.summary import inspect_dataset
 
@@ -55,25 +55,27 @@ def test_any_number_of_workers_writes_the_same_bytes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("array", "reading"),
+    ("array", "pixel_format"),
     [
-        (np.random.default_rng(0).integers(0, 65536, (30, 40), dtype=np.uint16), Reading(1, "unit")),
-        (np.random.default_rng(0).normal(900, 80, (30, 40, 12)).astype(np.float32), Reading(12, "raw")),
-        (np.random.default_rng(0).integers(0, 256, (30, 40, 5), dtype=np.uint8), Reading(5)),
-        (np.random.default_rng(0).integers(0, 65536, (30, 40, 3), dtype=np.uint16), Reading(3, "unit")),
+        (np.random.default_rng(0).integers(0, 65536, (30, 40), dtype=np.uint16), PixelFormat(1, "unit")),
+        (np.random.default_rng(0).normal(900, 80, (30, 40, 12)).astype(np.float32), PixelFormat(12, "raw")),
+        (np.random.default_rng(0).integers(0, 256, (30, 40, 5), dtype=np.uint8), PixelFormat(5)),
+        (np.random.default_rng(0).integers(0, 65536, (30, 40, 3), dtype=np.uint16), PixelFormat(3, "unit")),
     ],
 )
-def test_other_numbers_stay_what_they_are(tmp_path, array, reading):
+def test_other_numbers_stay_what_they_are(tmp_path, array, pixel_format):
     (tmp_path / "in").mkdir()
     np.save(tmp_path / "in/a.npy", array)
     for size in (30, 16):
         copy = opened(openjepa.data_prepare(tmp_path / "in", tmp_path / f"{size}", size=size, workers=0))
-        assert copy.reading == reading
+        assert copy.pixel_format == pixel_format
         shape = (size, round(size * 4 / 3))
         whole = opened(tmp_path / "in").load(0)
         expected = resized(whole, shape, (0, 0, 40, 30))
         pixels = np.asarray(copy.load(0)).reshape(expected.shape)
-        np.testing.assert_allclose(pixels, expected.clip(0, 1) if reading.values == "unit" else expected, atol=1e-5)
+        np.testing.assert_allclose(
+            pixels, expected.clip(0, 1) if pixel_format.values == "unit" else expected, atol=1e-5
+        )
 
 
 def test_killed_and_gone_on_with(tmp_path):

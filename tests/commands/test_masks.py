@@ -9,8 +9,8 @@ from PIL import Image
 
 import openjepa
 from openjepa import cli
-from openjepa.masks.samplers import sample_masks
-from openjepa.masks.settings import MaskSettings
+from openjepa.masking.samplers import sample_masks
+from openjepa.masking.settings import MaskSettings
 
 
 def numbers(text: str) -> list[float]:

@@ -50,7 +50,7 @@ def test_what_a_run_leaves(undisturbed):
     records = read_metrics(run)
     assert [record["step"] for record in records] == list(range(STEPS + 1))
     first, last = records[0], records[-1]
-    for name in ("rank", "std", "positional_share", "energy_gap", "ema_distance", "verdict", "knn", "linear"):
+    for name in ("rank", "std", "positional_fraction", "energy_gap", "ema_distance", "verdict", "knn", "linear"):
         assert name in first and name in last
     assert {"knn_pixels", "linear_pixels"} <= first.keys()
     assert (run / "report.html").is_file() and any((run / "tensorboard").iterdir())

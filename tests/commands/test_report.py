@@ -102,7 +102,7 @@ def test_folders_that_are_no_run(run, tmp_path):
     "others",
     [
         {"crop_scale": (0.2, 1.0), "workers": 0},
-        {"objective": "mae", "batch_size": 16},
+        {"method": "mae", "batch_size": 16},
         {"model": "vit_micro", "predictor_dim": 64},
         {"masks": "rasterized"},
     ],
@@ -117,7 +117,7 @@ def test_the_command_gives_the_same_settings_again(others, run, monkeypatch):
     config = build_config(recipe("laptop", given), given)
     story = dataclasses.replace(read_story(run), config=config, masks=mask_settings(config))
     monkeypatch.setattr(
-        "openjepa.runs.start.start", lambda data, out, config, *rest: heard.update(config=config) or 1 / 0
+        "openjepa.runs.start.start_run", lambda data, out, config, *rest: heard.update(config=config) or 1 / 0
     )
     monkeypatch.setattr(sys, "argv", shlex.split(repeat_command(story)))
     with pytest.raises(ZeroDivisionError):

@@ -32,7 +32,7 @@ FIXED = {
     "predictor_depth": 1,
     "predictor_dim": 32,
     "crop_scale": (0.3, 1.0),
-    "mask_draws": 1,
+    "masks_per_image": 1,
     "loss": "smooth_l1",
     "warmup": 0.1,
 }
@@ -59,13 +59,13 @@ def judged(monkeypatch):
     def fake(folder, ground, config, steps, progress):
         asked.append((folder.name, steps))
         value = 0.5 + 0.1 * (config.num_targets == 2) + 0.05 * (config.lr > 1e-3) + 0.002 * config.seed
-        now = {"rank": 20.0, "std": 1.0, "positional_share": 0.2, "energy_gap": 0.5, "ema_distance": 0.1}
+        now = {"rank": 20.0, "std": 1.0, "positional_fraction": 0.2, "energy_gap": 0.5, "ema_distance": 0.1}
         record = {"steps": steps, "images": 8 * steps, "seconds": 1.0, "monitors": now, "untrained": now}
         return record | {"score": value, "linear": value, "knn": value}
 
     monkeypatch.setattr(study, "run_trial", fake)
     monkeypatch.setattr(study.Study, "noise", 0.01)
-    monkeypatch.setattr("openjepa.reports.tuning.write_page", lambda *_: None)
+    monkeypatch.setattr("openjepa.reports.tuning.write_study_page", lambda *_: None)
     return asked
 
 
@@ -130,7 +130,7 @@ def test_nothing_runs_twice(planned, judged, photos, tmp_path, monkeypatch, caps
 def test_the_images_pick_the_recipe_and_the_winner_names_it(planned, judged, tmp_path, monkeypatch, capsys):
     """Photos are tuned at the size at which pretrain would train them; a study that is resumed still knows it."""
     photos, pages = draw_photos(tmp_path / "photos", side=80), []
-    monkeypatch.setattr("openjepa.reports.tuning.write_page", lambda *found: pages.append(winner_command(*found)))
+    monkeypatch.setattr("openjepa.reports.tuning.write_study_page", lambda *found: pages.append(winner_command(*found)))
     given = {name: value for name, value in GIVEN.items() if name != "image_size"}
     for more in (given, {"resume": True, "budget": "20s"}):
         out = openjepa.tune(photos, **{"out": tmp_path / "study", "budget": "20s"} | more)

@@ -3,15 +3,15 @@
 import torch
 
 from openjepa.config import build_config
-from openjepa.masks.samplers import sample_masks
+from openjepa.masking.samplers import sample_masks
 from openjepa.runs.build_model import build_model
 from openjepa.runs.images import mask_settings
 
 SMALL = {"image_size": "16", "predictor_depth": 1, "masks": "random"}
 
 
-def built(objective):
-    return build_model(build_config({}, SMALL | {"objective": objective}))
+def built(method):
+    return build_model(build_config({}, SMALL | {"method": method}))
 
 
 def batch():

@@ -7,13 +7,13 @@ from openjepa.commands.pretrain import pretrain
 from openjepa.config import build_config
 from openjepa.errors import UsageError
 from openjepa.interop.load import load_encoder
-from openjepa.masks.samplers import sample_masks
+from openjepa.masking.samplers import sample_masks
 from openjepa.methods.mae import MAE
 from openjepa.recipes import recipe
 from openjepa.runs.build_model import build_model
 from openjepa.runs.images import mask_settings
 
-SMALL = {"objective": "mae", "image_size": "16", "predictor_depth": 1}
+SMALL = {"method": "mae", "image_size": "16", "predictor_depth": 1}
 
 
 @pytest.fixture
@@ -73,8 +73,6 @@ def test_a_run_gives_an_encoder(photos, tmp_path):
     )
 
 
-def test_an_unknown_objective_is_refused():
-    with pytest.raises(
-        UsageError, match="--objective mea is not known: known are ijepa, hybrid, mae; did you mean mae"
-    ):
-        build_config({}, {"objective": "mea"})
+def test_an_unknown_method_is_refused():
+    with pytest.raises(UsageError, match="--method mea is not known: known are ijepa, hybrid, mae; did you mean mae"):
+        build_config({}, {"method": "mea"})

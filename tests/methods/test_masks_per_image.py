@@ -6,14 +6,14 @@ import torch
 from openjepa.config import build_config
 from openjepa.data.batches import Batches
 from openjepa.data.open import open_dataset
-from openjepa.masks.samplers import sample_masks
+from openjepa.masking.samplers import sample_masks
 from openjepa.runs.build_model import build_model
 from openjepa.runs.images import mask_settings
 
 
-@pytest.mark.parametrize("objective", ["ijepa", "hybrid", "mae"])
-def test_two_draws_of_an_image_are_the_image_twice(objective):
-    config = build_config({}, {"objective": objective, "image_size": 16, "mask_draws": 2})
+@pytest.mark.parametrize("method", ["ijepa", "hybrid", "mae"])
+def test_two_draws_of_an_image_are_the_image_twice(method):
+    config = build_config({}, {"method": method, "image_size": 16, "masks_per_image": 2})
     network, images = build_model(config), torch.randn(3, 3, 16, 16)
     context_ids, target_ids, _ = sample_masks(mask_settings(config), 3 * 2, 0, 0)
     once = network(images, context_ids, target_ids)
@@ -29,14 +29,14 @@ def test_they_share_one_pass_of_the_target_encoder():
 
 
 def test_a_batch_has_the_draws_of_an_image_one_after_the_other():
-    config = build_config({}, {"batch_size": 3, "mask_draws": 2})
+    config = build_config({}, {"batch_size": 3, "masks_per_image": 2})
     batch = Batches(open_dataset("scenes:5"), mask_settings(config), config.size, config.crop_scale, 3, seed=0)[7]
     assert len(batch.images) == 3
     assert torch.equal(batch.masks.target_ids, sample_masks(mask_settings(config), 6, 0, 7).target_ids)
 
 
 def test_a_batch_has_no_more_parts_than_images():
-    config = build_config({}, {"batch_size": 3, "mask_draws": 2})
+    config = build_config({}, {"batch_size": 3, "masks_per_image": 2})
     batch = Batches(open_dataset("scenes:5"), mask_settings(config), config.size, config.crop_scale, 3, seed=0)[0]
     parts = batch.split(5)
     assert [len(part.images) for part in parts] == [1, 1, 1]

@@ -1,4 +1,4 @@
-"""Satellite and microscope: images of other channels, depths and proportions go through every verb."""
+"""Satellite and microscope: images of other channels, depths and proportions go through every command."""
 
 import json
 
@@ -74,15 +74,15 @@ def vectors(file):
 
 
 def test_statistics_and_reading_are_stored_with_the_model(trained):
-    images, run, reading = trained
+    images, run, pixel_format = trained
     about = json.loads((run / "encoder/openjepa.json").read_text())
     mean, std = channel_statistics(inspect_dataset(open_dataset(images))[0])
-    assert about["reading"] == reading and (about["mean"], about["std"]) == (mean, std)
-    assert about["encoder"]["in_chans"] == reading["channels"] == len(mean)
+    assert about["pixel_format"] == pixel_format and (about["mean"], about["std"]) == (mean, std)
+    assert about["encoder"]["in_chans"] == pixel_format["channels"] == len(mean)
 
 
 def test_evaluated_embedded_and_reloaded(trained, tmp_path):
-    images, run, reading = trained
+    images, run, pixel_format = trained
     records = openjepa.evaluate([run], images, tasks="linear,knn,attentive", cache=tmp_path / "cache", workers=0)
     assert {record["model"] for record in records} == {"pixels", "untrained", str(run)}
     linear = {r["model"]: r["value"] for r in records if r["task"].startswith("linear")}
@@ -94,16 +94,16 @@ def test_evaluated_embedded_and_reloaded(trained, tmp_path):
     array = np.moveaxis(array, 0, 2) if len(array) == 12 else array
     np.testing.assert_allclose(encoder.embed(array)[0], found[path], atol=1e-5)
     assert encoder.patch_tokens([array]).shape == (1, 4, 8, 128)
-    with pytest.raises(openjepa.UsageError, match=rf"arrays \[H, W, {reading['channels']}\]"):
+    with pytest.raises(openjepa.UsageError, match=rf"arrays \[H, W, {pixel_format['channels']}\]"):
         encoder.embed(np.zeros((20, 20, 7), np.float32))
 
 
 def test_resumed_and_reported(trained, tmp_path):
-    images, run, reading = trained
+    images, run, pixel_format = trained
     again = openjepa.pretrain(images, out=run, resume=True, workers=1)
     page = (run / "report.html").read_text()
     assert again == run and "read as" in page and "--any-orientation" in page
-    if reading["channels"] == 12:
+    if pixel_format["channels"] == 12:
         whole = openjepa.pretrain(images, out=tmp_path / "whole", **SMALL | {"workers": 2})
         assert (whole / "encoder/model.safetensors").read_bytes() == (run / "encoder/model.safetensors").read_bytes()
 
@@ -116,9 +116,9 @@ def test_exported_and_the_same_there(trained, to, tmp_path):
 
 
 def test_head_and_predictions(trained, tmp_path):
-    images, run, reading = trained
+    images, run, pixel_format = trained
     openjepa.evaluate([run], images, tasks="knn", save_head=tmp_path / "head", cache=tmp_path / "cache", workers=0)
-    assert json.loads((tmp_path / "head/openjepa.json").read_text())["reading"] == reading
+    assert json.loads((tmp_path / "head/openjepa.json").read_text())["pixel_format"] == pixel_format
     file = openjepa.predict(tmp_path / "head", images, out=tmp_path / "p.csv", workers=0)
     assert len(file.read_text().splitlines()) == 25
 
@@ -131,10 +131,10 @@ def colour(tmp_path_factory):
 
 
 def test_other_channels_are_one_clear_line(trained, colour, tmp_path):
-    images, run, reading = trained
+    images, run, pixel_format = trained
     photos, rgb = colour
     file = tmp_path / "v.parquet"
-    if reading["channels"] == 1:  # grey and colour become each other
+    if pixel_format["channels"] == 1:  # grey and colour become each other
         assert len(vectors(openjepa.embed(run, photos, out=file, workers=0))) == 8
         assert len(vectors(openjepa.embed(rgb, images, out=file, workers=0))) == 24
         return
@@ -151,5 +151,5 @@ def test_weights_of_colour_go_on_with_more_channels(colour, tmp_path):
     images, settings = draw_bands(tmp_path / "bands"), SMALL | {"image_size": "16", "steps": 1}
     more = openjepa.pretrain(images, out=tmp_path / "more", init=str(colour[1]), channels=12, **settings)
     about = json.loads((more / "encoder/openjepa.json").read_text())
-    assert about["reading"]["values"] == "raw" and about["mean"][0] > 100
+    assert about["pixel_format"]["values"] == "raw" and about["mean"][0] > 100
     assert openjepa.load_encoder(more).network.in_chans == 12

@@ -53,10 +53,10 @@ def test_a_fresh_predictor_learns_alone_first(imported, photos, tmp_path):
     assert not torch.equal(states[1][mask], states[2][mask])
 
 
-@pytest.mark.parametrize("objective", ["mae", "hybrid"])
-def test_a_predictor_of_pixels_does_not_go_on(objective, photos, tmp_path):
+@pytest.mark.parametrize("method", ["mae", "hybrid"])
+def test_a_predictor_of_pixels_does_not_go_on(method, photos, tmp_path):
     size = {"image_size": "32", "patch_size": 8, "model": "vit_micro", "steps": 1}  # 192 wide, as 3 * 8 * 8 pixels
-    openjepa.pretrain(photos, out=tmp_path / "first", objective=objective, **size, **SMALL)
+    openjepa.pretrain(photos, out=tmp_path / "first", method=method, **size, **SMALL)
     openjepa.pretrain(photos, out=tmp_path / "run", init=str(tmp_path / "first"), steps=4, predictor_dim=32, **SMALL)
     predictor = open_source(str(tmp_path / "run")).predictor
     assert (predictor.embed.out_features, predictor.proj.out_features) == (32, 192)
@@ -101,12 +101,12 @@ def test_what_the_source_decides_cannot_be_asked_for(imported, photos, tmp_path)
 
 
 def test_the_rank_guard_speaks_at_any_time_and_keeps_the_import(imported, photos, tmp_path):
-    now = {"rank": 7.0, "std": 1.0, "positional_share": 0.1, "energy_gap": 0.5, "ema_distance": 0.1}
+    now = {"rank": 7.0, "std": 1.0, "positional_fraction": 0.1, "energy_gap": 0.5, "ema_distance": 0.1}
     before = now | {"rank": 10.0}
     assert verdict(now, before, 0.05, imported=True)[0] == "forgetting"
     assert verdict(now, before, 0.05)[0] == "early"
     assert verdict(now | {"rank": 9.0}, before, 0.2, imported=True)[0] == "healthy"
-    settings = SMALL | {"steps": 6, "lr": 0.3, "clip_grad": 1.0, "ema_momentum": (0.0, 0.0), "mask_draws": 1}
+    settings = SMALL | {"steps": 6, "lr": 0.3, "clip_grad": 1.0, "ema_momentum": (0.0, 0.0), "masks_per_image": 1}
     openjepa.pretrain(photos, out=tmp_path / "run", init=str(imported), **settings)
     last = read_metrics(tmp_path / "run")[-1]
     assert last["status"] in ("forgetting", "collapsed")

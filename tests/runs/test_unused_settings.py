@@ -14,7 +14,7 @@ from openjepa.runs.plan import ema_lines
 
 OTHER = {
     "num_targets": 2,
-    "target_aspect": (0.5, 2.0),
+    "target_aspect_ratio": (0.5, 2.0),
     "target_scale": (0.1, 0.1),
     "context_scale": (0.5, 0.55),
     "context_ratio": 0.2,
@@ -29,8 +29,8 @@ CASES = {
     "random": {"masks": "random"},
     "rasterized": {"masks": "rasterized"},
     "reference": {"masks": "reference"},
-    "mae": {"objective": "mae"},
-    "hybrid": {"objective": "hybrid", "masks": "random"},
+    "mae": {"method": "mae"},
+    "hybrid": {"method": "hybrid", "masks": "random"},
     "abrupt": {"warmup": 0.0},
 }
 FIXED = {"batch_size": 3, "predictor_depth": 1, "steps": 100, "precision": "float32"}
@@ -65,9 +65,9 @@ def test_what_is_refused_does_nothing_and_what_is_not_does_something(case):
 
 def test_only_what_is_given_is_refused_and_in_a_line():
     for name in RECIPES:
-        for objective in ("ijepa", "mae"):
-            check_settings(build_config(recipe(name), {"objective": objective}), {})
-    given = {"objective": "mae", "ema_momentum": (0.9, 1.0)}
+        for method in ("ijepa", "mae"):
+            check_settings(build_config(recipe(name), {"method": method}), {})
+    given = {"method": "mae", "ema_momentum": (0.9, 1.0)}
     with pytest.raises(
         UsageError, match=r"^--ema-momentum 0.9 1 would do nothing: mae predicts pixels.*; leave it out$"
     ):
@@ -76,15 +76,15 @@ def test_only_what_is_given_is_refused_and_in_a_line():
         check_settings(build_config({}, {"init_freeze": 0.2}), {"init_freeze": 0.2})
 
 
-@pytest.mark.parametrize("verb", [openjepa.pretrain, openjepa.tune, openjepa.bench])
-def test_verbs_refuse_it(verb, photos, tmp_path):
-    out = {} if verb is openjepa.bench else {"out": tmp_path / "out"}
+@pytest.mark.parametrize("command", [openjepa.pretrain, openjepa.tune, openjepa.bench])
+def test_commands_refuse_it(command, photos, tmp_path):
+    out = {} if command is openjepa.bench else {"out": tmp_path / "out"}
     for name, given in {
-        "loss": {"objective": "mae", "loss": "l2"},
+        "loss": {"method": "mae", "loss": "l2"},
         "context_scale": {"context_scale": (0.5, 1)},
     }.items():
         with pytest.raises(UsageError, match=f"{option(name)} .* would do nothing"):
-            verb(str(photos), recipe="laptop", **out, **given)
+            command(str(photos), recipe="laptop", **out, **given)
     assert not (tmp_path / "out").exists()
 
 
@@ -98,5 +98,5 @@ def test_the_plan_sets_the_ema_against_the_run_and_says_what_to_do():
     slow = ema_lines(build_config({}, {"ema_momentum": (0.996, 1.0)}), 300)[1]
     assert "train for 865 steps or more, or give --ema-momentum 0.99 1" in slow
     assert ema_lines(build_config({}, {"ema_momentum": (1.0, 1.0)}), 300) == ["  EMA momentum 1"]
-    assert ema_lines(build_config({}, {"objective": "mae"}), 300) == []
+    assert ema_lines(build_config({}, {"method": "mae"}), 300) == []
     assert len(ema_lines(build_config({}, {"init": "somewhere"}), 300)) == 1  # its targets are learned ones already

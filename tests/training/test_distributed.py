@@ -9,7 +9,7 @@ from support.processes import parts, start_ranks, together
 from openjepa.errors import UsageError
 from openjepa.runs.start import assemble
 from openjepa.training.checkpoint import checkpoint_steps, load_newest
-from openjepa.training.distributed import anyone, everyones, first, is_sharded, mean_over_ranks, rank, whole
+from openjepa.training.distributed import anyone, everyones, is_sharded, mean_over_ranks, on_rank_zero, rank, whole
 from openjepa.training.monitoring.metrics_log import read_metrics
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
@@ -46,7 +46,7 @@ def test_two_processes_are_one(photos, parallel):
 
 
 def test_less_memory_is_the_same_update(photos):
-    few = {"steps": 6, "mask_draws": 2}
+    few = {"steps": 6, "masks_per_image": 2}
     expected = curve(photos, "auto", **few)
     assert_alike(curve(photos, "auto", **few, accumulate=3), expected)
     assert_alike(curve(photos, "auto", **few, checkpoint_activations=True), expected)
@@ -111,8 +111,8 @@ def agree():
         raise UsageError("the disk is full")
 
     with pytest.raises(UsageError, match="the disk is full") as caught:
-        first(fails)
-    return first(rank), anyone(False, rank() == 1), everyones(rank()), getattr(caught.value, "told", False)
+        on_rank_zero(fails)
+    return on_rank_zero(rank), anyone(False, rank() == 1), everyones(rank()), getattr(caught.value, "told", False)
 
 
 def test_rank_0_has_the_word():

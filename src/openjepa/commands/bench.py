@@ -19,11 +19,11 @@ def bench(
 ) -> dict[str, float]:
     """Measure the step, the input and both for your images, model and device, and name the bottleneck.
 
-    Takes the settings of pretrain and writes nothing. Returns images a second (step_rate, input_rate, rate), the shares
-    input_share and share_of_peak, in [0, 1], and memory in bytes. Raises UsageError for what a person can mend.
+    Takes the settings of pretrain and writes nothing. Returns images a second (step_rate, input_rate, rate), the
+    fractions input_fraction and fraction_of_peak, and memory in bytes. Raises UsageError for what a person can mend.
     """
     from openjepa.config import build_config
-    from openjepa.console import console, say
+    from openjepa.console import console, log
     from openjepa.data.statistics import channel_statistics
     from openjepa.errors import UsageError
     from openjepa.recipes import recipe as settings_of
@@ -45,7 +45,7 @@ def bench(
     stepper = build_stepper(config, 10_000, *channel_statistics(dataset, seed=config.seed))
     with console.status("measuring"):
         speed = measure_speed(stepper, batches, config.workers, seconds)
-    say(*speed_lines(config, stepper, speed))
-    shares = {"input_share": speed.together.input_share, "share_of_peak": speed.share_of_peak}
+    log(*speed_lines(config, stepper, speed))
+    fractions = {"input_fraction": speed.together.input_fraction, "fraction_of_peak": speed.fraction_of_peak}
     rates = {"step_rate": speed.step_rate, "input_rate": speed.input_rate, "rate": speed.rate}
-    return rates | shares | {"memory": speed.together.memory}
+    return rates | fractions | {"memory": speed.together.memory}

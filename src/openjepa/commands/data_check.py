@@ -25,7 +25,7 @@ def data_check(
     others, are only shown. Returns what was found: for each source `images`, `unreadable`, `exact`, `near` and `odd` by
     paths, and `leaks`, pairs of paths. Raises UsageError, and with `strict` CheckFailed.
     """
-    from openjepa.console import say
+    from openjepa.console import log
     from openjepa.errors import CheckFailed, UsageError
     from openjepa.evaluation.survey import leaks_between
     from openjepa.reports.data_check import check_page, findings, picture_rows, show, survey, table_rows, wrong_in
@@ -39,13 +39,13 @@ def data_check(
     check_can_write(out)
     check_workers(workers)
     first = survey(str(src), workers, channels=channels, pages=pages)
-    surveys = [first, *([survey(str(other), workers, reading=first.dataset.reading)] if other else [])]
+    surveys = [first, *([survey(str(other), workers, pixel_format=first.dataset.pixel_format)] if other else [])]
     leaks = leaks_between(*surveys) if other else []
     wrong, rows = wrong_in(surveys, leaks), table_rows(surveys, leaks)
     title = " and ".join(one.dataset.source for one in surveys)
     write_text(out, check_page(title, wrong, rows, surveys, picture_rows(surveys, leaks)))
     show(rows)
-    say(*(f"wrong: {sentence}" for sentence in wrong), f"page: {out}")
+    log(*(f"wrong: {sentence}" for sentence in wrong), f"page: {out}")
     if strict and wrong:
         raise CheckFailed(f"{title}: {'; '.join(wrong)}")
     return findings(surveys, leaks)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from openjepa.commands.options import Data, SkippedShare
+from openjepa.commands.options import Data, SkippedFraction
 from openjepa.config import MAX_SKIPPED
 
 
@@ -21,14 +21,14 @@ def data_prepare(
     channels: Annotated[int | None, Option(help="Take the images of so many channels; else the images decide.")] = None,
     pages: Annotated[str, Option(help="Of files with several images: first, channels or images.")] = "first",
     workers: Annotated[int, Option(help="Processes that shrink images; 0 for none.")] = 2,
-    max_skipped: SkippedShare = MAX_SKIPPED,
+    max_skipped: SkippedFraction = MAX_SKIPPED,
 ) -> Path:
     """Write a copy of the images with their shorter side at SIZE pixels, labels kept, in a few large files.
 
     The same command goes on after it was stopped, by whatever. Images that cannot be read are listed in skipped.txt.
-    Returns the folder, which every verb takes as images. Raises UsageError.
+    Returns the folder, which every command takes as images. Raises UsageError.
     """
-    from openjepa.console import counting, say
+    from openjepa.console import counting, log
     from openjepa.data.prepare import Shrinking, write_missing
     from openjepa.errors import UsageError
     from openjepa.runs.images import LISTED, check_choice, check_skipped, check_workers, open_images, write_skipped
@@ -42,7 +42,7 @@ def data_prepare(
     shrinking = Shrinking(dataset, dst, size, to, format, quality, per_shard)
     there = claim(shrinking, src)
     if there:
-        say(f"{there:,} of {len(shrinking):,} files are there already")
+        log(f"{there:,} of {len(shrinking):,} files are there already")
     try:
         with counting(f"shrinking {src}") as progress:
             write_missing(shrinking, workers, progress)
@@ -52,8 +52,8 @@ def data_prepare(
     except OSError as error:
         raise UsageError(f"cannot write {dst}: {error}; make room, and give the same command again") from error
     except KeyboardInterrupt:
-        say("stopped; the files that are finished are kept: give the same command again to go on")
+        log("stopped; the files that are finished are kept: give the same command again to go on")
         raise
     check_skipped(src, skipped, len(dataset) - len(unread), max_skipped, str(dst / LISTED))
-    say(f"{len(dataset) - len(unread):,} images in {dst}: {size_in_words(shrinking)}; {len(skipped):,} files skipped")
+    log(f"{len(dataset) - len(unread):,} images in {dst}: {size_in_words(shrinking)}; {len(skipped):,} files skipped")
     return dst

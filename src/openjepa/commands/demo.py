@@ -31,14 +31,14 @@ def demo(
     """
     from openjepa.commands.report import report
     from openjepa.config import build_config
-    from openjepa.console import say
+    from openjepa.console import log
     from openjepa.evaluation.protocol import split_held_out
     from openjepa.recipes import recipe
-    from openjepa.runs.start import go_on, start
+    from openjepa.runs.start import resume_run, start_run
 
     source, out = str(data or TRAIN), Path(out)
     config = build_config(recipe("laptop", settings | {"time": None}) | SETTINGS, settings)
-    launch = go_on(source, out, config, settings) if resume else start(source, out, config, settings)
+    launch = resume_run(source, out, config, settings) if resume else start_run(source, out, config, settings)
     if launch.run.batches.dataset.labels:
         split_held_out(launch.run.batches.dataset, config.seed)  # refused now, if at all, and not after the training
     launch.train("demo", *(["--data", source] if data else []))
@@ -46,7 +46,7 @@ def demo(
     if launch.run.batches.dataset.labels:
         _measure(launch, data)
     else:
-        say(f"{data} has no labels to measure by: with one folder a class there would be a table here")
+        log(f"{data} has no labels to measure by: with one folder a class there would be a table here")
     report(out)
     return out
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from openjepa.commands.options import Data, SkippedShare
+from openjepa.commands.options import Data, SkippedFraction
 from openjepa.config import MAX_SKIPPED
 
 
@@ -17,13 +17,13 @@ def embed(
     device: Annotated[str, Option(help="auto (CUDA, then MPS, then CPU) or a device's name.")] = "auto",
     precision: Annotated[str, Option(help="auto (bf16 where the device has it), bf16 or float32.")] = "auto",
     workers: Annotated[int, Option(help="Processes that read images; 0 for none.")] = 2,
-    max_skipped: SkippedShare = MAX_SKIPPED,
+    max_skipped: SkippedFraction = MAX_SKIPPED,
 ) -> Path:
     """Write the embedding of every image: columns path (text) and vector (float32 list of the model's width).
 
     Images that cannot be read are left out, counted and named. Returns the file. Raises UsageError.
     """
-    from openjepa.console import counting, say
+    from openjepa.console import counting, log
     from openjepa.device import choose_device, choose_precision
     from openjepa.encoder.features import compute_features
     from openjepa.errors import UsageError
@@ -38,12 +38,12 @@ def embed(
     check_workers(workers)
     where = choose_device(device)
     encoder = open_model(model, where, choose_precision(precision, where))
-    dataset, summary = open_images(data, getattr(encoder, "reading", None), max_skipped)
+    dataset, summary = open_images(data, getattr(encoder, "pixel_format", None), max_skipped)
     with counting(f"embedding {data}") as progress:
         vectors, kept, skipped = compute_features(encoder, dataset, workers, progress=progress)
     check_skipped(data, summary.skipped + skipped, len(kept), max_skipped)
     write_vectors(out, [dataset.paths[index] for index in kept], vectors.numpy())
     skipped = summary.skipped + skipped
-    say(*(f"skipped {path}: {reason}" for path, reason in skipped[:10]))
-    say(f"{len(kept):,} vectors of {vectors.shape[1]} numbers in {out}; {len(skipped):,} files skipped")
+    log(*(f"skipped {path}: {reason}" for path, reason in skipped[:10]))
+    log(f"{len(kept):,} vectors of {vectors.shape[1]} numbers in {out}; {len(skipped):,} files skipped")
     return out

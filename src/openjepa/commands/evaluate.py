@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from openjepa.commands.options import SkippedShare
+from openjepa.commands.options import SkippedFraction
 from openjepa.config import MAX_SKIPPED
 
 FILES = "Annotations"
@@ -43,7 +43,7 @@ def evaluate(
     device: Annotated[str, Option(help="auto (CUDA, then MPS, then CPU) or a device's name.")] = "auto",
     precision: Annotated[str, Option(help="auto (bf16 where the device has it), bf16 or float32.")] = "auto",
     workers: Annotated[int, Option(help="Processes that read images; 0 for none.")] = 2,
-    max_skipped: SkippedShare = MAX_SKIPPED,
+    max_skipped: SkippedFraction = MAX_SKIPPED,
 ) -> list[dict]:
     """Measure encoders on labelled images, always beside raw pixels and an untrained encoder.
 
@@ -51,7 +51,7 @@ def evaluate(
     each model, label and task, with the keys model, data, task, metric, value, low, high and protocol; accuracies are
     fractions, low and high their 95 % interval. docs/evaluation.md explains the tasks. Raises UsageError.
     """
-    from openjepa.console import say
+    from openjepa.console import log
     from openjepa.device import choose_device
     from openjepa.encoder.feature_cache import FeatureStore, default_cache
     from openjepa.evaluation.tasks.fewshot import parse_shots
@@ -66,7 +66,14 @@ def evaluate(
         protocol_of,
     )
     from openjepa.runs.images import check_workers
-    from openjepa.runs.measure_models import as_words, check_epochs, open_models, parse_tasks, reading_of, show_records
+    from openjepa.runs.measure_models import (
+        as_words,
+        check_epochs,
+        open_models,
+        parse_tasks,
+        pixel_format_of,
+        show_records,
+    )
     from openjepa.runs.outputs import Outcomes, make_verdicts, seeds_of_recipes
     from openjepa.training.distributed import joined
 
@@ -80,7 +87,7 @@ def evaluate(
     with joined(choose_device(device)):
         opened = open_models(names, device, precision, encoder)
         outcomes.check_models(opened)
-        how = reading_of(opened), max_skipped
+        how = pixel_format_of(opened), max_skipped
         train, held_out, named = open_parts(data, test, needed, few, seed, workers, files, test_files, *how)
         store = FeatureStore(Path(cache) if cache else default_cache(), workers)
         settings = {"seed": seed, "shots": few, "epochs": epochs}
@@ -90,11 +97,11 @@ def evaluate(
         return []
     leaks = find_leaks(train, held_out, store)
     count = len(train.dataset), len(held_out.dataset)
-    say(f"training probes on {count[0]:,} images of {data}, testing on {count[1]:,} of {named}")
+    log(f"training probes on {count[0]:,} images of {data}, testing on {count[1]:,} of {named}")
     measured = measure_benches(benches, chosen, seeds_of_recipes(names))
     records = make_records(measured, data, protocol_of(train, held_out, named, data, store, leaks))
     show_records(records)
     verdicts = make_verdicts(records, names)
-    say(*verdicts)
+    log(*verdicts)
     outcomes.write(records, verdicts, benches, names)
     return records

@@ -25,7 +25,7 @@ def export(
     hf, is pushed to the Hub. Returns the folder. Raises UsageError.
     """
     from openjepa.config import image_size as pixels
-    from openjepa.console import say
+    from openjepa.console import log
     from openjepa.interop.hub import push
     from openjepa.interop.load import open_source
     from openjepa.runs.export import checked, folder_of, licence_of, write_export
@@ -39,5 +39,5 @@ def export(
     licence = licence_of(source, licence)
     write_export(folder, source, which, format_, with_predictor, half, images, licence, hub_name)
     if hub_name:
-        say(f"pushed: {push(folder, hub_name)}")
+        log(f"pushed: {push(folder, hub_name)}")
     return folder

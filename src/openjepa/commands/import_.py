@@ -31,7 +31,7 @@ def import_(
     """
     from openjepa._version import __version__
     from openjepa.config import image_size as pixels
-    from openjepa.console import say
+    from openjepa.console import log
     from openjepa.interop.load import open_source
     from openjepa.runs.images import check_new_folder
     from openjepa.runs.initial_weights import describe, store
@@ -45,7 +45,7 @@ def import_(
     first = source.about.get("source", {"name": src, "kind": source.kind})
     about["source"] = {**first, "licence": licence or source.licence}
     store(dst, source, which, about)
-    say(*describe(source, which, about["source"]["licence"]), f"artifact: {dst}")
+    log(*describe(source, which, about["source"]["licence"]), f"artifact: {dst}")
     return dst
 
 

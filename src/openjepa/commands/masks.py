@@ -11,7 +11,7 @@ from openjepa.commands.options import with_settings
 if TYPE_CHECKING:
     import numpy as np
 
-NAMES = ("image_size", "patch_size", "masks", "num_targets", "target_scale", "target_aspect", "context_scale")
+NAMES = ("image_size", "patch_size", "masks", "num_targets", "target_scale", "target_aspect_ratio", "context_scale")
 NAMES += ("context_ratio", "batch_size", "seed")
 DRAWN = 8
 
@@ -29,10 +29,10 @@ def masks(
     Returns the picture. Raises UsageError.
     """
     from openjepa.config import build_config, unknown
-    from openjepa.console import say
+    from openjepa.console import log
     from openjepa.errors import UsageError
     from openjepa.files import write_png
-    from openjepa.masks.statistics import cover, first_masks, in_words
+    from openjepa.masking.statistics import cover, first_masks, in_words
     from openjepa.reports.masks import mask_sheet
     from openjepa.runs.images import mask_settings
     from openjepa.runs.unused_settings import check_settings
@@ -46,8 +46,8 @@ def masks(
     drawn = first_masks(chosen, DRAWN, config.batch_size, config.seed)
     write_png(Path(out), mask_sheet(picture, chosen, drawn, coverage))
     rows, columns = chosen.grid_size
-    say(f"{chosen.strategy} masks on {rows}x{columns} patches, over {coverage.images:,} sampled images")
-    say(*(f"  {name:<12}{value}" for name, value in in_words(chosen, coverage)), f"picture: {out}")
+    log(f"{chosen.strategy} masks on {rows}x{columns} patches, over {coverage.images:,} sampled images")
+    log(*(f"  {name:<12}{value}" for name, value in in_words(chosen, coverage)), f"picture: {out}")
     return Path(out)
 
 

@@ -1,14 +1,15 @@
-"""Turn the fields of Config into keyword options of a verb, so that each setting is declared once."""
+"""Turn the fields of Config into keyword options of a command, so that each setting is declared once."""
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Annotated, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from openjepa.config import FIELDS, Config, shown
+from openjepa.config import FIELDS, Config, given_names, shown
 
-SkippedShare = Annotated[float, typer.Option(help=FIELDS["max_skipped"].metadata["help"])]
+SkippedFraction = Annotated[float, typer.Option(help=FIELDS["max_skipped"].metadata["help"])]
 Data = Annotated[
     str,
     typer.Argument(
@@ -18,10 +19,15 @@ Data = Annotated[
 ]
 
 
-def with_settings(verb: Callable, names: Iterable[str] = FIELDS) -> Callable:
-    """Give `verb(..., **settings)` one keyword for each named setting; left out (None), the recipe decides."""
+def with_settings(command: Callable, names: Iterable[str] = FIELDS) -> Callable:
+    """Give `command(..., **settings)` one keyword for each named setting; left out (None), the recipe decides."""
     types = get_type_hints(Config)
-    signature = inspect.signature(verb)
+
+    @functools.wraps(command)
+    def with_current_names(*args: Any, **given: Any) -> Any:
+        return command(*args, **given_names(given))
+
+    signature = inspect.signature(command)
     own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
     settings = []
     for name in names:
@@ -30,8 +36,8 @@ def with_settings(verb: Callable, names: Iterable[str] = FIELDS) -> Callable:
         text = typer.Option(help=spec.metadata["help"] + default, rich_help_panel=spec.metadata["panel"])
         annotation = Annotated[types[name] | None, text]
         settings.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
-    verb.__signature__ = signature.replace(parameters=[*own, *settings])
-    hints = get_type_hints(verb, include_extras=True)
+    with_current_names.__signature__ = signature.replace(parameters=[*own, *settings])
+    hints = get_type_hints(command, include_extras=True)
     hints.pop("settings", None)
-    verb.__annotations__ = hints | {p.name: p.annotation for p in settings}
-    return verb
+    with_current_names.__annotations__ = hints | {p.name: p.annotation for p in settings}
+    return with_current_names

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from openjepa.commands.options import Data, SkippedShare
+from openjepa.commands.options import Data, SkippedFraction
 from openjepa.config import MAX_SKIPPED
 
 
@@ -17,13 +17,13 @@ def predict(
     device: Annotated[str, Option(help="auto (CUDA, then MPS, then CPU) or a device's name.")] = "auto",
     precision: Annotated[str, Option(help="auto (bf16 where the device has it), bf16 or float32.")] = "auto",
     workers: Annotated[int, Option(help="Processes that read images; 0 for none.")] = 2,
-    max_skipped: SkippedShare = MAX_SKIPPED,
+    max_skipped: SkippedFraction = MAX_SKIPPED,
 ) -> Path:
     """Write the class of every image: columns path, prediction, probability, and each class's probability.
 
     Images that cannot be read are left out, counted and named. Returns the file. Raises UsageError.
     """
-    from openjepa.console import counting, say
+    from openjepa.console import counting, log
     from openjepa.device import choose_device, choose_precision
     from openjepa.encoder.features import compute_features
     from openjepa.errors import UsageError
@@ -38,18 +38,18 @@ def predict(
     check_workers(workers)
     where = choose_device(device)
     classifier = load_classifier(Path(head), where, choose_precision(precision, where))
-    dataset, summary = open_images(data, getattr(classifier, "reading", None), max_skipped)
+    dataset, summary = open_images(data, getattr(classifier, "pixel_format", None), max_skipped)
     with counting(f"classifying {data}") as progress:
-        shares, kept, skipped = compute_features(classifier, dataset, workers, progress=progress)
+        probabilities, kept, skipped = compute_features(classifier, dataset, workers, progress=progress)
     check_skipped(data, summary.skipped + skipped, len(kept), max_skipped)
     names = classifier.classes
     columns = ["path", "prediction", "probability", *(f"probability of {name}" for name in names)]
     rows = (
         [dataset.paths[index], names[int(row.argmax())], *(f"{p:.6f}" for p in [row.max(), *row])]
-        for index, row in zip(kept, shares, strict=True)
+        for index, row in zip(kept, probabilities, strict=True)
     )
     write_rows(out, columns, rows)
     skipped = summary.skipped + skipped
-    say(*(f"skipped {path}: {reason}" for path, reason in skipped[:10]))
-    say(f"{len(kept):,} images classified in {out}; {len(skipped):,} files skipped")
+    log(*(f"skipped {path}: {reason}" for path, reason in skipped[:10]))
+    log(f"{len(kept):,} images classified in {out}; {len(skipped):,} files skipped")
     return out

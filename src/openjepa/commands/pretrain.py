@@ -41,8 +41,8 @@ def pretrain(
     from openjepa.recipes import CONTINUED
     from openjepa.recipes import recipe as settings_of
     from openjepa.runs.images import settler
-    from openjepa.runs.start import go_on, start
-    from openjepa.training.distributed import PARALLEL, first, is_restart, joined
+    from openjepa.runs.start import resume_run, start_run
+    from openjepa.training.distributed import PARALLEL, is_restart, joined, on_rank_zero
 
     data, out = str(data), Path(out)
     base = settings_of(recipe or "laptop", settings) | (CONTINUED if settings.get("init") else {})
@@ -50,12 +50,12 @@ def pretrain(
     if parallel not in PARALLEL:
         raise UsageError(unknown("--parallel", parallel, PARALLEL))
     with joined(choose_device(config.device)):
-        if resume or first(lambda: is_restart() and (out / "config.json").is_file()):
-            run = go_on(data, out, config, settings, parallel)
+        if resume or on_rank_zero(lambda: is_restart() and (out / "config.json").is_file()):
+            run = resume_run(data, out, config, settings, parallel)
         else:
             settle = None if recipe or config.init else settler(settings)
-            run = start(data, out, config, settings, settle, parallel)
+            run = start_run(data, out, config, settings, settle, parallel)
         run.train("pretrain", data)
         run.finish()
-        first(lambda: report(out))
+        on_rank_zero(lambda: report(out))
     return out

@@ -16,10 +16,10 @@ def report(
     Without the images it is made without pictures, and of a run that has not finished with what there is; it says so.
     Returns the page. Raises UsageError if the folder is no run, or --data names no images.
     """
-    from openjepa.console import say
-    from openjepa.reports.run import write_page
+    from openjepa.console import log
+    from openjepa.reports.run import write_run_page
     from openjepa.runs.folder import read_story
 
-    page = write_page(read_story(Path(run)), data)
-    say(f"report: {page}")
+    page = write_run_page(read_story(Path(run)), data)
+    log(f"report: {page}")
     return page

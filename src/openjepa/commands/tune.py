@@ -33,18 +33,18 @@ def tune(
     folders), trials.jsonl, tune.json and tune.html, with the command for the winner. Returns the folder.
     Raises UsageError for every mistake that a person can mend.
     """
-    from openjepa.console import say
-    from openjepa.reports.tuning import write_page
-    from openjepa.studies.tune.start import Request, begin, go_on
+    from openjepa.console import log
+    from openjepa.reports.tuning import write_study_page
+    from openjepa.studies.tune.start import Request, resume_study, start_study
 
     given = {name: value for name, value in settings.items() if value is not None}
     labels = None if labelled is None else str(labelled)
     asked = Request(str(data), Path(out), str(budget), labels, recipe, given)
-    study, request = go_on(asked) if resume else begin(asked)
+    study, request = resume_study(asked) if resume else start_study(asked)
     try:
         study.run()
     except KeyboardInterrupt:
-        say(f"stopped; trials that are finished are kept. Go on with: {asked.again}")
+        log(f"stopped; trials that are finished are kept. Go on with: {asked.again}")
         raise
-    write_page(study, request)
+    write_study_page(study, request)
     return study.folder

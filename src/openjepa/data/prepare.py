@@ -21,7 +21,7 @@ from openjepa.data.decoding.pixel_format import Pixels
 from openjepa.data.sources.storage import Skipped
 from openjepa.errors import BadImage
 
-KINDS = {"shards": "tar", "parquet": "parquet"}
+SHARD_SUFFIXES = {"shards": "tar", "parquet": "parquet"}
 KEPT = {
     "JPEG": "jpg",
     "PNG": "png",
@@ -47,7 +47,7 @@ class Shrinking:
         return -(-len(self.dataset) // self.per_shard)
 
     def path(self, shard: int) -> Path:
-        return self.folder / f"shard-{shard:06}.{KINDS[self.to]}"
+        return self.folder / f"shard-{shard:06}.{SHARD_SUFFIXES[self.to]}"
 
     def missing(self) -> list[int]:
         return [shard for shard in range(len(self)) if not self.path(shard).exists()]
@@ -76,12 +76,16 @@ class Shrinking:
 
     def _file(self, index: int) -> tuple[str, bytes]:
         image = self.dataset.load(index)
-        if self.dataset.reading.picture and min(size_of(image)) <= self.size and isinstance(self.dataset, ImageFiles):
+        if (
+            self.dataset.pixel_format.picture
+            and min(size_of(image)) <= self.size
+            and isinstance(self.dataset, ImageFiles)
+        ):
             data = self.dataset.read(index)
             suffix = KEPT.get(Image.open(io.BytesIO(data)).format) if not self.dataset.pages[index] else None
             if suffix:
                 return suffix, data
-        pixels = stored(shrunk(image, self.size), self.dataset.reading.values)
+        pixels = stored(shrunk(image, self.size), self.dataset.pixel_format.values)
         return encoded(pixels, self.format, self.quality)
 
     def skipped(self) -> Skipped:
@@ -93,8 +97,8 @@ class Shrinking:
 def shrunk(image: Pixels, size: int) -> np.ndarray:
     """The whole image at a shorter side of `size` pixels, or as it is where that is smaller: [H, W, C]."""
     width, height = size_of(image)
-    share = min(1.0, size / min(width, height))
-    return resized(image, (max(1, round(height * share)), max(1, round(width * share))), (0, 0, width, height))
+    scale = min(1.0, size / min(width, height))
+    return resized(image, (max(1, round(height * scale)), max(1, round(width * scale))), (0, 0, width, height))
 
 
 def encoded(pixels: np.ndarray, format_: str, quality: int) -> tuple[str, bytes]:

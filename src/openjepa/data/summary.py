@@ -9,7 +9,7 @@ import numpy as np
 
 from openjepa.data.crops import size_of
 from openjepa.data.dataset import ImageDataset, ImageFiles, read_as, sample_order
-from openjepa.data.decoding.pixel_format import RGB, Header, Reading, channels_of, choose_reading, disagreement
+from openjepa.data.decoding.pixel_format import RGB, Header, PixelFormat, channels_of, choose_pixel_format, disagreement
 from openjepa.data.decoding.read import read_header
 from openjepa.data.sources.storage import NOT_ASKED, Skipped
 from openjepa.errors import BadImage, UsageError
@@ -29,7 +29,7 @@ class Summary:
     duplicates  paths of files with equal bytes, group by group
     compared    files among which duplicates were sought: all up to 20,000, else a fixed random sample of 20,000;
                 0 if the images are no files
-    read_as     how the images are read: the fields of a Reading
+    read_as     how the images are read: the fields of a PixelFormat
     changed     images by what is done to them, where their channels or bits are others in their files
     paged       files with more than one image, of which the first is taken
     looked_at   files whose headers were read, to which sizes, modes, changed and paged refer: all of up to 100,000
@@ -49,8 +49,8 @@ class Summary:
     looked_at: int = 0
 
     @property
-    def reading(self) -> Reading:
-        return Reading(**self.read_as)
+    def pixel_format(self) -> PixelFormat:
+        return PixelFormat(**self.read_as)
 
     @property
     def smallest_side(self) -> int:
@@ -66,9 +66,9 @@ class Summary:
         """Three to seven lines for a person. `listed_in` names the file to which the caller writes `skipped`."""
         lines = [f"{counted(self.images, 'image')}{self._labels_in_words()}", f"sizes: {self._sizes_in_words()}"]
         lines.append(f"modes: {_counts(self.modes, 6)}")
-        if self.reading != RGB or self.changed:
+        if self.pixel_format != RGB or self.changed:
             changed = "".join(f"; {count:,} {what}" for what, count in self.changed.items())
-            lines.append(f"read as: {self.reading.in_words()}{changed}")
+            lines.append(f"read as: {self.pixel_format.in_words()}{changed}")
         if self.paged:
             lines.append(
                 f"pages: {counted(self.paged, 'file')} with more than one, of which the first is read (--pages)"
@@ -112,40 +112,41 @@ class Summary:
 def inspect_dataset(
     dataset: ImageDataset,
     progress: Callable[[int, int], None] | None = None,
-    reading: Reading | None = None,
+    pixel_format: PixelFormat | None = None,
     channels: int | None = None,
     pages: str = "first",
 ) -> tuple[ImageDataset, Summary]:
     """Reads every header; returns the dataset without the files that have no readable one, and what was found.
 
-    It is read as `reading` says; without one, as suits the images (`choose_reading`), with `channels` and `pages`.
+    It is read as `pixel_format` says; without one, as suits the images (`choose_pixel_format`), with
+    `channels` and `pages`.
     `progress(done, total)` is called now and then. Files cut off after the header show only when decoded.
     Of a dataset that is no files, the first image is loaded and the others are taken to be like it.
     Raises UsageError if no image is usable, or none has the channels asked for.
     """
     if not isinstance(dataset, ImageFiles):
-        wanted = reading or Reading(channels or dataset.reading.channels, dataset.reading.values)
+        wanted = pixel_format or PixelFormat(channels or dataset.pixel_format.channels, dataset.pixel_format.values)
         return _summary_of_drawn(dataset, wanted)
-    looked_at = _looked_at(dataset, pages if reading is None else reading.pages)
+    looked_at = _looked_at(dataset, pages if pixel_format is None else pixel_format.pages)
     headers, bad = _read_headers(dataset, looked_at, progress or (lambda done, total: None))
     if not headers:
         path, reason = bad[0]
         raise UsageError(f"no image in {dataset.source} can be read ({len(looked_at):,} tried; {path}: {reason})")
-    reading = reading or choose_reading(headers.values(), dataset.source, channels, pages)
-    unfit = [index for index, header in headers.items() if not reading.takes(header)]
-    _check_channels(dataset.source, reading, [headers[index] for index in unfit], len(headers))
+    pixel_format = pixel_format or choose_pixel_format(headers.values(), dataset.source, channels, pages)
+    unfit = [index for index, header in headers.items() if not pixel_format.takes(header)]
+    _check_channels(dataset.source, pixel_format, [headers[index] for index in unfit], len(headers))
     for index in unfit:
-        have = f"{channels_of(headers.pop(index), reading.pages)} channels"
-        why = f"{NOT_ASKED} ({have})" if channels else f"{have}, not {reading.channels}"
+        have = f"{channels_of(headers.pop(index), pixel_format.pages)} channels"
+        why = f"{NOT_ASKED} ({have})" if channels else f"{have}, not {pixel_format.channels}"
         bad.append((dataset.paths[index], why))
     unused = [index for index in looked_at if index not in headers]
     good = dataset if not unused else dataset.subset(np.delete(np.arange(len(dataset)), unused))
     counts = [header.pages for header in headers.values()]
-    if reading.pages == "images":
+    if pixel_format.pages == "images":
         good = good.split_pages(counts)
     else:
         counts = [1] * len(counts)
-    good = good.read_as(reading)
+    good = good.read_as(pixel_format)
     duplicates, compared = _duplicates(good)
     summary = Summary(
         source=good.source,
@@ -156,9 +157,11 @@ def inspect_dataset(
         skipped=bad + good.skipped,
         duplicates=duplicates,
         compared=compared,
-        read_as=asdict(reading),
-        changed=dict(Counter(filter(None, (_change(header, reading) for header in headers.values()))).most_common()),
-        paged=sum(header.pages > 1 for header in headers.values()) if reading.pages == "first" else 0,
+        read_as=asdict(pixel_format),
+        changed=dict(
+            Counter(filter(None, (_change(header, pixel_format) for header in headers.values()))).most_common()
+        ),
+        paged=sum(header.pages > 1 for header in headers.values()) if pixel_format.pages == "first" else 0,
         looked_at=len(looked_at),
     )
     return good, summary
@@ -176,26 +179,30 @@ def _sizes(headers: Iterable[Header], counts: Iterable[int]) -> list[tuple[int, 
     return sorted(((*size, count) for size, count in sizes.items()), key=lambda row: (row[0] * row[1], row))
 
 
-def _check_channels(source: str, reading: Reading, unfit: list[Header], tried: int) -> None:
+def _check_channels(source: str, pixel_format: PixelFormat, unfit: list[Header], tried: int) -> None:
     if len(unfit) == tried:
-        found = ", ".join(str(number) for number in sorted({channels_of(header, reading.pages) for header in unfit}))
-        raise UsageError(disagreement(source, found, reading.channels))
+        found = ", ".join(
+            str(number) for number in sorted({channels_of(header, pixel_format.pages) for header in unfit})
+        )
+        raise UsageError(disagreement(source, found, pixel_format.channels))
 
 
-def _change(header: Header, reading: Reading) -> str:
+def _change(header: Header, pixel_format: PixelFormat) -> str:
     """What of an image is not read as it stands in its file, in words."""
     swapped = {(1, 3): "grey repeated in every channel", (3, 1): "colour made grey"}
-    channels = swapped.get((channels_of(header, reading.pages), reading.channels), "")
-    deep = header.depth != "uint8" and reading.values == "uint8"
+    channels = swapped.get((channels_of(header, pixel_format.pages), pixel_format.channels), "")
+    deep = header.depth != "uint8" and pixel_format.values == "uint8"
     return " and ".join(filter(None, (channels, f"{header.mode} brought to 8 bits" * deep)))
 
 
-def _summary_of_drawn(dataset: ImageDataset, reading: Reading) -> tuple[ImageDataset, Summary]:
-    read, first, have = read_as(dataset, reading), dataset.load(0), dataset.reading
+def _summary_of_drawn(dataset: ImageDataset, pixel_format: PixelFormat) -> tuple[ImageDataset, Summary]:
+    read, first, have = read_as(dataset, pixel_format), dataset.load(0), dataset.pixel_format
     mode = first.mode if hasattr(first, "mode") else f"{have.channels}x{first.dtype.name}"
     images = len(dataset)
     sizes = [(*size_of(first), images)]
-    summary = Summary(dataset.source, images, sizes, {mode: images}, _class_counts(dataset), [], [], 0, asdict(reading))
+    summary = Summary(
+        dataset.source, images, sizes, {mode: images}, _class_counts(dataset), [], [], 0, asdict(pixel_format)
+    )
     return read, summary
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from openjepa.data.crops import standardise
-from openjepa.data.decoding.pixel_format import Reading
+from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.encoder.encoder import Encoder
 from openjepa.models.vit import VisionTransformer, patchify
 
@@ -30,15 +30,17 @@ class Pixels:
     def features(self, images: Tensor) -> Tensor:
         """[B, C, H, W] to float32 [B, C*H*W]."""
         known = getattr(self, "mean", None)
-        return (standardise(images, known, self.std) if known else as_shares(images)).flatten(1)
+        return (standardise(images, known, self.std) if known else as_fractions(images)).flatten(1)
 
 
-def pixels_beside(image_size: tuple[int, int], reading: Reading, mean: list[float], std: list[float]) -> Pixels:
+def pixels_beside(
+    image_size: tuple[int, int], pixel_format: PixelFormat, mean: list[float], std: list[float]
+) -> Pixels:
     """The raw pixels that stand beside an encoder with that preprocessing."""
-    return Pixels(image_size, mean, std) if reading.values == "raw" else Pixels(image_size)
+    return Pixels(image_size, mean, std) if pixel_format.values == "raw" else Pixels(image_size)
 
 
-def as_shares(images: Tensor) -> Tensor:
+def as_fractions(images: Tensor) -> Tensor:
     """8-bit values as shares of 255, others as they are: float32."""
     return images.float() / 255 if images.dtype == torch.uint8 else images
 
@@ -54,11 +56,11 @@ class PatchPixels:
 
     def features(self, images: Tensor) -> Tensor:
         """[B, C, H, W] to float32 [B, C*H*W]."""
-        return as_shares(images).flatten(1)
+        return as_fractions(images).flatten(1)
 
     def tokens(self, images: Tensor) -> Tensor:
         """[B, C, H, W] to float32 [B, N, C * patch_size**2]."""
-        return patchify(as_shares(images), self.patch_size)
+        return patchify(as_fractions(images), self.patch_size)
 
 
 def seeded(seed: int, **arguments) -> VisionTransformer:
@@ -71,5 +73,5 @@ def seeded(seed: int, **arguments) -> VisionTransformer:
 def untrained_like(encoder: Encoder, seed: int = 0) -> Encoder:
     """An untrained encoder with the shape, initialisation, preprocessing, device and precision of another."""
     network = seeded(seed, **encoder.network.arguments())
-    how = encoder.device, encoder.precision, encoder.reading
+    how = encoder.device, encoder.precision, encoder.pixel_format
     return Encoder(network, encoder.mean, encoder.std, "untrained", *how)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from openjepa.data.crops import resize_centre_crop, standardise
 from openjepa.data.decoding.pillow import native, upright_rgb
-from openjepa.data.decoding.pixel_format import RGB, Pixels, Reading, fit
+from openjepa.data.decoding.pixel_format import RGB, PixelFormat, Pixels, fit
 from openjepa.errors import BadImage, UsageError
 from openjepa.models.vit import VisionTransformer
 
@@ -22,7 +22,7 @@ class Encoder:
     """A network with the preprocessing that it was trained with: shorter side resized, centre cropped, standardised.
 
     `mean` and `std` are per channel, of 8-bit values as shares of 255. `precision` is the dtype of the arithmetic;
-    results are float32. `reading` is how the values of image files become pixels; 8 bits where it is not given.
+    results are float32. `pixel_format` is how the values of image files become pixels; 8 bits where it is not given.
     """
 
     def __init__(
@@ -33,12 +33,12 @@ class Encoder:
         name: str = "encoder",
         device: str | torch.device = "cpu",
         precision: torch.dtype = torch.float32,
-        reading: Reading | None = None,
+        pixel_format: PixelFormat | None = None,
     ) -> None:
         self.network = network.to(device).eval()
         self.mean, self.std, self.name = mean, std, name
         self.device, self.precision = torch.device(device), precision
-        self.reading = reading or Reading(network.in_chans)
+        self.pixel_format = pixel_format or PixelFormat(network.in_chans)
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -59,7 +59,7 @@ class Encoder:
 
     def preprocess(self, images: Images) -> Tensor:
         """Any accepted images as [B, C, H, W] of the size the network was trained at, uint8 or float32 as it reads."""
-        arrays = [resize_centre_crop(image, self.image_size) for image in as_read(images, self.reading)]
+        arrays = [resize_centre_crop(image, self.image_size) for image in as_read(images, self.pixel_format)]
         return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
 
     def features(self, images: Tensor) -> Tensor:
@@ -103,8 +103,8 @@ class Encoder:
         return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
 
 
-def as_read(images: Images, reading: Reading = RGB) -> list[Pixels]:
-    """A list of images as a reading has them; raises UsageError for anything that is not images."""
+def as_read(images: Images, pixel_format: PixelFormat = RGB) -> list[Pixels]:
+    """A list of images as a pixel format has them; raises UsageError for anything that is not images."""
     if isinstance(images, Image.Image):
         images = [images]
     if isinstance(images, Tensor):
@@ -114,31 +114,32 @@ def as_read(images: Images, reading: Reading = RGB) -> list[Pixels]:
     if len(images) == 0:
         raise UsageError("no images given: give at least one")
     return [
-        _from_pil(image, reading) if isinstance(image, Image.Image) else _from_array(image, reading) for image in images
+        _from_pil(image, pixel_format) if isinstance(image, Image.Image) else _from_array(image, pixel_format)
+        for image in images
     ]
 
 
-def _from_pil(image: Image.Image, reading: Reading) -> Pixels:
-    if reading.picture:
+def _from_pil(image: Image.Image, pixel_format: PixelFormat) -> Pixels:
+    if pixel_format.picture:
         rgb = upright_rgb(image)
-        return rgb if reading.channels == 3 else rgb.convert("L")
+        return rgb if pixel_format.channels == 3 else rgb.convert("L")
     try:
-        return fit(native(image, reading.channels), reading)
+        return fit(native(image, pixel_format.channels), pixel_format)
     except BadImage as error:
         raise UsageError(f"cannot read a PIL image of mode {image.mode}: {error}") from error
 
 
-def _from_array(array: np.ndarray, reading: Reading) -> Pixels:
+def _from_array(array: np.ndarray, pixel_format: PixelFormat) -> Pixels:
     given = f"{getattr(array, 'dtype', type(array).__name__)} {list(getattr(array, 'shape', []))}"
-    kind = "uint8 " * (reading == RGB)
-    wanted = f"give PIL images or {kind}arrays [H, W, {reading.channels}]"
+    kind = "uint8 " * (pixel_format == RGB)
+    wanted = f"give PIL images or {kind}arrays [H, W, {pixel_format.channels}]"
     if not isinstance(array, np.ndarray) or array.ndim != 3 or array.dtype.kind not in "buif":
         raise UsageError(f"cannot read {given} as an image: {wanted}")
-    if reading == RGB:
+    if pixel_format == RGB:
         if array.dtype != np.uint8 or array.shape[2] != 3:
             raise UsageError(f"cannot read {given} as an image: {wanted}")
         return Image.fromarray(array)
     try:
-        return fit(array, reading)
+        return fit(array, pixel_format)
     except BadImage as error:
         raise UsageError(f"cannot read {given} as an image ({error}): {wanted}") from error

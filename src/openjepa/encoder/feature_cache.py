@@ -18,10 +18,10 @@ from openjepa.data.dataset import ImageDataset, ImageFiles
 from openjepa.data.decoding.pixel_format import RGB
 from openjepa.encoder.features import Model, read_by, require_some, stream_features
 from openjepa.errors import BadImage, UsageError
-from openjepa.process_group import first, meet, rank, ranks
+from openjepa.process_group import barrier, on_rank_zero, rank, world_size
 
 LAYOUT = 1  # raised when what is stored changes, so that older files are not taken for it
-KINDS = {"embedding": "features", "layers": "layer_features", "tokens": "tokens"}
+FEATURE_METHODS = {"embedding": "features", "layers": "layer_features", "tokens": "tokens"}
 
 
 def content_hash(dataset: ImageDataset) -> str:
@@ -84,9 +84,9 @@ class FeatureStore:
         progress: Callable[[int, int], None] | None = None,
     ) -> tuple[Tensor, np.ndarray]:
         """Features [n, ...] float32 of a kind (embedding, layers or tokens), and the indices [n] of their images."""
-        place, read = first(lambda: self._place(model, dataset, kind)), read_by(model, dataset)
+        place, read = on_rank_zero(lambda: self._place(model, dataset, kind)), read_by(model, dataset)
         try:
-            if first(lambda: (place / "kept.npy").is_file()):
+            if on_rank_zero(lambda: (place / "kept.npy").is_file()):
                 self.reused += 1
             else:
                 self._write(place, model, read, kind, progress)
@@ -97,69 +97,74 @@ class FeatureStore:
         except (OSError, ValueError) as error:
             if isinstance(error, UsageError):
                 raise
-            shared = " that all processes can reach" if ranks() > 1 else ""
+            reachable = " that all processes can reach" if world_size() > 1 else ""
             raise UsageError(
-                f"cannot keep features in {place} ({error}): make room, or name another --cache{shared}"
+                f"cannot keep features in {place} ({error}): make room, or name another --cache{reachable}"
             ) from error
 
     def _place(self, model: Model, dataset: ImageDataset, kind: str) -> Path:
-        reading = read_by(model, dataset).reading
-        how = [] if reading == RGB else [asdict(reading)]
+        pixel_format = read_by(model, dataset).pixel_format
+        how = [] if pixel_format == RGB else [asdict(pixel_format)]
         key = json.dumps([LAYOUT, kind, model_hash(model), self.hash(dataset), *how])
         return self.folder / hashlib.sha256(key.encode()).hexdigest()[:32]
 
     def _write(self, place: Path, model: Model, dataset: ImageDataset, kind: str, progress) -> None:
-        """Every process computes its share; the first one puts them together and in their place."""
+        """Every process computes its part; the first one puts them together and in their place."""
         if rank() == 0:
             place.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(first(lambda: tempfile.mkdtemp(prefix=".writing-", dir=place.parent)))
+        aside = Path(on_rank_zero(lambda: tempfile.mkdtemp(prefix=".writing-", dir=place.parent)))
         try:
-            share = rank(), ranks()
+            part = rank(), world_size()
             chunks = stream_features(
-                getattr(model, KINDS[kind]), model.image_size, dataset, self.workers, progress=progress, share=share
+                getattr(model, FEATURE_METHODS[kind]),
+                model.image_size,
+                dataset,
+                self.workers,
+                progress=progress,
+                part=part,
             )
-            write_share(aside / str(share[0]), chunks, len(dataset))
-            meet()
-            if share[0] == 0:
-                kept = join_shares(aside, share[1])
+            write_part(aside / str(part[0]), chunks, len(dataset))
+            barrier()
+            if part[0] == 0:
+                kept = join_parts(aside, part[1])
                 require_some(kept, dataset)
                 if not place.exists():  # another process may have been as quick
                     os.replace(aside, place)
-            meet()
+            barrier()
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
 
-def write_share(folder: Path, chunks: Iterable[tuple[Tensor, list[int], Any]], most: int) -> None:
+def write_part(folder: Path, chunks: Iterable[tuple[Tensor, list[int], Any]], most: int) -> None:
     """features.npy, of at most `most` rows, of which the first hold something, and kept.npy, the rows' images."""
     folder.mkdir()
     rows, kept = None, []
-    for part, indices, _ in chunks:
+    for chunk, indices, _ in chunks:
         if rows is None and indices:
-            shape = (most, *part.shape[1:])
+            shape = (most, *chunk.shape[1:])
             rows = np.lib.format.open_memmap(folder / "features.npy", "w+", np.float32, shape)
         if indices:
-            rows[len(kept) : len(kept) + len(indices)] = part.numpy()
+            rows[len(kept) : len(kept) + len(indices)] = chunk.numpy()
         kept += indices
     if rows is not None:
         rows.flush()
     np.save(folder / "kept.npy", np.array(kept, dtype=np.int64))
 
 
-def join_shares(folder: Path, count: int) -> np.ndarray:
-    """Append all shares to the first that has rows, whose file has room, and move it up; the images [n] of all rows."""
-    kept = [np.load(folder / str(share) / "kept.npy") for share in range(count)]
-    filled = [share for share in range(count) if len(kept[share])]
+def join_parts(folder: Path, count: int) -> np.ndarray:
+    """Append all parts to the first that has rows, whose file has room, and move it up; the images [n] of all rows."""
+    kept = [np.load(folder / str(part) / "kept.npy") for part in range(count)]
+    filled = [part for part in range(count) if len(kept[part])]
     if filled:
         os.replace(folder / str(filled[0]) / "features.npy", folder / "features.npy")
         rows, start = np.load(folder / "features.npy", mmap_mode="r+"), len(kept[filled[0]])
-        for share in filled[1:]:
-            part = np.load(folder / str(share) / "features.npy", mmap_mode="r")[: len(kept[share])]
-            rows[start : start + len(part)] = part
-            start += len(part)
+        for part in filled[1:]:
+            chunk = np.load(folder / str(part) / "features.npy", mmap_mode="r")[: len(kept[part])]
+            rows[start : start + len(chunk)] = chunk
+            start += len(chunk)
         rows.flush()
-    for share in range(count):
-        shutil.rmtree(folder / str(share))
+    for part in range(count):
+        shutil.rmtree(folder / str(part))
     np.save(folder / "kept.npy", np.concatenate(kept))
     return np.concatenate(kept)
 

@@ -17,7 +17,8 @@ from openjepa.errors import BadImage, UsageError
 class Model(Protocol):
     """Anything that turns preprocessed images [B, C, H, W] into features [B, D] float32.
 
-    They are uint8 or float32 as its `reading` says; one without such an attribute takes them as the data set has them.
+    They are uint8 or float32 as its `pixel_format` says; one without such an attribute takes them as the data
+    set has them.
     """
 
     name: str
@@ -38,8 +39,8 @@ class Crops(Dataset):
         return -(-len(self.dataset) // self.batch_size)
 
     def __getitem__(self, chunk: int) -> tuple[Tensor, list[int], list[tuple[str, str]]]:
-        reading = self.dataset.reading
-        images, kept, skipped = [np.empty((0, *self.image_size, reading.channels), reading.dtype)], [], []
+        pixel_format = self.dataset.pixel_format
+        images, kept, skipped = [np.empty((0, *self.image_size, pixel_format.channels), pixel_format.dtype)], [], []
         for index in range(chunk * self.batch_size, min(len(self.dataset), (chunk + 1) * self.batch_size)):
             try:
                 images.append(resize_centre_crop(self.dataset.load(index), self.image_size)[None])
@@ -51,7 +52,7 @@ class Crops(Dataset):
 
 def read_by(model: Model, dataset: ImageDataset) -> ImageDataset:
     """The images as a model reads them; raises UsageError if it cannot."""
-    return read_as(dataset, getattr(model, "reading", dataset.reading))
+    return read_as(dataset, getattr(model, "pixel_format", dataset.pixel_format))
 
 
 def stream_features(
@@ -61,14 +62,14 @@ def stream_features(
     workers: int = 2,
     batch_size: int = 256,
     progress: Callable[[int, int], None] | None = None,
-    share: tuple[int, int] = (0, 1),
+    part: tuple[int, int] = (0, 1),
 ) -> Iterator[tuple[Tensor, list[int], list[tuple[str, str]]]]:
     """Chunk by chunk: features [b, ...], the indices [b] of their images, and the images left out with reasons.
 
-    `share` (k, n) is the k-th of n parts; chunks are the same for any n, and so the features to the last bit.
+    `part` (k, n) is the k-th of n parts; chunks are the same for any n, and so the features to the last bit.
     """
     crops, seen = Crops(dataset, image_size, batch_size), 0
-    chunks = range(*(len(crops) * edge // share[1] for edge in (share[0], share[0] + 1)))
+    chunks = range(*(len(crops) * edge // part[1] for edge in (part[0], part[0] + 1)))
     total = min(len(chunks) * batch_size, len(dataset))
     for images, indices, bad in in_order(crops, chunks, workers):
         seen += len(indices) + len(bad)

@@ -15,7 +15,7 @@ from openjepa.data.sources.names import Names
 from openjepa.data.sources.storage import Folder, Storage, Zip
 from openjepa.errors import UsageError
 
-KINDS = "CLEVR scenes (.json), COCO (.json), VOC (.xml), a .csv with a row a box, or a folder of such files"
+ANNOTATION_KINDS = "CLEVR scenes (.json), COCO (.json), VOC (.xml), a .csv with a row a box, or a folder of such files"
 NAME_COLUMNS = ("image", "filename", "file", "path", "image_path", "file_name")
 
 
@@ -28,7 +28,7 @@ class Annotation:
 
 
 def read_annotations(source: str) -> dict[str, Annotation]:
-    """Annotations by the image's name as the file gives it, from any of `KINDS`, also inside a zip.
+    """Annotations by the image's name as the file gives it, from any of `ANNOTATION_KINDS`, also inside a zip.
 
     Raises UsageError for what is not there, not readable or holds no annotations.
     """
@@ -41,9 +41,9 @@ def read_annotations(source: str) -> dict[str, Annotation]:
             found |= reader(name, content)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, ElementTree.ParseError) as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise UsageError(f"{name} in {source} is not understood ({reason}): give {KINDS}") from error
+            raise UsageError(f"{name} in {source} is not understood ({reason}): give {ANNOTATION_KINDS}") from error
     if not found:
-        raise UsageError(f"{source} holds no annotations: give {KINDS}")
+        raise UsageError(f"{source} holds no annotations: give {ANNOTATION_KINDS}")
     return found
 
 
@@ -54,7 +54,7 @@ def _files(source: str) -> Iterator[tuple[str, bytes]]:
         return _read_all(Folder(path, names), names)
     file = next((str(place) for place in (Path(path), *Path(path).parents) if os.path.isfile(place)), None)
     if file is None:
-        raise UsageError(f"{source} does not exist: give {KINDS}")
+        raise UsageError(f"{source} does not exist: give {ANNOTATION_KINDS}")
     if file == os.path.normpath(path) and not zipfile.is_zipfile(file):
         names = Names.of([os.path.basename(file)])
         return _read_all(Folder(os.path.dirname(file), names), names)

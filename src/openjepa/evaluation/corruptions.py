@@ -60,11 +60,11 @@ class Corrupted:
         self.source, self.paths = dataset.source, dataset.paths
         self.labels, self.classes = dataset.labels, dataset.classes
         self.content = f"{base}:{corruption}:{strength}"
-        self.corruption, self._strength, self.reading = corruption, strength, dataset.reading
-        if self.reading.channels not in (1, 3) or self.reading.values == "raw":
+        self.corruption, self._strength, self.pixel_format = corruption, strength, dataset.pixel_format
+        if self.pixel_format.channels not in (1, 3) or self.pixel_format.values == "raw":
             raise UsageError(
                 f"robustness is measured on grey and colour pictures, and those of {dataset.source} are read as "
-                f"{self.reading.in_words()}: leave it out of --tasks"
+                f"{self.pixel_format.in_words()}: leave it out of --tasks"
             )
         self._dataset, self._indices = read_as(dataset, RGB), np.arange(len(dataset))
 
@@ -75,7 +75,7 @@ class Corrupted:
         place = int(self._indices[index])
         rng = generator(0, CROPS, place, self._strength)
         worse = CORRUPTIONS[self.corruption](self._dataset.load(place), self._strength, rng)
-        return worse if self.reading == RGB else as_pixels(worse, self.reading)
+        return worse if self.pixel_format == RGB else as_pixels(worse, self.pixel_format)
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "Corrupted":
         chosen, view = np.asarray(indices, np.int64), copy.copy(self)

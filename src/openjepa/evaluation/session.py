@@ -114,7 +114,7 @@ class Bench:
     def tokens(self, part: Part) -> tuple[Tensor, np.ndarray]:
         """Patch tokens [n, N, D] of as many images as may be, and their indices [n] in the part."""
         model = self.patch_model
-        channels = getattr(model, "reading", part.dataset.reading).channels
+        channels = getattr(model, "pixel_format", part.dataset.pixel_format).channels
         probe = model.tokens(torch.zeros(1, channels, *model.image_size, dtype=torch.uint8))
         fits = max(1, TOKEN_BYTES // (4 * probe.numel()))
         chosen = self.some(part, fits if part is self.train else min(TEST_IMAGES, fits), part is self.train)

@@ -15,7 +15,7 @@ HEADS = {embed_dim: num_heads for embed_dim, _, num_heads, _ in SIZES.values()}
 CLOSE = 1e-3  # what half-precision files leave of a position code; learned positions are far off
 
 
-def build_encoder(
+def encoder_from_tensors(
     state: dict[str, Tensor],
     what: str,
     num_heads: int | None = None,
@@ -50,7 +50,9 @@ def build_encoder(
     return fill(network, _checked(state, network, what), positions)
 
 
-def build_predictor(state: dict[str, Tensor], encoder: VisionTransformer, num_heads: int, what: str) -> Predictor:
+def predictor_from_tensors(
+    state: dict[str, Tensor], encoder: VisionTransformer, num_heads: int, what: str
+) -> Predictor:
     """The predictor of an encoder from tensors under our names; its `pos_embed` [1, N, D] must be the sin-cos code."""
     if "embed.weight" not in state or "pos_embed" not in state or state["pos_embed"].ndim != 3:
         raise UsageError(f"{what} is no predictor that we know: it has no embed.weight or no pos_embed")

@@ -39,7 +39,7 @@ def load_encoder(
     Raises UsageError for a source that is not there, damaged, or does not fit to the last tensor.
     """
     source = open_source(str(path), image_size, channels, num_heads)
-    return Encoder(source.encoder(which), source.mean, source.std, str(path), device, precision, source.reading)
+    return Encoder(source.encoder(which), source.mean, source.std, str(path), device, precision, source.pixel_format)
 
 
 def open_source(

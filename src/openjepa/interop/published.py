@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from openjepa.errors import UsageError
-from openjepa.interop.from_tensors import build_encoder, build_predictor
+from openjepa.interop.from_tensors import encoder_from_tensors, predictor_from_tensors
 from openjepa.interop.source import IMAGENET_MEAN, IMAGENET_STD, PUBLISHED_LICENCE, Source
 from openjepa.interop.tensor_names import from_hf, from_official
 from openjepa.interop.weight_files import read_folder, read_json
@@ -31,11 +31,11 @@ def official_source(
         raise UsageError(f"{name} is half a checkpoint, it lacks {', '.join(sorted(missing))}: fetch it again")
     states = {part: from_official(tensors_of(content[part], f"{part} of {name}")) for part in OFFICIAL}
     networks = {
-        which: build_encoder(states[part], f"{part} of {name}", num_heads, image_size)
+        which: encoder_from_tensors(states[part], f"{part} of {name}", num_heads, image_size)
         for which, part in (("context", "encoder"), ("target", "target_encoder"))
     }
     heads = networks["target"].num_heads
-    predictor = build_predictor(states["predictor"], networks["target"], heads, f"predictor of {name}")
+    predictor = predictor_from_tensors(states["predictor"], networks["target"], heads, f"predictor of {name}")
     about = {key: content[key] for key in ("epoch", "batch_size", "world_size") if isinstance(content.get(key), int)}
     return Source(
         name,
@@ -62,7 +62,7 @@ def hf_source(folder: Path, name: str, statistics: str = "auto") -> Source:
     tensors = {key.removeprefix("ijepa."): value for key, value in tensors_of(read_folder(folder), name).items()}
     state, notes = without_dropped(tensors, name)
     size, heads = _size(config.get("image_size")), config.get("num_attention_heads", 12)
-    network = build_encoder(from_hf(state), name, heads, size, config.get("layer_norm_eps", 1e-12))
+    network = encoder_from_tensors(from_hf(state), name, heads, size, config.get("layer_norm_eps", 1e-12))
     mean, std, said = _statistics(folder, name, statistics)
     published = bool(PUBLISHED_NAME.search(name.rstrip("/")))
     licence = PUBLISHED_LICENCE if published else _card_licence(folder)
@@ -91,7 +91,7 @@ def plain_vit(
     table = state.get("pos_embed")
     if has_token and table is not None and table.ndim == 3 and not _is_grid(table.shape[1]):
         state["pos_embed"] = table[:, 1:]
-    return build_encoder(state, name, num_heads, image_size), notes
+    return encoder_from_tensors(state, name, num_heads, image_size), notes
 
 
 def without_dropped(state: dict[str, Tensor], name: str) -> tuple[dict[str, Tensor], list[str]]:

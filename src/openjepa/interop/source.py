@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from openjepa.data.decoding.pixel_format import Reading
+from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.errors import UsageError
 from openjepa.models.predictor import Predictor
 from openjepa.models.resize import at_channels, at_size, predictor_at
@@ -22,7 +22,7 @@ class Source:
     licence  of the weights, None where the source states none
     notes    what a person should know of this source, a sentence each
     about    JSON-able facts of how it was trained, {} where unknown
-    values, pages   of its `reading`
+    values, pages   of its `pixel_format`
     """
 
     name: str
@@ -39,9 +39,9 @@ class Source:
     pages: str = "first"
 
     @property
-    def reading(self) -> Reading:
+    def pixel_format(self) -> PixelFormat:
         """How the values of image files become what its encoders read."""
-        return Reading(self.encoder("target").in_chans, self.values, self.pages)
+        return PixelFormat(self.encoder("target").in_chans, self.values, self.pages)
 
     def encoder(self, which: str) -> VisionTransformer:
         """The encoder asked for, or the only one there is."""

@@ -8,7 +8,7 @@ from openjepa.models.predictor import Predictor
 from openjepa.models.vit import VisionTransformer
 
 
-class Objective(Protocol):
+class Method(Protocol):
     """Networks and a loss. `target_encoder` is the encoder that people use; it may be the context encoder itself.
 
     images [B, C, H, W] standardised; context_ids [B, Nc] and target_ids [B, M, Nt] int64 patches of the grid. Where

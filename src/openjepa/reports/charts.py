@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from openjepa.masks.statistics import percent
+from openjepa.masking.statistics import percent
 
 INK, MUTED, LINE, PAPER = "#1d232c", "#687180", "#dde1e7", "#fdfdfd"
 RUN, PIXELS, UNTRAINED = "#1f66b3", "#8b93a1", "#c27c1e"
@@ -176,35 +176,35 @@ def heading(title: str, line: str, width: float = 7.4) -> Figure:
 
 
 @styled
-def coverage_chart(shares: dict[str, np.ndarray], width: float = 7.4) -> Figure:
+def coverage_chart(fractions: dict[str, np.ndarray], width: float = 7.4) -> Figure:
     """Heat maps, side by side, of the share of images in which each patch [rows, columns] is "context" or "target".
 
     The colours start at 0 in every map; a patch that is never used is left blank and crossed.
     """
-    rows, columns = next(iter(shares.values())).shape
-    side = width / len(shares) - 0.9
+    rows, columns = next(iter(fractions.values())).shape
+    side = width / len(fractions) - 0.9
     figure = Figure((width, min(side * rows / columns, 1.6 * side) + 0.5), layout="constrained")
-    for axes, (name, share) in zip(figure.subplots(1, len(shares)), shares.items(), strict=True):
-        _heat_map(axes, share)
-        title = f"{name}: {percent(share.min())} to {percent(share.max())} of the images"
+    for axes, (name, fraction) in zip(figure.subplots(1, len(fractions)), fractions.items(), strict=True):
+        _heat_map(axes, fraction)
+        title = f"{name}: {percent(fraction.min())} to {percent(fraction.max())} of the images"
         axes.set_title(title, color=INK, fontsize=9, loc="left", pad=7)
     return figure
 
 
-def _heat_map(axes: Axes, share: np.ndarray) -> None:
-    rows, columns = share.shape
-    edges = {"edgecolors": PAPER, "linewidth": 0.5} if max(share.shape) <= 32 else {"edgecolors": "face"}
-    used = np.ma.masked_equal(share, 0)
-    mesh = axes.pcolormesh(used, cmap="viridis", vmin=0, vmax=share.max() or 1, **edges)
+def _heat_map(axes: Axes, fraction: np.ndarray) -> None:
+    rows, columns = fraction.shape
+    edges = {"edgecolors": PAPER, "linewidth": 0.5} if max(fraction.shape) <= 32 else {"edgecolors": "face"}
+    used = np.ma.masked_equal(fraction, 0)
+    mesh = axes.pcolormesh(used, cmap="viridis", vmin=0, vmax=fraction.max() or 1, **edges)
     axes.set(aspect="equal", xlim=(0, columns), ylim=(rows, 0), xticks=[], yticks=[])
     axes.grid(False)
     axes.spines[:].set_visible(False)
-    never = np.argwhere(share == 0) + 0.5
+    never = np.argwhere(fraction == 0) + 0.5
     axes.plot(never[:, 1], never[:, 0], "x", color=MUTED, markersize=60 / max(rows, columns), markeredgewidth=0.7)
     bar = axes.figure.colorbar(mesh, ax=axes, shrink=0.94, aspect=26, pad=0.03)
     bar.outline.set_visible(False)
     bar.locator = MaxNLocator(5)
-    bar.formatter = PercentFormatter(1, decimals=0 if share.max() > 0.04 else 1, symbol=" %")
+    bar.formatter = PercentFormatter(1, decimals=0 if fraction.max() > 0.04 else 1, symbol=" %")
     bar.update_ticks()
 
 

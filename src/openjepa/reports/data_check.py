@@ -84,7 +84,7 @@ def _column(one: Survey) -> dict[str, str]:
         "images": f"{len(one.kept):,}",
         "sizes": told["sizes"],
         "modes": told["modes"],
-        "read as": one.summary.reading.in_words(),
+        "read as": one.summary.pixel_format.in_words(),
         "classes": _classes(one.summary),
         "unreadable": f"{counted(len(bad), 'file')}" + (f" (and {others:,} of other kinds)" if others else ""),
         "exact duplicates": f"{counted(files, 'file')} in {counted(len(one.exact), 'group')}" if files else "none",
@@ -219,7 +219,7 @@ def _scatter(survey: Survey) -> Html:
 @charts.styled
 def scatter(survey: Survey) -> Figure:
     """Contrast over brightness, in percent of full scale or in the images' own numbers."""
-    raw = survey.summary.reading.values == "raw"
+    raw = survey.summary.pixel_format.values == "raw"
     scale, unit = (1, "") if raw else (100, " %")
     x, y = scale * survey.brightness, scale * survey.contrast
     chart = Figure((7.4, 3.2), layout="constrained")

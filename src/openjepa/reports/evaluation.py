@@ -56,7 +56,7 @@ def _charts(records: Sequence[dict]) -> list[Html]:
         caption = (
             "How much of what a picture looks like (appearance: share of variance explained) and of what it shows "
             "(semantics: share of the errors of always saying the commonest class that is avoided) a linear reading of "
-            "the embedding finds. Both are 0 for a reading that knows nothing and 100 for one that knows all."
+            "the embedding finds. Both are 0 for a pixel format that knows nothing and 100 for one that knows all."
         )
         found.append(section("Appearance and semantics", _chart(looks, caption)))
     return found

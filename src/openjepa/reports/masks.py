@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from openjepa.masks.settings import Masks, MaskSettings
-from openjepa.masks.statistics import Coverage
+from openjepa.masking.settings import Masks, MaskSettings
+from openjepa.masking.statistics import Coverage
 from openjepa.reports import charts
 from openjepa.reports.pictures import at_display_size, contact_sheet, draw_masks, stack
 
@@ -19,7 +19,7 @@ def mask_sheet(image: np.ndarray, settings: MaskSettings, drawn: Sequence[Masks]
     sheet = contact_sheet([draw_masks(shown, *mask[:2], grid_size) for mask in drawn], columns)
     title = f"{settings.strategy} masks on {grid_size[0]}x{grid_size[1]} patches"
     line = "bright: the context, all that the encoder sees · in colour: the targets, to be predicted · dark: neither"
-    shares = {name: coverage.shares(name) for name in ("context", "target")}
-    figures = charts.heading(title, line, INCHES), charts.coverage_chart(shares, INCHES)
+    fractions = {name: coverage.fractions(name) for name in ("context", "target")}
+    figures = charts.heading(title, line, INCHES), charts.coverage_chart(fractions, INCHES)
     top, bottom = (charts.as_picture(figure, dpi=sheet.shape[1] / INCHES) for figure in figures)
     return stack([top, sheet, bottom])

@@ -6,7 +6,7 @@ from pathlib import Path
 from openjepa.config import FIELDS, option, shown
 from openjepa.data.summary import Summary
 from openjepa.interop.source import Source
-from openjepa.masks.statistics import cover, in_words
+from openjepa.masking.statistics import cover, in_words
 from openjepa.runs.folder import Story, read_story
 
 Rows = list[tuple[str, str]]
@@ -99,7 +99,7 @@ USAGE = {
     "official": 'import openjepa\n\nencoder = openjepa.load_encoder("{name}/checkpoint.pth.tar", num_heads={heads})',
 }
 LIBRARY = {"hf": "transformers", "timm": "timm"}
-MONITORS = ("rank", "std", "positional_share", "energy_gap", "ema_distance", "knn", "linear", "verdict")
+MONITORS = ("rank", "std", "positional_fraction", "energy_gap", "ema_distance", "knn", "linear", "verdict")
 
 
 def card_of(source: Source, which: str, to: str, name: str, licence: str | None, comparison: dict, images: str) -> Card:

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from openjepa.masks.settings import Masks
-from openjepa.masks.statistics import Coverage
+from openjepa.masking.settings import Masks
+from openjepa.masking.statistics import Coverage
 from openjepa.reports import charts
 from openjepa.reports.html import Html, figure, picture, section, tag
 
@@ -41,8 +41,8 @@ def as_picture(image: np.ndarray) -> np.ndarray:
     shown = image[..., :3] if image.shape[2] >= 3 else image[..., :1]
     if shown.dtype != np.uint8:
         low, high = np.percentile(shown, (2, 98), axis=(0, 1))
-        shares = (shown - low) / np.where(high > low, high - low, 1)
-        shown = (shares.clip(0, 1) * 255).round().astype(np.uint8)
+        fractions = (shown - low) / np.where(high > low, high - low, 1)
+        shown = (fractions.clip(0, 1) * 255).round().astype(np.uint8)
     return np.ascontiguousarray(shown if shown.shape[2] == 3 else shown.repeat(3, axis=2))
 
 
@@ -93,8 +93,8 @@ def pca_maps(tokens: Tensor) -> np.ndarray:
     scores = (centred @ (directions * peaks.sign())).numpy()
     low, high = np.percentile(scores, (2, 98), axis=0)
     varies = high - low > 1e-9 * max(1.0, float(flat.abs().max()))
-    shares = np.where(varies, (scores - low) / np.where(varies, high - low, 1), 0.5)
-    return (shares.clip(0, 1) * 255).round().astype(np.uint8).reshape(*tokens.shape[:3], 3)
+    fractions = np.where(varies, (scores - low) / np.where(varies, high - low, 1), 0.5)
+    return (fractions.clip(0, 1) * 255).round().astype(np.uint8).reshape(*tokens.shape[:3], 3)
 
 
 def nearest(embeddings: Tensor, queries: Sequence[int], k: int) -> tuple[Tensor, Tensor]:
@@ -152,8 +152,8 @@ def masks(images: Sequence[np.ndarray], drawn: Sequence[Masks], coverage: Covera
             "predicted from it. Dark: neither. One image for each of the first steps."
         )
         parts.append(figure(tag("div", *tiles, class_="pictures four"), caption))
-    shares = {name: coverage.shares(name) for name in ("context", "target")}
-    chart = Html(charts.svg(charts.coverage_chart(shares), "how often each patch is context and target"))
+    fractions = {name: coverage.fractions(name) for name in ("context", "target")}
+    chart = Html(charts.svg(charts.coverage_chart(fractions), "how often each patch is context and target"))
     parts.append(figure(chart, coverage_caption(coverage), class_="wide"))
     return section("What was hidden, what was asked", *parts)
 

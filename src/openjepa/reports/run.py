@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 
 from openjepa.config import FIELDS, option, shown
-from openjepa.console import duration, say
+from openjepa.console import duration, log
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.summary import Summary
 from openjepa.errors import UsageError
@@ -14,7 +14,7 @@ from openjepa.reports.run_pictures import picture_sections, sample_of
 from openjepa.runs.folder import Story, repeat_command, training_seconds
 
 
-def write_page(story: Story, data: str | None) -> Path:
+def write_run_page(story: Story, data: str | None) -> Path:
     """Write report.html into the run folder; raises UsageError if `data` is given and holds no images."""
     bank, missing = _images(story, data)
     notes = [*_unfinished(story), *missing]
@@ -25,7 +25,7 @@ def write_page(story: Story, data: str | None) -> Path:
         path.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error}") from error
-    say(*notes)
+    log(*notes)
     return path
 
 
@@ -33,9 +33,9 @@ def _images(story: Story, data: str | None) -> tuple[ImageDataset | None, list[s
     """Images to show, and what there is to say of them; those of the run may be gone, those asked for may not."""
     if data:
         moved = data != story.resolved["data"]
-        return sample_of(data, story.config.seed, story.reading), [f"The pictures show images of {data}."] * moved
+        return sample_of(data, story.config.seed, story.pixel_format), [f"The pictures show images of {data}."] * moved
     try:
-        return sample_of(story.resolved["data"], story.config.seed, story.reading), []
+        return sample_of(story.resolved["data"], story.config.seed, story.pixel_format), []
     except UsageError as error:
         return None, [f"Without pictures: {error}. Should the images have moved, name their place with --data."]
 

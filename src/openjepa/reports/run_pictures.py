@@ -6,14 +6,14 @@ import torch
 from openjepa.console import counting
 from openjepa.data.crops import resize_centre_crop
 from openjepa.data.dataset import ImageDataset, sample_order
-from openjepa.data.decoding.pixel_format import RGB, Reading
+from openjepa.data.decoding.pixel_format import RGB, PixelFormat
 from openjepa.data.open import open_dataset
 from openjepa.data.summary import inspect_dataset
 from openjepa.encoder.baselines import untrained_like
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import Crops, compute_features
 from openjepa.errors import UsageError
-from openjepa.masks.statistics import cover, first_masks
+from openjepa.masking.statistics import cover, first_masks
 from openjepa.reports import pictures as gallery
 from openjepa.reports.html import Html
 from openjepa.reports.pictures import as_picture, nearest, pca_maps
@@ -24,11 +24,11 @@ SEARCHED, SHOWN, QUERIES, NEIGHBOURS = 1024, 8, 6, 6
 THUMBNAIL = 112
 
 
-def sample_of(data: str, seed: int, reading: Reading = RGB) -> ImageDataset:
+def sample_of(data: str, seed: int, pixel_format: PixelFormat = RGB) -> ImageDataset:
     """Up to 1,024 images of a source at random, the same for a seed; raises UsageError if there is none to read."""
     dataset = open_dataset(data)
     bank = dataset.subset(sample_order(dataset, generator(seed, SAMPLES))[:SEARCHED])
-    bank = bank if reading == RGB else inspect_dataset(bank, reading=reading)[0]
+    bank = bank if pixel_format == RGB else inspect_dataset(bank, pixel_format=pixel_format)[0]
     if not len(_shown(bank, (8, 8))):
         raise UsageError(f"none of the images tried in {data} can be read")
     return bank

@@ -26,7 +26,7 @@ CURVES = {
         "In how many directions the embeddings of a fixed sample differ. Below the dashed line images have become more "
         "alike than they were before training.",
     ),
-    "positional_share": (
+    "positional_fraction": (
         "Positional share",
         "Share of the targets' variance that position alone explains. Near 100 % the model learns where, not what.",
     ),
@@ -45,7 +45,7 @@ CURVES = {
     ),
 }
 PLACES = ("above both baselines", "not clearly above both baselines", "below a baseline")
-SHARES = CURVES.keys() - {"loss", "rank"}
+FRACTIONS = CURVES.keys() - {"loss", "rank"}
 
 
 def heading(name: str, source: str, status: str, sentence: str) -> Html:
@@ -79,8 +79,8 @@ def not_measured(command: str) -> Html:
 def results(records: Sequence[dict], ours: str) -> Html:
     """Table and chart of the records of evaluation.json, the model `ours` beside the others."""
     protocol = records[-1]["protocol"]
-    shares = [record for record in records if is_fraction(record)]
-    drawn = charts.svg(charts.result_chart(shares), "each model on each task, with intervals") if shares else ""
+    fractions = [record for record in records if is_fraction(record)]
+    drawn = charts.svg(charts.result_chart(fractions), "each model on each task, with intervals") if fractions else ""
     chart = Html(drawn)
     caption = (
         f"Measured on {protocol['test_images']:,} test images ({protocol['test']}). Dots are measurements, bars their "
@@ -144,7 +144,7 @@ def _curve(records: Sequence[dict], name: str, steps: int) -> Html:
     start = records[0] if records[0]["step"] == 0 else {}
     levels = {"untrained": start.get(name), "pixels": start.get(f"{name}_pixels")}
     shown = {level: value for level, value in levels.items() if value is not None and name != "energy_gap"}
-    curve = charts.Curve(*zip(*pairs, strict=True), shown, name in SHARES)
+    curve = charts.Curve(*zip(*pairs, strict=True), shown, name in FRACTIONS)
     return figure(Html(charts.svg(charts.curve_chart(curve, steps), f"{title} over steps")), caption, title)
 
 

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from openjepa.config import option, shown
-from openjepa.console import duration, say
+from openjepa.console import duration, log
 from openjepa.errors import UsageError
 from openjepa.reports import tuning_sections as sections
 from openjepa.reports.ablations import ABLATIONS, BEYOND, Ablation, trend
@@ -21,10 +21,10 @@ from openjepa.studies.tune.study import Study
 from openjepa.training.monitoring.metrics_log import read_metrics
 
 MEASURES = {"linear": "linear probe in %", "score": "score without labels"}
-CHARTED = ("loss", "rank", "positional_share", "energy_gap")
+CHARTED = ("loss", "rank", "positional_fraction", "energy_gap")
 
 
-def write_page(study: Study, request: Request) -> Path:
+def write_study_page(study: Study, request: Request) -> Path:
     """Write tune.html into the study's folder, and say which settings won."""
     good, badge, sentence = conclusion(study)
     command = winner_command(study, request)
@@ -42,7 +42,7 @@ def write_page(study: Study, request: Request) -> Path:
         path.write_text(page("openjepa tune", *parts), encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error}") from error
-    say(sentence, f"train with: {command}", f"page: {path}")
+    log(sentence, f"train with: {command}", f"page: {path}")
     return path
 
 
@@ -170,7 +170,7 @@ def _row(record: dict) -> list[str]:
     if name == COMBINED:
         name += ": " + ", ".join(f"{k} {shown(v)}" for k, v in record["changes"].items())
     accuracy = [f"{100 * record[task]:.1f}" for task in ("linear", "knn") if task in record]
-    numbers = [f"{record['score']:.3f}", f"{now['rank']:.1f}", f"{now['positional_share']:.0%}"]
+    numbers = [f"{record['score']:.3f}", f"{now['rank']:.1f}", f"{now['positional_fraction']:.0%}"]
     return [name, *accuracy, *numbers, f"{now['energy_gap']:.2f}", f"{record['seconds']:.0f}"]
 
 

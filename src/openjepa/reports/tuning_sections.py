@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from openjepa.reports.ablations import DIFFERENT, SAME, Ablation
 from openjepa.reports.charts import INK, LINE, MUTED, RUN, UNTRAINED, styled, svg
 from openjepa.reports.html import Html, commands, facts, figure, folded, section, table, tag
-from openjepa.reports.run_sections import CURVES, SHARES
+from openjepa.reports.run_sections import CURVES, FRACTIONS
 
 Lines = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
@@ -47,10 +47,10 @@ def runs_chart(lines: Lines, ours: str, reference: str, percent: bool) -> Figure
     axes = figure.add_subplot()
     colours = {reference: UNTRAINED, ours: RUN}
     for name in sorted(lines, key=lambda name: list(colours).index(name) if name in colours else -1):
-        shares, values = lines[name]
+        fractions, values = lines[name]
         scaled = [100 * value for value in values] if percent else values
         look = {"color": colours[name], "linewidth": 1.8} if name in colours else {"color": MUTED, "alpha": 0.5}
-        axes.plot(shares, scaled, **look)
+        axes.plot(fractions, scaled, **look)
     axes.set_xlim(0, 100)
     axes.xaxis.set_major_formatter("{x:g} %")
     axes.yaxis.set_major_formatter("{x:g} %" if percent else "{x:g}")
@@ -125,7 +125,7 @@ def over_time(curves: Mapping[str, Lines], ours: str, reference: str) -> Html:
     charted = []
     for name, lines in curves.items():
         title, caption = CURVES[name][0], CURVES[name][1].split(". ")[0].rstrip(".") + "."
-        chart = runs_chart(lines, ours, reference, name in SHARES)
+        chart = runs_chart(lines, ours, reference, name in FRACTIONS)
         charted.append(figure(Html(svg(chart, f"{title} over the runs")), caption, title))
     key = [tag("span", f"● {ours}", style="color: var(--run)")]
     key += [tag("span", f" ● {reference}", style="color: var(--untrained)")] if ours != reference else []

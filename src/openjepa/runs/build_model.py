@@ -4,7 +4,7 @@ import torch
 
 from openjepa.config import Config
 from openjepa.methods.ijepa import IJEPA
-from openjepa.methods.base import Objective
+from openjepa.methods.base import Method
 from openjepa.models.predictor import Predictor
 from openjepa.models.vit import SIZES
 from openjepa.encoder.baselines import seeded
@@ -12,7 +12,7 @@ from openjepa.methods.hybrid import Hybrid
 from openjepa.methods.mae import MAE
 
 
-def build_model(config: Config, channels: int = 3) -> Objective:
+def build_model(config: Config, channels: int = 3) -> Method:
     """The networks of a config for images of so many channels, initialised by its seed alone."""
     embed_dim, depth, num_heads, mlp_ratio = SIZES[config.model]
     encoder = seeded(
@@ -27,7 +27,7 @@ def build_model(config: Config, channels: int = 3) -> Objective:
         weight_init=config.weight_init,
     )
     pixels = encoder.in_chans * config.patch_size**2
-    predicted = {"ijepa": embed_dim, "mae": pixels, "hybrid": embed_dim + pixels}[config.objective]
+    predicted = {"ijepa": embed_dim, "mae": pixels, "hybrid": embed_dim + pixels}[config.method]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed + 1)
         predictor = Predictor(
@@ -40,7 +40,7 @@ def build_model(config: Config, channels: int = 3) -> Objective:
             weight_init=config.weight_init,
             joint=config.target_sequences == "joint",
         )
-    if config.objective == "mae":
+    if config.method == "mae":
         return MAE(encoder, predictor)
-    objective = {"ijepa": IJEPA, "hybrid": Hybrid}[config.objective]
-    return objective(encoder, predictor, config.loss)
+    method = {"ijepa": IJEPA, "hybrid": Hybrid}[config.method]
+    return method(encoder, predictor, config.loss)

@@ -3,25 +3,25 @@
 import dataclasses
 
 from openjepa.config import Config
-from openjepa.methods.base import Objective
+from openjepa.methods.base import Method
 from openjepa.data.batches import Batches
 from openjepa.data.dataset import ImageDataset
 from openjepa.device import choose_device, choose_precision
 from openjepa.training.compile import checkpoint_activations, compile_blocks, no_compiler
-from openjepa.training.distributed import rank, ranks, share
+from openjepa.training.distributed import rank, world_size, parallelize
 from openjepa.training.optimizer import make_optimizer
 from openjepa.training.schedules import ema_range
 from openjepa.training.step import Schedule, Stepper
 from openjepa.runs.build_model import build_model
 from openjepa.runs.images import mask_settings
-from openjepa.console import say
+from openjepa.console import log
 
 
 def settle_compiler(config: Config) -> Config:
     """The config without --compile where there is no compiler, which is said."""
     reason = no_compiler(choose_device(config.device)) if config.compile else ""
     if reason:
-        say(f"running without --compile: {reason}")
+        log(f"running without --compile: {reason}")
     return dataclasses.replace(config, compile=config.compile and not reason)
 
 
@@ -29,7 +29,7 @@ def build_batches(dataset: ImageDataset, config: Config) -> Batches:
     """This process's part of every batch."""
     masks = mask_settings(config)
     settings = (config.size, config.crop_scale, config.batch_size, config.seed)
-    return Batches(dataset, masks, *settings, rank(), ranks(), config.any_orientation)
+    return Batches(dataset, masks, *settings, rank(), world_size(), config.any_orientation)
 
 
 def build_stepper(
@@ -37,7 +37,7 @@ def build_stepper(
     steps: int,
     mean: list[float],
     std: list[float],
-    model: Objective | None = None,
+    model: Method | None = None,
     parallel: str = "auto",
 ) -> Stepper:
     device = choose_device(config.device)
@@ -46,7 +46,7 @@ def build_stepper(
         compile_blocks(model)
     if config.checkpoint_activations:
         checkpoint_activations(model)
-    forward = share(model, parallel)
+    forward = parallelize(model, parallel)
     precision = choose_precision(config.precision, device)
     optimizer = make_optimizer([model.context_encoder, model.predictor], config.optimizer, precision=precision)
     stepper = Stepper(model, optimizer, schedule_of(config, steps), mean, std, device, precision, config.clip_grad)

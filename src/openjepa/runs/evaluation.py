@@ -10,7 +10,7 @@ import torch
 from openjepa._version import __version__
 from openjepa.rng import SAMPLES, generator
 from openjepa.data.dataset import ImageDataset
-from openjepa.data.decoding.pixel_format import Reading
+from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.evaluation.targets import open_targets
 from openjepa.errors import UsageError
 from openjepa.evaluation.session import Bench, Part
@@ -25,7 +25,7 @@ from openjepa.evaluation.tasks.registry import LABELLED, TASKS, check_tasks, fet
 from openjepa.runs.measure_models import CONTEXT
 from openjepa.config import MAX_SKIPPED
 from openjepa.runs.images import prepare_images
-from openjepa.console import counting, say
+from openjepa.console import counting, log
 
 Measured = dict[str, list[Result]]  # by the model's name
 COMPARED = 50_000  # images of either part among which near duplicates are sought
@@ -42,7 +42,7 @@ class Files:
 
     def of(self, source: str, dataset: ImageDataset) -> Part:
         targets = open_targets(source, dataset, self.annotations, self.depths, self.masks)
-        say(*targets.remarks)
+        log(*targets.remarks)
         return Part(dataset, targets)
 
     def check_unused(self) -> None:
@@ -64,7 +64,7 @@ def open_parts(
     workers: int,
     files: Files,
     test_files: Files,
-    reading: Reading | None = None,
+    pixel_format: PixelFormat | None = None,
     max_skipped: float = MAX_SKIPPED,
 ) -> tuple[Part, Part, str]:
     """Images to learn from, images to test on, and the name of the latter; read as the models do.
@@ -73,8 +73,8 @@ def open_parts(
     """
     if not test:
         test_files.check_unused()
-    train, _ = prepare_images(data, workers, reading=reading, max_skipped=max_skipped)
-    held_out = prepare_images(test, workers, reading=train.reading, max_skipped=max_skipped)[0] if test else train
+    train, _ = prepare_images(data, workers, pixel_format=pixel_format, max_skipped=max_skipped)
+    held_out = prepare_images(test, workers, pixel_format=train.pixel_format, max_skipped=max_skipped)[0] if test else train
     if set(tasks) & set(LABELLED):
         check_labels(train, held_out)
     first = files.of(data, train)
@@ -84,7 +84,7 @@ def open_parts(
         parts = [Part(half, first.targets) for half in split_held_out(train, seed)]
         named = f"a held-out fifth of {data} (seed {seed})"
     check_tasks(tasks, shots, seed, *parts)
-    say(*remarks(tasks, *parts))
+    log(*remarks(tasks, *parts))
     return *parts, named
 
 
@@ -113,12 +113,12 @@ def find_leaks(train: Part, test: Part, store: FeatureStore) -> dict:
     compared = {"train": len(places[0]), "test": len(places[1])}
     if leaks:
         named = f"{', '.join(leaks[:3])}{', ...' * (len(leaks) > 3)}"
-        say(
+        log(
             f"warning: {len(leaks):,} of {compared['test']:,} test images have a near duplicate among "
             f"{compared['train']:,} training images ({named}): the numbers below flatter"
         )
     if max(len(part.dataset) for part in (train, test)) > COMPARED:
-        say(f"note: near duplicates were sought among {COMPARED:,} images of a part, at random, and not among all")
+        log(f"note: near duplicates were sought among {COMPARED:,} images of a part, at random, and not among all")
     return {"near_duplicates": len(leaks), "near_duplicates_sought_in": compared}
 
 

@@ -22,7 +22,7 @@ from openjepa.interop.source import Source
 from openjepa.reports.model_card import write_card
 from openjepa.training.monitoring.online_probe import sample_images
 from openjepa.reports.model_card import card_of
-from openjepa.console import say
+from openjepa.console import log
 
 WRITERS: dict[str, Callable[..., Theirs]] = {
     "hf": writers.write_hf,
@@ -91,8 +91,8 @@ def write_export(
         raise UsageError(f"cannot write {folder}: {error}") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    say(*in_words(folder, format_, comparison, named, HALF_LIMIT if half else LIMIT), *source.remarks(which))
-    say(f"licence: {licence or 'not stated; --licence puts one on the card'}")
+    log(*in_words(folder, format_, comparison, named, HALF_LIMIT if half else LIMIT), *source.remarks(which))
+    log(f"licence: {licence or 'not stated; --licence puts one on the card'}")
 
 
 def _write(folder: Path, source: Source, which: str, format_: str, with_predictor: bool, half: bool) -> Theirs:
@@ -107,7 +107,7 @@ def comparison_images(source: Source, which: str, images: str | None) -> tuple[T
     network, own = source.encoder(which), images or source.about.get("data")
     try:
         if own:
-            dataset, _ = inspect_dataset(open_dataset(own), reading=source.reading)
+            dataset, _ = inspect_dataset(open_dataset(own), pixel_format=source.pixel_format)
             sample, _ = sample_images(dataset, network.image_size, COMPARED, 0)
             return standardise(sample, source.mean, source.std), own
     except UsageError:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from openjepa.config import FIELDS, Config, build_config, option, read_config
-from openjepa.masks.settings import MaskSettings
-from openjepa.data.decoding.pixel_format import Reading
+from openjepa.masking.settings import MaskSettings
+from openjepa.data.decoding.pixel_format import RGB, PixelFormat, stored_pixel_format
 from openjepa.errors import UsageError
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.encoder import Encoder
@@ -41,8 +41,8 @@ class Story:
         return self.folder.resolve().name
 
     @property
-    def reading(self) -> Reading:
-        return Reading(**self.resolved.get("reading", {}))
+    def pixel_format(self) -> PixelFormat:
+        return stored_pixel_format(self.resolved) or RGB
 
     @property
     def done(self) -> int:
@@ -97,7 +97,7 @@ def training_seconds(records: list[dict], batch_size: int) -> float:
 
 def repeat_command(story: Story) -> str:
     """The command that gives the same run: the steps that the length came to, and what the recipe would not set so."""
-    about = {"objective": story.config.objective, "model": story.config.model}
+    about = {"method": story.config.method, "model": story.config.model}
     usual = build_config(recipe("laptop", about), {})
     idle = without_effect(story.config)
     words = ["openjepa", "pretrain", story.resolved["data"], "--out", f"{story.name}-again", "--recipe", "laptop"]

@@ -7,17 +7,17 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 from openjepa.config import Config, build_config, image_size, normal, seconds, unknown
-from openjepa.masks.checks import check_masks
-from openjepa.masks.settings import MaskSettings, strategy_settings
+from openjepa.masking.checks import check_masks
+from openjepa.masking.settings import MaskSettings, strategy_settings
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.summary import Summary, inspect_dataset
 from openjepa.data.memory import decoded_bytes, hold_in_memory
 from openjepa.data.open import open_dataset
-from openjepa.data.decoding.pixel_format import PAGES, Reading
+from openjepa.data.decoding.pixel_format import PAGES, PixelFormat
 from openjepa.device import choose_device
 from openjepa.recipes import Pick, pick_recipe, recipe
 from openjepa.config import MAX_SKIPPED
-from openjepa.console import counting, say
+from openjepa.console import counting, log
 
 
 LISTED = "skipped.txt"
@@ -54,19 +54,19 @@ MEMORY_LIMIT = 2**30
 
 def open_images(
     source: str | Path,
-    reading: Reading | None = None,
+    pixel_format: PixelFormat | None = None,
     max_skipped: float = MAX_SKIPPED,
     listed_in: str = "",
     **chosen: Any,
 ) -> tuple[ImageDataset, Summary]:
-    """The usable images of a source, their headers read; `reading` is a model's, else `chosen` channels and pages.
+    """The usable images of a source, their headers read; `pixel_format` is a model's, else `chosen` channels and pages.
 
     Raises UsageError if more than a share `max_skipped` is unusable; those are listed in the file `listed_in`.
     """
     with counting(f"opening {source}") as progress:
         dataset = open_dataset(source, progress)
     with counting(f"looking at {dataset.source}") as progress:
-        dataset, summary = inspect_dataset(dataset, progress, reading, **chosen)
+        dataset, summary = inspect_dataset(dataset, progress, pixel_format, **chosen)
     check_skipped(dataset.source, summary.skipped, summary.images, max_skipped, listed_in)
     return dataset, summary
 
@@ -75,19 +75,19 @@ def prepare_images(
     source: str | Path,
     workers: int,
     listed_in: str = "",
-    reading: Reading | None = None,
+    pixel_format: PixelFormat | None = None,
     max_skipped: float = MAX_SKIPPED,
     **chosen: Any,
 ) -> tuple[ImageDataset, Summary]:
     """The same, described to the person; small sets are decoded once and kept in memory."""
-    dataset, summary = open_images(source, reading, max_skipped, listed_in, **chosen)
+    dataset, summary = open_images(source, pixel_format, max_skipped, listed_in, **chosen)
     if decoded_bytes(summary) <= MEMORY_LIMIT:
         with counting(f"reading {dataset.source}") as progress:
             dataset, bad = hold_in_memory(dataset, workers, progress)
         summary.skipped += bad
         summary.images = len(dataset)
         check_skipped(dataset.source, summary.skipped, len(dataset), max_skipped, listed_in)
-    say(f"{dataset.source}", *(f"  {line}" for line in summary.lines(listed_in)))
+    log(f"{dataset.source}", *(f"  {line}" for line in summary.lines(listed_in)))
     return dataset, summary
 
 
@@ -107,24 +107,24 @@ def pick_for(summary: Summary, given: Mapping[str, Any]) -> Pick:
     side = min(image_size(normal("image_size", size))) if size else summary.median_side
     device = choose_device(given.get("device") or "auto").type
     pick = pick_recipe(side, summary.images, device, seconds(str(time)) if time else None)
-    say(pick.why)
+    log(pick.why)
     return pick
 
 
 def mask_settings(config: Config) -> MaskSettings:
     """The masks that a config asks for; raises UsageError if they do not fit its grid."""
-    strategy = config.masks or ("random" if config.objective == "mae" else "multiblock")
+    strategy = config.masks or ("random" if config.method == "mae" else "multiblock")
     given = {name: getattr(config, name) for name in ("num_targets", "target_scale", "context_scale")}
     usual = strategy_settings(strategy)
     if strategy == "random":  # MAE is asked for every hidden patch; half of them teach I-JEPA as much for less
-        usual["target_scale"] = ((1 - config.context_ratio) / (1 if config.objective == "mae" else 2),) * 2
+        usual["target_scale"] = ((1 - config.context_ratio) / (1 if config.method == "mae" else 2),) * 2
     chosen = {"context_ratio": config.context_ratio} | usual
     chosen |= {name: value for name, value in given.items() if value is not None}
     settings = MaskSettings(
         config.grid_size,
         strategy,
-        target_aspect=config.target_aspect,
-        draws=config.mask_draws,
+        target_aspect_ratio=config.target_aspect_ratio,
+        masks_per_image=config.masks_per_image,
         **chosen,
     )
     try:

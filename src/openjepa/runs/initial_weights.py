@@ -8,14 +8,14 @@ from openjepa.interop.source import Source
 import dataclasses
 from typing import Any
 import torch
-from openjepa.config import Config, option, shown
+from openjepa.config import Config, option, shown, current_names
 from openjepa.models.resize import weights_of
 from openjepa.methods.ijepa import IJEPA
 from openjepa.models.predictor import Predictor
 from openjepa.models.vit import SIZES, VisionTransformer
-from openjepa.data.decoding.pixel_format import Reading
+from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.interop.load import open_source
-from openjepa.console import say
+from openjepa.console import log
 
 
 def describe(source: Source, which: str, licence: str | None) -> list[str]:
@@ -52,8 +52,8 @@ def store(folder: Path, source: Source, which: str, about: dict) -> None:
 
 def open_init(config: Config, given: dict[str, Any]) -> tuple[Config, Source]:
     """The config with what its source decides, and the source; UsageError if `given` contradicts it."""
-    if config.objective != "ijepa":
-        raise UsageError(f"--init goes on with I-JEPA, not --objective {config.objective}: leave one of them out")
+    if config.method != "ijepa":
+        raise UsageError(f"--init goes on with I-JEPA, not --method {config.method}: leave one of them out")
     size = config.size if given.get("image_size") is not None else None
     source = without_decoder(open_source(config.init, size, config.channels))
     network, predictor = source.encoder("context"), source.predictor
@@ -71,19 +71,19 @@ def open_init(config: Config, given: dict[str, Any]) -> tuple[Config, Source]:
     for name, value in fixed.items():
         if given.get(name) is not None and getattr(config, name) != value and name != "image_size":
             raise UsageError(f"{config.init} has {option(name)} {value}, not {shown(given[name])}: leave it out")
-    say(*describe(source, "target", source.licence))
+    log(*describe(source, "target", source.licence))
     return dataclasses.replace(config, **fixed), source
 
 
 def without_decoder(source: Source) -> Source:
     """The source without a predictor of pixels, as MAE's decoder is: I-JEPA's starts afresh."""
-    objective = source.about.get("settings", {}).get("objective", "ijepa")
-    return source if objective == "ijepa" else dataclasses.replace(source, predictor=None)
+    method = current_names(source.about.get("settings", {})).get("method", "ijepa")
+    return source if method == "ijepa" else dataclasses.replace(source, predictor=None)
 
 
-def keeps_statistics(source: Source, reading: Reading) -> bool:
+def keeps_statistics(source: Source, pixel_format: PixelFormat) -> bool:
     """Whether the source's mean and std are of the same units as the images read so."""
-    return (source.values == "raw") == (reading.values == "raw")
+    return (source.values == "raw") == (pixel_format.values == "raw")
 
 
 def standard_size(network: VisionTransformer) -> str | None:

@@ -11,21 +11,21 @@ from rich.table import Table
 from openjepa._version import __version__
 from openjepa.config import unknown
 from openjepa.data.dataset import ImageDataset
-from openjepa.data.decoding.pixel_format import Reading
+from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.errors import UsageError
 from openjepa.encoder.baselines import pixels_beside, untrained_like
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import Model
 from openjepa.evaluation.protocol import extract, measure
-from openjepa.process_group import first
+from openjepa.process_group import on_rank_zero
 from openjepa.evaluation.results import above, in_units
 from openjepa.evaluation.tasks.registry import TASKS
 from openjepa.interop.load import open_source
 from openjepa.interop.open_model import is_folder, open_model
 from openjepa.interop.source import WHICH
 from openjepa.files import write_rows
-from openjepa.console import console, counting, say
+from openjepa.console import console, counting, log
 
 ENCODERS = ("target", "context", "both")
 CONTEXT = " (context encoder)"
@@ -62,7 +62,7 @@ def open_models(names: list[str], device: str, precision: str, encoder: str = "t
     if encoder not in ENCODERS:
         raise UsageError(unknown("--encoder", encoder, ENCODERS))
     where = choose_device(device)
-    dtype = first(lambda: choose_precision(precision, where))  # timed, so that processes might differ
+    dtype = on_rank_zero(lambda: choose_precision(precision, where))  # timed, so that processes might differ
     folders = {name: _encoders(name, where, dtype, encoder) for name in names if is_folder(name)}
     size = next(iter(folders.values()))[0].image_size if folders else None
     models = [model for name in names for model in folders.get(name) or [open_model(name, where, dtype, size)]]
@@ -75,12 +75,12 @@ def open_models(names: list[str], device: str, precision: str, encoder: str = "t
 
 def _pixels(encoders: list[Encoder], plain: Model) -> Model:
     first = encoders[0] if encoders else None
-    return pixels_beside(first.image_size, first.reading, first.mean, first.std) if first else plain
+    return pixels_beside(first.image_size, first.pixel_format, first.mean, first.std) if first else plain
 
 
-def reading_of(models: list[Model]) -> Reading | None:
+def pixel_format_of(models: list[Model]) -> PixelFormat | None:
     """How the first encoder reads images; None without one."""
-    return next((model.reading for model in models if isinstance(model, Encoder)), None)
+    return next((model.pixel_format for model in models if isinstance(model, Encoder)), None)
 
 
 def _encoders(name: str, where: torch.device, dtype: torch.dtype, encoder: str) -> list[Encoder]:
@@ -88,7 +88,7 @@ def _encoders(name: str, where: torch.device, dtype: torch.dtype, encoder: str) 
     source = open_source(name)
     asked = WHICH if encoder == "both" else (encoder,)
     held = dict.fromkeys(source.held(which) for which in asked)
-    say(*source.remarks("target" if encoder == "both" else encoder))
+    log(*source.remarks("target" if encoder == "both" else encoder))
     return [
         Encoder(
             source.encoder(which),
@@ -97,7 +97,7 @@ def _encoders(name: str, where: torch.device, dtype: torch.dtype, encoder: str) 
             name + CONTEXT if which == "context" and source.target else name,
             where,
             dtype,
-            source.reading,
+            source.pixel_format,
         )
         for which in held
     ]
@@ -117,7 +117,7 @@ def measure_models(
     about: dict[str, str],
 ) -> list[dict]:
     """Records of every model on every label of the data; `about` joins each protocol."""
-    say(f"training probes on {len(train):,} images of {about['train']}, testing on {len(test):,} of {about['test']}")
+    log(f"training probes on {len(train):,} images of {about['train']}, testing on {len(test):,} of {about['test']}")
     records = []
     for model in models:
         for record in _measure(model, train, test, tasks, seed, workers):

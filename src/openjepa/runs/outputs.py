@@ -15,7 +15,7 @@ from openjepa.interop.classifier import save_classifier
 from openjepa.reports.evaluation import evaluation_page
 from openjepa.runs.measure_models import CONTEXT, is_run, write_csv, write_records, write_text
 from openjepa.runs.images import check_can_write, check_new_folder
-from openjepa.console import say
+from openjepa.console import log
 
 UNSHAPING = ("seed", "time", "device", "workers", "log_every", "checkpoint_minutes", "keep_every")
 
@@ -64,7 +64,7 @@ def keep_head(folder: Path, benches: list[Bench]) -> None:
     names = [bench.train.dataset.classes[label][number] for number in choice.probe.classes]
     about = {"encoder_of": bench.model.name, "label": label, "test_accuracy": accuracy, **choice.protocol()}
     save_classifier(folder, bench.model, choice.probe.weight, choice.probe.bias, names, about)
-    say(f"head of {bench.model.name} ({label}, {accuracy:.1%} on the test images): {folder}")
+    log(f"head of {bench.model.name} ({label}, {accuracy:.1%} on the test images): {folder}")
 
 
 def seeds_of_recipes(names: list[str]) -> list[list[str]]:
@@ -81,12 +81,12 @@ def seeds_of_recipes(names: list[str]) -> list[list[str]]:
 def make_verdicts(records: list[dict], names: list[str]) -> list[str]:
     """A sentence for each model of which both encoders were measured, and one where exactly two were named."""
     measured = {record["model"] for record in records}
-    both = [verdict(records, name, name + CONTEXT) for name in names if {name, name + CONTEXT} <= measured]
+    both = [comparison(records, name, name + CONTEXT) for name in names if {name, name + CONTEXT} <= measured]
     shown = [name if name in measured else name + CONTEXT for name in names]
-    return both + ([verdict(records, *shown)] if len(shown) == 2 else [])
+    return both + ([comparison(records, *shown)] if len(shown) == 2 else [])
 
 
-def verdict(records: list[dict], one: str, other: str) -> str:
+def comparison(records: list[dict], one: str, other: str) -> str:
     """Which of two models is better here, by their paired differences on the same test images."""
     better: dict[str, list[str]] = {one: [], other: [], "": []}
     ours = (record for record in records if record["model"] == one)

@@ -56,7 +56,7 @@ def ema_lines(config: Config, steps: int) -> list[str]:
     """The target encoder's half-life against the length of the run, and a warning where the run ends too early."""
     momentum = schedule_of(config, steps).ema_momentum[0]
     half_life = ema_half_life(momentum)
-    if config.objective == "mae":
+    if config.method == "mae":
         return []
     if not 0 < half_life < math.inf:
         return [f"  EMA momentum {momentum:g}"]
@@ -72,12 +72,12 @@ def ema_lines(config: Config, steps: int) -> list[str]:
 
 def limit(config: Config, cost: Cost) -> str:
     """Which of step and input holds the run back, and what can be done about the input."""
-    share = cost.input_share
-    if share < (WAITED if config.workers else ALONE):
-        return f"the step limits the run: it waits for input {share:.1%} of the time"
-    more = min(os.cpu_count() or 1, max(1, math.ceil(config.workers / (1 - min(share, 0.9)))))
+    fraction = cost.input_fraction
+    if fraction < (WAITED if config.workers else ALONE):
+        return f"the step limits the run: it waits for input {fraction:.1%} of the time"
+    more = min(os.cpu_count() or 1, max(1, math.ceil(config.workers / (1 - min(fraction, 0.9)))))
     cure = f"give --workers {more}" if more > config.workers else "store the images smaller, or give it more cores"
-    return f"the input limits the run: the step waits for it {share:.0%} of the time; {cure}"
+    return f"the input limits the run: the step waits for it {fraction:.0%} of the time; {cure}"
 
 
 def speed_lines(config: Config, stepper: Stepper, speed: Speed) -> list[str]:
@@ -87,7 +87,7 @@ def speed_lines(config: Config, stepper: Stepper, speed: Speed) -> list[str]:
     return [
         f"{config.model}, {config.image_size} px, patches of {config.patch_size} px, batch {config.batch_size}, "
         f"on {stepper.device} in {precision}",
-        f"  step alone   {speed.step_rate:10,.1f} images/s, {speed.share_of_peak:.0%} of the {speed.peak / 1e12:.3g} "
+        f"  step alone   {speed.step_rate:10,.1f} images/s, {speed.fraction_of_peak:.0%} of the {speed.peak / 1e12:.3g} "
         f"TFLOP/s that {precision} products reach here",
         f"  input alone  {speed.input_rate:10,.1f} images/s with {workers}",
         f"  together     {speed.rate:10,.1f} images/s, {speed.together.memory / 2**30:.1f} GiB of memory",

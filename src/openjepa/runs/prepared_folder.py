@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from openjepa._version import __version__
 from openjepa.config import option, unknown
-from openjepa.data.prepare import KINDS, Shrinking
+from openjepa.data.prepare import SHARD_SUFFIXES, Shrinking
 from openjepa.errors import UsageError
 from openjepa.runs.start import fingerprint
 from openjepa.runs.images import check_can_write
@@ -16,7 +16,7 @@ FORMATS = ("jpg", "png")
 
 def check_numbers(size: int, to: str, format_: str, quality: int, per_shard: int) -> None:
     """Raise UsageError for a setting that is not possible."""
-    for name, value, allowed in (("to", to, KINDS), ("format", format_, FORMATS)):
+    for name, value, allowed in (("to", to, SHARD_SUFFIXES), ("format", format_, FORMATS)):
         if value not in allowed:
             raise UsageError(unknown(option(name), value, tuple(allowed)))
     for name, value, good, allowed in (
@@ -44,6 +44,7 @@ def claim(shrinking: Shrinking, source: str) -> int:
         return 0
     try:
         then = json.loads((folder / FILE).read_text())
+        then = {"pixel_format": then.get("reading"), **then}
     except (OSError, ValueError) as error:
         raise UsageError(f"{folder / FILE} is damaged ({error}): give another name") from error
     if changed := [name for name in now if name != "openjepa_version" and now[name] != then.get(name)]:
@@ -58,7 +59,7 @@ def describe(shrinking: Shrinking, source: str) -> dict:
     """What decides every byte of the copy; JSON-able."""
     names = ("size", "to", "format", "quality", "per_shard")
     about = {"source": source, **{name: getattr(shrinking, name) for name in names}}
-    about |= {"reading": asdict(shrinking.dataset.reading), "images": len(shrinking.dataset)}
+    about |= {"pixel_format": asdict(shrinking.dataset.pixel_format), "images": len(shrinking.dataset)}
     return about | {"paths": fingerprint(shrinking.dataset), "openjepa_version": __version__}
 
 

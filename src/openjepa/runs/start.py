@@ -11,13 +11,13 @@ from typing import Any
 
 from openjepa._version import __version__
 from openjepa.config import MACHINE, Config, option, read_config, save_config, shown
-from openjepa.methods.base import Objective
+from openjepa.methods.base import Method
 from openjepa.data.batches import Batches
 from openjepa.data.crops import standardise
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.summary import Summary
 from openjepa.data.sources.names import digest
-from openjepa.data.decoding.pixel_format import Reading
+from openjepa.data.decoding.pixel_format import RGB, stored_pixel_format
 from openjepa.data.statistics import channel_statistics
 from openjepa.errors import UsageError
 from openjepa.encoder.baselines import pixels_beside
@@ -25,7 +25,7 @@ from openjepa.device import PRECISIONS, choose_device, choose_precision
 from openjepa.encoder.encoder import Encoder
 from openjepa.interop.artifact import save_artifact
 from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_path, checkpoint_steps, load_checkpoint
-from openjepa.training.distributed import first, ranks
+from openjepa.training.distributed import on_rank_zero, world_size
 from openjepa.training.monitoring.monitors import Monitor
 from openjepa.training.monitoring.online_probe import LEAST, OnlineProbe, sample_images
 from openjepa.training.loop import Interrupted, Run, TooManySkipped
@@ -38,7 +38,7 @@ from openjepa.runs.build_training import build_batches, build_stepper, settle_co
 from openjepa.runs.plan import plan_lines, resolve_steps
 from openjepa.runs.images import check_new_folder, prepare_images
 from openjepa.runs.images import LISTED, write_skipped
-from openjepa.console import TrainingDisplay, say
+from openjepa.console import TrainingDisplay, log
 
 MONITORED = 256
 
@@ -66,7 +66,7 @@ class Launch:
             "steps": steps,
             "mean": self.run.stepper.mean,
             "std": self.run.stepper.std,
-            "reading": dataclasses.asdict(self.run.batches.dataset.reading),
+            "pixel_format": dataclasses.asdict(self.run.batches.dataset.pixel_format),
             "data": self.data,
             "found": dataclasses.asdict(self.summary),
             "paths": fingerprint(self.run.batches.dataset),
@@ -74,10 +74,10 @@ class Launch:
             "openjepa_version": __version__,
         }
         resolved |= {"frozen": self.run.stepper.frozen, **origin} if origin else {}
-        first(lambda: save_config(self.folder / "config.json", self.config, resolved))
+        on_rank_zero(lambda: save_config(self.folder / "config.json", self.config, resolved))
 
     def train(self, *words: str) -> None:
-        """All remaining steps, shown as they go; after Ctrl-C says how to go on with the verb that `words` name."""
+        """All remaining steps, shown as they go; after Ctrl-C says how to go on with the command in `words`."""
         display = TrainingDisplay(self.run.steps, self.run.done)
         device = self.run.stepper.device
         try:
@@ -85,7 +85,7 @@ class Launch:
                 self.run.train(lambda record: display(record | {"memory": peak_memory(device)}))
         except Interrupted as stopped:
             again = shlex.join(["openjepa", *words, "--out", str(self.folder), "--resume"])
-            say(f"{stopped}. Go on with: {again}")
+            log(f"{stopped}. Go on with: {again}")
             raise
         except TooManySkipped:
             self._write_skipped()
@@ -95,29 +95,29 @@ class Launch:
         """Write the artifact of the last step, and those of the best by each monitor under their own names."""
         model = whole_model(self.run.stepper.model)
         try:
-            first(lambda: self._write_encoders(model))
+            on_rank_zero(lambda: self._write_encoders(model))
         except OSError as error:
             raise UsageError(f"cannot write {self.folder}: {error}; make room, then go on with --resume") from error
 
-    def _write_encoders(self, model: Objective) -> None:
+    def _write_encoders(self, model: Method) -> None:
         self._write_skipped()
         self.export("encoder", model, self.run.done, None)
         for monitor, (value, step) in self.run.best.items():
             if step != self.run.done:
                 self._export_best(model, monitor, value, step)
-        say(f"encoder: {self.folder / 'encoder'}")
+        log(f"encoder: {self.folder / 'encoder'}")
 
-    def _export_best(self, model: Objective, monitor: str, value: float, step: int) -> None:
+    def _export_best(self, model: Method, monitor: str, value: float, step: int) -> None:
         try:
             tensors, _ = load_checkpoint(checkpoint_path(self.run.checkpoints, step))
         except DamagedCheckpoint as error:
-            say(f"the best encoder by {monitor} is lost: {error}")
+            log(f"the best encoder by {monitor} is lost: {error}")
             return
         best = copy.deepcopy(model)
         best.load_state_dict({k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")})
         self.export(f"encoder-best-{monitor}", best, step, {"monitor": monitor, "value": value})
 
-    def export(self, name: str, model: Objective, step: int, chosen_by: dict | None = None) -> None:
+    def export(self, name: str, model: Method, step: int, chosen_by: dict | None = None) -> None:
         """Write a model of this run as the artifact `name`."""
         about = {
             "openjepa_version": __version__,
@@ -129,16 +129,16 @@ class Launch:
             "settings": dataclasses.asdict(self.config),
         }
         about |= {"source": self.source} if self.source else {}
-        reading, stepper = self.run.batches.dataset.reading, self.run.stepper
-        save_artifact(self.folder / name, model, stepper.mean, stepper.std, about, reading)
+        pixel_format, stepper = self.run.batches.dataset.pixel_format, self.run.stepper
+        save_artifact(self.folder / name, model, stepper.mean, stepper.std, about, pixel_format)
 
     def _write_skipped(self) -> None:
         write_skipped(self.folder / LISTED, [*self.summary.skipped, *self.run.skipped.items()])
         if self.run.skipped:
-            say(f"{len(self.run.skipped):,} images could not be read during the run: {self.folder / LISTED}")
+            log(f"{len(self.run.skipped):,} images could not be read during the run: {self.folder / LISTED}")
 
 
-def start(
+def start_run(
     data: str,
     out: Path,
     config: Config,
@@ -151,19 +151,19 @@ def start(
     `given` are the settings that the person gave, which weights to go on from (`--init`) may contradict and which must
     have an effect. `settle` gives the config once the images have been seen, where that decides.
     """
-    first(lambda: check_new_folder(out, "go on with --resume, or give --out another name"))
+    on_rank_zero(lambda: check_new_folder(out, "go on with --resume, or give --out another name"))
     config, source = open_init(config, given) if config.init else (config, None)
     check_settings(config, given)
     choose_device(config.device)
     channels = source.encoder("context").in_chans if source else config.channels
     wanted = {"max_skipped": config.max_skipped, "channels": channels, "pages": config.pages}
     dataset, summary = prepare_images(data, config.workers, str(out / LISTED), **wanted)
-    config = settle_compiler(first(lambda: resolve_precision(settle(summary) if settle else config)))
+    config = settle_compiler(on_rank_zero(lambda: resolve_precision(settle(summary) if settle else config)))
     check_ranks(config)
     check_settings(config, given)
     check_patches(data, summary, config.patch_size)
-    kept = source and keeps_statistics(source, dataset.reading)
-    mean, std = (source.mean, source.std) if kept else first(lambda: channel_statistics(dataset, seed=config.seed))
+    kept = source and keeps_statistics(source, dataset.pixel_format)
+    mean, std = (source.mean, source.std) if kept else on_rank_zero(lambda: channel_statistics(dataset, seed=config.seed))
     batches = build_batches(dataset, config)
 
     def build(steps: int) -> Stepper:
@@ -171,22 +171,22 @@ def start(
         return build_stepper(config, steps, mean, std, model, parallel)
 
     cost = measure_cost(build(1), batches, config.workers)
-    steps = first(lambda: resolve_steps(config, len(dataset), cost.step_seconds))
+    steps = on_rank_zero(lambda: resolve_steps(config, len(dataset), cost.step_seconds))
     stepper = build(steps)
-    say(*plan_lines(config, stepper, batches, cost), *(advice(config, source) if source else []))
+    log(*plan_lines(config, stepper, batches, cost), *(advice(config, source) if source else []))
     origin = {"name": config.init, "kind": source.kind, "licence": source.licence} if source else None
     stepper.frozen = config.init_freeze if source and not source.predictor else 0.0
     launch = assemble(out, stepper, batches, config, data, summary, origin)
     launch.describe(steps, {"source": origin, "networks": shapes_of(config, source)} if source else {})
-    first(launch._write_skipped)
+    on_rank_zero(launch._write_skipped)
     return launch
 
 
 def check_ranks(config: Config) -> None:
-    if ranks() * config.accumulate > config.batch_size:
+    if world_size() * config.accumulate > config.batch_size:
         raise UsageError(
             f"--batch-size {config.batch_size} is not enough for an image in each of --accumulate {config.accumulate} "
-            f"parts of every process ({ranks()}): give a larger batch"
+            f"parts of every process ({world_size()}): give a larger batch"
         )
 
 
@@ -210,9 +210,9 @@ def stored_run(out: Path) -> tuple[Config, dict[str, Any]]:
     return read_config(out / "config.json")
 
 
-def go_on(data: str, out: Path, config: Config, given: dict[str, Any], parallel: str = "auto") -> Launch:
+def resume_run(data: str, out: Path, config: Config, given: dict[str, Any], parallel: str = "auto") -> Launch:
     """The run in `out` from its newest sound checkpoint. Raises UsageError if it is another run or there is none."""
-    stored, resolved = first(lambda: stored_run(out))
+    stored, resolved = on_rank_zero(lambda: stored_run(out))
     for name, value in given.items():
         if value is not None and name not in MACHINE and getattr(config, name) != getattr(stored, name):
             theirs = shown(getattr(stored, name))
@@ -222,8 +222,8 @@ def go_on(data: str, out: Path, config: Config, given: dict[str, Any], parallel:
     machine = {name: getattr(config, name) for name in MACHINE if given.get(name) is not None}
     config = settle_compiler(dataclasses.replace(stored, **machine))
     check_ranks(config)
-    reading = Reading(**resolved.get("reading", {}))  # none in runs from before there was another than 8-bit RGB
-    dataset, summary = prepare_images(data, config.workers, str(out / LISTED), reading, config.max_skipped)
+    pixel_format = stored_pixel_format(resolved) or RGB
+    dataset, summary = prepare_images(data, config.workers, str(out / LISTED), pixel_format, config.max_skipped)
     if len(dataset) != resolved["found"]["images"]:
         raise UsageError(f"{data} holds {len(dataset):,} images, the run in {out} had {resolved['found']['images']:,}")
     if fingerprint(dataset) != resolved["paths"]:
@@ -232,19 +232,19 @@ def go_on(data: str, out: Path, config: Config, given: dict[str, Any], parallel:
     stepper = build_stepper(config, resolved["steps"], resolved["mean"], resolved["std"], model, parallel)
     stepper.frozen = resolved.get("frozen", 0.0)
     launch = assemble(out, stepper, build_batches(dataset, config), config, data, summary, resolved.get("source"))
-    _take_up(launch.run)
+    _load_newest_checkpoint(launch.run)
     return launch
 
 
-def _take_up(run: Run) -> None:
-    if not first(lambda: checkpoint_steps(run.checkpoints)):
-        say("no checkpoint yet: starting from step 0")
+def _load_newest_checkpoint(run: Run) -> None:
+    if not on_rank_zero(lambda: checkpoint_steps(run.checkpoints)):
+        log("no checkpoint yet: starting from step 0")
         return
     try:
         complaints = run.resume()
     except DamagedCheckpoint as error:
         raise UsageError(f"{error}: give --out another name to start again") from error
-    say(*complaints, f"resuming after step {run.done:,} of {run.steps:,}")
+    log(*complaints, f"resuming after step {run.done:,} of {run.steps:,}")
 
 
 def fingerprint(dataset: ImageDataset) -> str:
@@ -278,8 +278,8 @@ def _probe(dataset: ImageDataset, stepper: Stepper, config: Config) -> OnlinePro
         return None
 
     def wrap(network) -> Encoder:
-        how = stepper.device, stepper.precision, dataset.reading
+        how = stepper.device, stepper.precision, dataset.pixel_format
         return Encoder(network, stepper.mean, stepper.std, "probe", *how)
 
-    pixels = pixels_beside(config.size, dataset.reading, stepper.mean, stepper.std)
+    pixels = pixels_beside(config.size, dataset.pixel_format, stepper.mean, stepper.std)
     return OnlineProbe(dataset, config.size, config.seed, wrap, pixels)

@@ -7,10 +7,10 @@ from openjepa.config import Config, option, shown
 from openjepa.errors import UsageError
 from openjepa.runs.images import mask_settings
 
-# By mask strategy: what it has no use for, or knows one value of (masks/samplers.py, masks/published.py).
+# By mask strategy: what it has no use for, or knows one value of (masking/samplers.py, masking/published.py).
 FIXED = {
-    "random": ("num_targets", "target_aspect", "context_scale"),
-    "rasterized": ("num_targets", "target_scale", "target_aspect", "context_scale", "context_ratio"),
+    "random": ("num_targets", "target_aspect_ratio", "context_scale"),
+    "rasterized": ("num_targets", "target_scale", "target_aspect_ratio", "context_scale", "context_ratio"),
     "reference": ("context_ratio",),
 }
 
@@ -21,7 +21,7 @@ def without_effect(config: Config) -> dict[str, str]:
     found = dict.fromkeys(FIXED.get(masks.strategy, ()), f"{masks.strategy} masks have no use for it")
     if masks.num_targets == 1:
         found["target_sequences"] = f"{masks.strategy} masks have one target an image"
-    if config.objective == "mae":
+    if config.method == "mae":
         found |= dict.fromkeys(("loss", "ema_momentum"), "mae predicts pixels, by their squared error")
     if not config.init:
         found["init_freeze"] = "it goes with --init"

@@ -18,8 +18,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from openjepa.errors import UsageError
-from openjepa.methods.base import Objective
-from openjepa.process_group import first, rank, ranks
+from openjepa.methods.base import Method
+from openjepa.process_group import on_rank_zero, rank, world_size
 
 T = TypeVar("T")
 PARALLEL = ("auto", "ddp", "fsdp")
@@ -69,7 +69,7 @@ def is_restart() -> bool:
 
 def anyone(*flags: bool) -> list[bool]:
     """For each flag whether any rank has it set. On the CPU, so that no device is waited for."""
-    if ranks() == 1:
+    if world_size() == 1:
         return list(flags)
     votes = torch.tensor(flags, dtype=torch.uint8)
     dist.all_reduce(votes, dist.ReduceOp.MAX)
@@ -78,38 +78,38 @@ def anyone(*flags: bool) -> list[bool]:
 
 def everyones(value: T) -> list[T]:
     """The value of every rank, in their order."""
-    if ranks() == 1:
+    if world_size() == 1:
         return [value]
-    found: list[Any] = [None] * ranks()
+    found: list[Any] = [None] * world_size()
     dist.all_gather_object(found, value)
     return found
 
 
 def mean_over_ranks(value: Tensor) -> float:
     total = value.detach().double().cpu()
-    if ranks() > 1:
+    if world_size() > 1:
         dist.all_reduce(total)
-    return float(total) / ranks()
+    return float(total) / world_size()
 
 
 def from_first(tensors: dict[str, Tensor], use: Callable[[str, Tensor], T]) -> dict[str, T]:
     """`use(name, tensor)` of every tensor of rank 0, one at a time, so that the others never hold them all."""
-    shapes = first(lambda: {name: (t.shape, t.dtype) for name, t in tensors.items()})
+    shapes = on_rank_zero(lambda: {name: (t.shape, t.dtype) for name, t in tensors.items()})
     found = {}
     for name, (shape, dtype) in shapes.items():
         tensor = tensors[name] if rank() == 0 else torch.empty(shape, dtype=dtype)
-        if ranks() > 1:
+        if world_size() > 1:
             dist.broadcast(tensor, 0)
         found[name] = use(name, tensor)
     return found
 
 
-def share(model: Objective, parallel: str = "auto") -> Callable[..., Tensor]:
+def parallelize(model: Method, parallel: str = "auto") -> Callable[..., Tensor]:
     """What to call for the loss so that gradients are averaged over ranks. "fsdp" shards the model in place.
 
     "auto" is "ddp" where weights and optimizer take less than half of the device's memory.
     """
-    if ranks() == 1:
+    if world_size() == 1:
         return model
     device = next(model.parameters()).device
     if parallel == "fsdp" or (parallel == "auto" and not fits(model, device)):
@@ -122,14 +122,14 @@ def share(model: Objective, parallel: str = "auto") -> Callable[..., Tensor]:
         return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
 
 
-def fits(model: Objective, device: torch.device) -> bool:
+def fits(model: Method, device: torch.device) -> bool:
     if device.type != "cuda":
         return True
     needed = STATE_BYTES * sum(p.numel() for p in model.parameters() if p.requires_grad)
     return needed < torch.cuda.get_device_properties(device).total_memory / 2
 
 
-def shard(model: Objective) -> None:
+def shard(model: Method) -> None:
     """Split every block of every network over the ranks (FSDP2), and what is around the blocks of each network.
 
     Each network is a root of its own, since encoders are also called by themselves; and each is resharded at once,

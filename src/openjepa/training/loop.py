@@ -13,8 +13,8 @@ from torch import Tensor
 from openjepa.data.batches import Batches, load_batches
 from openjepa.errors import UsageError
 from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_steps, load_newest, retain, save_checkpoint
-from openjepa.training.distributed import anyone, everyones, first, is_sharded, mean_over_ranks, rank
-from openjepa.training.monitoring.metrics_log import RunLog
+from openjepa.training.distributed import anyone, everyones, is_sharded, mean_over_ranks, on_rank_zero, rank
+from openjepa.training.monitoring.metrics_log import RunLog, current_metrics
 from openjepa.training.monitoring.monitors import Monitor
 from openjepa.training.monitoring.online_probe import OnlineProbe
 from openjepa.training.monitoring.verdict import verdict
@@ -81,10 +81,11 @@ class Run:
     def resume(self) -> list[str]:
         """Take up the newest sound checkpoint; returns what was wrong with newer ones, DamagedCheckpoint if none is."""
         tensors: dict[str, Tensor] = {}
-        state, complaints = first(lambda: self._read_newest(tensors))
+        state, complaints = on_rank_zero(lambda: self._read_newest(tensors))
         try:
             load_tensors(self.stepper, tensors)
-            self.done, self.skipped, self.untrained = state["step"], state["skipped"], state["untrained"]
+            self.done, self.skipped = state["step"], state["skipped"]
+            self.untrained = current_metrics(state["untrained"])
             self.best = {name: tuple(pair) for name, pair in state["best"].items()}
         except (RuntimeError, LookupError, ValueError) as error:
             reason = str(error).splitlines()[0]
@@ -112,7 +113,7 @@ class Run:
     @contextlib.contextmanager
     def _logging(self) -> Iterator[None]:
         logs: list[RunLog] = []
-        first(lambda: logs.append(RunLog(self.folder, self.done)))
+        on_rank_zero(lambda: logs.append(RunLog(self.folder, self.done)))
         self.log = logs[0] if logs else None
         try:
             yield
@@ -156,7 +157,7 @@ class Run:
 
     def _record(self, step: int, norm: Tensor) -> dict:
         loss = mean_over_ranks(torch.stack(self._losses).mean())
-        first(lambda: check_loss(loss, self.done))
+        on_rank_zero(lambda: check_loss(loss, self.done))
         seconds = max(time.monotonic() - self._since, 1e-9)
         record = {
             "step": self.done,
@@ -186,14 +187,14 @@ class Run:
         return record
 
     def _pixels(self) -> dict[str, float]:
-        return first(self.probe.pixels) if self.probe else {}
+        return on_rank_zero(self.probe.pixels) if self.probe else {}
 
     def _agree(self, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
         """What rank 0 measures; a model that is sharded can be measured by all processes only."""
         if not is_sharded(self.stepper.model):
-            return first(measure)
+            return on_rank_zero(measure)
         measured = measure()
-        return first(lambda: measured)
+        return on_rank_zero(lambda: measured)
 
     def _keep_best(self, scores: dict[str, float]) -> None:
         better = {name: value for name, value in scores.items() if value > self.best.get(name, (-1.0, 0))[0]}
@@ -202,7 +203,7 @@ class Run:
             self.save()
 
     def _report(self, record: dict) -> None:
-        first(lambda: self._tell(record))
+        on_rank_zero(lambda: self._tell(record))
 
     def _tell(self, record: dict) -> None:
         self.log.add(record)
@@ -230,7 +231,7 @@ class Run:
         tensors = run_tensors(self.stepper)
         for skipped in everyones(self.skipped):
             self.skipped |= skipped
-        first(lambda: self._write(tensors))
+        on_rank_zero(lambda: self._write(tensors))
         self._saved, self._saved_step = time.monotonic(), self.done
 
     def _write(self, tensors: dict[str, Tensor]) -> None:

@@ -6,7 +6,7 @@ They are whole, whether or not the processes of a run hold parts of them, so tha
 import torch
 from torch import Tensor
 
-from openjepa.methods.base import Objective
+from openjepa.methods.base import Method
 from openjepa.models.predictor import Predictor
 from openjepa.models.vit import VisionTransformer
 from openjepa.training.distributed import from_first, is_sharded, part_like, rank, whole
@@ -35,7 +35,7 @@ def load_tensors(stepper: Stepper, tensors: dict[str, Tensor]) -> None:
     load_optimizer(stepper.optimizer, placed)
 
 
-def whole_model(model: Objective) -> Objective | None:
+def whole_model(model: Method) -> Method | None:
     """The model itself, or of one that is sharded a copy on the CPU, which only rank 0 gets. All processes must ask."""
     if not is_sharded(model):
         return model

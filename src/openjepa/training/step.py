@@ -8,9 +8,9 @@ from torch import Tensor
 
 from openjepa.data.batches import Batch
 from openjepa.data.crops import standardise
-from openjepa.methods.base import Objective
+from openjepa.methods.base import Method
 from openjepa.training import schedules
-from openjepa.training.distributed import last_only, ranks, whole
+from openjepa.training.distributed import last_only, whole, world_size
 from openjepa.training.optimizer import set_schedule
 
 
@@ -45,7 +45,7 @@ class Stepper:
     or what averages its gradients over processes.
     """
 
-    model: Objective
+    model: Method
     optimizer: torch.optim.Optimizer
     schedule: Schedule
     mean: list[float]
@@ -73,7 +73,7 @@ class Stepper:
     def gradients(self, batch: Batch, frozen: bool = False) -> Tensor:
         """Leave the gradients of the loss of the whole batch in the parameters; returns the loss."""
         encoder = self.model.context_encoder
-        encoder.requires_grad_(not frozen or ranks() > 1)  # processes wait for the gradients that they agreed on
+        encoder.requires_grad_(not frozen or world_size() > 1)  # processes wait for the gradients that they agreed on
         self.optimizer.zero_grad(set_to_none=True)
         parts = batch.split(self.accumulate)
         losses = [self._backward(part, part is parts[-1]) for part in parts]
@@ -82,7 +82,7 @@ class Stepper:
         return torch.stack(losses).sum()
 
     def _backward(self, part: Batch, last: bool) -> Tensor:
-        weight = len(part.images) * ranks() / part.total
+        weight = len(part.images) * world_size() / part.total
         inputs = self.prepare(part)
         with last_only(self.forward or self.model, last):
             with self.autocast():

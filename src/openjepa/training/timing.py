@@ -28,7 +28,7 @@ class Cost:
     input_seconds: float = 0.0
 
     @property
-    def input_share(self) -> float:
+    def input_fraction(self) -> float:
         """Share of a step's time, in [0, 1], in which it waits for input."""
         return self.input_seconds / self.step_seconds
 
@@ -96,7 +96,7 @@ class Speed:
         return self.batch_size / self.together.step_seconds
 
     @property
-    def share_of_peak(self) -> float:
+    def fraction_of_peak(self) -> float:
         """Share of the matrix peak, in [0, 1], that the step alone reaches."""
         return self.step_rate / self.batch_size * self.flops / self.peak
 

@@ -15,20 +15,20 @@ from support.packing import as_dicom as dicom
 from openjepa.data.batches import Batches, load_batches
 from openjepa.data.crops import oriented_crop, resize_centre_crop, resized
 from openjepa.data.dataset import read_as
-from openjepa.data.decoding.pixel_format import RGB, Reading
+from openjepa.data.decoding.pixel_format import RGB, PixelFormat
 from openjepa.data.decoding.read import read_header, read_pixels
 from openjepa.data.memory import hold_in_memory
 from openjepa.data.open import open_dataset
 from openjepa.data.statistics import channel_statistics
 from openjepa.data.summary import inspect_dataset
 from openjepa.errors import BadImage, UsageError
-from openjepa.masks.settings import MaskSettings
+from openjepa.masking.settings import MaskSettings
 
 RNG = np.random.default_rng(0)
 BANDS = RNG.normal(300, 50, (14, 17, 12)).astype(np.float32)
 DEEP = RNG.integers(0, 65536, (9, 11, 3), dtype=np.uint16)
 BYTES = RNG.integers(0, 256, (9, 11, 5), dtype=np.uint8)
-RAW12, GREY16 = Reading(12, "raw"), Reading(1, "unit")
+RAW12, GREY16 = PixelFormat(12, "raw"), PixelFormat(1, "unit")
 
 
 def tiff(array, **options):
@@ -49,8 +49,8 @@ def png(array):
     return stream.getvalue()
 
 
-def read(data, reading, page=0):
-    return np.asarray(read_pixels(io.BytesIO(data), reading, page))
+def read(data, pixel_format, page=0):
+    return np.asarray(read_pixels(io.BytesIO(data), pixel_format, page))
 
 
 def head(data):
@@ -82,7 +82,7 @@ def test_16_bit_grey_keeps_its_16_bits(data):
     assert head(data)[:1] + head(data)[2:4] == ((11, 9), 1, "uint16")
     np.testing.assert_allclose(read(data, GREY16), DEEP[..., :1] / 65535, rtol=1e-6)
     np.testing.assert_array_equal(read(data, RGB), np.rint(DEEP[..., :1] / 257).repeat(3, axis=2))
-    np.testing.assert_array_equal(read(data, Reading(1)).reshape(9, 11), np.rint(DEEP[..., 0] / 257))
+    np.testing.assert_array_equal(read(data, PixelFormat(1)).reshape(9, 11), np.rint(DEEP[..., 0] / 257))
 
 
 def test_16_bit_colour_keeps_its_16_bits():
@@ -90,30 +90,30 @@ def test_16_bit_colour_keeps_its_16_bits():
 
     for data in (imagecodecs.png_encode(DEEP), tiff(DEEP, photometric="rgb")):
         assert head(data)[1:4] == ("RGB;16", 3, "uint16")
-        np.testing.assert_allclose(read(data, Reading(3, "unit")), DEEP / 65535, rtol=1e-6)
+        np.testing.assert_allclose(read(data, PixelFormat(3, "unit")), DEEP / 65535, rtol=1e-6)
         np.testing.assert_allclose(read(data, RGB), DEEP / 257, atol=1)
 
 
 def test_bytes_of_any_number_of_channels():
     for data in (tiff(BYTES, planarconfig="contig"), npy(BYTES)):
         assert head(data)[2:4] == (5, "uint8")
-        np.testing.assert_array_equal(read(data, Reading(5)), BYTES)
+        np.testing.assert_array_equal(read(data, PixelFormat(5)), BYTES)
     rgba = png(BYTES[..., :4])
-    np.testing.assert_array_equal(read(rgba, Reading(4)), BYTES[..., :4])
+    np.testing.assert_array_equal(read(rgba, PixelFormat(4)), BYTES[..., :4])
     assert head(rgba).bands == 3 and read(rgba, RGB).shape == (9, 11, 3)
     nir = tiff(BYTES[..., :4], photometric="rgb", extrasamples=["unspecified"])
-    np.testing.assert_array_equal(read(nir, Reading(4)), BYTES[..., :4])
+    np.testing.assert_array_equal(read(nir, PixelFormat(4)), BYTES[..., :4])
     np.testing.assert_array_equal(read(nir, RGB), BYTES[..., :3])
 
 
 def test_grey_and_colour_become_each_other_and_others_do_not():
     colour = npy(BYTES[..., :3])
     luma = np.rint(BYTES[..., :3] @ [0.299, 0.587, 0.114])
-    np.testing.assert_allclose(read(colour, Reading(1)).reshape(9, 11), luma, atol=1)
+    np.testing.assert_allclose(read(colour, PixelFormat(1)).reshape(9, 11), luma, atol=1)
     np.testing.assert_array_equal(read(npy(BYTES[..., 0]), RGB), BYTES[..., :1].repeat(3, axis=2))
     for channels in (2, 4, 12):
         with pytest.raises(BadImage, match=f"3 channels, not {channels}"):
-            read(colour, Reading(channels))
+            read(colour, PixelFormat(channels))
 
 
 def test_pages_are_the_first_or_channels_or_images():
@@ -121,10 +121,12 @@ def test_pages_are_the_first_or_channels_or_images():
     data = tiff(pages)
     assert head(data).pages == 4
     np.testing.assert_allclose(read(data, GREY16)[..., 0], pages[0] / 65535, rtol=1e-6)
-    np.testing.assert_allclose(read(data, Reading(4, "unit", "channels")), pages.transpose(1, 2, 0) / 65535, rtol=1e-6)
+    np.testing.assert_allclose(
+        read(data, PixelFormat(4, "unit", "channels")), pages.transpose(1, 2, 0) / 65535, rtol=1e-6
+    )
     for page in range(4):
         np.testing.assert_allclose(
-            read(data, Reading(1, "unit", "images"), page)[..., 0], pages[page] / 65535, rtol=1e-6
+            read(data, PixelFormat(1, "unit", "images"), page)[..., 0], pages[page] / 65535, rtol=1e-6
         )
 
 
@@ -152,11 +154,11 @@ def test_float_values_stay_and_gaps_take_the_mean():
     good = np.isfinite(values)
     for band in range(2):
         expected[..., band][~good[..., band]] = values[..., band][good[..., band]].mean(dtype=np.float64)
-    np.testing.assert_allclose(read(npy(values), Reading(2, "raw")), expected, rtol=1e-6)
+    np.testing.assert_allclose(read(npy(values), PixelFormat(2, "raw")), expected, rtol=1e-6)
     with pytest.raises(BadImage, match="without any finite value"):
-        read(npy(np.full((4, 4), np.nan, np.float32)), Reading(1, "raw"))
+        read(npy(np.full((4, 4), np.nan, np.float32)), PixelFormat(1, "raw"))
     np.testing.assert_array_equal(
-        read(npy(np.array([[-1000, 3000]], np.int16)), Reading(1, "raw"))[..., 0], [[-1000, 3000]]
+        read(npy(np.array([[-1000, 3000]], np.int16)), PixelFormat(1, "raw"))[..., 0], [[-1000, 3000]]
     )
     with pytest.raises(BadImage, match="unknown value range"):
         read(npy(np.array([[-1000, 3000]], np.int16)), RGB)
@@ -166,14 +168,14 @@ def test_dicom_in_its_own_units():
     values = RNG.integers(0, 4096, (9, 11), dtype=np.uint16)
     plain = dicom(values, BitsStored=12, HighBit=11)
     assert head(plain)[:5] == ((11, 9), "DICOM 16-bit", 1, "other", 1)
-    np.testing.assert_allclose(read(plain, Reading(1, "raw"))[..., 0], values / 4095, rtol=1e-6)
+    np.testing.assert_allclose(read(plain, PixelFormat(1, "raw"))[..., 0], values / 4095, rtol=1e-6)
     ct = dicom(values, RescaleSlope=2, RescaleIntercept=-1024)
-    np.testing.assert_allclose(read(ct, Reading(1, "raw"))[..., 0], values * 2.0 - 1024)
+    np.testing.assert_allclose(read(ct, PixelFormat(1, "raw"))[..., 0], values * 2.0 - 1024)
     inverted = dicom(values, BitsStored=12, HighBit=11, PhotometricInterpretation="MONOCHROME1")
-    np.testing.assert_allclose(read(inverted, Reading(1, "raw"))[..., 0], 1 - values / 4095, atol=1e-6)
+    np.testing.assert_allclose(read(inverted, PixelFormat(1, "raw"))[..., 0], 1 - values / 4095, atol=1e-6)
     eight = dicom(values.astype(np.uint8))
     assert head(eight).depth == "uint8"
-    np.testing.assert_array_equal(read(eight, Reading(1)), values.astype(np.uint8))
+    np.testing.assert_array_equal(read(eight, PixelFormat(1)), values.astype(np.uint8))
 
 
 def test_orientation_of_what_pillow_cannot_read():
@@ -221,26 +223,31 @@ def folder_of(tmp_path, **files):
 
 
 def test_the_images_decide_how_they_are_read(tmp_path):
-    def reading(**files):
+    def pixel_format(**files):
         place = tmp_path / str(len(list(tmp_path.iterdir())))
         place.mkdir()
-        return inspect_dataset(open_dataset(folder_of(place, **files)))[1].reading
+        return inspect_dataset(open_dataset(folder_of(place, **files)))[1].pixel_format
 
     grey, colour, deep = png(BYTES[..., 0]), png(BYTES[..., :3]), png(DEEP[..., 0])
-    assert reading(a__png=colour) == reading(a__png=colour, b__png=grey) == reading(a__png=colour, b__png=deep) == RGB
-    assert reading(a__png=grey) == reading(a__png=grey, b__png=deep) == Reading(1)
-    assert reading(a__png=deep) == GREY16
-    assert reading(a__tif=TWELVE["planes"]) == reading(a__npy=npy(BANDS)) == RAW12
-    assert reading(a__tif=tiff(BANDS[..., 0]), b__png=deep) == Reading(1, "raw")
+    assert (
+        pixel_format(a__png=colour)
+        == pixel_format(a__png=colour, b__png=grey)
+        == pixel_format(a__png=colour, b__png=deep)
+        == RGB
+    )
+    assert pixel_format(a__png=grey) == pixel_format(a__png=grey, b__png=deep) == PixelFormat(1)
+    assert pixel_format(a__png=deep) == GREY16
+    assert pixel_format(a__tif=TWELVE["planes"]) == pixel_format(a__npy=npy(BANDS)) == RAW12
+    assert pixel_format(a__tif=tiff(BANDS[..., 0]), b__png=deep) == PixelFormat(1, "raw")
     with pytest.raises(UsageError, match=r"images: 1 of 3, 1 of 12\): give --channels"):
-        reading(a__png=colour, b__tif=TWELVE["planes"])
+        pixel_format(a__png=colour, b__tif=TWELVE["planes"])
 
 
 def test_a_number_of_channels_that_was_asked_for(tmp_path):
     folder_of(tmp_path, a__png=png(BYTES[..., :3]), b__tif=TWELVE["planes"], c__png=png(BYTES[..., 0]))
     dataset, summary = inspect_dataset(open_dataset(tmp_path), channels=3)
     assert dataset.paths == ["a.png", "c.png"] and summary.skipped == [("b.tif", "not asked for (12 channels)")]
-    dataset, summary = inspect_dataset(open_dataset(tmp_path), reading=RAW12)
+    dataset, summary = inspect_dataset(open_dataset(tmp_path), pixel_format=RAW12)
     assert dataset.paths == ["b.tif"] and len(summary.skipped) == 2
     with pytest.raises(UsageError, match="holds images of 1, 3, 12 channels, where 7 are to be read"):
         inspect_dataset(open_dataset(tmp_path), channels=7)
@@ -269,11 +276,11 @@ def test_held_in_memory_and_converted_as_read(tmp_path):
     folder_of(tmp_path, **{f"{i}__png": png(DEEP[i:, i:, 0]) for i in range(3)})
     files, _ = inspect_dataset(open_dataset(tmp_path))
     held, bad = hold_in_memory(files, 0)
-    assert not bad and held.reading == GREY16
+    assert not bad and held.pixel_format == GREY16
     for index in range(3):
         np.testing.assert_array_equal(held.load(index), files.load(index))
-        for reading in (RGB, Reading(1), Reading(3, "unit")):
-            same = [np.asarray(read_as(dataset, reading).load(index)) for dataset in (held, files)]
+        for pixel_format in (RGB, PixelFormat(1), PixelFormat(3, "unit")):
+            same = [np.asarray(read_as(dataset, pixel_format).load(index)) for dataset in (held, files)]
             np.testing.assert_array_equal(same[0].reshape(same[1].shape), same[1])
     with pytest.raises(UsageError, match="images of 1 channels, where 12 are to be read"):
         read_as(held, RAW12)

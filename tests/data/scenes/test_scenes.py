@@ -146,8 +146,8 @@ def test_labels_are_balanced_and_independent() -> None:
     data = Scenes(20000, seed=1)
     tables = {name: np.eye(len(data.classes[name]))[values] for name, values in data.labels.items()}
     for name, table in tables.items():
-        share = table.mean(0) * table.shape[1]
-        assert abs(share - 1).max() < 0.06, name
+        fraction = table.mean(0) * table.shape[1]
+        assert abs(fraction - 1).max() < 0.06, name
     for a, b in (("shape", "count"), ("shape", "distance"), ("count", "distance")):
         together = tables[a].T @ tables[b] / len(data)
         assert abs(together * together.size - 1).max() < 0.2, (a, b)

@@ -28,7 +28,7 @@ from openjepa.data.sources.streaming import WINDOW, Sequential
 from openjepa.encoder.features import compute_features
 from openjepa.errors import BadImage, UsageError
 from openjepa.interop.open_model import open_model
-from openjepa.masks.settings import MaskSettings
+from openjepa.masking.settings import MaskSettings
 
 COUNT = 36
 
@@ -111,7 +111,7 @@ def test_shards_killed_and_resumed_over_ranks_and_workers_show_each_image_once_a
     rng, seen, step, last = random.Random(5), [], 0, 4 * COUNT // 12
     while step < last:
         stop = min(last, step + rng.randint(1, 4))
-        parts = [batches_of(open_dataset(source), batch_size=12, rank=rank, ranks=2) for rank in range(2)]
+        parts = [batches_of(open_dataset(source), batch_size=12, rank=rank, world_size=2) for rank in range(2)]
         ranks = [in_order(part, range(step, last), 2) for part in parts]
         for _ in range(step, stop):
             seen += torch.cat([next(rank).indices for rank in ranks]).tolist()

@@ -11,13 +11,13 @@ from scipy.stats import spearmanr
 from openjepa.studies.tune import label_free_score as score
 from openjepa.studies.tune.label_free_score import agreement, label_free_score, rank_correlation, read_study
 
-UNTRAINED = {"rank": 10.0, "positional_share": 0.3, "energy_gap": 0.0}
-GOOD = {"rank": 25.0, "positional_share": 0.1, "energy_gap": 0.5}
+UNTRAINED = {"rank": 10.0, "positional_fraction": 0.3, "energy_gap": 0.0}
+GOOD = {"rank": 25.0, "positional_fraction": 0.1, "energy_gap": 0.5}
 
 
 def test_score_is_the_product_that_it_says():
     assert label_free_score(GOOD, UNTRAINED) == pytest.approx(2.5 * 0.5 * 0.9)
-    for failing in ({"rank": 2.0}, {"positional_share": 0.95}, {"energy_gap": 0.02}, {"energy_gap": -0.1}):
+    for failing in ({"rank": 2.0}, {"positional_fraction": 0.95}, {"energy_gap": 0.02}, {"energy_gap": -0.1}):
         assert 0 <= label_free_score(GOOD | failing, UNTRAINED) < 0.2 * label_free_score(GOOD, UNTRAINED)
 
 

@@ -39,7 +39,7 @@ def test_settings_without_effect_are_not_tried():
         return {setting for changes in candidates(base_of(**given), given).values() for setting in changes}
 
     assert settings_of(masks="random") & {"num_targets", "target_scale", "context_scale"} == {"target_scale"}
-    assert "ema_momentum" not in settings_of(objective="mae")
+    assert "ema_momentum" not in settings_of(method="mae")
     assert {"ema_momentum", "num_targets"} <= settings_of(masks="multiblock")
 
 

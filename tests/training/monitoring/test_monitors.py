@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from openjepa.masks.settings import MaskSettings
+from openjepa.masking.settings import MaskSettings
 from openjepa.methods.ijepa import IJEPA
 from openjepa.models.predictor import Predictor
 from openjepa.models.vit import VisionTransformer
-from openjepa.training.monitoring.monitors import Monitor, effective_rank, ema_distance, positional_share
+from openjepa.training.monitoring.monitors import Monitor, effective_rank, ema_distance, positional_fraction
 from openjepa.training.monitoring.verdict import verdict
 
 
@@ -25,13 +25,13 @@ def test_effective_rank_counts_directions():
     assert effective_rank(torch.ones(50, 8)) < 1.01
 
 
-def test_positional_share_splits_what_from_where():
+def test_positional_fraction_splits_what_from_where():
     torch.manual_seed(0)
     where, what = torch.randn(1, 30, 16), torch.randn(500, 1, 16)
     noise = torch.randn(500, 30, 16)
-    assert positional_share(where.expand(500, -1, -1)) == pytest.approx(1.0, abs=1e-3)
-    assert positional_share(what.expand(-1, 30, -1)) < 0.01
-    assert positional_share(where + noise) == pytest.approx(0.5, abs=0.05)
+    assert positional_fraction(where.expand(500, -1, -1)) == pytest.approx(1.0, abs=1e-3)
+    assert positional_fraction(what.expand(-1, 30, -1)) < 0.01
+    assert positional_fraction(where + noise) == pytest.approx(0.5, abs=0.05)
 
 
 def measured(change):
@@ -60,15 +60,15 @@ def test_a_blind_encoder_is_called_positional_collapse():
         model.target_encoder.patch_embed.proj.weight.mul_(0.05)
 
     before, after, _ = measured(blind)
-    assert after["positional_share"] > 0.9 > 0.6 > before["positional_share"]
+    assert after["positional_fraction"] > 0.9 > 0.6 > before["positional_fraction"]
     status, sentence = verdict(after, before, 0.5)
     assert status == "positional collapse" and "--weight-init" in sentence
     assert verdict(after, before, 0.05)[0] == "early"
 
 
 def test_healthy_and_weak():
-    untrained = {"rank": 10.0, "std": 0.4, "positional_share": 0.3, "energy_gap": 0.0}
-    good = {"rank": 25.0, "std": 0.5, "positional_share": 0.05, "energy_gap": 0.5, "ema_distance": 0.3}
+    untrained = {"rank": 10.0, "std": 0.4, "positional_fraction": 0.3, "energy_gap": 0.0}
+    good = {"rank": 25.0, "std": 0.5, "positional_fraction": 0.05, "energy_gap": 0.5, "ema_distance": 0.3}
     assert verdict(good, untrained, 1.0)[0] == "healthy"
     assert verdict(good | {"rank": 6.0}, untrained, 0.4)[0] == "healthy"
     assert verdict(good | {"rank": 6.0}, untrained, 0.6)[0] == "weak"
@@ -79,7 +79,7 @@ def test_healthy_and_weak():
     assert verdict(good | {"rank": 4.0}, untrained, 0.3)[0] == "dimensional collapse"
     assert verdict(good | {"rank": 4.0, "energy_gap": 0.01}, untrained, 0.2)[0] == "dimensional collapse"
     assert verdict(good | {"energy_gap": 0.01}, untrained, 1.0)[0] == "not learning"
-    assert verdict(good | {"energy_gap": 0.01, "positional_share": 0.6}, untrained, 1.0)[0] == "positional collapse"
+    assert verdict(good | {"energy_gap": 0.01, "positional_fraction": 0.6}, untrained, 1.0)[0] == "positional collapse"
     assert verdict(good | {"ema_distance": 0.6}, untrained, 0.3)[0] == "unstable"
     assert verdict(good | {"std": 0.01}, untrained, 1.0)[0] == "collapsed"
 
@@ -110,13 +110,13 @@ def verdicts_of(case):
 )
 def test_runs_that_were_broken_on_purpose_are_named_before_half_time(case, name):
     gain, said = verdicts_of(case)
-    alarms = [(share, status) for share, status in said if status not in ("early", "healthy")]
+    alarms = [(fraction, status) for fraction, status in said if status not in ("early", "healthy")]
     assert gain < LEARNED and alarms[0][0] < 0.5 and alarms[0][1] == name
 
 
 def test_a_run_that_breaks_at_half_time_is_flagged_by_the_next_record_and_not_before():
     _, said = verdicts_of("late-stop-gradient")
-    before, after = ({status for share, status in said if (share > 0.5) is late} for late in (False, True))
+    before, after = ({status for fraction, status in said if (fraction > 0.5) is late} for late in (False, True))
     assert before == {"healthy"} and after == {"positional collapse", "collapsed"}
 
 
@@ -128,7 +128,7 @@ def test_runs_that_learn_are_not_flagged_after_their_first_quarter():
         gain, said = verdicts_of(case)
         if gain >= LEARNED:
             learned.append(case)
-            assert {status for share, status in said if share > 0.25} == {"healthy"}, case
+            assert {status for fraction, status in said if fraction > 0.25} == {"healthy"}, case
     assert len(learned) >= 3
 
 

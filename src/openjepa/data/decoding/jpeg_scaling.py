@@ -41,4 +41,4 @@ def load_for_crop(
         even = (k for k in (8, 4, 2) if all(-side % k <= side / 100 for side in (width, height)))
         return next((k for k in even if spare >= k), 1)
 
-    return read_pixels(io.BytesIO(data), dataset.reading, times=times)
+    return read_pixels(io.BytesIO(data), dataset.pixel_format, times=times)

@@ -38,7 +38,7 @@ class Header(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Reading:
+class PixelFormat:
     """channels, of every image; values and pages, how they are read.
 
     values  uint8  0 to 255: of 8 bits as they are, 16 bits divided by 257; others must lie in 0..1 or 0..255
@@ -70,7 +70,13 @@ class Reading:
         return f"{self.channels} channel{'s' * (self.channels != 1)}, {values}"
 
 
-RGB = Reading()
+RGB = PixelFormat()
+
+
+def stored_pixel_format(about: dict) -> PixelFormat | None:
+    """The pixel format in a stored file, called `reading` in older ones; None in files that state none."""
+    stored = about.get("pixel_format", about.get("reading"))
+    return None if stored is None else PixelFormat(**stored)
 
 
 def channels_of(header: Header, pages: str) -> int:
@@ -85,9 +91,9 @@ def disagreement(source: str, have: str, want: int) -> str:
     )
 
 
-def choose_reading(
+def choose_pixel_format(
     headers: Iterable[Header], source: str, channels: int | None = None, pages: str = "first"
-) -> Reading:
+) -> PixelFormat:
     """What suits all images of a source: grey and colour together are read as 3 channels, all grey as 1.
 
     8 bits where any image has 8, 16 where all have 16, else the numbers as they are. Raises UsageError for other
@@ -99,32 +105,32 @@ def choose_reading(
         found = ", ".join(f"{count:,} of {number}" for number, count in sorted(counts.items()))
         raise UsageError(f"{source} mixes numbers of channels (images: {found}): give --channels to take those of one")
     channels = max(counts) if channels is None else channels
-    depths = {header.depth for header in headers if Reading(channels, pages=pages).takes(header)}
+    depths = {header.depth for header in headers if PixelFormat(channels, pages=pages).takes(header)}
     values = "uint8" if "uint8" in depths or not depths else "unit" if depths == {"uint16"} else "raw"
-    return Reading(channels, values, pages)
+    return PixelFormat(channels, values, pages)
 
 
-def as_pixels(pixels: Pixels, reading: Reading) -> Pixels:
-    """Any image as a reading asks for: a PIL image if it is a picture, else an array. Raises BadImage."""
-    return as_loaded(fit(pixels, reading), reading)
+def as_pixels(pixels: Pixels, pixel_format: PixelFormat) -> Pixels:
+    """Any image as a pixel format asks for: a PIL image if it is a picture, else an array. Raises BadImage."""
+    return as_loaded(fit(pixels, pixel_format), pixel_format)
 
 
-def as_loaded(array: np.ndarray, reading: Reading) -> Pixels:
-    """An array [H, W, C] that is as a reading asks for, as a PIL image where it is one."""
-    if not reading.picture:
+def as_loaded(array: np.ndarray, pixel_format: PixelFormat) -> Pixels:
+    """An array [H, W, C] that is as a pixel format asks for, as a PIL image where it is one."""
+    if not pixel_format.picture:
         return array
-    return Image.fromarray(array.squeeze(2) if reading.channels == 1 else array)
+    return Image.fromarray(array.squeeze(2) if pixel_format.channels == 1 else array)
 
 
-def fit(pixels: Pixels, reading: Reading) -> np.ndarray:
-    """Any image as [H, W, channels] uint8 or float32, as a reading asks for; raises BadImage where it cannot be."""
+def fit(pixels: Pixels, pixel_format: PixelFormat) -> np.ndarray:
+    """Any image as [H, W, channels] uint8 or float32, as a pixel format has it; raises BadImage where it cannot be."""
     array = np.asarray(pixels)
-    array = _in_channels(array if array.ndim == 3 else array[..., None], reading.channels)
-    if reading.values == "raw":
+    array = _in_channels(array if array.ndim == 3 else array[..., None], pixel_format.channels)
+    if pixel_format.values == "raw":
         return _finite(array.astype(np.float32))
     if array.dtype == bool:
         array = array * np.uint8(255)
-    if reading.values == "uint8":
+    if pixel_format.values == "uint8":
         return array if array.dtype == np.uint8 else np.rint(byte_range(array)).astype(np.uint8)
     full = {"uint8": 255, "uint16": 65535}.get(array.dtype.name)
     return array / np.float32(full) if full else (byte_range(array) / 255).astype(np.float32)

@@ -1,4 +1,4 @@
-"""From a file of any kind to the pixels that a reading asks for."""
+"""From a file of any kind to the pixels that a pixel format asks for."""
 
 from collections.abc import Callable
 from typing import BinaryIO
@@ -16,7 +16,7 @@ from openjepa.data.decoding.pillow import (
     reduce_jpeg,
     upright_rgb,
 )
-from openjepa.data.decoding.pixel_format import RGB, Header, Pixels, Reading, as_pixels
+from openjepa.data.decoding.pixel_format import RGB, Header, PixelFormat, Pixels, as_pixels
 from openjepa.data.decoding.scientific import (
     TIFF_MAGIC,
     dicom_header,
@@ -42,9 +42,9 @@ def read_header(stream: BinaryIO) -> Header:
 
 
 def read_pixels(
-    stream: BinaryIO, reading: Reading = RGB, page: int = 0, times: Callable[[int, int], int] | None = None
+    stream: BinaryIO, pixel_format: PixelFormat = RGB, page: int = 0, times: Callable[[int, int], int] | None = None
 ) -> Pixels:
-    """An image file as a reading asks for; `page` is which of several images in it, unless they are stacked.
+    """An image file as a pixel format asks for; `page` is which of several images in it, unless they are stacked.
 
     A JPEG is decoded 1, 2, 4 or 8 times smaller, as `times(width, height)` of its upright size says.
     8-bit images read as 1 or 3 channels are PIL images, others arrays [H, W, C] of uint8 or float32. All are upright.
@@ -55,30 +55,38 @@ def read_pixels(
     with bad_image_on_error():
         kind = _kind(stream)
         if kind == "numpy":
-            return as_pixels(read_numpy(stream), reading)
+            return as_pixels(read_numpy(stream), pixel_format)
         if kind == "dicom":
-            return as_pixels(read_dicom(stream, _pages(reading, page, dicom_header(stream))), reading)
+            return as_pixels(read_dicom(stream, _pages(pixel_format, page, dicom_header(stream))), pixel_format)
         image = _pillow(stream, kind)
         if image and image.format == "JPEG":
             check_jpeg(image, _whole(stream))
-            if times and reading.picture:
+            if times and pixel_format.picture:
                 reduce_jpeg(image, times)
-        pages = _pages(reading, page, pillow_header(image) if image else tiff_header(stream)) if kind == "tiff" else [0]
-        return _read(stream, image, reading, pages)
+        pages = (
+            _pages(pixel_format, page, pillow_header(image) if image else tiff_header(stream))
+            if kind == "tiff"
+            else [0]
+        )
+        return _read(stream, image, pixel_format, pages)
 
 
-def _read(stream: BinaryIO, image: Image.Image | None, reading: Reading, pages: range | list[int]) -> Pixels:
+def _read(stream: BinaryIO, image: Image.Image | None, pixel_format: PixelFormat, pages: range | list[int]) -> Pixels:
     if image is None or len(pages) > 1:
-        return as_pixels(read_tiff(stream, pages), reading)
+        return as_pixels(read_tiff(stream, pages), pixel_format)
     image.seek(pages[0])
-    if image.format == "TIFF" and reading.channels not in (1, 3) and image.tag_v2.get(TIFF_SAMPLES) == reading.channels:
-        return as_pixels(read_tiff(stream, pages), reading)
-    if reading.values != "uint8" and is_deep_colour(image):
-        return as_pixels(read_tiff(stream, pages) if image.format == "TIFF" else read_png(stream), reading)
-    if reading.picture:
+    if (
+        image.format == "TIFF"
+        and pixel_format.channels not in (1, 3)
+        and image.tag_v2.get(TIFF_SAMPLES) == pixel_format.channels
+    ):
+        return as_pixels(read_tiff(stream, pages), pixel_format)
+    if pixel_format.values != "uint8" and is_deep_colour(image):
+        return as_pixels(read_tiff(stream, pages) if image.format == "TIFF" else read_png(stream), pixel_format)
+    if pixel_format.picture:
         rgb = upright_rgb(image)
-        return rgb if reading.channels == 3 else rgb.convert("L")
-    return as_pixels(native(image, reading.channels), reading)
+        return rgb if pixel_format.channels == 3 else rgb.convert("L")
+    return as_pixels(native(image, pixel_format.channels), pixel_format)
 
 
 def _whole(stream: BinaryIO) -> bytes:
@@ -86,8 +94,8 @@ def _whole(stream: BinaryIO) -> bytes:
     return stream.read()
 
 
-def _pages(reading: Reading, page: int, header: Header) -> range:
-    return range(header.pages) if reading.pages == "channels" else range(page, page + 1)
+def _pages(pixel_format: PixelFormat, page: int, header: Header) -> range:
+    return range(header.pages) if pixel_format.pages == "channels" else range(page, page + 1)
 
 
 def _kind(stream: BinaryIO) -> str:

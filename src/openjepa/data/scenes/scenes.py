@@ -66,7 +66,7 @@ class Scenes:
     seed. Raises UsageError for an impossible count or size.
     """
 
-    source, reading = "scenes", RGB
+    source, pixel_format = "scenes", RGB
 
     def __init__(self, count: int = 20000, seed: int = 0, size: tuple[int, int] = (64, 64)) -> None:
         if count < 1:

@@ -13,7 +13,7 @@ from openjepa.data.sources.names import printable
 from openjepa.errors import UsageError
 
 ARRAYS = (".npy", ".npz", ".h5", ".hdf5")
-KINDS = "uif"
+DTYPE_KINDS = "uif"
 
 
 class ArrayRows:
@@ -69,7 +69,7 @@ def open_arrays(file: str, inside: str) -> tuple[ArrayRows, str, Labels]:
 
 def _chosen(file: str, inside: str, arrays: dict) -> str:
     shapes = {name: tuple(array.shape) for name, array in arrays.items()}
-    images = [name for name, array in arrays.items() if array.ndim in (3, 4) and array.dtype.kind in KINDS]
+    images = [name for name, array in arrays.items() if array.ndim in (3, 4) and array.dtype.kind in DTYPE_KINDS]
     fitting = [name for name in images if not inside or name == inside]
     shown, named = printable(file), ", ".join(f"{name} {shape}" for name, shape in list(shapes.items())[:10])
     if not fitting:

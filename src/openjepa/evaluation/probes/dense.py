@@ -143,5 +143,5 @@ def _majority(part: Dense, seed: int) -> tuple[Tensor, Tensor]:
 def mean_iou(sums: np.ndarray) -> np.ndarray:
     """Mean over classes that occur of intersection over union, from summed rows [..., 2 * C]."""
     both, either = np.split(sums, 2, axis=-1)
-    share = both / np.maximum(either, 1)
-    return (share * (either > 0)).sum(-1) / np.maximum((either > 0).sum(-1), 1)
+    fraction = both / np.maximum(either, 1)
+    return (fraction * (either > 0)).sum(-1) / np.maximum((either > 0).sum(-1), 1)

@@ -19,7 +19,7 @@ class Appearance:
     difference. Pixel values in [0, 1].
     """
 
-    name, reading = "appearance", RGB
+    name, pixel_format = "appearance", RGB
 
     def __init__(self, image_size: tuple[int, int]) -> None:
         shrink = min(1.0, SIDE / max(image_size))

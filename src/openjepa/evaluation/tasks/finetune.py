@@ -23,7 +23,7 @@ KEPT = 17  # numbers a token and unit of width that a block keeps for its gradie
 
 
 @dataclass(frozen=True)
-class Classifier:
+class EncoderWithHead:
     """A network with a linear head on the mean of its patch tokens, fine-tuned; `setting` says how."""
 
     encoder: Encoder
@@ -65,7 +65,7 @@ class TrainingCrops(Dataset):
 
 def finetune(
     encoder: Encoder, dataset: ImageDataset, labels: np.ndarray, classes: int, epochs: float, seed: int, workers: int
-) -> Classifier:
+) -> EncoderWithHead:
     """A copy of the encoder trained to tell classes apart; the encoder itself is left alone.
 
     AdamW, peak rate 1e-3 for the head and 0.75 times that for each block further down (Clark et al. 2020, arXiv
@@ -80,7 +80,7 @@ def finetune(
         network = copy.deepcopy(encoder.network)
         head = nn.Linear(network.embed_dim, classes).to(encoder.device)
     nn.init.zeros_(head.weight)
-    how = encoder.name, encoder.device, encoder.precision, encoder.reading
+    how = encoder.name, encoder.device, encoder.precision, encoder.pixel_format
     tuned = Encoder(network, encoder.mean, encoder.std, *how)
     optimizer = torch.optim.AdamW(_groups(network, head), lr=RATE, weight_decay=DECAY)
     rise, fits = max(1, round(WARMUP * steps)), images_that_fit(encoder)
@@ -104,7 +104,7 @@ def finetune(
         schedule.step()
     setting = {"steps": steps, "batch_size": crops.batch_size, "epochs": steps * crops.batch_size / len(labels)}
     setting |= {"learning_rate": RATE, "weight_decay": DECAY, "layer_decay": LAYER_DECAY}
-    return Classifier(tuned, head.requires_grad_(False), setting)
+    return EncoderWithHead(tuned, head.requires_grad_(False), setting)
 
 
 def images_that_fit(encoder: Encoder) -> int:

@@ -76,7 +76,7 @@ def _measuring(ground: Ground, config: Config) -> tuple[float, dict[str, dict]]:
     monitored = time.monotonic()
     untrained = ground.accuracies(as_encoder(stepper, ground))
     seconds = 2 * (monitored - begun) + time.monotonic() - monitored
-    pixels = pixels_beside(config.size, ground.dataset.reading, ground.mean, ground.std)
+    pixels = pixels_beside(config.size, ground.dataset.pixel_format, ground.mean, ground.std)
     return seconds, {"untrained": untrained, "pixels": ground.accuracies(pixels)}
 
 

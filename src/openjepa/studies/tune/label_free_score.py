@@ -17,7 +17,7 @@ def label_free_score(now: Mapping[str, float], untrained: Mapping[str, float]) -
     Each factor is low in one way of failing: embeddings alike, predictions that do not use the image, targets that say
     where and not what. `now` and `untrained` are what a Monitor gives.
     """
-    content = max(0.0, now["energy_gap"]) * (1 - now["positional_share"])
+    content = max(0.0, now["energy_gap"]) * (1 - now["positional_fraction"])
     return now["rank"] / untrained["rank"] * content
 
 

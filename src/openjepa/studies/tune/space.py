@@ -50,7 +50,7 @@ VARIATIONS: dict[str, Callable[[Config], list[Any]]] = {
     "num_targets": _these(1, 2, 3, 4, 6),
     "context_scale": _these((0.4, 1.0), (0.65, 1.0), (0.85, 1.0)),
     "context_ratio": _these(0.15, 0.25, 0.35),
-    "mask_draws": _times("mask_draws", 1 / 2, 2),
+    "masks_per_image": _times("masks_per_image", 1 / 2, 2),
     "crop_scale": _these((0.3, 1.0), (0.5, 1.0), (0.7, 1.0)),
     "loss": _these("smooth_l1", "l2"),
     "warmup": _these(0.05, 0.2),

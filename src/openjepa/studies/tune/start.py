@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from openjepa._version import __version__
-from openjepa.config import MACHINE, Config, build_config, normal, option, seconds, shown
-from openjepa.console import duration, say
+from openjepa.config import MACHINE, Config, build_config, current_names, normal, option, seconds, shown
+from openjepa.console import duration, log
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.summary import Summary
 from openjepa.errors import UsageError
@@ -53,7 +53,7 @@ class Request:
         return shlex.join([*self.words(), "--resume"])
 
 
-def begin(request: Request) -> tuple[Study, Request]:
+def start_study(request: Request) -> tuple[Study, Request]:
     """A new study, its plan said, and the request with its recipe; nothing is written before all has been checked."""
     begun = time.monotonic()
     check_new_folder(request.out, "go on with --resume, or give --out another name")
@@ -67,12 +67,12 @@ def begin(request: Request) -> tuple[Study, Request]:
     ground = _ground(request, base, images)
     if not ground.labelled:
         check_score(request.data)
-    say(f"measuring what the runs of {len(tried) - 1} changes cost")
+    log(f"measuring what the runs of {len(tried) - 1} changes cost")
     costs, baselines = measure_costs(ground, base, tried)
     plan = plan_study(costs, base, tried, budget, time.monotonic() - begun)
     tried.pop(RECIPE)
     study = Study(request.out, ground, base, tried, plan, baselines)
-    say(*plan_lines(study))
+    log(*study_plan_lines(study))
     _write(study, request)
     return study, request
 
@@ -85,18 +85,18 @@ def settled(request: Request, summary: Summary) -> Request:
     return dataclasses.replace(request, recipe=pick.name, given=pick.changes | request.given)
 
 
-def go_on(request: Request) -> tuple[Study, Request]:
+def resume_study(request: Request) -> tuple[Study, Request]:
     """The study in the folder as planned, and its request; raises UsageError if it is another or there is none."""
     path = request.out / FILE
     if not path.is_file():
         raise UsageError(f"{request.out} holds no study to resume: leave out --resume to start one")
     try:
         stored = json.loads(path.read_text())
-        base = Config(**{name: normal(name, value) for name, value in stored["base"].items()})
-        tried = {n: {k: normal(k, v) for k, v in changes.items()} for n, changes in stored["tried"].items()}
+        base = Config(**{name: normal(name, value) for name, value in current_names(stored["base"]).items()})
+        tried = {n: {k: normal(k, v) for k, v in current_names(c).items()} for n, c in stored["tried"].items()}
         plan, baselines = Plan(**stored["plan"]), stored["baselines"]
         asked, paths = stored["request"], stored["paths"]
-        then = {name: normal(name, value) for name, value in asked["given"].items()}
+        then = {name: normal(name, value) for name, value in current_names(asked["given"]).items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} is damaged ({error}): give --out another name to start again") from error
     _check_same(request, asked, base)
@@ -107,7 +107,7 @@ def go_on(request: Request) -> tuple[Study, Request]:
     if fingerprint(ground.dataset) != paths:
         raise UsageError(f"{request.data} holds other images than the study in {request.out}: give it another --out")
     study = Study(request.out, ground, base, tried, plan, baselines)
-    say(*plan_lines(study))
+    log(*study_plan_lines(study))
     return study, request
 
 
@@ -157,7 +157,7 @@ def _ground(request: Request, base: Config, images: tuple[ImageDataset, Summary]
 def _labels(request: Request, dataset: ImageDataset, base: Config) -> ImageDataset:
     if not request.labelled:
         return dataset
-    wanted = {"reading": dataset.reading, "max_skipped": base.max_skipped}
+    wanted = {"pixel_format": dataset.pixel_format, "max_skipped": base.max_skipped}
     labels, _ = prepare_images(request.labelled, base.workers, **wanted)
     check_labels(labels, labels)
     return labels
@@ -175,7 +175,7 @@ def check_score(data: str) -> None:
         )
 
 
-def plan_lines(study: Study) -> list[str]:
+def study_plan_lines(study: Study) -> list[str]:
     """What will be tried, how long, and by what it is chosen."""
     plan, asked = study.plan, study.ground.labelled and len(study.ground.labelled[1])
     by = f"linear probe, on {asked:,} held-out images" if asked else "the score without labels"

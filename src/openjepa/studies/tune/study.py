@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import stdev
 
-from openjepa.config import Config
-from openjepa.console import counting, duration, say
+from openjepa.config import Config, current_names
+from openjepa.console import counting, duration, log
 from openjepa.errors import UsageError
 from openjepa.studies.tune.halving import Plan, best
 from openjepa.studies.tune.space import COMBINED, RECIPE, REPEATS, Changes, combination
 from openjepa.studies.tune.trials import Ground, run_trial
+from openjepa.training.monitoring.metrics_log import current_metrics
 
 TRIALS = "trials.jsonl"
 
@@ -41,13 +42,13 @@ class Study:
     def run(self) -> None:
         """All trials that are not done yet. Raises UsageError if the disk is full."""
         try:
-            self._take_up()
+            self._load_trials()
             self._rungs()
         except OSError as error:
             again = "make room, then go on with --resume"
             raise UsageError(f"cannot write {self.folder}: {error}; {again}") from error
 
-    def _take_up(self) -> None:
+    def _load_trials(self) -> None:
         self.records = read_trials(self.folder)
         aside = (self.folder / TRIALS).with_suffix(".writing")
         aside.write_text("".join(json.dumps(record) + "\n" for record in self.records))  # without a line cut short
@@ -86,7 +87,7 @@ class Study:
         self.records.append(json.loads(json.dumps(record)) | {"changes": changes})
         with (self.folder / TRIALS).open("a") as file:
             file.write(json.dumps(record) + "\n")
-        say(f"  rung {rung}, {name}: {outcome(record)} ({len(self.records)} of at most {sum(self.plan.runs)} runs)")
+        log(f"  rung {rung}, {name}: {outcome(record)} ({len(self.records)} of at most {sum(self.plan.runs)} runs)")
 
     def rung(self, rung: int) -> list[dict]:
         """Records of a rung, without the repeats."""
@@ -142,6 +143,6 @@ def read_trials(folder: Path) -> list[dict]:
             record = json.loads(line)
         except ValueError:
             continue
-        changes = {k: tuple(v) if isinstance(v, list) else v for k, v in record["changes"].items()}
-        records.append(record | {"changes": changes})
+        changes = {k: tuple(v) if isinstance(v, list) else v for k, v in current_names(record["changes"]).items()}
+        records.append(current_metrics(record) | {"changes": changes})
     return records

@@ -29,7 +29,7 @@ from openjepa.training.step import Stepper
 
 LABELLED, ASKED = 15_000, 1 / 3  # images at most, and the share of them that is held out
 LEAST = 12  # labelled images, below which there is nothing to learn from and ask
-MONITORS = ("rank", "std", "positional_share", "energy_gap", "ema_distance")
+MONITORS = ("rank", "std", "positional_fraction", "energy_gap", "ema_distance")
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _open(folder: Path, ground: Ground, config: Config, steps: int) -> Launch:
 
 
 def as_encoder(stepper: Stepper, ground: Ground) -> Encoder:
-    network, how = stepper.model.target_encoder, (stepper.device, stepper.precision, ground.dataset.reading)
+    network, how = stepper.model.target_encoder, (stepper.device, stepper.precision, ground.dataset.pixel_format)
     return Encoder(network, stepper.mean, stepper.std, "trial", *how)
 
 

@@ -5,6 +5,13 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
+RENAMED = {"positional_share": "positional_fraction"}  # old names of metrics in stored files
+
+
+def current_metrics(record: dict) -> dict:
+    """A stored record under the names that metrics have now."""
+    return {RENAMED.get(name, name): value for name, value in record.items()}
+
 
 def read_metrics(folder: Path) -> list[dict]:
     """The records of a run in order; lines that a crash cut short or damaged are left out."""
@@ -18,7 +25,7 @@ def _record(line: str) -> dict | None:
         record = json.loads(line)
     except ValueError:
         return None
-    return record if isinstance(record, dict) and isinstance(record.get("step"), int) else None
+    return current_metrics(record) if isinstance(record, dict) and isinstance(record.get("step"), int) else None
 
 
 class RunLog:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from openjepa.anomaly.energy import energy_gap
-from openjepa.masks.samplers import sample_masks
-from openjepa.masks.settings import MaskSettings
-from openjepa.methods.base import Objective
+from openjepa.masking.samplers import sample_masks
+from openjepa.masking.settings import MaskSettings
+from openjepa.methods.base import Method
 from openjepa.models.vit import take
 
 
@@ -19,11 +19,11 @@ def effective_rank(embeddings: Tensor) -> float:
     nothing about them.
     """
     values = torch.linalg.svdvals((embeddings - embeddings.mean(dim=0)).float())
-    shares = values / values.sum().clamp_min(1e-12) + 1e-7
-    return float(torch.exp(-(shares * shares.log()).sum()))
+    fractions = values / values.sum().clamp_min(1e-12) + 1e-7
+    return float(torch.exp(-(fractions * fractions.log()).sum()))
 
 
-def positional_share(tokens: Tensor) -> float:
+def positional_fraction(tokens: Tensor) -> float:
     """Share, in [0, 1], of the variance of patch tokens [B, N, D] that the mean token of each position explains."""
     overall = tokens.mean(dim=(0, 1))
     between = (tokens.mean(dim=0) - overall).square().mean()
@@ -36,7 +36,7 @@ def relative_std(embeddings: Tensor, tokens: Tensor) -> float:
 
 
 @torch.no_grad()
-def ema_distance(model: Objective) -> float:
+def ema_distance(model: Method) -> float:
     """Distance of target and context encoder weights over the norm of the context encoder's."""
     pairs = zip(model.target_encoder.parameters(), model.context_encoder.parameters(), strict=True)
     gaps, norms = zip(*((float((t - c).square().sum()), float(c.square().sum())) for t, c in pairs), strict=True)
@@ -53,8 +53,8 @@ class Monitor:
     dtype: torch.dtype = torch.float32
 
     @torch.no_grad()
-    def __call__(self, model: Objective) -> dict[str, float]:
-        """rank, std, positional_share, energy_gap and ema_distance of the model as it is."""
+    def __call__(self, model: Method) -> dict[str, float]:
+        """rank, std, positional_fraction, energy_gap and ema_distance of the model as it is."""
         device = self.images.device
         context_ids, target_ids = (ids.to(device) for ids in self._same_places())
         with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
@@ -65,7 +65,7 @@ class Monitor:
         return {
             "rank": effective_rank(embeddings),
             "std": relative_std(embeddings, tokens),
-            "positional_share": positional_share(targets),
+            "positional_fraction": positional_fraction(targets),
             "energy_gap": float(energy_gap(predicted, take(targets, target_ids))),
             "ema_distance": ema_distance(model),
         }

@@ -1,10 +1,10 @@
 """The monitors in plain words: healthy, positional collapse, collapsed, or too early to say; and what to change."""
 
-EARLY = 0.15  # share of a run before which nothing is judged
+EARLY = 0.15  # fraction of a run before which nothing is judged
 FAR = 0.5  # EMA distance; a third in runs that learn, 0.7 at thirty times their learning rate (docs/troubleshooting.md)
-KEPT = 0.8  # share of an imported encoder's rank, below which it is losing what it knew
-DIP = 0.25  # share of a run before which a rank under half of the untrained may be the dip with which runs begin
-LEVELS = {0.5: 0.7, 0.75: 0.9}  # from this share of a run on, less than this share of the untrained rank is weak
+KEPT = 0.8  # fraction of an imported encoder's rank, below which it is losing what it knew
+DIP = 0.25  # fraction of a run before which a rank under half of the untrained may be the dip with which runs begin
+LEVELS = {0.5: 0.7, 0.75: 0.9}  # from this fraction of a run on, less than this fraction of the untrained rank is weak
 
 
 SENTENCES = {
@@ -13,7 +13,7 @@ SENTENCES = {
     "forgetting": "effective rank {rank:.1f}, {kept_rank:.0%} of the imported encoder's {first:.1f}. Lower lr, raise "
     "--init-freeze or ema_momentum; encoder-best-rank is kept.",
     "early": "effective rank {rank:.1f}, energy gap {gap:.2f}",
-    "positional collapse": "{share:.0%} of the target's variance is position and content explains {gap:.0%} of the "
+    "positional collapse": "{fraction:.0%} of the target's variance is position and content explains {gap:.0%} of the "
     "energy; the model says where, not what. Use --weight-init unit, smaller ema_momentum or more steps.",
     "unstable": "the context encoder's weights are {distance:.0%} away from the target encoder's, which cannot follow. "
     "Lower lr, or ema_momentum.",
@@ -24,7 +24,7 @@ SENTENCES = {
     "weak": "effective rank {rank:.1f} is below the {before} encoder's {first:.1f}. Train longer, or lower lr if the "
     "rank has been falling.",
     "healthy": "effective rank {rank:.1f} ({before} {first:.1f}), content explains {gap:.0%} of the energy, position "
-    "{share:.0%} of the target's variance",
+    "{fraction:.0%} of the target's variance",
 }
 
 
@@ -33,7 +33,7 @@ def verdict(
 ) -> tuple[str, str]:
     """A status, one of SENTENCES, and its sentence, from the monitors now and at step 0.
 
-    `progress` is the share of the run done. With `imported` step 0 is a trained encoder.
+    `progress` is the fraction of the run done. With `imported` step 0 is a trained encoder.
     """
     status = _status(now, untrained, progress, imported)
     words = {
@@ -42,7 +42,7 @@ def verdict(
         "kept_rank": now["rank"] / untrained["rank"],
         "kept_std": now["std"] / max(untrained["std"], 1e-12),
         "gap": max(now["energy_gap"], 0),
-        "share": now["positional_share"],
+        "fraction": now["positional_fraction"],
         "distance": now["ema_distance"],
         "before": "imported" if imported else "untrained",
     }
@@ -54,7 +54,7 @@ def _status(now: dict[str, float], untrained: dict[str, float], progress: float,
     """The first that holds, the worst first."""
     rank, first, gap = now["rank"], untrained["rank"], now["energy_gap"]
     unfit = gap < 0.1  # predictions hardly fit their own images better than others
-    positional = now["positional_share"] > 0.5 and unfit
+    positional = now["positional_fraction"] > 0.5 and unfit
     alike = now["std"] < (0.02 if positional else 0.1) * untrained["std"]  # tokens that say where have little else
     rules = {
         "collapsed": alike or (rank < 2 and not positional),

@@ -5,9 +5,9 @@ import itertools
 
 import numpy as np
 
-from openjepa.masks.published import check_reference_masks
-from openjepa.masks.samplers import _layout
-from openjepa.masks.settings import LEVELS, STRATEGIES, MaskSettings, context_shape, target_shape
+from openjepa.masking.published import check_reference_masks
+from openjepa.masking.samplers import _layout
+from openjepa.masking.settings import LEVELS, STRATEGIES, MaskSettings, context_shape, target_shape
 from openjepa.rng import MASKS, generator
 
 

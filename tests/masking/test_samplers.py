@@ -6,9 +6,9 @@ import torch
 from scipy.stats import chi2
 
 from openjepa.config import CHOICES, MODELS
-from openjepa.masks.checks import check_masks, longest_context
-from openjepa.masks.samplers import sample_masks
-from openjepa.masks.settings import LEVELS, STRATEGIES, MaskSettings, strategy_settings, target_shape
+from openjepa.masking.checks import check_masks, longest_context
+from openjepa.masking.samplers import sample_masks
+from openjepa.masking.settings import LEVELS, STRATEGIES, MaskSettings, strategy_settings, target_shape
 from openjepa.models.vit import SIZES
 
 GRIDS = [(4, 4), (4, 7), (8, 8), (6, 12), (14, 14), (32, 32)]

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from openjepa.masks.samplers import sample_masks
-from openjepa.masks.settings import Masks, MaskSettings
+from openjepa.masking.samplers import sample_masks
+from openjepa.masking.settings import Masks, MaskSettings
 
 
 @dataclass
@@ -18,7 +18,7 @@ class Coverage:
     both              patches, over all images, that were context and target at once
     context_lengths   batches by number of context patches
     target_sizes      batches by size of the target blocks: (rows, columns), or (patches,) if they are no rectangles
-    redrawn           layouts drawn again, in the words of masks/samplers.py
+    redrawn           layouts drawn again, in the words of masking/samplers.py
     """
 
     images: int
@@ -30,11 +30,11 @@ class Coverage:
     redrawn: int = 0
 
     @property
-    def target_share(self) -> float:
+    def target_fraction(self) -> float:
         """Mean share of an image that is target, in [0, 1]."""
         return float(self.target.mean()) / self.images
 
-    def shares(self, name: str) -> np.ndarray:
+    def fractions(self, name: str) -> np.ndarray:
         """Share of the images in which each patch is "context" or "target": float64 [rows, columns] in [0, 1]."""
         return getattr(self, name) / self.images
 
@@ -62,7 +62,10 @@ def cover(settings: MaskSettings, batch_size: int, seed: int, images: int = 4096
 
 def in_words(settings: MaskSettings, coverage: Coverage) -> list[tuple[str, str]]:
     """What a person wants to know of masks: names and values."""
-    patches, never = settings.num_patches, [int((coverage.shares(name) == 0).sum()) for name in ("context", "target")]
+    patches, never = (
+        settings.num_patches,
+        [int((coverage.fractions(name) == 0).sum()) for name in ("context", "target")],
+    )
     lengths = sorted({min(coverage.context_lengths), max(coverage.context_lengths)})
     context = f"{' to '.join(map(str, lengths))} of {patches} patches ({_range([n / patches for n in lengths])})"
     if settings.strategy == "reference":
@@ -70,23 +73,23 @@ def in_words(settings: MaskSettings, coverage: Coverage) -> list[tuple[str, str]
     both = f"{coverage.both / coverage.images:.2f} patches an image are context and target at once"
     return [
         ("context", context),
-        ("targets", f"{settings.num_targets} an image, together {percent(coverage.target_share)} of it on average"),
+        ("targets", f"{settings.num_targets} an image, together {percent(coverage.target_fraction)} of it on average"),
         ("shapes", _sizes(coverage.target_sizes)),
         ("overlap", both if coverage.both else "none: no patch is context and target at once"),
-        ("as context", f"each patch in {_range(coverage.shares('context'))} of the images"),
-        ("as target", f"each patch in {_range(coverage.shares('target'))} of the images"),
+        ("as context", f"each patch in {_range(coverage.fractions('context'))} of the images"),
+        ("as target", f"each patch in {_range(coverage.fractions('target'))} of the images"),
         ("never used", f"{never[0]} patches as context, {never[1]} as target"),
         ("redrawn", f"{coverage.redrawn:,} layouts"),
     ]
 
 
-def percent(share: float) -> str:
+def percent(fraction: float) -> str:
     """A share in percent, with a decimal where it is small."""
-    return f"{100 * share:.0f} %" if share >= 0.1 or share == 0 else f"{100 * share:.2g} %"
+    return f"{100 * fraction:.0f} %" if fraction >= 0.1 or fraction == 0 else f"{100 * fraction:.2g} %"
 
 
-def _range(shares: Sequence[float] | np.ndarray) -> str:
-    return " to ".join(dict.fromkeys((percent(np.min(shares)), percent(np.max(shares)))))
+def _range(fractions: Sequence[float] | np.ndarray) -> str:
+    return " to ".join(dict.fromkeys((percent(np.min(fractions)), percent(np.max(fractions)))))
 
 
 def _sizes(counts: Counter[tuple[int, ...]], most: int = 6) -> str:

@@ -11,20 +11,20 @@ STRATEGIES = ("multiblock", "block", "random", "rasterized", "reference")
 
 @dataclass(frozen=True)
 class MaskSettings:
-    """What to mask. Scales and ratios are shares of the grid; `target_aspect` is height over width.
+    """What to mask. Scales and ratios are shares of the grid; `target_aspect_ratio` is height over width.
 
     `strategy`: "multiblock" (the paper's), "block", "random", "rasterized" (its table 6), or "reference" (the published
-    code's behaviour, faults included; see masks/published.py). `draws`: layouts an image is given in a step.
+    code's behaviour, faults included; see masking/published.py). `masks_per_image`: layouts of an image in a step.
     """
 
     grid_size: tuple[int, int]
     strategy: str = "multiblock"
     num_targets: int = 4
     target_scale: tuple[float, float] = (0.15, 0.2)
-    target_aspect: tuple[float, float] = (0.75, 1.5)
+    target_aspect_ratio: tuple[float, float] = (0.75, 1.5)
     context_scale: tuple[float, float] = (0.85, 1.0)
     context_ratio: float = 0.25
-    draws: int = 1
+    masks_per_image: int = 1
 
     @property
     def num_patches(self) -> int:
@@ -32,8 +32,8 @@ class MaskSettings:
 
     @property
     def name(self) -> str:
-        """The strategy, and how many draws an image is given where that is more than one."""
-        return self.strategy + f", {self.draws} draws an image" * (self.draws > 1)
+        """The strategy, and how many masks an image is given where that is more than one."""
+        return self.strategy + f", {self.masks_per_image} masks per image" * (self.masks_per_image > 1)
 
     @property
     def context_length(self) -> int:
@@ -65,7 +65,7 @@ def between(bounds: tuple[float, float], level: int) -> float:
 def target_shape(settings: MaskSettings, scale_level: int, aspect_level: int) -> tuple[int, int]:
     """Rows and columns of the target blocks of a step; area and aspect are independent of each other."""
     area = between(settings.target_scale, scale_level) * settings.num_patches
-    aspect = between(settings.target_aspect, aspect_level)
+    aspect = between(settings.target_aspect_ratio, aspect_level)
     rows, columns = settings.grid_size
     return min(rows, max(1, round((area * aspect) ** 0.5))), min(columns, max(1, round((area / aspect) ** 0.5)))
 

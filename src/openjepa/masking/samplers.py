@@ -8,8 +8,8 @@ context never overlaps its targets, and no setting can make the sampler run on.
 import numpy as np
 import torch
 
-from openjepa.masks.published import sample_reference_masks
-from openjepa.masks.settings import LEVELS, Masks, MaskSettings, context_shape, target_shape
+from openjepa.masking.published import sample_reference_masks
+from openjepa.masking.settings import LEVELS, Masks, MaskSettings, context_shape, target_shape
 from openjepa.rng import MASKS, generator
 
 TRIES = 16

@@ -8,7 +8,7 @@ its targets. Only its endless loop is not reproduced: after 100 tries the block 
 import numpy as np
 import torch
 
-from openjepa.masks.settings import LEVELS, Masks, MaskSettings
+from openjepa.masking.settings import LEVELS, Masks, MaskSettings
 from openjepa.rng import MASKS, generator
 
 MIN_KEEP = 10
@@ -31,7 +31,9 @@ def sample_reference_masks(settings: MaskSettings, batch_size: int, seed: int, s
 def check_reference_masks(settings: MaskSettings) -> None:
     """Raise ValueError if no block of the published sampler can keep more than its least number of patches."""
     levels = [(level + 0.5) / LEVELS for level in range(LEVELS)]
-    largest = max(int(np.prod(_shape(settings, settings.target_scale, settings.target_aspect, u))) for u in levels)
+    largest = max(
+        int(np.prod(_shape(settings, settings.target_scale, settings.target_aspect_ratio, u))) for u in levels
+    )
     context = int(np.prod(_shape(settings, settings.context_scale, (1.0, 1.0), 0.5)))
     if min(largest, context) <= MIN_KEEP:
         rows, columns = settings.grid_size
@@ -53,7 +55,7 @@ def _shape(
 def _shape_above_minimum(settings: MaskSettings, rng: np.random.Generator) -> tuple[tuple[int, int], int]:
     """A block shape that can be placed, and how many times the published loop would not have ended."""
     for redrawn in range(TRIES):
-        shape = _shape(settings, settings.target_scale, settings.target_aspect, rng.random())
+        shape = _shape(settings, settings.target_scale, settings.target_aspect_ratio, rng.random())
         if shape[0] * shape[1] > MIN_KEEP:
             return shape, redrawn
     raise ValueError(f"no target block of more than {MIN_KEEP} patches in {TRIES} draws: use multiblock masks")
