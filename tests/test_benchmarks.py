@@ -83,7 +83,7 @@ def test_every_broken_run_can_be_made_and_is_judged_before_half_time(tmp_path, m
     monkeypatch.setattr("openjepa.commands.report.report", lambda out: None)
     monkeypatch.setattr(alarms, "RESULTS", tmp_path)
     monkeypatch.setattr(alarms, "STEPS", 4)
-    monkeypatch.setattr(alarms.networks, "IJEPA", alarms.IJEPA)
+    monkeypatch.setattr(alarms.build_model, "IJEPA", alarms.IJEPA)
     monkeypatch.setattr("openjepa.training.loop.LEAST_IMAGES", 1)
     alarms.run(str(tmp_path / "photos"), "late-stop-gradient", 4)
     told = json.loads((tmp_path / "alarms-late-stop-gradient.json").read_text())
@@ -94,7 +94,7 @@ def test_every_broken_run_can_be_made_and_is_judged_before_half_time(tmp_path, m
 @pytest.mark.parametrize("name", alarms.CASES)
 def test_what_is_broken_is_what_the_name_says(name, monkeypatch):
     settings, network = alarms.CASES[name]
-    monkeypatch.setattr(alarms.networks, "IJEPA", network)
+    monkeypatch.setattr(alarms.build_model, "IJEPA", network)
     config = build_config(recipe("laptop"), settings | {"steps": alarms.STEPS})
     model = build_model(config)
     faint = float(model.context_encoder.patch_embed.proj.weight.detach().std()) < 0.03

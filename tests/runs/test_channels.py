@@ -10,9 +10,9 @@ from PIL import Image
 from support.photos import draw_photos
 
 import openjepa
-from openjepa.data.summary import inspect_dataset
 from openjepa.data.open import open_dataset
 from openjepa.data.statistics import channel_statistics
+from openjepa.data.summary import inspect_dataset
 
 SMALL = {
     "image_size": "16x32",

@@ -3,13 +3,13 @@
 import torch
 
 from openjepa.config import Config
-from openjepa.methods.ijepa import IJEPA
+from openjepa.encoder.baselines import seeded
 from openjepa.methods.base import Method
+from openjepa.methods.hybrid import Hybrid
+from openjepa.methods.ijepa import IJEPA
+from openjepa.methods.mae import MAE
 from openjepa.models.predictor import Predictor
 from openjepa.models.vit import SIZES
-from openjepa.encoder.baselines import seeded
-from openjepa.methods.hybrid import Hybrid
-from openjepa.methods.mae import MAE
 
 
 def build_model(config: Config, channels: int = 3) -> Method:

@@ -3,18 +3,18 @@
 import dataclasses
 
 from openjepa.config import Config
-from openjepa.methods.base import Method
+from openjepa.console import log
 from openjepa.data.batches import Batches
 from openjepa.data.dataset import ImageDataset
 from openjepa.device import choose_device, choose_precision
+from openjepa.methods.base import Method
+from openjepa.runs.build_model import build_model
+from openjepa.runs.images import mask_settings
 from openjepa.training.compile import checkpoint_activations, compile_blocks, no_compiler
-from openjepa.training.distributed import rank, world_size, parallelize
+from openjepa.training.distributed import parallelize, rank, world_size
 from openjepa.training.optimizer import make_optimizer
 from openjepa.training.schedules import ema_range
 from openjepa.training.step import Schedule, Stepper
-from openjepa.runs.build_model import build_model
-from openjepa.runs.images import mask_settings
-from openjepa.console import log
 
 
 def settle_compiler(config: Config) -> Config:

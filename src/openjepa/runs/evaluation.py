@@ -8,24 +8,24 @@ import numpy as np
 import torch
 
 from openjepa._version import __version__
-from openjepa.rng import SAMPLES, generator
+from openjepa.config import MAX_SKIPPED
+from openjepa.console import counting, log
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.decoding.pixel_format import PixelFormat
-from openjepa.evaluation.targets import open_targets
-from openjepa.errors import UsageError
-from openjepa.evaluation.session import Bench, Part
 from openjepa.encoder.encoder import Encoder
+from openjepa.encoder.feature_cache import FeatureStore
 from openjepa.encoder.features import Model
+from openjepa.errors import UsageError
 from openjepa.evaluation.duplicates import Thumbnails, near_duplicates
 from openjepa.evaluation.protocol import check_labels, split_held_out
-from openjepa.evaluation.tasks.quantity_tasks import remarks
 from openjepa.evaluation.results import Result, over_seeds
-from openjepa.encoder.feature_cache import FeatureStore
+from openjepa.evaluation.session import Bench, Part
+from openjepa.evaluation.targets import open_targets
+from openjepa.evaluation.tasks.quantity_tasks import remarks
 from openjepa.evaluation.tasks.registry import LABELLED, TASKS, check_tasks, fetch
-from openjepa.runs.measure_models import CONTEXT
-from openjepa.config import MAX_SKIPPED
+from openjepa.rng import SAMPLES, generator
 from openjepa.runs.images import prepare_images
-from openjepa.console import counting, log
+from openjepa.runs.measure_models import CONTEXT
 
 Measured = dict[str, list[Result]]  # by the model's name
 COMPARED = 50_000  # images of either part among which near duplicates are sought
@@ -74,7 +74,9 @@ def open_parts(
     if not test:
         test_files.check_unused()
     train, _ = prepare_images(data, workers, pixel_format=pixel_format, max_skipped=max_skipped)
-    held_out = prepare_images(test, workers, pixel_format=train.pixel_format, max_skipped=max_skipped)[0] if test else train
+    held_out = (
+        prepare_images(test, workers, pixel_format=train.pixel_format, max_skipped=max_skipped)[0] if test else train
+    )
     if set(tasks) & set(LABELLED):
         check_labels(train, held_out)
     first = files.of(data, train)

@@ -9,20 +9,19 @@ import torch
 from torch import Tensor
 
 from openjepa.config import unknown
+from openjepa.console import log
 from openjepa.data.crops import standardise
-from openjepa.data.summary import inspect_dataset
 from openjepa.data.open import open_dataset
 from openjepa.data.scenes.scenes import Scenes
+from openjepa.data.summary import inspect_dataset
 from openjepa.errors import UsageError
 from openjepa.interop import writers
 from openjepa.interop.artifact import write_json
-from openjepa.interop.writers import Theirs, compare
 from openjepa.interop.onnx import write_onnx
 from openjepa.interop.source import Source
-from openjepa.reports.model_card import write_card
+from openjepa.interop.writers import Theirs, compare
+from openjepa.reports.model_card import card_of, write_card
 from openjepa.training.monitoring.online_probe import sample_images
-from openjepa.reports.model_card import card_of
-from openjepa.console import log
 
 WRITERS: dict[str, Callable[..., Theirs]] = {
     "hf": writers.write_hf,

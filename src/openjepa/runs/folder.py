@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from openjepa.config import FIELDS, Config, build_config, option, read_config
-from openjepa.masking.settings import MaskSettings
 from openjepa.data.decoding.pixel_format import RGB, PixelFormat, stored_pixel_format
-from openjepa.errors import UsageError
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.encoder import Encoder
+from openjepa.errors import UsageError
 from openjepa.interop.load import load_encoder
+from openjepa.masking.settings import MaskSettings
 from openjepa.recipes import recipe
-from openjepa.training.monitoring.metrics_log import read_metrics
-from openjepa.runs.unused_settings import without_effect
 from openjepa.runs.images import mask_settings
+from openjepa.runs.unused_settings import without_effect
+from openjepa.training.monitoring.metrics_log import read_metrics
 
 RUNS = "give a folder that openjepa pretrain or openjepa demo wrote"
 LENGTH = ("time", "epochs", "steps")

@@ -1,24 +1,23 @@
-"""The images of a command: open them, report what was found, list the unusable ones, hold them in memory where that pays."""
+"""The images of a command: open them, report what was found, list unusable ones, keep them in memory where it pays."""
 
-from pathlib import Path
-from openjepa.data.sources.storage import Skipped, is_lost
-from openjepa.errors import UsageError
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
-from openjepa.config import Config, build_config, image_size, normal, seconds, unknown
-from openjepa.masking.checks import check_masks
-from openjepa.masking.settings import MaskSettings, strategy_settings
+
+from openjepa.config import MAX_SKIPPED, Config, build_config, image_size, normal, seconds, unknown
+from openjepa.console import counting, log
 from openjepa.data.dataset import ImageDataset
-from openjepa.data.summary import Summary, inspect_dataset
+from openjepa.data.decoding.pixel_format import PAGES, PixelFormat
 from openjepa.data.memory import decoded_bytes, hold_in_memory
 from openjepa.data.open import open_dataset
-from openjepa.data.decoding.pixel_format import PAGES, PixelFormat
+from openjepa.data.sources.storage import Skipped, is_lost
+from openjepa.data.summary import Summary, inspect_dataset
 from openjepa.device import choose_device
+from openjepa.errors import UsageError
+from openjepa.masking.checks import check_masks
+from openjepa.masking.settings import MaskSettings, strategy_settings
 from openjepa.recipes import Pick, pick_recipe, recipe
-from openjepa.config import MAX_SKIPPED
-from openjepa.console import counting, log
-
 
 LISTED = "skipped.txt"
 

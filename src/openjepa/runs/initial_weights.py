@@ -1,21 +1,23 @@
-"""`--init SRC`: networks that start from existing weights. The source fixes what its tensors decide; settings decide the rest."""
+"""`--init SRC`: networks that start from existing weights. The source fixes what its tensors decide, settings the rest."""
 
+import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
+
+import torch
+
+from openjepa.config import Config, current_names, option, shown
+from openjepa.console import log
+from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.errors import UsageError
 from openjepa.interop.artifact import write_artifact
+from openjepa.interop.load import open_source
 from openjepa.interop.source import Source
-import dataclasses
-from typing import Any
-import torch
-from openjepa.config import Config, option, shown, current_names
-from openjepa.models.resize import weights_of
 from openjepa.methods.ijepa import IJEPA
 from openjepa.models.predictor import Predictor
+from openjepa.models.resize import weights_of
 from openjepa.models.vit import SIZES, VisionTransformer
-from openjepa.data.decoding.pixel_format import PixelFormat
-from openjepa.interop.load import open_source
-from openjepa.console import log
 
 
 def describe(source: Source, which: str, licence: str | None) -> list[str]:

@@ -10,22 +10,22 @@ from rich.table import Table
 
 from openjepa._version import __version__
 from openjepa.config import unknown
+from openjepa.console import console, counting, log
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.decoding.pixel_format import PixelFormat
-from openjepa.errors import UsageError
-from openjepa.encoder.baselines import pixels_beside, untrained_like
 from openjepa.device import choose_device, choose_precision
+from openjepa.encoder.baselines import pixels_beside, untrained_like
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import Model
+from openjepa.errors import UsageError
 from openjepa.evaluation.protocol import extract, measure
-from openjepa.process_group import on_rank_zero
 from openjepa.evaluation.results import above, in_units
 from openjepa.evaluation.tasks.registry import TASKS
+from openjepa.files import write_rows
 from openjepa.interop.load import open_source
 from openjepa.interop.open_model import is_folder, open_model
 from openjepa.interop.source import WHICH
-from openjepa.files import write_rows
-from openjepa.console import console, counting, log
+from openjepa.process_group import on_rank_zero
 
 ENCODERS = ("target", "context", "both")
 CONTEXT = " (context encoder)"

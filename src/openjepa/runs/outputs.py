@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openjepa.config import read_config
-from openjepa.errors import UsageError
-from openjepa.evaluation.session import Bench
+from openjepa.console import log
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import Model
-from openjepa.evaluation.results import is_fraction
+from openjepa.errors import UsageError
 from openjepa.evaluation.probes.best_linear import Features, best_linear
+from openjepa.evaluation.results import is_fraction
+from openjepa.evaluation.session import Bench
 from openjepa.interop.classifier import save_classifier
 from openjepa.reports.evaluation import evaluation_page
-from openjepa.runs.measure_models import CONTEXT, is_run, write_csv, write_records, write_text
 from openjepa.runs.images import check_can_write, check_new_folder
-from openjepa.console import log
+from openjepa.runs.measure_models import CONTEXT, is_run, write_csv, write_records, write_text
 
 UNSHAPING = ("seed", "time", "device", "workers", "log_every", "checkpoint_minutes", "keep_every")
 

@@ -4,14 +4,13 @@ import math
 import os
 
 from openjepa.config import Config, seconds
+from openjepa.console import duration
 from openjepa.data.batches import Batches
 from openjepa.errors import UsageError
-from openjepa.training.schedules import ema_half_life
-from openjepa.training.timing import Speed
-from openjepa.training.step import Stepper
-from openjepa.training.timing import Cost
 from openjepa.runs.build_training import schedule_of
-from openjepa.console import duration
+from openjepa.training.schedules import ema_half_life
+from openjepa.training.step import Stepper
+from openjepa.training.timing import Cost, Speed
 
 OVERHEAD = 1.05  # monitors, probes and checkpoints, as a share of the steps' own time
 HALF_LIVES = 5  # of the target encoder, after which its weights are 97 % the run's own
@@ -87,8 +86,8 @@ def speed_lines(config: Config, stepper: Stepper, speed: Speed) -> list[str]:
     return [
         f"{config.model}, {config.image_size} px, patches of {config.patch_size} px, batch {config.batch_size}, "
         f"on {stepper.device} in {precision}",
-        f"  step alone   {speed.step_rate:10,.1f} images/s, {speed.fraction_of_peak:.0%} of the {speed.peak / 1e12:.3g} "
-        f"TFLOP/s that {precision} products reach here",
+        f"  step alone   {speed.step_rate:10,.1f} images/s, {speed.fraction_of_peak:.0%} of the "
+        f"{speed.peak / 1e12:.3g} TFLOP/s that {precision} products reach here",
         f"  input alone  {speed.input_rate:10,.1f} images/s with {workers}",
         f"  together     {speed.rate:10,.1f} images/s, {speed.together.memory / 2**30:.1f} GiB of memory",
         limit(config, speed.together),

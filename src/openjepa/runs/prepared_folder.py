@@ -7,8 +7,8 @@ from openjepa._version import __version__
 from openjepa.config import option, unknown
 from openjepa.data.prepare import SHARD_SUFFIXES, Shrinking
 from openjepa.errors import UsageError
-from openjepa.runs.start import fingerprint
 from openjepa.runs.images import check_can_write
+from openjepa.runs.start import fingerprint
 
 FILE = "prepare.json"
 FORMATS = ("jpg", "png")

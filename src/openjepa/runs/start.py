@@ -11,34 +11,33 @@ from typing import Any
 
 from openjepa._version import __version__
 from openjepa.config import MACHINE, Config, option, read_config, save_config, shown
-from openjepa.methods.base import Method
+from openjepa.console import TrainingDisplay, log
 from openjepa.data.batches import Batches
 from openjepa.data.crops import standardise
 from openjepa.data.dataset import ImageDataset
-from openjepa.data.summary import Summary
-from openjepa.data.sources.names import digest
 from openjepa.data.decoding.pixel_format import RGB, stored_pixel_format
+from openjepa.data.sources.names import digest
 from openjepa.data.statistics import channel_statistics
-from openjepa.errors import UsageError
-from openjepa.encoder.baselines import pixels_beside
+from openjepa.data.summary import Summary
 from openjepa.device import PRECISIONS, choose_device, choose_precision
+from openjepa.encoder.baselines import pixels_beside
 from openjepa.encoder.encoder import Encoder
+from openjepa.errors import UsageError
 from openjepa.interop.artifact import save_artifact
+from openjepa.methods.base import Method
+from openjepa.runs.build_training import build_batches, build_stepper, settle_compiler
+from openjepa.runs.images import LISTED, check_new_folder, prepare_images, write_skipped
+from openjepa.runs.initial_weights import advice, build_continued, build_shapes, keeps_statistics, open_init, shapes_of
+from openjepa.runs.plan import plan_lines, resolve_steps
+from openjepa.runs.unused_settings import check_settings
 from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_path, checkpoint_steps, load_checkpoint
 from openjepa.training.distributed import on_rank_zero, world_size
+from openjepa.training.loop import Interrupted, Run, TooManySkipped
 from openjepa.training.monitoring.monitors import Monitor
 from openjepa.training.monitoring.online_probe import LEAST, OnlineProbe, sample_images
-from openjepa.training.loop import Interrupted, Run, TooManySkipped
 from openjepa.training.state import whole_model
 from openjepa.training.step import Stepper
 from openjepa.training.timing import measure_cost, peak_memory
-from openjepa.runs.initial_weights import advice, build_continued, build_shapes, keeps_statistics, open_init, shapes_of
-from openjepa.runs.unused_settings import check_settings
-from openjepa.runs.build_training import build_batches, build_stepper, settle_compiler
-from openjepa.runs.plan import plan_lines, resolve_steps
-from openjepa.runs.images import check_new_folder, prepare_images
-from openjepa.runs.images import LISTED, write_skipped
-from openjepa.console import TrainingDisplay, log
 
 MONITORED = 256
 
@@ -163,7 +162,9 @@ def start_run(
     check_settings(config, given)
     check_patches(data, summary, config.patch_size)
     kept = source and keeps_statistics(source, dataset.pixel_format)
-    mean, std = (source.mean, source.std) if kept else on_rank_zero(lambda: channel_statistics(dataset, seed=config.seed))
+    mean, std = (
+        (source.mean, source.std) if kept else on_rank_zero(lambda: channel_statistics(dataset, seed=config.seed))
+    )
     batches = build_batches(dataset, config)
 
     def build(steps: int) -> Stepper:
