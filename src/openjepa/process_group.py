@@ -1,4 +1,4 @@
-"""Several processes under torchrun: who is who, and the word of the first of them.
+"""Rank, world size, barrier and rank-0 helpers for processes under torchrun.
 
 Whoever wants several has them meet first (`openjepa.training.distributed.joined`); alone, everything returns at once.
 """

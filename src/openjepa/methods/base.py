@@ -12,8 +12,8 @@ class Method(Protocol):
     """Networks and a loss. `target_encoder` is the encoder that people use; it may be the context encoder itself.
 
     images [B, C, H, W] standardised; context_ids [B, Nc] and target_ids [B, M, Nt] int64 patches of the grid. Where
-    an image is given several draws of them (multi-mask training of data2vec 2.0, arXiv 2212.07525), the ids and what
-    comes of them have B * draws rows, those of an image one after the other.
+    an image is given several masks (multi-mask training of data2vec 2.0, arXiv 2212.07525), the ids and what
+    comes of them have B * masks_per_image rows, those of an image one after the other.
     """
 
     context_encoder: VisionTransformer

@@ -20,9 +20,9 @@ SIZES = {
 
 
 def take(tokens: Tensor, ids: Tensor) -> Tensor:
-    """Select tokens [B, N, D] by ids [B * draws, ...] (int64), giving [B * draws, ..., D].
+    """Select tokens [B, N, D] by ids [B * masks_per_image, ...] (int64), giving [B * masks_per_image, ..., D].
 
-    The `draws` rows of an image follow each other; nothing is copied for them but what is selected.
+    The rows of an image follow each other; nothing is copied for them but what is selected.
     """
     index = ids.reshape(len(tokens), -1).unsqueeze(-1).expand(-1, -1, tokens.shape[-1])
     return tokens.gather(1, index).view(*ids.shape, tokens.shape[-1])
@@ -141,7 +141,7 @@ def initialise(module: nn.Module, scheme: str, depth: int) -> None:
 class VisionTransformer(nn.Module):
     """Images to patch tokens: [B, C, H, W] -> [B, N, D], or [B, Nc, D] when `ids` [B, Nc] name the visible patches.
 
-    `ids` may have several rows an image, [B * draws, Nc], see `take`.
+    `ids` may have several rows an image, [B * masks_per_image, Nc], see `take`.
     `weight_init`: "unit" or "published", see `initialise`. Under "unit" standardised pixels become tokens of unit
     variance, on a par with the position code; small patches of the published scale drown in it (docs/decisions.md).
     `native_size` is the grid trained on where it is another than the image's: positions keep its extent.

@@ -1,4 +1,4 @@
-"""`--init SRC`: networks that start from existing weights. The source fixes what its tensors decide, settings the rest."""
+"""`--init SRC`: networks that start from existing weights. Their tensors fix some settings; the others are given."""
 
 import dataclasses
 import shutil
