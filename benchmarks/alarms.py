@@ -16,16 +16,27 @@ import torch
 import torch.nn.functional as F
 from record import RESULTS, commit
 
+from openjepa.commands.pretrain import pretrain
 from openjepa.config import read_config
-from openjepa.core.ijepa import IJEPA
-from openjepa.core.vit import take
+from openjepa.methods.ijepa import IJEPA
+from openjepa.models.vit import take
 from openjepa.recipes import recipe
-from openjepa.training.runlog import read_metrics
-from openjepa.training.verdict import verdict
-from openjepa.verbs import networks
-from openjepa.verbs.pretrain import pretrain
+from openjepa.runs import build_model
+from openjepa.training.monitoring.metrics_log import read_metrics
+from openjepa.training.monitoring.verdict import verdict
 
-MONITORS = ("step", "loss", "rank", "std", "positional_share", "energy_gap", "ema_distance", "knn", "linear", "status")
+MONITORS = (
+    "step",
+    "loss",
+    "rank",
+    "std",
+    "positional_fraction",
+    "energy_gap",
+    "ema_distance",
+    "knn",
+    "linear",
+    "status",
+)
 QUIET = ("early", "healthy")
 STEPS = 1700
 LR = recipe("laptop")["lr"]
@@ -89,7 +100,7 @@ CASES: dict[str, tuple[dict, type[IJEPA]]] = {
 
 
 def run(data: str, name: str, steps: int) -> None:
-    settings, networks.IJEPA = CASES[name]
+    settings, build_model.IJEPA = CASES[name]
     begun = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         out = pretrain(data, out=Path(folder) / name, recipe="laptop", steps=steps, workers=0, **settings)
@@ -119,8 +130,8 @@ def table() -> None:
 
 def in_words(told: dict) -> list[str]:
     first, *later = told["records"]
-    said = [(share := r["step"] / told["steps"], verdict(r, first, share)[0]) for r in later]
-    alarms = (f"{status} at {share:.0%}" for share, status in said if status not in QUIET)
+    said = [(fraction := r["step"] / told["steps"], verdict(r, first, fraction)[0]) for r in later]
+    alarms = (f"{status} at {fraction:.0%}" for fraction, status in said if status not in QUIET)
     rank = f"{first['rank']:.1f} to {later[-1]['rank']:.1f}"
     linear = f"{100 * first['linear']:.1f} to {100 * later[-1]['linear']:.1f}"
     return [next(alarms, "none"), said[-1][1], rank, linear]

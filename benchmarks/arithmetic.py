@@ -5,8 +5,8 @@ python benchmarks/arithmetic.py
 
 import torch
 
-from openjepa.core.predictor import Predictor
-from openjepa.core.vit import SIZES, VisionTransformer
+from openjepa.models.predictor import Predictor
+from openjepa.models.vit import SIZES, VisionTransformer
 
 REACHED = 300e12  # operations a second that we reckon with a GPU: 38 % of the 790e12 that products reach on an H200
 CONTEXT, TARGET, BLOCKS, BATCH = 0.25, 0.175, 4, 2048

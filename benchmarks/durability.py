@@ -26,9 +26,9 @@ from record import record
 
 from openjepa.config import build_config
 from openjepa.errors import UsageError
+from openjepa.runs.start import resume_run, start_run
 from openjepa.training.checkpoint import checkpoint_steps, load_newest
-from openjepa.training.distribution import joined
-from openjepa.verbs.launch import go_on, start
+from openjepa.training.distributed import joined
 
 FORK = multiprocessing.get_context("fork")
 SETTINGS = {"steps": 40, "image_size": 16, "batch_size": 6, "predictor_depth": 1, "precision": "float32", "workers": 0}
@@ -51,7 +51,7 @@ def take_part(rank: int, count: int, port: int, photos: Path, out: Path, resume:
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         config = build_config({}, SETTINGS)
         with contextlib.suppress(UsageError), joined(torch.device("cpu")):  # it says that the other was killed
-            (go_on if resume else start)(str(photos), out, config, {}).run.train(lambda record: None)
+            (resume_run if resume else start_run)(str(photos), out, config, {}).run.train(lambda record: None)
             return
         sys.exit(2)
 

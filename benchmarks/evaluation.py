@@ -18,7 +18,7 @@ import time
 import zipfile
 from pathlib import Path
 
-from openjepa.evaluation.tasks import TASKS
+from openjepa.evaluation.tasks.registry import TASKS
 
 PER_CLASS = 1000
 HURRY = "knn,linear,fewshot,retrieval,probe-appearance"

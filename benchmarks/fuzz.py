@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from openjepa.data.pixels import read_header, read_pixels
-from openjepa.data.reading import RGB, choose_reading
+from openjepa.data.decoding.pixel_format import RGB, choose_pixel_format
+from openjepa.data.decoding.read import read_header, read_pixels
 from openjepa.errors import BadImage
 
 HANG, SLOW, MEMORY = 20.0, 2.0, 2**30  # seconds until a process is ended; CPU seconds and bytes that a file may cost
@@ -144,8 +144,8 @@ def attempt(data: bytes) -> str:
     said = []
     for suited in (False, True):
         try:
-            reading = choose_reading([read_header(io.BytesIO(data))], "") if suited else RGB
-            read_pixels(io.BytesIO(data), reading)
+            pixel_format = choose_pixel_format([read_header(io.BytesIO(data))], "") if suited else RGB
+            read_pixels(io.BytesIO(data), pixel_format)
         except BadImage as error:
             said.append(str(error))
     return "; ".join(dict.fromkeys(said)) or "read"

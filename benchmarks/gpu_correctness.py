@@ -20,18 +20,18 @@ from torch.nn.parallel import DistributedDataParallel
 
 import openjepa
 from openjepa.config import build_config
-from openjepa.core.ijepa import IJEPA
-from openjepa.core.mask_settings import MaskSettings
-from openjepa.core.masks import sample_masks
-from openjepa.core.predictor import Predictor
-from openjepa.core.vit import VisionTransformer
 from openjepa.data.batches import Batch
-from openjepa.training.distribution import shard, whole
+from openjepa.masking.samplers import sample_masks
+from openjepa.masking.settings import MaskSettings
+from openjepa.methods.ijepa import IJEPA
+from openjepa.models.predictor import Predictor
+from openjepa.models.vit import VisionTransformer
+from openjepa.runs.build_training import build_stepper
+from openjepa.training.distributed import shard, whole
 from openjepa.training.graphs import capture
 from openjepa.training.optimizer import make_optimizer, set_schedule
 from openjepa.training.schedules import ema_momentum, learning_rate, weight_decay
-from openjepa.training.steps import Stepper
-from openjepa.verbs.parts import build_stepper
+from openjepa.training.step import Stepper
 
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 5e-2}  # of |ours - theirs| / |theirs|
 LOSS_TOLERANCES = {torch.float32: 1e-3, torch.bfloat16: 5e-2}

@@ -12,11 +12,21 @@ from pathlib import Path
 from gpu_rows import Rows, about, arguments, photos
 
 import openjepa
-from openjepa.training.runlog import read_metrics
+from openjepa.training.monitoring.metrics_log import read_metrics
 
 EPOCHS = 200
 RESERVE = 90  # seconds for unpacking, the first steps, export and evaluation
-CURVES = ("step", "loss", "rank", "positional_share", "energy_gap", "knn", "linear", "images_per_second", "input_wait")
+CURVES = (
+    "step",
+    "loss",
+    "rank",
+    "positional_fraction",
+    "energy_gap",
+    "knn",
+    "linear",
+    "images_per_second",
+    "input_wait",
+)
 TINY = {"model": "vit_nano", "image_size": 32, "patch_size": 8, "batch_size": 16, "steps": 6, "workers": 0}
 TINY |= {"predictor_dim": 64, "predictor_heads": 4}
 

@@ -20,15 +20,14 @@ from gpu_rows import Rows, about, arguments, photos
 
 import openjepa
 from openjepa.config import build_config
-from openjepa.core.mask_settings import MaskSettings
-from openjepa.core.masks import sample_masks
 from openjepa.data.batches import Batch
 from openjepa.data.crops import standardise
+from openjepa.masking.samplers import sample_masks
+from openjepa.masking.settings import MaskSettings
+from openjepa.runs.build_training import build_stepper
 from openjepa.training.graphs import capture
-from openjepa.training.speed import matrix_peak, step_flops
-from openjepa.training.steps import Stepper
-from openjepa.training.trial import synchronise
-from openjepa.verbs.parts import build_stepper
+from openjepa.training.step import Stepper
+from openjepa.training.timing import matrix_peak, step_flops, synchronise
 
 MEAN, STD, COUNTED = [0.5] * 3, [0.25] * 3, 32
 Step = Callable[[int], object]

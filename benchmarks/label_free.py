@@ -11,10 +11,10 @@ import json
 from pathlib import Path
 
 from openjepa.config import option, shown
-from openjepa.training.score import STUDY, agreement, rank_correlation
-from openjepa.verbs.study import read_trials
+from openjepa.studies.tune.label_free_score import STUDY, agreement, rank_correlation
+from openjepa.studies.tune.study import read_trials
 
-PARTS = ("rank", "positional_share", "energy_gap")
+PARTS = ("rank", "positional_fraction", "energy_gap")
 
 
 def runs_of(folder: Path) -> list[dict]:

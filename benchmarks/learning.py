@@ -30,25 +30,25 @@ import torch
 from record import RESULTS, commit
 from scipy.stats import t as student
 
+from openjepa.commands.pretrain import pretrain
 from openjepa.config import Config, build_config
-from openjepa.core.streams import SAMPLES, generator
 from openjepa.data.batches import Batches
 from openjepa.data.memory import hold_in_memory
 from openjepa.data.open import open_dataset
 from openjepa.data.statistics import channel_statistics
-from openjepa.evaluation.baselines import Pixels
-from openjepa.evaluation.device import PRECISIONS, choose_precision
-from openjepa.evaluation.encoder import Encoder
-from openjepa.evaluation.features import Model
-from openjepa.evaluation.linear import linear_probe
+from openjepa.device import PRECISIONS, choose_precision
+from openjepa.encoder.baselines import Pixels
+from openjepa.encoder.encoder import Encoder
+from openjepa.encoder.features import Model
+from openjepa.evaluation.probes.logistic import linear_probe
 from openjepa.evaluation.protocol import Labelled, extract, measure, split_held_out
 from openjepa.interop.load import load_encoder
 from openjepa.recipes import recipe
-from openjepa.training.runlog import read_metrics
-from openjepa.verbs.launch import build_stepper
-from openjepa.verbs.networks import build_model
-from openjepa.verbs.prepare import mask_settings
-from openjepa.verbs.pretrain import pretrain
+from openjepa.rng import SAMPLES, generator
+from openjepa.runs.build_model import build_model
+from openjepa.runs.images import mask_settings
+from openjepa.runs.start import build_stepper
+from openjepa.training.monitoring.metrics_log import read_metrics
 
 RATES, LINES = RESULTS / "learning-rates.json", RESULTS / "learning.jsonl"
 SCORES = ("linear", "knn", "one_percent")
@@ -61,8 +61,8 @@ UNTRAINED += (("untrained reference", "reference", "vit_nano"),)
 # A method is a recipe and what it changes.
 METHODS: dict[str, tuple[str, dict]] = {
     "pure": ("laptop", {}),
-    "hybrid": ("laptop", {"objective": "hybrid"}),
-    "mae": ("laptop", {"objective": "mae"}),
+    "hybrid": ("laptop", {"method": "hybrid"}),
+    "mae": ("laptop", {"method": "mae"}),
     "reference": ("reference", {}),
 }
 

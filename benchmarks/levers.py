@@ -21,15 +21,14 @@ import torch.nn.functional as F
 from record import record
 
 from openjepa.config import build_config
-from openjepa.core import vit
-from openjepa.core.masks import sample_masks
 from openjepa.data.batches import Batch
-from openjepa.training.blocks import no_compiler
-from openjepa.training.speed import matrix_peak, step_flops
-from openjepa.training.steps import Stepper
-from openjepa.training.trial import synchronise
-from openjepa.verbs.parts import build_stepper
-from openjepa.verbs.prepare import mask_settings
+from openjepa.masking.samplers import sample_masks
+from openjepa.models import vit
+from openjepa.runs.build_training import build_stepper
+from openjepa.runs.images import mask_settings
+from openjepa.training.compile import no_compiler
+from openjepa.training.step import Stepper
+from openjepa.training.timing import matrix_peak, step_flops, synchronise
 
 LONG, DRAWS = 10**6, 4
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
@@ -50,7 +49,7 @@ class Bench:
         return build_stepper(build_config({}, self.settings | changes), LONG, [0.5] * 3, [0.25] * 3)
 
     def sample(self, size: int, draws: int = 1) -> Batch:
-        config = build_config({}, self.settings | {"mask_draws": draws, "batch_size": size})
+        config = build_config({}, self.settings | {"masks_per_image": draws, "batch_size": size})
         images = torch.randint(0, 256, (size, 3, *config.size), dtype=torch.uint8, device=self.stepper.device)
         return Batch(images, sample_masks(mask_settings(config), size * draws, 0, 0), torch.arange(size))
 
@@ -78,8 +77,12 @@ class Bench:
             "AdamW: fused": self.adamw(),
             "EMA: one foreach": self.ema(),
             "target encoder: a bf16 copy of its weights": self.halved(images),
-            "step: bias and GELU inside of products without gradients": self.without(("fused.there",), lambda: False),
-            "step: tokens added up in bf16": self.without(("vit.add_positions", "predictor.add_positions"), add),
+            "step: bias and GELU inside of products without gradients": self.without(
+                ("models.cpu_bf16.there",), lambda: False
+            ),
+            "step: tokens added up in bf16": self.without(
+                ("models.vit.add_positions", "models.predictor.add_positions"), add
+            ),
             "step: predictor's blocks in one sequence": (
                 self.step(target_sequences="separate"),
                 self.step(target_sequences="joint"),
@@ -156,14 +159,14 @@ class Bench:
         return autocast, cast
 
     def without(self, names: tuple[str, ...], instead: Callable) -> tuple[Call, Call]:
-        """A step in which some functions of `core` are others, and as it is."""
+        """A step in which some functions of `models` are replaced, and as it is."""
 
         step = self.step()
 
         def replaced() -> None:
             with ExitStack() as stack:
                 for name in names:
-                    stack.enter_context(patch(f"openjepa.core.{name}", instead))
+                    stack.enter_context(patch(f"openjepa.models.{name}", instead))
                 step()
 
         return replaced, self.step()

@@ -21,9 +21,9 @@ from record import record
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
-from openjepa.core.mask_settings import MaskSettings
 from openjepa.data.batches import Batches, load_batches
 from openjepa.data.open import open_dataset
+from openjepa.masking.settings import MaskSettings
 
 SCALE, ENDLESS = (0.3, 1.0), 2**31
 

@@ -10,10 +10,10 @@ import torch
 from record import record
 
 from openjepa.config import build_config
-from openjepa.core.masks import sample_masks
 from openjepa.data.batches import Batch
-from openjepa.verbs.launch import build_stepper
-from openjepa.verbs.prepare import mask_settings
+from openjepa.masking.samplers import sample_masks
+from openjepa.runs.images import mask_settings
+from openjepa.runs.start import build_stepper
 
 SETTINGS = [("16", 4), ("32", 4), ("48", 4), ("64", 4)]
 BATCH, STEPS = 256, 5

@@ -12,10 +12,10 @@ from record import record
 
 from openjepa.config import build_config
 from openjepa.data.batches import Batches
-from openjepa.data.scenes import Scenes
-from openjepa.training.run import LEAST_IMAGES, MONITOR_IMAGES, PROBE_IMAGES
-from openjepa.verbs.launch import assemble, build_stepper
-from openjepa.verbs.prepare import mask_settings
+from openjepa.data.scenes.scenes import Scenes
+from openjepa.runs.images import mask_settings
+from openjepa.runs.start import assemble, build_stepper
+from openjepa.training.loop import LEAST_IMAGES, MONITOR_IMAGES, PROBE_IMAGES
 
 
 def median_seconds(call, times: int = 5) -> float:

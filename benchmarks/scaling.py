@@ -18,11 +18,11 @@ import torch.multiprocessing as processes
 from record import record
 
 from openjepa.config import build_config
-from openjepa.core.vit import SIZES
 from openjepa.data.open import open_dataset
-from openjepa.training.distribution import first, joined
-from openjepa.training.trial import peak_memory, synchronise
-from openjepa.verbs.parts import build_batches, build_stepper
+from openjepa.models.vit import SIZES
+from openjepa.runs.build_training import build_batches, build_stepper
+from openjepa.training.distributed import joined, on_rank_zero
+from openjepa.training.timing import peak_memory, synchronise
 
 WARM_UP, PARALLEL = 2, ("ddp", "fsdp")
 
@@ -45,7 +45,7 @@ def take_part(
             stepper(step, samples[step % 2])
         synchronise(stepper.device)
         seconds = (time.perf_counter() - begun) / steps
-        first(lambda: results.put((config.batch_size / seconds, peak_memory(stepper.device))))
+        on_rank_zero(lambda: results.put((config.batch_size / seconds, peak_memory(stepper.device))))
 
 
 def measure(count: int, parallel: str, threads: int, settings: dict, steps: int) -> dict:
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     given, rows = parser.parse_args(), []
     names = ("model", "image_size", "patch_size", "batch_size", "device")
-    settings = {name: getattr(given, name) for name in names} | {"steps": 10_000, "mask_draws": 1}
+    settings = {name: getattr(given, name) for name in names} | {"steps": 10_000, "masks_per_image": 1}
     for count in given.processes:
         threads = given.threads or max(1, torch.get_num_threads() // count)
         for parallel in PARALLEL if count > 1 else PARALLEL[:1]:

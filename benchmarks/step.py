@@ -29,15 +29,14 @@ from lightly.models.utils import apply_masks
 from record import record
 
 from openjepa.config import build_config
-from openjepa.core.mask_settings import Masks
-from openjepa.core.vit import SIZES
 from openjepa.data.batches import Batch
 from openjepa.data.crops import standardise
-from openjepa.evaluation.device import PRECISIONS, choose_precision
-from openjepa.training.speed import matrix_peak, step_flops
-from openjepa.training.steps import Stepper
-from openjepa.training.trial import synchronise
-from openjepa.verbs.launch import build_stepper
+from openjepa.device import PRECISIONS, choose_precision
+from openjepa.masking.settings import Masks
+from openjepa.models.vit import SIZES
+from openjepa.runs.start import build_stepper
+from openjepa.training.step import Stepper
+from openjepa.training.timing import matrix_peak, step_flops, synchronise
 
 LR, MEAN, STD, DRAWS = 1.5e-4, [0.5] * 3, [0.25] * 3, 4
 LIGHTLY = {"lightly float32": torch.float32, "lightly bf16": torch.bfloat16}
@@ -172,7 +171,7 @@ def measure(setting: Setting, names: list[str], rounds: int, steps: int) -> list
         rate, peak = statistics.median(rates[name]), matrix_peak(device, dtype)
         row = {"model": setting.model, "name": name, "precision": str(dtype).removeprefix("torch.")}
         row |= {"images_per_second": rate, "rates": rates[name], "memory": apart(setting, name)}
-        row |= {"matrix_peak": peak, "share_of_peak": statistics.fmean(flops) * rate / setting.batch_size / peak}
+        row |= {"matrix_peak": peak, "fraction_of_peak": statistics.fmean(flops) * rate / setting.batch_size / peak}
         for rival in LIGHTLY.keys() & rates.keys():
             pairs = zip(rates[name], rates[rival], strict=True)
             row[f"times {rival}"] = statistics.median(ours / theirs for ours, theirs in pairs)
@@ -185,7 +184,7 @@ def show(rows: list[dict]) -> None:
     print(f"{'':32} {'images/s':>9} {'of peak':>8} {'GiB':>6} " + " ".join(f"{rival:>22}" for rival in rivals))
     for row in rows:
         label = f"{row['model']} {row['name']}" + (f" {row['precision']}" if row["name"] in OURS else "")
-        numbers = f"{row['images_per_second']:9.1f} {row['share_of_peak']:8.1%} {row['memory'] / 2**30:6.2f} "
+        numbers = f"{row['images_per_second']:9.1f} {row['fraction_of_peak']:8.1%} {row['memory'] / 2**30:6.2f} "
         print(f"{label:32} {numbers}" + " ".join(f"{row[rival]:22.2f}" for rival in rivals))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests_support import draw_photos
+from support.photos import draw_photos
 
 torch.set_num_threads(1)
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests_support import draw_photos
+from support.photos import draw_photos
 
 from openjepa.config import build_config
 from openjepa.recipes import recipe
-from openjepa.verbs.networks import build_model
+from openjepa.runs.build_model import build_model
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -66,7 +66,7 @@ def test_the_gap_is_split_into_images_a_second_and_learning_an_image(capsys):
 
 def test_a_learning_run_records_its_images_and_its_precision(tmp_path, monkeypatch):
     draw_photos(tmp_path / "data" / "train", 24)
-    monkeypatch.setattr("openjepa.verbs.report.report", lambda out: None)
+    monkeypatch.setattr("openjepa.commands.report.report", lambda out: None)
     monkeypatch.setattr(learning, "measured", lambda model, data, test: {"linear": 50.0})
     line = learning.run(
         str(tmp_path / "data"), "pure", 0, True, tmp_path / "run", "vit_nano", images=30, precision="bf16"
@@ -80,11 +80,11 @@ alarms = script("alarms")
 
 def test_every_broken_run_can_be_made_and_is_judged_before_half_time(tmp_path, monkeypatch):
     draw_photos(tmp_path / "photos")
-    monkeypatch.setattr("openjepa.verbs.report.report", lambda out: None)
+    monkeypatch.setattr("openjepa.commands.report.report", lambda out: None)
     monkeypatch.setattr(alarms, "RESULTS", tmp_path)
     monkeypatch.setattr(alarms, "STEPS", 4)
-    monkeypatch.setattr(alarms.networks, "IJEPA", alarms.IJEPA)
-    monkeypatch.setattr("openjepa.training.run.LEAST_IMAGES", 1)
+    monkeypatch.setattr(alarms.build_model, "IJEPA", alarms.IJEPA)
+    monkeypatch.setattr("openjepa.training.loop.LEAST_IMAGES", 1)
     alarms.run(str(tmp_path / "photos"), "late-stop-gradient", 4)
     told = json.loads((tmp_path / "alarms-late-stop-gradient.json").read_text())
     judged = [r["step"] for r in told["records"] if r["step"] and r["status"] != "early"]
@@ -94,7 +94,7 @@ def test_every_broken_run_can_be_made_and_is_judged_before_half_time(tmp_path, m
 @pytest.mark.parametrize("name", alarms.CASES)
 def test_what_is_broken_is_what_the_name_says(name, monkeypatch):
     settings, network = alarms.CASES[name]
-    monkeypatch.setattr(alarms.networks, "IJEPA", network)
+    monkeypatch.setattr(alarms.build_model, "IJEPA", network)
     config = build_config(recipe("laptop"), settings | {"steps": alarms.STEPS})
     model = build_model(config)
     faint = float(model.context_encoder.patch_embed.proj.weight.detach().std()) < 0.03
@@ -104,7 +104,7 @@ def test_what_is_broken_is_what_the_name_says(name, monkeypatch):
 
 
 def test_the_table_names_the_first_alarm():
-    good = {"std": 0.4, "positional_share": 0.1, "energy_gap": 0.5, "ema_distance": 0.1}
+    good = {"std": 0.4, "positional_fraction": 0.1, "energy_gap": 0.5, "ema_distance": 0.1}
     start, low, end = ({"step": step, "rank": rank} | good for step, rank in ((0, 20.0), (40, 9.0), (100, 19.0)))
     said = alarms.in_words({"steps": 100, "records": [start | {"linear": 0.4}, low, end | {"linear": 0.3}]})
     assert said == ["dimensional collapse at 40%", "healthy", "20.0 to 19.0", "40.0 to 30.0"]

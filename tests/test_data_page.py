@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tifffile
-from packing import as_dicom, as_parquet, as_shards, as_table, as_tar, as_zip, names_in
 from PIL import Image
-from tests_support import draw_photos
+from support.packing import as_dicom, as_parquet, as_shards, as_table, as_tar, as_zip, names_in
+from support.photos import draw_photos
 
 PAGE = Path(__file__).parents[1] / "docs" / "data.md"
 FIRST = (
@@ -80,7 +80,7 @@ def ended(tmp_path_factory):
     pack(home)
     paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
     environment = os.environ | {"PYTHONPATH": paths, "XDG_CACHE_HOME": str(home / "cache"), "OMP_NUM_THREADS": "1"}
-    script = [sys.executable, str(Path(__file__).with_name("page_commands.py"))]
+    script = [sys.executable, str(Path(__file__).parent / "support" / "page_commands.py")]
     asked = json.dumps([FIRST, *commands()])
     done = subprocess.run(script, input=asked, capture_output=True, text=True, env=environment, cwd=home, timeout=900)
     assert done.returncode == 0, done.stderr

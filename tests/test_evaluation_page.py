@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from packing import as_zip
-from tests_support import draw_photos
+from support.packing import as_zip
+from support.photos import draw_photos
 
 import openjepa
 from openjepa.cli import main

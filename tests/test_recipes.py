@@ -6,8 +6,8 @@ import openjepa
 from openjepa.config import build_config, read_config
 from openjepa.errors import UsageError
 from openjepa.recipes import RECIPES, pick_recipe, recipe
-from openjepa.verbs.parts import schedule_of
-from openjepa.verbs.prepare import mask_settings
+from openjepa.runs.build_training import schedule_of
+from openjepa.runs.images import mask_settings
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -22,7 +22,7 @@ def test_every_recipe_can_be_built(name):
     [
         ({"time": "10m"}, "vit_nano", 64),
         ({"time": "20m"}, "vit_micro", 128),
-        ({"time": "20m", "objective": "mae"}, "vit_micro", 64),
+        ({"time": "20m", "method": "mae"}, "vit_micro", 64),
         ({"time": "20m", "predictor_dim": 32}, "vit_micro", 32),
         ({"time": "1h", "model": "vit_nano"}, "vit_nano", 64),
         ({"steps": 10**6}, "vit_nano", 64),
@@ -38,14 +38,14 @@ def test_laptop_is_wider_where_there_is_time(given, model, predictor):
     ("given", "context", "batch_size"),
     [
         ({}, 10, 16),
-        ({"objective": "hybrid"}, 10, 16),
-        ({"objective": "mae"}, 16, 64),
-        ({"objective": "mae", "time": "1h", "batch_size": 32}, 16, 32),
+        ({"method": "hybrid"}, 10, 16),
+        ({"method": "mae"}, 16, 64),
+        ({"method": "mae", "time": "1h", "batch_size": 32}, 16, 32),
         ({"masks": "rasterized"}, 16, 16),
         ({"masks": "multiblock"}, 10, 16),
     ],
 )
-def test_laptop_follows_the_objective_and_fits_every_kind_of_masks(given, context, batch_size):
+def test_laptop_follows_the_method_and_fits_every_kind_of_masks(given, context, batch_size):
     config = build_config(recipe("laptop", given), given)
     assert mask_settings(config).context_length == context and config.batch_size == batch_size
 
@@ -75,11 +75,11 @@ def test_images_device_and_time_pick(side, images, device, seconds, image_size, 
 
 
 def test_pretrain_says_which_and_why(photos, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("openjepa.verbs.report.report", lambda out: None)
+    monkeypatch.setattr("openjepa.commands.report.report", lambda out: None)
     out = openjepa.pretrain(str(photos), out=tmp_path / "run", steps=1, workers=0, device="cpu", predictor_depth=1)
     assert "recipe laptop at 32 px, because this trains on cpu and the images are 20 px" in capsys.readouterr().out
     stored = read_config(out / "config.json")[0]
-    assert stored.mask_draws == 4 and stored.ema_momentum == (0.99, 1.0)
+    assert stored.masks_per_image == 4 and stored.ema_momentum == (0.99, 1.0)
 
 
 @pytest.mark.parametrize(

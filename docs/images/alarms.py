@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from openjepa.reporting.charts import STYLE
+from openjepa.reports.charts import STYLE
 
 HERE = Path(__file__).parent
 CASES = {  # file, drawn where it is there: name, colour
@@ -20,7 +20,12 @@ CASES = {  # file, drawn where it is there: name, colour
     "positional-slow": ("published first weights, learning rate /50", "#2a7f9e"),
     "late-stop-gradient": ("stop-gradient lost at half-time", "#4d4d4d"),
 }
-PANELS = {"loss": "loss", "rank": "effective rank", "positional_share": "positional share", "energy_gap": "energy gap"}
+PANELS = {
+    "loss": "loss",
+    "rank": "effective rank",
+    "positional_fraction": "positional share",
+    "energy_gap": "energy gap",
+}
 
 
 def main() -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from openjepa.core.mask_settings import MaskSettings
-from openjepa.core.masks import sample_masks
-from openjepa.data.scenes import draw_scene
-from openjepa.reporting.pictures import contact_sheet, draw_masks, stack
+from openjepa.data.scenes.scenes import draw_scene
+from openjepa.masking.samplers import sample_masks
+from openjepa.masking.settings import MaskSettings
+from openjepa.reports.pictures import contact_sheet, draw_masks, stack
 
 SEED, INDICES, SIDE, GRID = 1, (0, 3, 5, 8, 12, 17), 240, (12, 12)
 

@@ -13,19 +13,19 @@ from openjepa._version import __version__
 from openjepa.errors import UsageError
 
 _HOMES = {
-    "demo": "openjepa.verbs.demo",
-    "pretrain": "openjepa.verbs.pretrain",
-    "tune": "openjepa.verbs.tune",
-    "evaluate": "openjepa.verbs.evaluate",
-    "predict": "openjepa.verbs.predict",
-    "embed": "openjepa.verbs.embed",
-    "report": "openjepa.verbs.report",
-    "masks": "openjepa.verbs.masks",
-    "import_": "openjepa.verbs.import_",
-    "export": "openjepa.verbs.export",
-    "data_check": "openjepa.verbs.data_check",
-    "data_prepare": "openjepa.verbs.data_prepare",
-    "bench": "openjepa.verbs.bench",
+    "demo": "openjepa.commands.demo",
+    "pretrain": "openjepa.commands.pretrain",
+    "tune": "openjepa.commands.tune",
+    "evaluate": "openjepa.commands.evaluate",
+    "predict": "openjepa.commands.predict",
+    "embed": "openjepa.commands.embed",
+    "report": "openjepa.commands.report",
+    "masks": "openjepa.commands.masks",
+    "import_": "openjepa.commands.import_",
+    "export": "openjepa.commands.export",
+    "data_check": "openjepa.commands.data_check",
+    "data_prepare": "openjepa.commands.data_prepare",
+    "bench": "openjepa.commands.bench",
     "load_encoder": "openjepa.interop.load",
 }
 __all__ = ["UsageError", "__version__", *_HOMES]

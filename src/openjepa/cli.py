@@ -1,4 +1,4 @@
-"""The command line: every verb is a function of the same name, and its options are that function's keywords."""
+"""The command line: every command is a function of the same name, and its options are that function's keywords."""
 
 import os
 import sys
@@ -6,20 +6,21 @@ import sys
 import typer
 
 from openjepa._version import __version__
+from openjepa.commands.bench import bench
+from openjepa.commands.data_check import data_check
+from openjepa.commands.data_prepare import data_prepare
+from openjepa.commands.demo import demo
+from openjepa.commands.embed import embed
+from openjepa.commands.evaluate import evaluate
+from openjepa.commands.export import export
+from openjepa.commands.import_ import import_
+from openjepa.commands.masks import masks
+from openjepa.commands.predict import predict
+from openjepa.commands.pretrain import pretrain
+from openjepa.commands.report import report
+from openjepa.commands.tune import tune
+from openjepa.config import given_options
 from openjepa.errors import CheckFailed, UsageError
-from openjepa.verbs.bench import bench
-from openjepa.verbs.data_check import data_check
-from openjepa.verbs.data_prepare import data_prepare
-from openjepa.verbs.demo import demo
-from openjepa.verbs.embed import embed
-from openjepa.verbs.evaluate import evaluate
-from openjepa.verbs.export import export
-from openjepa.verbs.import_ import import_
-from openjepa.verbs.masks import masks
-from openjepa.verbs.predict import predict
-from openjepa.verbs.pretrain import pretrain
-from openjepa.verbs.report import report
-from openjepa.verbs.tune import tune
 
 app = typer.Typer(
     name="openjepa",
@@ -28,11 +29,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (demo, pretrain, tune, evaluate, predict, embed, report, masks, import_, export, bench):
-    app.command(verb.__name__.rstrip("_"))(verb)
+for command in (demo, pretrain, tune, evaluate, predict, embed, report, masks, import_, export, bench):
+    app.command(command.__name__.rstrip("_"))(command)
 data = typer.Typer(help="Check a set of images, or prepare a smaller copy of it.", no_args_is_help=True)
-for verb in (data_check, data_prepare):
-    data.command(verb.__name__.removeprefix("data_"))(verb)
+for command in (data_check, data_prepare):
+    data.command(command.__name__.removeprefix("data_"))(command)
 app.add_typer(data, name="data")
 
 # Typer's own error class is not public under a name of its own.
@@ -53,7 +54,7 @@ def options(version: bool = typer.Option(False, "--version", callback=print_vers
 def main() -> None:
     """Run the command line; a person's mistake ends in one line on stderr and exit code 2."""
     try:
-        status = app(standalone_mode=False)
+        status = app(given_options(sys.argv[1:]), standalone_mode=False)
     except (UsageError, CommandLineError) as error:
         message = error.format_message() if isinstance(error, CommandLineError) else str(error)
         rank, told = os.environ.get("RANK", "0"), any(getattr(e, "told", False) for e in (error, error.__cause__))

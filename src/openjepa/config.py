@@ -4,7 +4,9 @@ import dataclasses
 import difflib
 import json
 import math
+import os
 import re
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from openjepa.errors import UsageError
 
 MODELS = ("vit_nano", "vit_micro", "vit_tiny", "vit_small", "vit_base", "vit_large", "vit_huge", "vit_giant")
 CHOICES = {
-    "objective": ("ijepa", "hybrid", "mae"),
+    "method": ("ijepa", "hybrid", "mae"),
     "model": MODELS,
     "weight_init": ("unit", "published"),
     "masks": ("multiblock", "rasterized", "block", "random", "reference"),
@@ -23,6 +25,8 @@ CHOICES = {
     "precision": ("auto", "bf16", "float32"),
     "pages": ("first", "channels", "images"),
 }
+# Old names of settings and their names now: stored files keep the old ones, typed ones are accepted with a notice.
+RENAMED = {"objective": "method", "mask_draws": "masks_per_image", "target_aspect": "target_aspect_ratio"}
 MACHINE = ("device", "workers", "log_every", "checkpoint_minutes", "keep_every", "max_skipped", "accumulate")
 MACHINE += ("checkpoint_activations", "compile", "cuda_graph")
 
@@ -38,7 +42,7 @@ class Config:
     time: str | None = setting("10m", "Length", "Train at most this long, as 90s, 10m or 2h; resolved once to steps.")
     epochs: float | None = setting(None, "Length", "Passes over the images.")
     steps: int | None = setting(None, "Length", "Optimizer steps.")
-    objective: str = setting("ijepa", "Model", "What is predicted: ijepa representations, mae pixels, hybrid both.")
+    method: str = setting("ijepa", "Model", "What is predicted: ijepa representations, mae pixels, hybrid both.")
     init: str | None = setting(None, "Model", "Weights to go on from: a run, or anything that openjepa import takes.")
     init_freeze: float = setting(
         0.1, "Model", "With --init and no predictor there: share of the run in which a fresh predictor learns alone."
@@ -55,12 +59,12 @@ class Config:
     masks: str | None = setting(None, "Masks", "multiblock (ijepa's), random (mae's), rasterized, block, or reference.")
     num_targets: int | None = setting(None, "Masks", "Target blocks an image (4; 1 for block and random).")
     target_scale: tuple[float, float] | None = setting(None, "Masks", "Share of the image in a target block (.15 .2).")
-    target_aspect: tuple[float, float] = setting((0.75, 1.5), "Masks", "Height over width of a target block.")
+    target_aspect_ratio: tuple[float, float] = setting((0.75, 1.5), "Masks", "Height over width of a target block.")
     context_scale: tuple[float, float] | None = setting(
         None, "Masks", "Share of the image in the context block (.85 1)."
     )
     context_ratio: float = setting(0.25, "Masks", "Share of the patches that the context keeps.")
-    mask_draws: int = setting(1, "Masks", "Contexts and targets drawn for an image and one pass of the target encoder.")
+    masks_per_image: int = setting(1, "Masks", "Masks per image; they share one forward pass of the target encoder.")
     crop_scale: tuple[float, float] = setting((0.3, 1.0), "Training", "Share of an image in its random crop.")
     horizontal_flip: bool = setting(False, "Training", "Mirror half of the crops, left to right.")
     any_orientation: bool = setting(
@@ -106,7 +110,7 @@ class Config:
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed and (name, self.masks) != ("masks", None):
                 raise UsageError(unknown(option(name), getattr(self, name), allowed))
-        counts = ("patch_size", "predictor_dim", "predictor_depth", "predictor_heads", "batch_size", "mask_draws")
+        counts = ("patch_size", "predictor_dim", "predictor_depth", "predictor_heads", "batch_size", "masks_per_image")
         for name in (*counts, "log_every", "accumulate"):
             self._check(name, getattr(self, name) >= 1, "at least 1")
         for name in ("workers", "keep_every", "clip_grad", "lr_start", "checkpoint_minutes"):
@@ -118,7 +122,7 @@ class Config:
         self._check(
             "weight_decay", self._is_pair("weight_decay") and min(self.weight_decay) >= 0, "two numbers of 0 or more"
         )
-        self._check("target_aspect", self._is_range("target_aspect", 0, 100), "two rising numbers above 0")
+        self._check("target_aspect_ratio", self._is_range("target_aspect_ratio", 0, 100), "two rising numbers above 0")
         self._check(
             "ema_momentum",
             self.ema_momentum is None
@@ -177,6 +181,41 @@ class Config:
         return self.size[0] // self.patch_size, self.size[1] // self.patch_size
 
 
+def current_names(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a stored file under the names that they have now."""
+    return {RENAMED.get(name, name): value for name, value in settings.items()}
+
+
+def given_names(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings given as keywords under the names that they have now, with a notice for every old one."""
+    for old in settings.keys() & RENAMED.keys():
+        if settings.get(RENAMED[old]) is not None:
+            raise UsageError(f"{option(old)} is now {option(RENAMED[old])}: give one of them")
+        notify_renamed(old)
+        settings = {name: value for name, value in settings.items() if name != RENAMED[old]}
+    return current_names(settings)
+
+
+def given_options(words: list[str]) -> list[str]:
+    """The words of a command line, options under the names that they have now, with a notice for every old one."""
+    old_options = {option(old): old for old in RENAMED}
+    current = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name in old_options:
+            notify_renamed(old_options[name])
+            word = option(RENAMED[old_options[name]]) + equals + value
+        current.append(word)
+    return current
+
+
+def notify_renamed(old: str) -> None:
+    """One line on stderr, of several processes from the first only."""
+    if os.environ.get("RANK", "0") == "0":
+        message = f"{option(old)} is now {option(RENAMED[old])}; the old name goes away in the next version"
+        print(f"openjepa: {message}", file=sys.stderr)
+
+
 def option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
@@ -210,6 +249,7 @@ def seconds(given: str) -> float:
 
 
 FIELDS = {f.name: f for f in dataclasses.fields(Config)}
+MAX_SKIPPED: float = FIELDS["max_skipped"].default
 
 
 def build_config(base: dict[str, Any], given: dict[str, Any]) -> Config:
@@ -249,6 +289,7 @@ def read_config(path: Path) -> tuple[Config, dict[str, Any]]:
     """The settings of a stored run and what was resolved with them; raises UsageError if the file is damaged."""
     try:
         stored = json.loads(path.read_text())
-        return Config(**{name: normal(name, value) for name, value in stored.pop("settings").items()}), stored
+        settings = current_names(stored.pop("settings"))
+        return Config(**{name: normal(name, value) for name, value in settings.items()}), stored
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} is damaged ({error}): give --out another name to start again") from error

@@ -42,7 +42,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "context_ratio": 0.15,
         "crop_scale": (0.5, 1.0),
         "batch_size": 16,
-        "mask_draws": 4,
+        "masks_per_image": 4,
         "predictor_depth": 1,
         "lr": 5e-4,
         "weight_decay": (0.2, 0.2),
@@ -88,7 +88,7 @@ LONG, LONGER = 1200, "vit_micro"
 # Beside a predictor of 64 numbers the targets of a wider encoder stay as poor as that can predict.
 WIDER = {"vit_micro": {"predictor_dim": 128}}
 # What `laptop` changes for MAE, which has no target encoder to share between draws and is asked for every hidden patch.
-MAE = {"context_ratio": 0.25, "batch_size": 64, "mask_draws": 1, "predictor_dim": 64, "weight_decay": (0.05, 0.05)}
+MAE = {"context_ratio": 0.25, "batch_size": 64, "masks_per_image": 1, "predictor_dim": 64, "weight_decay": (0.05, 0.05)}
 SMALL_SIDE, WIDE_SIDE = 96, 48  # pixels
 # What `small` needs to be worth its larger network, by judgement and not by measurement: 2,000 images are eight of its
 # steps.
@@ -96,7 +96,7 @@ ENOUGH_IMAGES, ENOUGH_SECONDS = 2_000, 900
 
 
 def recipe(name: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The settings of a recipe for the model, objective and time that are `given`; UsageError for an unknown name."""
+    """The settings of a recipe for the model, method and time that are `given`; UsageError for an unknown name."""
     if name not in RECIPES:
         raise UsageError(unknown("recipe", name, RECIPES))
     given = given or {}
@@ -105,10 +105,10 @@ def recipe(name: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
 
 
 def _laptop(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What `laptop` changes for the time, the model and the objective."""
+    """What `laptop` changes for the time, the model and the method."""
     longer = {"model": LONGER} if is_long(given.get("time")) else {}
     model = given.get("model") or longer.get("model")
-    return longer | WIDER.get(model, {}) | (MAE if given.get("objective") == "mae" else {})
+    return longer | WIDER.get(model, {}) | (MAE if given.get("method") == "mae" else {})
 
 
 def is_long(time: str | float | None) -> bool:

@@ -11,14 +11,14 @@ from openjepa.data.crops import centre_box, crop_box, random_resized_crop, resiz
 @pytest.mark.parametrize("size", [(640, 480), (32, 32), (40, 300), (7, 5)])
 def test_boxes_lie_inside_with_the_share_and_shape_asked_for(size):
     width, height = size
-    rng, shares = np.random.default_rng(0), []
+    rng, fractions = np.random.default_rng(0), []
     for _ in range(500):
         left, top, right, bottom = crop_box(width, height, (0.3, 1.0), 1.0, rng)
         assert 0 <= left < right <= width + 1e-9 and 0 <= top < bottom <= height + 1e-9
         assert 3 / 4 - 1e-9 <= (right - left) / (bottom - top) <= 4 / 3 + 1e-9
-        shares.append((right - left) * (bottom - top) / (width * height))
+        fractions.append((right - left) * (bottom - top) / (width * height))
     if width < 2 * height and height < 2 * width:
-        assert 0.3 <= min(shares) < 0.35 and max(shares) > 0.9
+        assert 0.3 <= min(fractions) < 0.35 and max(fractions) > 0.9
 
 
 def test_a_crop_shows_what_is_in_its_box():

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openjepa.data.inspect import inspect_dataset
 from openjepa.data.memory import decoded_bytes, hold_in_memory
 from openjepa.data.open import open_dataset
 from openjepa.data.statistics import channel_statistics
+from openjepa.data.summary import inspect_dataset
 from openjepa.errors import UsageError
 
 

@@ -251,9 +251,9 @@ def test_no_handle_is_left_behind(tmp_path):
 
 
 def test_scenes_by_name(monkeypatch):
-    fake = types.ModuleType("openjepa.data.scenes")
+    fake = types.ModuleType("openjepa.data.scenes.scenes")
     fake.Scenes = lambda count, seed: (count, seed)
-    monkeypatch.setitem(sys.modules, "openjepa.data.scenes", fake)
+    monkeypatch.setitem(sys.modules, "openjepa.data.scenes.scenes", fake)
     assert open_dataset("scenes") == (20000, 0)
     assert open_dataset("scenes:300") == (300, 0)
     assert open_dataset("scenes:300:7") == (300, 7)

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from tests_support import draw_photos
+from support.photos import draw_photos
 
 from openjepa.data.open import open_dataset
+from openjepa.encoder.baselines import Pixels, seeded, untrained_like
+from openjepa.encoder.encoder import Encoder
+from openjepa.encoder.features import compute_features
 from openjepa.errors import UsageError
-from openjepa.evaluation.baselines import Pixels, seeded, untrained_like
-from openjepa.evaluation.encoder import Encoder
-from openjepa.evaluation.features import compute_features
 from openjepa.evaluation.protocol import Labelled, aligned_labels, check_labels, measure, split_held_out
 
 

@@ -10,21 +10,21 @@ from sklearn.preprocessing import StandardScaler
 from torch.nn.functional import normalize
 
 from openjepa.data.open import open_dataset
+from openjepa.encoder.baselines import seeded
+from openjepa.encoder.encoder import Encoder
+from openjepa.encoder.feature_cache import FeatureStore
 from openjepa.errors import UsageError
-from openjepa.evaluation import ridge as ridge_module
-from openjepa.evaluation import streamed
-from openjepa.evaluation.appearance import explained, explained_rows
-from openjepa.evaluation.baselines import seeded
-from openjepa.evaluation.bins import classes_of, count_classes
-from openjepa.evaluation.dense import Dense, mean_iou, segment_rows
-from openjepa.evaluation.encoder import Encoder
-from openjepa.evaluation.fewshot import draw_shots, parse_shots
-from openjepa.evaluation.knn import knn_predict
-from openjepa.evaluation.linear import linear_probe
-from openjepa.evaluation.retrieval import average_precision, retrieve
-from openjepa.evaluation.ridge import ridge
-from openjepa.evaluation.store import FeatureStore
-from openjepa.evaluation.variants import Features, best_linear, validation_split
+from openjepa.evaluation.probes import ridge as ridge_module
+from openjepa.evaluation.probes import streamed
+from openjepa.evaluation.probes.best_linear import Features, best_linear, validation_split
+from openjepa.evaluation.probes.dense import Dense, mean_iou, segment_rows
+from openjepa.evaluation.probes.knn import knn_predict
+from openjepa.evaluation.probes.logistic import linear_probe
+from openjepa.evaluation.probes.ridge import ridge
+from openjepa.evaluation.tasks.appearance import explained, explained_rows
+from openjepa.evaluation.tasks.bins import classes_of, count_classes
+from openjepa.evaluation.tasks.fewshot import draw_shots, parse_shots
+from openjepa.evaluation.tasks.retrieval import average_precision, retrieve
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from openjepa import load_encoder
-from openjepa.core.ijepa import IJEPA
-from openjepa.core.predictor import Predictor
+from openjepa.encoder.baselines import seeded
 from openjepa.errors import UsageError
-from openjepa.evaluation.baselines import seeded
 from openjepa.interop.artifact import save_artifact
+from openjepa.methods.ijepa import IJEPA
+from openjepa.models.predictor import Predictor
 
 MEAN, STD = [0.45, 0.5, 0.4], [0.2, 0.25, 0.3]
 

@@ -4,16 +4,16 @@ import json
 
 import pytest
 import torch
-from hub_fake import Hub
+from support.hub_fake import Hub
 
 import openjepa
-from openjepa.core.adapt import weights_of
+from openjepa.encoder.baselines import seeded
 from openjepa.errors import UsageError
-from openjepa.evaluation.baselines import seeded
-from openjepa.interop.formats import write_hf, write_timm
 from openjepa.interop.hub import fetch_file
 from openjepa.interop.load import load_encoder, open_source
 from openjepa.interop.source import IMAGENET_MEAN, IMAGENET_STD, Source
+from openjepa.interop.writers import write_hf, write_timm
+from openjepa.models.resize import weights_of
 
 
 def source():
@@ -107,7 +107,7 @@ def test_timm_names_bring_both_encoders_where_the_published_file_is_what_they_me
     config = timm.get_pretrained_cfg("vit_huge_patch14_gap_224.in1k_ijepa")
     config.url = f"{hub.address}/official_tiny.pth.tar"
     monkeypatch.setattr(timm, "get_pretrained_cfg", lambda name: config)
-    monkeypatch.setattr("openjepa.interop.build.HEADS", {48: 4})
+    monkeypatch.setattr("openjepa.interop.from_tensors.HEADS", {48: 4})
     found = open_source("vit_huge_patch14_gap_224.in1k_ijepa")
     assert found.target and found.context and found.predictor and found.licence == "cc-by-nc-4.0"
     config.url, config.hf_hub_id = None, "lab/model"

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from ranks import parts
-from tests_support import draw_photos
+from support.photos import draw_photos
+from support.processes import parts
 
 from openjepa.errors import UsageError
+from openjepa.runs.start import assemble
 from openjepa.training import checkpoint
 from openjepa.training.checkpoint import checkpoint_steps, load_newest
-from openjepa.training.run import Run
-from openjepa.verbs.launch import assemble
+from openjepa.training.loop import Run
 
 FORK = multiprocessing.get_context("fork")
 MOMENTS = ((checkpoint, "save_file"), (checkpoint, "file_hash"), (checkpoint, "flush"), (shutil, "rmtree"))

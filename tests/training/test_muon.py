@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from openjepa.config import build_config
-from openjepa.core.vit import VisionTransformer
+from openjepa.models.vit import VisionTransformer
+from openjepa.runs.build_training import build_stepper
 from openjepa.training.muon import COEFFICIENTS, ITERATIONS, RATIO, orthogonal
 from openjepa.training.optimizer import make_optimizer, set_schedule
-from openjepa.verbs.parts import build_stepper
 
 
 @pytest.mark.parametrize("shape", [(3, 16, 40), (3, 40, 16), (2, 16, 16)])

@@ -13,18 +13,18 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from openjepa.core.mask_settings import Masks, MaskSettings
-from openjepa.core.masks import sample_masks
-from openjepa.core.streams import CROPS, ORDER, generator
 from openjepa.data.crops import cut_size, oriented_crop
 from openjepa.data.dataset import ImageDataset, window_of
-from openjepa.data.reduce import load_for_crop
+from openjepa.data.decoding.jpeg_scaling import load_for_crop
 from openjepa.errors import BadImage, UsageError
+from openjepa.masking.samplers import sample_masks
+from openjepa.masking.settings import Masks, MaskSettings
+from openjepa.rng import CROPS, ORDER, generator
 
 
 @dataclass
 class Batch:
-    """images uint8 or float32 [B, C, H, W]; masks of B * draws; indices int64 [B]; skipped [(path, reason)].
+    """images uint8 or float32 [B, C, H, W]; masks of B * masks_per_image; indices int64 [B]; skipped [(path, reason)].
 
     `total` is the number of images of the step, where these are only a part of them (0: they are all).
     """
@@ -42,11 +42,12 @@ class Batch:
 
     def split(self, parts: int) -> "list[Batch]":
         """The batch in consecutive parts of nearly the same size, at most as many as it has images."""
-        count, draws = len(self.images), len(self.masks.context_ids) // len(self.images)
+        count, masks_per_image = len(self.images), len(self.masks.context_ids) // len(self.images)
         parts = min(parts, count)
         edges = [count * i // parts for i in range(parts + 1)]
         pieces = (
-            (self.images[a:b], rows(self.masks, a * draws, b * draws), self.indices[a:b]) for a, b in pairwise(edges)
+            (self.images[a:b], rows(self.masks, a * masks_per_image, b * masks_per_image), self.indices[a:b])
+            for a, b in pairwise(edges)
         )
         return [Batch(*piece, total=self.total or count) for piece in pieces]
 
@@ -70,7 +71,7 @@ def epoch_order(seed: int, count: int, epoch: int, window: int = 0) -> np.ndarra
 class Batches(Dataset):
     """`batches[step]` is the batch of that step. Batches straddle epochs; none is short.
 
-    With several `ranks` it is the part of `rank`: the slots of the global batch, in order, shared out evenly.
+    With a `world_size` above one it is the part of `rank`: the slots of the global batch, in order, shared out evenly.
     """
 
     dataset: ImageDataset
@@ -80,21 +81,27 @@ class Batches(Dataset):
     batch_size: int
     seed: int
     rank: int = 0
-    ranks: int = 1
+    world_size: int = 1
     any_orientation: bool = False
     horizontal_flip: bool = False
 
     def __getitem__(self, step: int) -> Batch:
         skipped: list[tuple[str, str]] = []
-        first, end = (self.batch_size * rank // self.ranks for rank in (self.rank, self.rank + 1))
+        first, end = (self.batch_size * rank // self.world_size for rank in (self.rank, self.rank + 1))
         drawn = [self._crop(step * self.batch_size + slot, skipped) for slot in range(first, end)]
         if None in drawn:
             return Batch(torch.empty(0), Masks(torch.empty(0), torch.empty(0)), torch.empty(0), skipped)
         indices, crops = zip(*drawn, strict=True)
         images = torch.from_numpy(np.stack([crop.transpose(2, 0, 1) for crop in crops]))
-        draws = self.masks.draws
-        masks = sample_masks(self.masks, self.batch_size * draws, self.seed, step)
-        return Batch(images, rows(masks, first * draws, end * draws), torch.tensor(indices), skipped, self.batch_size)
+        masks_per_image = self.masks.masks_per_image
+        masks = sample_masks(self.masks, self.batch_size * masks_per_image, self.seed, step)
+        return Batch(
+            images,
+            rows(masks, first * masks_per_image, end * masks_per_image),
+            torch.tensor(indices),
+            skipped,
+            self.batch_size,
+        )
 
     def _crop(self, position: int, skipped: list[tuple[str, str]]) -> tuple[int, np.ndarray] | None:
         """The image at a position of the endless order, or the next readable one of its epoch, or None."""

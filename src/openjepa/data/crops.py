@@ -8,7 +8,7 @@ from PIL import Image
 from PIL.Image import Resampling
 from torch import Tensor
 
-from openjepa.data.reading import Pixels
+from openjepa.data.decoding.pixel_format import Pixels
 
 
 def crop_box(

@@ -7,11 +7,11 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 
-from openjepa.data.decode import bad_image_on_error
-from openjepa.data.names import Names
-from openjepa.data.pixels import read_pixels
-from openjepa.data.reading import RGB, Pixels, Reading, as_pixels, disagreement
-from openjepa.data.storage import Skipped, Storage
+from openjepa.data.decoding.pillow import bad_image_on_error
+from openjepa.data.decoding.pixel_format import RGB, PixelFormat, Pixels, as_pixels, disagreement
+from openjepa.data.decoding.read import read_pixels
+from openjepa.data.sources.names import Names
+from openjepa.data.sources.storage import Skipped, Storage
 from openjepa.errors import BadImage, UsageError
 
 MAX_BYTES = 1 << 30
@@ -24,10 +24,10 @@ class ImageDataset(Protocol):
     paths    n names relative to the source, sorted, valid UTF-8 (unless drawn: then sorted by index)
     labels   int64 [n] by name of the label; {} without labels
     classes  the names of the label values, same keys as `labels`
-    reading  how `load` gives them
+    pixel_format  how `load` gives them
     """
 
-    reading: Reading = RGB
+    pixel_format: PixelFormat = RGB
     source: str
     paths: Sequence[str]
     labels: dict[str, np.ndarray]
@@ -62,7 +62,7 @@ class ImageFiles:
     pages    int64 [n], which image of its file each is
     """
 
-    reading = RGB
+    pixel_format = RGB
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class ImageFiles:
         return self._storage.window
 
     def load(self, index: int) -> Pixels:
-        return read_pixels(io.BytesIO(self.read(index)), self.reading, int(self.pages[index]))
+        return read_pixels(io.BytesIO(self.read(index)), self.pixel_format, int(self.pages[index]))
 
     def read(self, index: int) -> bytes:
         """The whole file. Raises BadImage."""
@@ -114,10 +114,10 @@ class ImageFiles:
         part.labels = {key: values[chosen] for key, values in self.labels.items()}
         return part
 
-    def read_as(self, reading: Reading) -> "ImageFiles":
-        """The same files with another `reading`, whether they allow it or not."""
+    def read_as(self, pixel_format: PixelFormat) -> "ImageFiles":
+        """The same files with another `pixel_format`, whether they allow it or not."""
         files = copy.copy(self)
-        files.reading = reading
+        files.pixel_format = pixel_format
         return files
 
     def split_pages(self, counts: Sequence[int]) -> "ImageFiles":
@@ -133,8 +133,8 @@ class ImageFiles:
 class _ReadAs:
     """An ImageDataset, of what is no file, read in another way than its own."""
 
-    def __init__(self, dataset: ImageDataset, reading: Reading) -> None:
-        self._dataset, self.reading = dataset, reading
+    def __init__(self, dataset: ImageDataset, pixel_format: PixelFormat) -> None:
+        self._dataset, self.pixel_format = dataset, pixel_format
         self.source, self.paths, self.labels, self.classes = (
             dataset.source,
             dataset.paths,
@@ -148,17 +148,17 @@ class _ReadAs:
         return len(self._dataset)
 
     def load(self, index: int) -> Pixels:
-        return as_pixels(self._dataset.load(index), self.reading)
+        return as_pixels(self._dataset.load(index), self.pixel_format)
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "_ReadAs":
-        return _ReadAs(self._dataset.subset(indices), self.reading)
+        return _ReadAs(self._dataset.subset(indices), self.pixel_format)
 
 
-def read_as(dataset: ImageDataset, reading: Reading) -> ImageDataset:
+def read_as(dataset: ImageDataset, pixel_format: PixelFormat) -> ImageDataset:
     """The same images, read in another way; raises UsageError where their channels do not allow it."""
-    have, want = dataset.reading.channels, reading.channels
+    have, want = dataset.pixel_format.channels, pixel_format.channels
     if have != want and {have, want} != {1, 3}:
         raise UsageError(disagreement(dataset.source, str(have), want))
-    if dataset.reading == reading:
+    if dataset.pixel_format == pixel_format:
         return dataset
-    return dataset.read_as(reading) if isinstance(dataset, ImageFiles) else _ReadAs(dataset, reading)
+    return dataset.read_as(pixel_format) if isinstance(dataset, ImageFiles) else _ReadAs(dataset, pixel_format)

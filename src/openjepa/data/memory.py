@@ -7,9 +7,9 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 
 from openjepa.data.dataset import ImageDataset
-from openjepa.data.inspect import Summary
-from openjepa.data.reading import RGB, Pixels, Reading, as_loaded
-from openjepa.data.storage import Skipped
+from openjepa.data.decoding.pixel_format import RGB, PixelFormat, Pixels, as_loaded
+from openjepa.data.sources.storage import Skipped
+from openjepa.data.summary import Summary
 from openjepa.errors import BadImage, UsageError
 
 CHUNK = 32
@@ -20,7 +20,8 @@ _dataset: ImageDataset  # of a worker process
 class ImagesInMemory:
     """An ImageDataset over one buffer: image i is `pixels[starts[i]:][:H * W * C]`, row by row.
 
-    pixels uint8 or float32 [values of all images], as `reading` has them; starts int64 [n], shapes int64 [n, 2] (H, W).
+    pixels uint8 or float32 [values of all images], as `pixel_format` has them; starts int64 [n]; shapes int64
+    [n, 2] (H, W).
     One buffer and not an array an image, so that forked workers share its pages. Subsets share it too.
     """
 
@@ -33,9 +34,9 @@ class ImagesInMemory:
         pixels: np.ndarray,
         starts: np.ndarray,
         shapes: np.ndarray,
-        reading: Reading = RGB,
+        pixel_format: PixelFormat = RGB,
     ) -> None:
-        self.reading = reading
+        self.pixel_format = pixel_format
         self.source, self.paths, self.labels, self.classes = source, paths, labels, classes
         self._pixels, self._starts, self._shapes = pixels, starts, shapes
 
@@ -44,21 +45,21 @@ class ImagesInMemory:
 
     def load(self, index: int) -> Pixels:
         height, width = self._shapes[index]
-        start, channels = self._starts[index], self.reading.channels
+        start, channels = self._starts[index], self.pixel_format.channels
         image = self._pixels[start : start + height * width * channels].reshape(height, width, channels)
-        return as_loaded(image, self.reading)
+        return as_loaded(image, self.pixel_format)
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "ImagesInMemory":
         chosen = np.arange(len(self))[np.asarray(indices)]
         paths = [self.paths[index] for index in chosen]
         labels = {key: values[chosen] for key, values in self.labels.items()}
         starts, shapes = self._starts[chosen], self._shapes[chosen]
-        return ImagesInMemory(self.source, paths, labels, self.classes, self._pixels, starts, shapes, self.reading)
+        return ImagesInMemory(self.source, paths, labels, self.classes, self._pixels, starts, shapes, self.pixel_format)
 
 
 def decoded_bytes(summary: Summary) -> int:
     """The bytes that `hold_in_memory` will need for the images of the summary."""
-    a_pixel = summary.reading.channels * summary.reading.dtype.itemsize
+    a_pixel = summary.pixel_format.channels * summary.pixel_format.dtype.itemsize
     seen = sum(count for *_, count in summary.sizes)  # fewer than there are where only a sample was looked at
     return sum(width * height * a_pixel * count for width, height, count in summary.sizes) * summary.images // seen
 
@@ -90,9 +91,9 @@ def hold_in_memory(
 def _in_memory(dataset: ImageDataset, kept: list[int], pixels: bytearray, shapes: np.ndarray) -> ImagesInMemory:
     paths = [dataset.paths[index] for index in kept]
     labels = {key: values[kept] for key, values in dataset.labels.items()}
-    lengths = shapes.prod(axis=1) * dataset.reading.channels
-    flat, starts = np.frombuffer(pixels, dataset.reading.dtype), np.cumsum(lengths) - lengths
-    return ImagesInMemory(dataset.source, paths, labels, dataset.classes, flat, starts, shapes, dataset.reading)
+    lengths = shapes.prod(axis=1) * dataset.pixel_format.channels
+    flat, starts = np.frombuffer(pixels, dataset.pixel_format.dtype), np.cumsum(lengths) - lengths
+    return ImagesInMemory(dataset.source, paths, labels, dataset.classes, flat, starts, shapes, dataset.pixel_format)
 
 
 def _decode_all(dataset: ImageDataset, workers: int) -> Iterator[np.ndarray | str]:

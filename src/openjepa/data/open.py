@@ -12,21 +12,23 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from openjepa.data.arrays import ARRAYS, open_arrays
 from openjepa.data.dataset import ImageDataset, ImageFiles
-from openjepa.data.hub import open_hub, open_torchvision
-from openjepa.data.layout import SUFFIXES, Layout, candidates, images_among, only_split, wrapping_folders
-from openjepa.data.listing import walk
-from openjepa.data.lists import LISTS, columns_at, metadata_of, present, read_list
-from openjepa.data.names import Names, joined, printable
-from openjepa.data.remote import expand, files_below, has_magic, is_remote
-from openjepa.data.shards import missing_inside, open_tars
-from openjepa.data.storage import Folder, Skipped, Zip, leaves, on_one_line
-from openjepa.data.tables import Rows, image_column, parquet_schema, unpacked
-from openjepa.data.tars import COMPRESSED, is_compressed
+from openjepa.data.sources.arrays import ARRAYS, open_arrays
+from openjepa.data.sources.folder import walk
+from openjepa.data.sources.hub import open_hub, open_torchvision
+from openjepa.data.sources.layout import SUFFIXES, Layout, candidates, images_among, only_split, wrapping_folders
+from openjepa.data.sources.lists import LISTS, columns_at, metadata_of, present, read_list
+from openjepa.data.sources.names import Names, joined, printable
+from openjepa.data.sources.remote import expand, files_below, has_magic, is_remote
+from openjepa.data.sources.storage import Folder, Skipped, Zip, leaves, on_one_line
+from openjepa.data.sources.tables import Rows, image_column, parquet_schema, unpacked
+from openjepa.data.sources.tar import COMPRESSED, is_compressed
+from openjepa.data.sources.tar_shards import missing_inside, open_tars
 from openjepa.errors import UsageError
 
-KINDS = "a folder, a glob, a .zip or .tar, a list (.txt, .csv, .parquet), arrays (.npy, .npz, .h5), hf:NAME or scenes"
+SOURCE_KINDS = (
+    "a folder, a glob, a .zip or .tar, a list (.txt, .csv, .parquet), arrays (.npy, .npz, .h5), hf:NAME or scenes"
+)
 SHARDS = (".tar", *COMPRESSED, ".parquet", ".arrow")
 Progress = Callable[[int, int], None] | None
 
@@ -47,7 +49,7 @@ def open_dataset(source: str | Path, progress: Progress = None) -> ImageDataset:
     if named and (":" in typed or typed == "scenes"):
         return named(typed)
     if not typed.strip():
-        raise UsageError(f"no images were named: give {KINDS}")
+        raise UsageError(f"no images were named: give {SOURCE_KINDS}")
     shown = printable(typed.rstrip("/") or typed)
     try:
         return _open_path(typed if is_remote(typed) else os.path.expanduser(typed), shown, progress)
@@ -125,7 +127,7 @@ def _open_names(root: str, files: Names, shown: str, unread: Skipped) -> ImageFi
 def _open_many(paths: list[str], pattern: str, shown: str, progress: Progress) -> ImageFiles:
     """What a pattern or a folder of shards stands for: shards of one kind, or images and folders of images."""
     if not paths:
-        raise UsageError(f"nothing matches {shown}: give {KINDS}")
+        raise UsageError(f"nothing matches {shown}: give {SOURCE_KINDS}")
     kinds = {os.path.splitext(path)[1].lower() for path in paths}
     if kinds == {".tar"} or all(map(is_compressed, paths)):
         return open_tars(paths, shown, progress)
@@ -199,7 +201,7 @@ def _open_list(path: str, shown: str) -> ImageFiles:
 
 
 def _open_scenes(typed: str) -> ImageDataset:
-    from openjepa.data.scenes import Scenes
+    from openjepa.data.scenes.scenes import Scenes
 
     match = re.fullmatch(r"scenes(?::([1-9][0-9]{0,8})(?::([0-9]{1,9}))?)?", typed)
     if not match:
@@ -210,10 +212,10 @@ def _open_scenes(typed: str) -> ImageDataset:
 def _missing(path: Path, shown: str) -> str:
     above = next((parent for parent in path.parents if os.path.isdir(parent)), None)
     if above is None or not os.access(above, os.R_OK):
-        return f"{shown} does not exist: give {KINDS}"
+        return f"{shown} does not exist: give {SOURCE_KINDS}"
     near = difflib.get_close_matches(path.relative_to(above).parts[0], os.listdir(above), n=1)
     return f"{shown} does not exist: " + (
-        f"did you mean {printable(str(above / near[0]))}?" if near else f"give {KINDS}"
+        f"did you mean {printable(str(above / near[0]))}?" if near else f"give {SOURCE_KINDS}"
     )
 
 
@@ -222,7 +224,7 @@ def _not_a_zip(file: str, error: Exception) -> str:
     if suffix == ".zip":
         return printable(f"{file} is not a readable zip ({error}): copy or pack it again")
     kind = "a single image" if suffix in SUFFIXES else "not something to read images from"
-    return printable(f"{file} is {kind}: give {KINDS}")
+    return printable(f"{file} is {kind}: give {SOURCE_KINDS}")
 
 
 _BY_NAME: dict[str, Callable[[str], ImageDataset]] = {

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from openjepa.data.dataset import ImageDataset, sample_order
-from openjepa.data.reading import Pixels
+from openjepa.data.decoding.pixel_format import Pixels
 from openjepa.errors import BadImage, UsageError
 
 SMALLEST_STD = 1e-3  # of 8-bit values as shares of 255
@@ -42,10 +42,10 @@ def _of_bytes(first: Pixels, others: Iterator[Pixels]) -> tuple[list[float], lis
     counts = _histogram(first)  # pixels by channel and value
     for image in others:
         counts += _histogram(image)
-    share = counts / counts.sum(axis=1, keepdims=True)
+    fraction = counts / counts.sum(axis=1, keepdims=True)
     values = np.arange(256) / 255
-    mean = share @ values
-    std = np.sqrt((share * (values - mean[:, None]) ** 2).sum(axis=1))
+    mean = fraction @ values
+    std = np.sqrt((fraction * (values - mean[:, None]) ** 2).sum(axis=1))
     return mean.tolist(), np.maximum(std, SMALLEST_STD).tolist()
 
 

@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openjepa.core.streams import SAMPLES, generator
 from openjepa.data.dataset import ImageDataset
+from openjepa.encoder.features import Model, compute_features
 from openjepa.errors import UsageError
-from openjepa.evaluation.features import Model, compute_features
-from openjepa.evaluation.knn import knn_predict
+from openjepa.evaluation.probes.best_linear import Choice, Features, best_linear
+from openjepa.evaluation.probes.knn import knn_predict
 from openjepa.evaluation.results import Result, mean_of
-from openjepa.evaluation.split import holdout_split, require_several
-from openjepa.evaluation.variants import Choice, Features, best_linear
+from openjepa.evaluation.splits import holdout_split, require_several
+from openjepa.rng import SAMPLES, generator
 
 TASKS = ("linear", "knn")
 NEIGHBOURS, TEMPERATURE = 20, 0.07

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from openjepa.core.streams import SAMPLES, generator
 from openjepa.data.dataset import ImageDataset, ImageFiles
-from openjepa.data.inspect import Summary
-from openjepa.data.storage import Skipped
+from openjepa.data.sources.storage import Skipped
+from openjepa.data.summary import Summary
+from openjepa.encoder.features import compute_features
 from openjepa.errors import BadImage
-from openjepa.evaluation.features import compute_features
-from openjepa.evaluation.leaks import SIDE, Thumbnails, alike, groups
+from openjepa.evaluation.duplicates import SIDE, Thumbnails, alike, groups
+from openjepa.rng import SAMPLES, generator
 
 LOOKED_AT = 64  # pixels a side
 FAR = 3.5  # modified z-score (Iglewicz and Hoaglin 1993, "How to detect and handle outliers")

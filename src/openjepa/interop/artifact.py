@@ -14,24 +14,24 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from openjepa.core.adapt import fill, hollow, weights_of
-from openjepa.core.objective import Objective
-from openjepa.core.predictor import Predictor
-from openjepa.core.vit import VisionTransformer
-from openjepa.data.reading import RGB, Reading
+from openjepa.data.decoding.pixel_format import RGB, PixelFormat
 from openjepa.errors import UsageError
-from openjepa.interop.names import from_hf, to_hf
 from openjepa.interop.source import Source
+from openjepa.interop.tensor_names import from_hf, to_hf
+from openjepa.methods.base import Method
+from openjepa.models.predictor import Predictor
+from openjepa.models.resize import fill, hollow, weights_of
+from openjepa.models.vit import VisionTransformer
 
 PT = {"format": "pt"}  # the file's own metadata, without which transformers does not know whose tensors they are
 
 
 def save_artifact(
-    folder: Path, model: Objective, mean: list[float], std: list[float], about: dict, reading: Reading = RGB
+    folder: Path, model: Method, mean: list[float], std: list[float], about: dict, pixel_format: PixelFormat = RGB
 ) -> None:
     """Write the artifact of a model into `folder`; `about` (JSON-able) is stored in openjepa.json."""
     networks = {"target": model.target_encoder, "context": model.context_encoder, "predictor": model.predictor}
-    how = {"values": reading.values, "pages": reading.pages}
+    how = {"values": pixel_format.values, "pages": pixel_format.pages}
     whole = Source(str(folder), "openjepa", mean, std, **networks, **how)
     write_artifact(folder, whole, "target", about)
 
@@ -51,7 +51,7 @@ def write_artifact(folder: Path, source: Source, which: str, about: dict) -> Non
                 {name: t.contiguous() for name, t in network.state_dict().items()}, folder / f"{name}.safetensors"
             )
     write_json(folder / "config.json", hf_config(encoder))
-    processor = hf_preprocessor(encoder.image_size, source.mean, source.std, source.reading)
+    processor = hf_preprocessor(encoder.image_size, source.mean, source.std, source.pixel_format)
     write_json(folder / "preprocessor_config.json", processor)
     shapes = {"encoder": encoder.arguments(), "which": source.held(which)}
     shapes |= {"predictor": source.predictor.arguments()} if source.predictor else {}
@@ -81,10 +81,12 @@ def hf_config(encoder: VisionTransformer) -> dict:
 
 def preprocessing(source: Source) -> dict:
     """What of a source turns an image file into what its encoders take."""
-    return {"mean": source.mean, "std": source.std, "reading": asdict(source.reading)}
+    return {"mean": source.mean, "std": source.std, "pixel_format": asdict(source.pixel_format)}
 
 
-def hf_preprocessor(image_size: tuple[int, int], mean: list[float], std: list[float], reading: Reading = RGB) -> dict:
+def hf_preprocessor(
+    image_size: tuple[int, int], mean: list[float], std: list[float], pixel_format: PixelFormat = RGB
+) -> dict:
     """Preprocessing that transformers can read: equal to ours up to rounding for square sizes.
 
     Its processor knows no crop of a given shape, so for other sizes it sees less of the image: the shorter side becomes
@@ -98,8 +100,8 @@ def hf_preprocessor(image_size: tuple[int, int], mean: list[float], std: list[fl
         "resample": 3,
         "do_center_crop": True,
         "crop_size": {"height": image_size[0], "width": image_size[1]},
-        "do_rescale": reading.values != "raw",
-        "rescale_factor": 1 / {"uint8": 255, "unit": 65535, "raw": 1}[reading.values],
+        "do_rescale": pixel_format.values != "raw",
+        "rescale_factor": 1 / {"uint8": 255, "unit": 65535, "raw": 1}[pixel_format.values],
         "do_normalize": True,
         "image_mean": mean,
         "image_std": std,
@@ -118,7 +120,7 @@ def load_artifact(path: Path) -> Source:
         encoder = build_encoder(from_hf(load_file(folder / "model.safetensors")), about["encoder"])
         networks = {held: encoder, **_beside(folder, about, encoder)}
         licence = about.get("source", {}).get("licence")
-        stored = about.get("reading", {})  # none in artifacts from before there was another than 8-bit RGB
+        stored = about.get("pixel_format", about.get("reading", {}))  # 8-bit RGB where none is stated
         how = {name: stored[name] for name in ("values", "pages") if name in stored}
         statistics = about["mean"], about["std"]
         return Source(str(path), "openjepa", *statistics, **networks, licence=licence, about=about, **how)

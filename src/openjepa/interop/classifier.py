@@ -9,11 +9,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from openjepa.data.reading import Reading
+from openjepa.data.decoding.pixel_format import PixelFormat, stored_pixel_format
+from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError
-from openjepa.evaluation.encoder import Encoder
 from openjepa.interop.artifact import build_encoder, encoder_state, hf_config, hf_preprocessor, write_json
-from openjepa.interop.names import from_hf
+from openjepa.interop.tensor_names import from_hf
 
 ENCODER, HEAD = "ijepa.", "classifier."
 
@@ -25,8 +25,8 @@ class Classifier:
         self.encoder, self.weight, self.bias, self.classes, self.name = encoder, weight, bias, classes, name
 
     @property
-    def reading(self) -> Reading:
-        return self.encoder.reading
+    def pixel_format(self) -> PixelFormat:
+        return self.encoder.pixel_format
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -53,14 +53,14 @@ def save_classifier(
         "label2id": {name: number for number, name in enumerate(classes)},
     }
     known = {"classifier": network.arguments(), "mean": encoder.mean, "std": encoder.std, "classes": classes}
-    known |= {"reading": asdict(encoder.reading)}
+    known |= {"pixel_format": asdict(encoder.pixel_format)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(
             {name: value.cpu() for name, value in tensors.items()}, folder / "model.safetensors", {"format": "pt"}
         )
         write_json(folder / "config.json", config)
-        processor = hf_preprocessor(encoder.image_size, encoder.mean, encoder.std, encoder.reading)
+        processor = hf_preprocessor(encoder.image_size, encoder.mean, encoder.std, encoder.pixel_format)
         write_json(folder / "preprocessor_config.json", processor)
         write_json(folder / "openjepa.json", known | about)
     except OSError as error:
@@ -77,8 +77,8 @@ def load_classifier(
         head = [tensors.pop(HEAD + name) for name in ("weight", "bias")]
         state = from_hf({name.removeprefix(ENCODER): value for name, value in tensors.items()})
         network = build_encoder(state, about["classifier"])
-        reading = Reading(**about["reading"]) if "reading" in about else None
-        encoder = Encoder(network, about["mean"], about["std"], str(folder), device, precision, reading)
+        pixel_format = stored_pixel_format(about)
+        encoder = Encoder(network, about["mean"], about["std"], str(folder), device, precision, pixel_format)
         if [*head[0].shape, *head[1].shape] != [len(about["classes"]), network.embed_dim, len(about["classes"])]:
             raise ValueError("the head does not fit the classes")
         return Classifier(encoder, *head, about["classes"], str(folder))

@@ -8,8 +8,8 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 from openjepa.errors import UsageError
-from openjepa.interop.extras import require
-from openjepa.interop.files import INDEX, first_line, read_json
+from openjepa.interop.weight_files import INDEX, first_line, read_json
+from openjepa.optional import require
 
 WANTED = ("config.json", "preprocessor_config.json", "openjepa.json", "README.md", "*.safetensors", "*.index.json")
 

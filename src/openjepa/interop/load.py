@@ -6,14 +6,14 @@ from pathlib import Path
 
 import torch
 
+from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError
-from openjepa.evaluation.encoder import Encoder
 from openjepa.interop.artifact import find_artifact, load_artifact
-from openjepa.interop.files import read_json, read_weights
-from openjepa.interop.foreign import OFFICIAL, hf_source, official_source, plain_source
 from openjepa.interop.hub import fetch_repository
+from openjepa.interop.published import OFFICIAL, hf_source, official_source, plain_source
 from openjepa.interop.source import Source, adapted
-from openjepa.interop.timm_weights import is_timm_name, timm_folder_source, timm_source
+from openjepa.interop.timm import is_timm_name, timm_folder_source, timm_source
+from openjepa.interop.weight_files import read_json, read_weights
 
 REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 STATISTICS = ("auto", "imagenet", "source")
@@ -33,13 +33,13 @@ def load_encoder(
 
     which       target (the paper evaluates it) or context; the only one where the source holds one
     image_size  (rows, columns) to use it at; positions keep the extent trained on
-    channels    to read, more than it was trained with or 1; see `openjepa.core.adapt.at_channels`
+    channels    to read, more than it was trained with or 1; see `openjepa.models.resize.at_channels`
     num_heads   for weights of a width that is no standard size
 
     Raises UsageError for a source that is not there, damaged, or does not fit to the last tensor.
     """
     source = open_source(str(path), image_size, channels, num_heads)
-    return Encoder(source.encoder(which), source.mean, source.std, str(path), device, precision, source.reading)
+    return Encoder(source.encoder(which), source.mean, source.std, str(path), device, precision, source.pixel_format)
 
 
 def open_source(

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field, replace
 
-from openjepa.core.adapt import at_channels, at_size, predictor_at
-from openjepa.core.predictor import Predictor
-from openjepa.core.vit import VisionTransformer
-from openjepa.data.reading import Reading
+from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.errors import UsageError
+from openjepa.models.predictor import Predictor
+from openjepa.models.resize import at_channels, at_size, predictor_at
+from openjepa.models.vit import VisionTransformer
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 PUBLISHED_LICENCE = "cc-by-nc-4.0"
@@ -22,7 +22,7 @@ class Source:
     licence  of the weights, None where the source states none
     notes    what a person should know of this source, a sentence each
     about    JSON-able facts of how it was trained, {} where unknown
-    values, pages   of its `reading`
+    values, pages   of its `pixel_format`
     """
 
     name: str
@@ -39,9 +39,9 @@ class Source:
     pages: str = "first"
 
     @property
-    def reading(self) -> Reading:
+    def pixel_format(self) -> PixelFormat:
         """How the values of image files become what its encoders read."""
-        return Reading(self.encoder("target").in_chans, self.values, self.pages)
+        return PixelFormat(self.encoder("target").in_chans, self.values, self.pages)
 
     def encoder(self, which: str) -> VisionTransformer:
         """The encoder asked for, or the only one there is."""

@@ -5,13 +5,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from openjepa.core.objective import Objective
+from openjepa.methods.base import Method
 
 
 class Loss(nn.Module):
     """The loss of a model, as a module of its own, because capturing a module replaces its `forward`."""
 
-    def __init__(self, model: Objective) -> None:
+    def __init__(self, model: Method) -> None:
         super().__init__()
         self.model = model
 
@@ -19,7 +19,7 @@ class Loss(nn.Module):
         return self.model(images, context_ids, target_ids)
 
 
-def capture(model: Objective, inputs: tuple[Tensor, ...], precision: torch.dtype) -> Callable[..., Tensor]:
+def capture(model: Method, inputs: tuple[Tensor, ...], precision: torch.dtype) -> Callable[..., Tensor]:
     """The loss of `model` as a CUDA graph, gradients included, for inputs of the shapes of `inputs`.
 
     The gradients that it leaves are overwritten by its next call: use them, or set them to None, before that.

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from openjepa.training.distribution import part_like, whole
+from openjepa.training.distributed import part_like, whole
 
 # Newton-Schulz iteration x -> a x + b x^3 + c x^5 on the singular values: Jordan et al.'s coefficients and number.
 COEFFICIENTS, ITERATIONS = (3.4445, -4.775, 2.0315), 5

@@ -6,11 +6,11 @@ They are whole, whether or not the processes of a run hold parts of them, so tha
 import torch
 from torch import Tensor
 
-from openjepa.core.objective import Objective
-from openjepa.core.predictor import Predictor
-from openjepa.core.vit import VisionTransformer
-from openjepa.training.distribution import from_first, is_sharded, part_like, rank, whole
-from openjepa.training.steps import Stepper
+from openjepa.methods.base import Method
+from openjepa.models.predictor import Predictor
+from openjepa.models.vit import VisionTransformer
+from openjepa.training.distributed import from_first, is_sharded, part_like, rank, whole
+from openjepa.training.step import Stepper
 
 
 def run_tensors(stepper: Stepper) -> dict[str, Tensor]:
@@ -35,7 +35,7 @@ def load_tensors(stepper: Stepper, tensors: dict[str, Tensor]) -> None:
     load_optimizer(stepper.optimizer, placed)
 
 
-def whole_model(model: Objective) -> Objective | None:
+def whole_model(model: Method) -> Method | None:
     """The model itself, or of one that is sharded a copy on the CPU, which only rank 0 gets. All processes must ask."""
     if not is_sharded(model):
         return model

@@ -1,0 +1,51 @@
+"""`openjepa data check SRC [OTHER]`: what is odd about images before anything is trained or tested on them."""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from openjepa.commands.options import Data
+
+
+def data_check(
+    src: Data,
+    other: Annotated[str | None, Argument(help="Test images, to look for in the first.", show_default=False)] = None,
+    *,
+    out: Annotated[Path, Option(help="Page to write (.html).")] = Path("check.html"),
+    strict: Annotated[bool, Option("--strict", help="End with exit code 1 if something is wrong.")] = False,
+    channels: Annotated[int | None, Option(help="Take the images of so many channels; else the images decide.")] = None,
+    pages: Annotated[str, Option(help="Of files with several images: first, channels or images.")] = "first",
+    workers: Annotated[int, Option(help="Processes that read images; 0 for none.")] = 2,
+) -> dict:
+    """Look at every image: sizes, modes, classes, unreadable files, duplicates, leaks from SRC to OTHER, outliers.
+
+    Writes a page with pictures and prints a table. Wrong are unreadable files, exact and near duplicates, and images of
+    OTHER that are in SRC; files that are no images, and images far darker, brighter, flatter or harsher than the
+    others, are only shown. Returns what was found: for each source `images`, `unreadable`, `exact`, `near` and `odd` by
+    paths, and `leaks`, pairs of paths. Raises UsageError, and with `strict` CheckFailed.
+    """
+    from openjepa.console import log
+    from openjepa.errors import CheckFailed, UsageError
+    from openjepa.evaluation.survey import leaks_between
+    from openjepa.reports.data_check import check_page, findings, picture_rows, show, survey, table_rows, wrong_in
+    from openjepa.runs.images import check_can_write, check_choice, check_workers
+    from openjepa.runs.measure_models import write_text
+
+    out = Path(out)
+    if out.suffix != ".html":
+        raise UsageError(f"{out} is not a page: give a name that ends in .html")
+    check_choice(channels, pages)
+    check_can_write(out)
+    check_workers(workers)
+    first = survey(str(src), workers, channels=channels, pages=pages)
+    surveys = [first, *([survey(str(other), workers, pixel_format=first.dataset.pixel_format)] if other else [])]
+    leaks = leaks_between(*surveys) if other else []
+    wrong, rows = wrong_in(surveys, leaks), table_rows(surveys, leaks)
+    title = " and ".join(one.dataset.source for one in surveys)
+    write_text(out, check_page(title, wrong, rows, surveys, picture_rows(surveys, leaks)))
+    show(rows)
+    log(*(f"wrong: {sentence}" for sentence in wrong), f"page: {out}")
+    if strict and wrong:
+        raise CheckFailed(f"{title}: {'; '.join(wrong)}")
+    return findings(surveys, leaks)

@@ -1,0 +1,49 @@
+"""`openjepa embed MODEL DATA --out FILE.parquet`: one vector an image, ready to search."""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from openjepa.commands.options import Data, SkippedFraction
+from openjepa.config import MAX_SKIPPED
+
+
+def embed(
+    model: Annotated[str, Argument(help="A run, whatever import takes, pixels or untrained:NAME.", show_default=False)],
+    data: Data,
+    *,
+    out: Annotated[Path, Option(help="Parquet file to write.", show_default=False)],
+    device: Annotated[str, Option(help="auto (CUDA, then MPS, then CPU) or a device's name.")] = "auto",
+    precision: Annotated[str, Option(help="auto (bf16 where the device has it), bf16 or float32.")] = "auto",
+    workers: Annotated[int, Option(help="Processes that read images; 0 for none.")] = 2,
+    max_skipped: SkippedFraction = MAX_SKIPPED,
+) -> Path:
+    """Write the embedding of every image: columns path (text) and vector (float32 list of the model's width).
+
+    Images that cannot be read are left out, counted and named. Returns the file. Raises UsageError.
+    """
+    from openjepa.console import counting, log
+    from openjepa.device import choose_device, choose_precision
+    from openjepa.encoder.features import compute_features
+    from openjepa.errors import UsageError
+    from openjepa.files import write_vectors
+    from openjepa.interop.open_model import open_model
+    from openjepa.runs.images import check_can_write, check_skipped, check_workers, open_images
+
+    model, data, out = str(model), str(data), Path(out)
+    if out.suffix != ".parquet":
+        raise UsageError(f"{out} is not a Parquet file: give a name that ends in .parquet")
+    check_can_write(out)
+    check_workers(workers)
+    where = choose_device(device)
+    encoder = open_model(model, where, choose_precision(precision, where))
+    dataset, summary = open_images(data, getattr(encoder, "pixel_format", None), max_skipped)
+    with counting(f"embedding {data}") as progress:
+        vectors, kept, skipped = compute_features(encoder, dataset, workers, progress=progress)
+    check_skipped(data, summary.skipped + skipped, len(kept), max_skipped)
+    write_vectors(out, [dataset.paths[index] for index in kept], vectors.numpy())
+    skipped = summary.skipped + skipped
+    log(*(f"skipped {path}: {reason}" for path, reason in skipped[:10]))
+    log(f"{len(kept):,} vectors of {vectors.shape[1]} numbers in {out}; {len(skipped):,} files skipped")
+    return out

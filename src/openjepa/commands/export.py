@@ -1,0 +1,43 @@
+"""`openjepa export RUN --to FORMAT`: an encoder for other libraries, read back there and compared with ours."""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+
+def export(
+    model: Annotated[str, Argument(help="A run, an artifact, or anything that import takes.", show_default=False)],
+    *,
+    to: Annotated[str, Option(help="hf, timm, safetensors, onnx, official, or hub:OWNER/NAME.", show_default=False)],
+    out: Annotated[Path | None, Option(help="Folder to write to. [MODEL/export-FORMAT]")] = None,
+    which: Annotated[str, Option(help="Encoder: target (the paper evaluates it) or context.")] = "target",
+    with_predictor: Annotated[bool, Option("--with-predictor", help="Write the predictor too.")] = False,
+    image_size: Annotated[str | None, Option(help="For images of another size, as 448 or ROWSxCOLUMNS.")] = None,
+    half: Annotated[bool, Option("--half", help="ONNX with float16 weights and arithmetic.")] = False,
+    images: Annotated[str | None, Option(help="Images to compare on, where they are not the run's own.")] = None,
+    num_heads: Annotated[int | None, Option(help="Attention heads, for a width that is no standard size.")] = None,
+    licence: Annotated[str | None, Option(help="Licence of your weights, for the card.")] = None,
+) -> Path:
+    """Write an encoder as another library opens it, open it there, and compare the two on images.
+
+    The folder holds the weights, comparison.json and README.md, the model card. With hub:OWNER/NAME the folder, as for
+    hf, is pushed to the Hub. Returns the folder. Raises UsageError.
+    """
+    from openjepa.config import image_size as pixels
+    from openjepa.console import log
+    from openjepa.interop.hub import push
+    from openjepa.interop.load import open_source
+    from openjepa.runs.export import checked, folder_of, licence_of, write_export
+    from openjepa.runs.images import check_new_folder
+
+    model, size = str(model), None if image_size is None else pixels(str(image_size))
+    format_, hub_name = checked(to, half)
+    folder = folder_of(model, format_, out)
+    check_new_folder(folder, "give --out another name")
+    source = open_source(model, size, num_heads=num_heads)
+    licence = licence_of(source, licence)
+    write_export(folder, source, which, format_, with_predictor, half, images, licence, hub_name)
+    if hub_name:
+        log(f"pushed: {push(folder, hub_name)}")
+    return folder

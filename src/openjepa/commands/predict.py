@@ -1,0 +1,55 @@
+"""`openjepa predict HEAD DATA --out FILE.csv`: what a classifier says of each image."""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from openjepa.commands.options import Data, SkippedFraction
+from openjepa.config import MAX_SKIPPED
+
+
+def predict(
+    head: Annotated[Path, Argument(help="Folder that evaluate --save-head wrote.", show_default=False)],
+    data: Data,
+    *,
+    out: Annotated[Path, Option(help="CSV file to write.", show_default=False)],
+    device: Annotated[str, Option(help="auto (CUDA, then MPS, then CPU) or a device's name.")] = "auto",
+    precision: Annotated[str, Option(help="auto (bf16 where the device has it), bf16 or float32.")] = "auto",
+    workers: Annotated[int, Option(help="Processes that read images; 0 for none.")] = 2,
+    max_skipped: SkippedFraction = MAX_SKIPPED,
+) -> Path:
+    """Write the class of every image: columns path, prediction, probability, and each class's probability.
+
+    Images that cannot be read are left out, counted and named. Returns the file. Raises UsageError.
+    """
+    from openjepa.console import counting, log
+    from openjepa.device import choose_device, choose_precision
+    from openjepa.encoder.features import compute_features
+    from openjepa.errors import UsageError
+    from openjepa.files import write_rows
+    from openjepa.interop.classifier import load_classifier
+    from openjepa.runs.images import check_can_write, check_skipped, check_workers, open_images
+
+    data, out = str(data), Path(out)
+    if out.suffix != ".csv":
+        raise UsageError(f"{out} is not a CSV file: give a name that ends in .csv")
+    check_can_write(out)
+    check_workers(workers)
+    where = choose_device(device)
+    classifier = load_classifier(Path(head), where, choose_precision(precision, where))
+    dataset, summary = open_images(data, getattr(classifier, "pixel_format", None), max_skipped)
+    with counting(f"classifying {data}") as progress:
+        probabilities, kept, skipped = compute_features(classifier, dataset, workers, progress=progress)
+    check_skipped(data, summary.skipped + skipped, len(kept), max_skipped)
+    names = classifier.classes
+    columns = ["path", "prediction", "probability", *(f"probability of {name}" for name in names)]
+    rows = (
+        [dataset.paths[index], names[int(row.argmax())], *(f"{p:.6f}" for p in [row.max(), *row])]
+        for index, row in zip(kept, probabilities, strict=True)
+    )
+    write_rows(out, columns, rows)
+    skipped = summary.skipped + skipped
+    log(*(f"skipped {path}: {reason}" for path, reason in skipped[:10]))
+    log(f"{len(kept):,} images classified in {out}; {len(skipped):,} files skipped")
+    return out

@@ -1,0 +1,25 @@
+"""`openjepa report RUN`: one page that says what was trained on what, and what came of it."""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+
+def report(
+    run: Annotated[Path, Argument(help="Folder that openjepa pretrain or demo wrote.", show_default=False)],
+    *,
+    data: Annotated[str | None, Option(help="Images to show, if they are not where they were.")] = None,
+) -> Path:
+    """Write RUN/report.html: one file that needs no network, with results, curves, masks, patch maps and neighbours.
+
+    Without the images it is made without pictures, and of a run that has not finished with what there is; it says so.
+    Returns the page. Raises UsageError if the folder is no run, or --data names no images.
+    """
+    from openjepa.console import log
+    from openjepa.reports.run import write_run_page
+    from openjepa.runs.folder import read_story
+
+    page = write_run_page(read_story(Path(run)), data)
+    log(f"report: {page}")
+    return page

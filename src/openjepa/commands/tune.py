@@ -1,0 +1,50 @@
+"""`openjepa tune DATA --out STUDY`: which settings suit a person's own images, by short runs and successive halving."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Option
+
+from openjepa.commands.options import Data, with_settings
+from openjepa.config import FIELDS
+
+LENGTH = ("time", "epochs", "steps")  # which the budget decides
+
+
+@partial(with_settings, names=[name for name in FIELDS if name not in LENGTH])
+def tune(
+    data: Data,
+    *,
+    out: Annotated[Path, Option(help="Folder to write the study to.", show_default=False)],
+    budget: Annotated[str, Option(help="Time for the whole study, as 30m or 2h.")] = "1h",
+    labelled: Annotated[str | None, Option(help="Images to choose by, one folder a class, if DATA has none.")] = None,
+    recipe: Annotated[
+        str | None,
+        Option(help="Named settings to start from: laptop, small, paper or reference; left out, images decide."),
+    ] = None,
+    resume: Annotated[bool, Option("--resume", help="Go on with the study in --out; no trial is run twice.")] = False,
+    **settings: Any,
+) -> Path:
+    """Find settings for unlabelled images: short runs, of which the best third goes on three times as long.
+
+    Settings that are given stay as they are; the others are changed one at a time, then the best together. Trials are
+    chosen by linear accuracy where there are labels, and else by a score that needs none. Writes trials/NAME/ (run
+    folders), trials.jsonl, tune.json and tune.html, with the command for the winner. Returns the folder.
+    Raises UsageError for every mistake that a person can mend.
+    """
+    from openjepa.console import log
+    from openjepa.reports.tuning import write_study_page
+    from openjepa.studies.tune.start import Request, resume_study, start_study
+
+    given = {name: value for name, value in settings.items() if value is not None}
+    labels = None if labelled is None else str(labelled)
+    asked = Request(str(data), Path(out), str(budget), labels, recipe, given)
+    study, request = resume_study(asked) if resume else start_study(asked)
+    try:
+        study.run()
+    except KeyboardInterrupt:
+        log(f"stopped; trials that are finished are kept. Go on with: {asked.again}")
+        raise
+    write_study_page(study, request)
+    return study.folder

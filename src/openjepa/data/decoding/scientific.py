@@ -1,0 +1,188 @@
+"""Arrays of any channels and depth from the files that Pillow does not read, or not whole: TIFF, PNG, NumPy, DICOM."""
+
+import importlib
+import io
+import logging
+import math
+from types import ModuleType
+from typing import BinaryIO
+
+import numpy as np
+
+from openjepa.data.decoding.pixel_format import Header
+from openjepa.errors import BadImage
+
+MAX_PIXELS = 89_478_485  # Pillow's own limit against decompression bombs
+MAX_BYTES = 3 * MAX_PIXELS  # of an image once decoded
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+NUMBERS = "biuf"
+
+for _name in ("tifffile", "pydicom"):  # their complaints about odd files would go to stderr
+    logging.getLogger(_name).addHandler(logging.NullHandler())
+    logging.getLogger(_name).propagate = False
+
+
+def needs(module: str, extra: str) -> ModuleType:
+    """The module; raises BadImage that names the extra which brings it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise BadImage(f"needs {module}: pip install 'openjepa[{extra}]'") from error
+
+
+def check_size(width: int, height: int, bytes_a_pixel: int = 1) -> None:
+    """Raises BadImage for an image that would fill the memory."""
+    if width < 1 or height < 1:
+        raise BadImage(f"no pixels ({width}x{height})")
+    if width * height > MAX_PIXELS:
+        raise BadImage(f"larger than {MAX_PIXELS:,} pixels ({width}x{height})")
+    if width * height * bytes_a_pixel > MAX_BYTES:
+        raise BadImage(f"larger than {MAX_BYTES:,} bytes of pixels ({width}x{height}, {bytes_a_pixel} bytes each)")
+
+
+def tiff_header(stream: BinaryIO) -> Header:
+    """Of a TIFF that Pillow cannot open, such as one of many bands or 64-bit numbers."""
+    stream.seek(0)
+    with needs("tifffile", "tiff").TiffFile(stream) as file:
+        page = file.pages.first
+        (height, width, bands), dtype = _page_shape(page), page.dtype
+        width, height = (height, width) if _orientation(page) > 4 else (width, height)
+        return array_header((width, height), bands, dtype, len(file.pages))
+
+
+def read_tiff(stream: BinaryIO, pages: range) -> np.ndarray:
+    """Pages of a TIFF beside one another: [H, W, bands of all of them], numbers as stored."""
+    stream.seek(0)
+    with needs("tifffile", "tiff").TiffFile(stream) as file:
+        chosen = [file.pages[number] for number in pages]
+        shapes = {_page_shape(page) for page in chosen}
+        if len(shapes) > 1:
+            raise BadImage("pages of different sizes")
+        height, width, bands = shapes.pop()
+        check_size(width, height, bands * chosen[0].dtype.itemsize * len(chosen))
+        return np.concatenate([_read_page(page) for page in chosen], axis=2)
+
+
+def _page_shape(page) -> tuple[int, int, int]:
+    """Rows, columns and bands."""
+    if page.dtype is None or page.dtype.kind not in NUMBERS:
+        raise BadImage(f"values that are no numbers ({page.dtype})")
+    sizes = dict(zip(page.axes, page.shape, strict=True))
+    if not sizes.keys() <= set("YXS"):
+        raise BadImage(f"more dimensions than rows, columns and bands ({page.axes})")
+    return sizes.get("Y", 1), sizes.get("X", 1), sizes.get("S", 1)
+
+
+def _read_page(page) -> np.ndarray:
+    needs("imagecodecs", "tiff")
+    array = page.asarray(maxworkers=1)
+    array = np.moveaxis(array, 0, 2) if page.axes.startswith("S") else array.reshape(_page_shape(page))
+    return turned(array, _orientation(page))
+
+
+def _orientation(page) -> int:
+    tag = page.tags.get(274)
+    return int(tag.value) if tag else 1
+
+
+def turned(array: np.ndarray, orientation: int) -> np.ndarray:
+    """Stored pixels [H, W, C] upright, by their EXIF orientation."""
+    turn = {
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.swapaxes(0, 1),
+        6: lambda a: np.rot90(a, -1),
+        7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+        8: lambda a: np.rot90(a),
+    }.get(orientation)
+    return np.ascontiguousarray(turn(array)) if turn else array
+
+
+def read_png(stream: BinaryIO) -> np.ndarray:
+    """A 16-bit PNG in colour, which Pillow cuts to 8 bits: uint16 [H, W, C]."""
+    stream.seek(0)
+    return needs("imagecodecs", "tiff").png_decode(stream.read())
+
+
+def numpy_header(stream: BinaryIO) -> Header:
+    shape, dtype, _ = _numpy_layout(stream)
+    height, width, bands = (*shape, 1)[:3] if len(shape) == 2 or not _bands_first(shape) else (*shape[1:], shape[0])
+    return array_header((width, height), bands, dtype, 1)
+
+
+def read_numpy(stream: BinaryIO) -> np.ndarray:
+    """An array [H, W], [H, W, C] or [C, H, W] in a .npy file: the shortest side of three is the channels."""
+    shape, dtype, rows_first = _numpy_layout(stream)
+    array = np.frombuffer(stream.read(math.prod(shape) * dtype.itemsize), dtype)
+    array = array.reshape(shape) if rows_first else array.reshape(shape[::-1]).T
+    array = array[..., None] if array.ndim == 2 else np.moveaxis(array, 0, 2) if _bands_first(shape) else array
+    return np.ascontiguousarray(array, dtype.newbyteorder("="))
+
+
+def _bands_first(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 3 and shape[0] < min(shape[1:])
+
+
+def _numpy_layout(stream: BinaryIO) -> tuple[tuple[int, ...], np.dtype, bool]:
+    """Shape, type and whether rows come first; the stream stands at the first value."""
+    stream.seek(0)
+    version = np.lib.format.read_magic(stream)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if read is None:
+        raise BadImage(f"a version of the .npy format that is not known ({version})")
+    shape, columns_first, dtype = read(stream)
+    if dtype.kind not in NUMBERS or len(shape) not in (2, 3):
+        raise BadImage(f"an array {list(shape)} of {dtype}; [H, W] and [H, W, C] of numbers are understood")
+    check_size(*sorted(shape)[-2:], dtype.itemsize * (min(shape) if len(shape) == 3 else 1))
+    start = stream.tell()
+    there = stream.seek(0, io.SEEK_END) - start
+    stream.seek(start)
+    if there < math.prod(shape) * dtype.itemsize:
+        raise BadImage("truncated")
+    return shape, dtype, not columns_first
+
+
+def dicom_header(stream: BinaryIO) -> Header:
+    data = _dicom(stream)
+    grey, frames = data.get("SamplesPerPixel", 1) == 1, int(data.get("NumberOfFrames", 1) or 1)
+    deep = grey and ("RescaleSlope" in data or data.BitsAllocated > 8)
+    bands = 1 if grey else 3
+    size = int(data.Columns), int(data.Rows)
+    return Header(size, f"DICOM {data.BitsAllocated}-bit", bands, "other" if deep else "uint8", frames, bands)
+
+
+def read_dicom(stream: BinaryIO, frames: range) -> np.ndarray:
+    """Grey [H, W, frames], bright where dense: float32 in the units of its rescaling, or else as a share of the largest
+    value possible where there are more than 8 bits; colour uint8 [H, W, 3]."""
+    data = _dicom(stream)
+    pixels = needs("pydicom.pixels", "dicom")
+    check_size(int(data.Columns), int(data.Rows), 4 * len(frames))
+    array = np.concatenate([_frame(data, pixels, number) for number in frames], axis=2)
+    if data.get("SamplesPerPixel", 1) > 1 or ("RescaleSlope" not in data and data.BitsAllocated <= 8):
+        return array
+    if "RescaleSlope" in data:
+        return array.astype(np.float32) * float(data.RescaleSlope) + float(data.get("RescaleIntercept", 0))
+    return array / np.float32(2 ** int(data.BitsStored) - 1)
+
+
+def _frame(data, pixels: ModuleType, number: int) -> np.ndarray:
+    array = pixels.pixel_array(data, index=number)
+    if data.get("PhotometricInterpretation") == "MONOCHROME1":  # small values are bright
+        array = 2 ** int(data.BitsStored) - 1 - array.astype(np.int32)
+        array = array.astype(np.uint8) if data.BitsAllocated <= 8 else array
+    return array[..., None] if array.ndim == 2 else array
+
+
+def _dicom(stream: BinaryIO):
+    stream.seek(0)
+    data = needs("pydicom", "dicom").dcmread(stream)
+    check_size(int(data.Columns), int(data.Rows), int(data.BitsAllocated) // 8 * int(data.get("SamplesPerPixel", 1)))
+    return data
+
+
+def array_header(size: tuple[int, int], bands: int, dtype: np.dtype, pages: int) -> Header:
+    """The header of an array of a size (width, height)."""
+    name = "uint8" if dtype.kind == "b" else dtype.name
+    mode = name if bands == 1 else f"{bands}x{name}"
+    return Header(size, mode, bands, name if name in ("uint8", "uint16") else "other", pages, bands)

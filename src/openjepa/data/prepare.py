@@ -1,0 +1,180 @@
+"""A smaller copy of a data set, shard by shard: each shard depends on its images alone, and is there whole or not."""
+
+import io
+import json
+import os
+import signal
+import tarfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from openjepa.data.crops import resized, size_of
+from openjepa.data.dataset import ImageDataset, ImageFiles
+from openjepa.data.decoding.pixel_format import Pixels
+from openjepa.data.sources.storage import Skipped
+from openjepa.errors import BadImage
+
+SHARD_SUFFIXES = {"shards": "tar", "parquet": "parquet"}
+KEPT = {
+    "JPEG": "jpg",
+    "PNG": "png",
+    "WEBP": "webp",
+    "BMP": "bmp",
+}  # suffixes of files that are small enough as they are
+LEFT_OUT = ".skipped"
+
+
+@dataclass(frozen=True)
+class Shrinking:
+    """Images of `dataset` at a shorter side of at most `size` pixels, `per_shard` in each file below `folder`."""
+
+    dataset: ImageDataset
+    folder: Path
+    size: int
+    to: str = "shards"
+    format: str = "jpg"
+    quality: int = 95
+    per_shard: int = 1000
+
+    def __len__(self) -> int:
+        return -(-len(self.dataset) // self.per_shard)
+
+    def path(self, shard: int) -> Path:
+        return self.folder / f"shard-{shard:06}.{SHARD_SUFFIXES[self.to]}"
+
+    def missing(self) -> list[int]:
+        return [shard for shard in range(len(self)) if not self.path(shard).exists()]
+
+    def write(self, shard: int) -> None:
+        """Writes one shard aside, then puts it in its place. Raises OSError."""
+        path, skipped = self.path(shard), []
+        aside = path.with_name(f".{path.name}.writing")
+        rows = self.rows(shard, skipped)
+        {"shards": _write_tar, "parquet": _write_parquet}[self.to](aside, rows, self.dataset.classes)
+        if skipped:
+            (self.folder / LEFT_OUT).mkdir(exist_ok=True)
+            (self.folder / LEFT_OUT / f"{shard:06}.json").write_text(json.dumps(skipped))
+        os.replace(aside, path)
+
+    def rows(self, shard: int, skipped: Skipped) -> Iterator[tuple[int, str, str, bytes, dict[str, int]]]:
+        """(index, path, suffix, file, labels) of each readable image of a shard; the others are added to `skipped`."""
+        for index in range(shard * self.per_shard, min(len(self.dataset), (shard + 1) * self.per_shard)):
+            path = self.dataset.paths[index]
+            try:
+                suffix, data = self._file(index)
+            except BadImage as error:
+                skipped.append((path, str(error)))
+                continue
+            yield index, path, suffix, data, {name: int(values[index]) for name, values in self.dataset.labels.items()}
+
+    def _file(self, index: int) -> tuple[str, bytes]:
+        image = self.dataset.load(index)
+        if (
+            self.dataset.pixel_format.picture
+            and min(size_of(image)) <= self.size
+            and isinstance(self.dataset, ImageFiles)
+        ):
+            data = self.dataset.read(index)
+            suffix = KEPT.get(Image.open(io.BytesIO(data)).format) if not self.dataset.pages[index] else None
+            if suffix:
+                return suffix, data
+        pixels = stored(shrunk(image, self.size), self.dataset.pixel_format.values)
+        return encoded(pixels, self.format, self.quality)
+
+    def skipped(self) -> Skipped:
+        """What shards that are there have left out."""
+        files = sorted((self.folder / LEFT_OUT).glob("*.json"))
+        return [tuple(entry) for file in files for entry in json.loads(file.read_text())]
+
+
+def shrunk(image: Pixels, size: int) -> np.ndarray:
+    """The whole image at a shorter side of `size` pixels, or as it is where that is smaller: [H, W, C]."""
+    width, height = size_of(image)
+    scale = min(1.0, size / min(width, height))
+    return resized(image, (max(1, round(height * scale)), max(1, round(width * scale))), (0, 0, width, height))
+
+
+def encoded(pixels: np.ndarray, format_: str, quality: int) -> tuple[str, bytes]:
+    """A suffix and a file: 8-bit pictures as `format_` (jpg or png), 16-bit grey as PNG, all else as .npy."""
+    stream, channels = io.BytesIO(), pixels.shape[2]
+    deep_grey = pixels.dtype == np.uint16 and channels == 1
+    if not deep_grey and (pixels.dtype != np.uint8 or channels not in (1, 3)):
+        np.save(stream, pixels)
+        return "npy", stream.getvalue()
+    suffix = "png" if deep_grey else format_
+    options = {"format": "JPEG", "quality": quality, "subsampling": 0} if suffix == "jpg" else {"format": "PNG"}
+    Image.fromarray(pixels.squeeze(2) if channels == 1 else pixels).save(stream, **options)
+    return suffix, stream.getvalue()
+
+
+def stored(pixels: np.ndarray, values: str) -> np.ndarray:
+    """Pixels as numbers that are read the same way again: shares of full scale become 16 bits."""
+    return np.rint(pixels.clip(0, 1) * 65535).astype(np.uint16) if values == "unit" else pixels
+
+
+def _write_tar(path: Path, rows: Iterator, classes: dict[str, list[str]]) -> None:
+    with tarfile.open(path, "w") as archive:
+        for index, name, suffix, data, labels in rows:
+            named = {label: classes[label][number] for label, number in labels.items()}
+            _add(archive, f"{index:09}.{suffix}", data)
+            if named:
+                _add(archive, f"{index:09}.cls", next(iter(named.values())).encode())
+            _add(archive, f"{index:09}.json", json.dumps({"path": name, **named}).encode())
+
+
+def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    about = tarfile.TarInfo(name)  # without a date: the same images give the same bytes
+    about.size = len(data)
+    archive.addfile(about, io.BytesIO(data))
+
+
+def _write_parquet(path: Path, rows: Iterator, classes: dict[str, list[str]]) -> None:
+    """Rows as Hugging Face datasets has them: image {bytes, path}, and a column of class numbers for each label."""
+    features = {"image": {"_type": "Image"}}
+    features |= {label: {"_type": "ClassLabel", "names": names} for label, names in classes.items()}
+    image = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    schema = pa.schema([("image", image), *((label, pa.int64()) for label in classes)])
+    schema = schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    with pq.ParquetWriter(path, schema, compression="none") as writer:
+        for _, name, _, data, labels in rows:
+            row = {"image": {"bytes": data, "path": name}, **labels}
+            writer.write_batch(pa.RecordBatch.from_pylist([row], schema=schema))
+
+
+_shrinking: Shrinking  # of a worker process
+
+
+def _adopt(shrinking: Shrinking) -> None:
+    global _shrinking
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process
+    _shrinking = shrinking
+
+
+def _write(shard: int) -> int:
+    _shrinking.write(shard)
+    return shard
+
+
+def write_missing(shrinking: Shrinking, workers: int, progress: Callable[[int, int], None]) -> None:
+    """Writes every shard that is not there, in `workers` processes (0: in this one). Raises OSError."""
+    waiting = shrinking.missing()
+    done = len(shrinking) - len(waiting)
+    if workers <= 0:
+        for number, shard in enumerate(waiting, done + 1):
+            shrinking.write(shard)
+            progress(number, len(shrinking))
+        return
+    with ProcessPoolExecutor(workers, initializer=_adopt, initargs=(shrinking,)) as pool:
+        try:
+            for number, _ in enumerate(pool.map(_write, waiting), done + 1):
+                progress(number, len(shrinking))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise

@@ -1,0 +1,118 @@
+"""Lists of image paths: text, CSV, TSV and Parquet, with columns that may be labels."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from openjepa.data.sources.labels import Labels, labels_of
+from openjepa.data.sources.names import Names, printable
+from openjepa.data.sources.remote import open_file
+from openjepa.errors import UsageError
+
+LISTS = (".txt", ".csv", ".tsv")
+PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img")
+METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # of Hugging Face's imagefolder
+
+
+def read_list(file: str) -> tuple[list[str], dict[str, list[Any]]]:
+    """Paths as they are listed, relative to the list's folder, and the other columns. Raises UsageError."""
+    shown = printable(file)
+    try:
+        columns = _READERS[os.path.splitext(file)[1].lower()](file)
+    except OSError as error:
+        raise UsageError(f"{shown} cannot be read: {error.strerror or error}") from error
+    except (csv.Error, ValueError, pa.ArrowException) as error:
+        raise UsageError(f"{shown} is not understood ({str(error).splitlines()[0]}): write it again") from error
+    if not columns:
+        return [], {}
+    name = next((name for name in columns if str(name).strip().lower() in PATH_COLUMNS), None)
+    if name is None:
+        raise UsageError(
+            f"{shown} has the columns {printable(', '.join(map(str, columns)))}: call the one with the paths path"
+        )
+    places = [row for row, path in enumerate(columns[name]) if path]
+    paths = [os.path.normpath(str(columns[name][row])).replace(os.sep, "/") for row in places]
+    return paths, {key: [values[row] for row in places] for key, values in columns.items() if key != name}
+
+
+def columns_at(columns: dict[str, list[Any]], rows: Iterable[int]) -> Labels:
+    """The labels of some rows."""
+    chosen = [int(row) for row in rows]
+    return labels_of((printable(name), [values[row] for row in chosen], None) for name, values in columns.items())
+
+
+def metadata_of(root: str, names: Names) -> Labels:
+    """Labels from the metadata file that Hugging Face's imagefolder keeps at the top of a folder, if there is one."""
+    file = next((path for name in METADATA if os.path.isfile(path := os.path.join(root, name))), None)
+    if file is None:
+        return {}, {}
+    paths, columns = read_list(file)
+    row = {path: number for number, path in enumerate(paths)}
+    places = [row.get(names.raw(place), -1) for place in range(len(names))]
+    if set(places) == {-1}:
+        return {}, {}
+    padded = {name: [*values, None] for name, values in columns.items()}
+    return columns_at(padded, np.array(places) % (len(paths) + 1))
+
+
+def _read_text(file: str) -> dict[str, list[Any]]:
+    lines = (line.strip() for line in _text(file).split("\n"))
+    return {"path": [line for line in lines if line and not line.startswith("#")]}
+
+
+def _read_csv(file: str) -> dict[str, list[Any]]:
+    text = _text(file)
+    between = "\t" if file.lower().endswith(".tsv") else ","
+    head, *rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=between) if row] or [[]]
+    odd = next((number for number, row in enumerate(rows) if len(row) != len(head)), None)
+    if odd is not None:
+        raise ValueError(f"row {odd + 2} has {len(rows[odd])} values, the first has {len(head)}")
+    return {name: [row[place] for row in rows] for place, name in enumerate(head)}
+
+
+def _read_jsonl(file: str) -> dict[str, list[Any]]:
+    rows = [json.loads(line) for line in _text(file).splitlines() if line.strip()]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [_plain(row.get(name)) for row in rows] for name in names}
+
+
+def _plain(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, dict | list) else value
+
+
+def _read_parquet(file: str) -> dict[str, list[Any]]:
+    with open_file(file) as stream:
+        table = pq.read_table(stream)
+    flat = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
+    return {name: table[name].to_pylist() for name in flat}
+
+
+def _text(file: str) -> str:
+    with open_file(file) as stream:
+        return stream.read().decode("utf-8-sig", "surrogateescape")
+
+
+_READERS = {
+    ".txt": _read_text,
+    ".csv": _read_csv,
+    ".tsv": _read_csv,
+    ".jsonl": _read_jsonl,
+    ".parquet": _read_parquet,
+}
+
+
+def present(root: str, paths: list[str]) -> tuple[list[bool], list[tuple[str, str]]]:
+    """Which of the listed files are there, and why the others are not."""
+    kinds = [_absence(os.path.join(root, path)) for path in paths]
+    return [not kind for kind in kinds], [(path, kind) for path, kind in zip(paths, kinds, strict=True) if kind]
+
+
+def _absence(path: str) -> str:
+    return "" if os.path.isfile(path) else "a folder" if os.path.isdir(path) else "missing"

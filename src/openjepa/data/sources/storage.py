@@ -1,0 +1,118 @@
+"""Where the bytes of images lie: each storage knows its images by number."""
+
+import io
+import os
+import zipfile
+from typing import BinaryIO, Protocol
+
+from openjepa.data.sources.names import Names, printable
+from openjepa.data.sources.remote import is_remote, open_file, read_range, state
+
+Skipped = list[tuple[str, str]]  # (path, reason)
+NO_IMAGE = "not an image file"
+NOT_ASKED = "not asked for"
+
+
+class Storage(Protocol):
+    """`window` 0: any image can be read at any time; else they come in order, and so many are held at once."""
+
+    window: int
+
+    def open(self, row: int) -> BinaryIO: ...
+
+    def stamp(self, row: int) -> tuple[int, ...]:
+        """Cheap to read, the size in bytes first; equal for files of equal content."""
+        ...
+
+
+class Folder:
+    """Files by their path relative to `root`, a folder or a URL, or by an absolute path."""
+
+    window = 0
+
+    def __init__(self, root: str, names: Names) -> None:
+        self.root, self.names = root, names
+
+    def path(self, row: int) -> str:
+        name = self.names.raw(row)
+        return f"{self.root}/{name}" if is_remote(self.root) else os.path.join(self.root, name)
+
+    def open(self, row: int) -> BinaryIO:
+        return open_file(self.path(row))
+
+    def stamp(self, row: int) -> tuple[int, ...]:
+        return (state(self.path(row))[0] or 0,)
+
+
+class Zip:
+    """Members of a zip, read in place. `inside` ("" or "train/") is put before every name.
+
+    Raises zipfile.BadZipFile or OSError from the first use if the file is no readable zip.
+    """
+
+    window = 0
+
+    def __init__(self, path: str, inside: str = "", names: Names | None = None) -> None:
+        self.path, self.inside, self.names = path, inside, names
+        self._handle: tuple[int, zipfile.ZipFile] | None = None
+
+    def members(self) -> list[zipfile.ZipInfo]:
+        """All files below `inside` that are not hidden."""
+        members = (info for info in self._zip.infolist() if info.filename.startswith(self.inside))
+        return [info for info in members if not (info.is_dir() or is_hidden(self.name(info)))]
+
+    def name(self, member: zipfile.ZipInfo) -> str:
+        return member.filename.removeprefix(self.inside)
+
+    def open(self, row: int) -> BinaryIO:
+        return self._zip.open(self.inside + self.names.raw(row))
+
+    def stamp(self, row: int) -> tuple[int, ...]:
+        info = self._zip.getinfo(self.inside + self.names.raw(row))
+        return info.file_size, info.CRC
+
+    @property
+    def _zip(self) -> zipfile.ZipFile:
+        # A forked process shares the position in the file with its parent, so each process opens its own.
+        if self._handle is None or self._handle[0] != os.getpid():
+            self._handle = os.getpid(), zipfile.ZipFile(open_file(self.path) if is_remote(self.path) else self.path)
+        return self._handle[1]
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_handle": None}
+
+
+class Ranges:
+    """Images that are stretches of bytes of some files: image i is `sizes[i]` bytes of a file from `starts[i]` on.
+
+    owners int [n] into `files`; starts and sizes int64 [n].
+    """
+
+    window = 0
+
+    def __init__(self, files: list[str], owners, starts, sizes) -> None:
+        self.files, self.owners, self.starts, self.sizes = files, owners, starts, sizes
+
+    def open(self, row: int) -> BinaryIO:
+        return io.BytesIO(read_range(self.files[self.owners[row]], int(self.starts[row]), int(self.sizes[row])))
+
+    def stamp(self, row: int) -> tuple[int, ...]:
+        return (int(self.sizes[row]),)
+
+
+def is_hidden(name: str) -> bool:
+    return any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in name.split("/"))
+
+
+def leaves(name: str) -> bool:
+    """Whether a member's name points outside of its archive."""
+    return name.startswith("/") or ".." in name.split("/")
+
+
+def is_lost(reason: str) -> bool:
+    """Whether what was skipped for this reason would have been an image, and one more."""
+    return not reason.startswith((NO_IMAGE, NOT_ASKED, "named twice"))
+
+
+def on_one_line(skipped: Skipped) -> Skipped:
+    return [(printable(name), printable(reason)) for name, reason in skipped]

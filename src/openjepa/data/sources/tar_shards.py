@@ -1,0 +1,131 @@
+"""One set of images out of tar archives: one, or the shards of a WebDataset."""
+
+import difflib
+import os
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import PurePosixPath
+
+import numpy as np
+import pyarrow as pa
+
+from openjepa.data.dataset import ImageFiles
+from openjepa.data.sources.labels import Labels
+from openjepa.data.sources.layout import Layout, candidates, wrapping_folders
+from openjepa.data.sources.names import Names, printable
+from openjepa.data.sources.remote import open_file
+from openjepa.data.sources.storage import Ranges, Skipped, Storage, on_one_line
+from openjepa.data.sources.streaming import Sequential
+from openjepa.data.sources.tar import Shard, clean, index_shards, is_compressed, members_of
+from openjepa.errors import UsageError
+
+ABOUT_ALL = ("after ", "end of ")  # what is said of an archive, not of a file in it
+
+
+def open_tars(
+    files: list[str], shown: str, progress: Callable[[int, int], None] | None = None, inside: str = ""
+) -> ImageFiles:
+    """The images of tar archives, below the folder `inside` if there is one named; of several in the order of `files`.
+
+    Compressed ones can only be streamed. Raises UsageError.
+    """
+    shards = index_shards(files, progress)
+    members = _all_members(shards, homes(files))
+    if inside:
+        members = _below(members, inside, files[0])
+    chosen, others = candidates(Names(members["path"]), shown)
+    streams = any(map(is_compressed, files))
+    members = members.take(pa.array(np.sort(chosen) if streams else chosen))
+    names = Names(members["name"])
+    layout = Layout(names, wrapping_folders(names))
+    layout.refuse_splits(shown)
+    labels = class_numbers(members["label"])
+    skipped = on_one_line(_skipped(shards, homes(files), inside)) + others
+    storage = _storage(files, members, inside, streams)
+    return ImageFiles(shown, storage, Names(members["path"]), *(labels if labels[0] else layout.classes()), skipped)
+
+
+def homes(files: list[str]) -> list[str]:
+    """What is put before the names of each archive's images: nothing if there is but one."""
+    if len(files) == 1:
+        return [""]
+    short = [os.path.basename(file) for file in files]
+    return [f"{home}/" for home in (short if len(set(short)) == len(files) else files)]
+
+
+def _all_members(shards: list[Shard], prefixes: list[str]) -> pa.Table:
+    """MEMBERS of all shards with their `path`, shard and name, and the number of the shard, `owner`."""
+    parts = []
+    for number, (shard, prefix) in enumerate(zip(shards, prefixes, strict=True)):
+        part = shard.members.append_column("path", [shard.names.below(prefix).array])
+        parts.append(part.append_column("owner", [pa.array(np.full(len(part), number, np.int32))]))
+    return pa.concat_tables(parts)
+
+
+def _below(members: pa.Table, inside: str, file: str) -> pa.Table:
+    """The members of one archive below a folder, by their names from there on."""
+    names = Names(members["name"])
+    within = names.starts(inside + "/")
+    if not within.any():
+        raise UsageError(missing_inside(names, inside, file))
+    kept = members.filter(pa.array(within))
+    inner = Names(kept["name"]).behind(len(os.fsencode(inside)) + 1).array
+    for column in ("name", "path"):
+        kept = kept.set_column(kept.schema.get_field_index(column), column, [inner])
+    return kept
+
+
+def missing_inside(names: Iterable[str], inside: str, file: str) -> str:
+    folders = {str(parent) for name in names for parent in PurePosixPath(name).parents} - {".", "/"}
+    tops = sorted({folder.split("/")[0] for folder in folders})
+    near = difflib.get_close_matches(inside, sorted(folders), n=1)
+    hint = f"did you mean {file}/{near[0]}?" if near else "it holds " + (", ".join(tops[:10]) or "no folders")
+    return printable(f"{file} has no folder {inside}: {hint}")
+
+
+def _skipped(shards: list[Shard], prefixes: list[str], inside: str) -> Skipped:
+    wanted = (inside + "/", *ABOUT_ALL) if inside else ("",)
+    return [
+        (prefix + name, reason)
+        for shard, prefix in zip(shards, prefixes, strict=True)
+        for name, reason in shard.skipped
+        if name.startswith(wanted)
+    ]
+
+
+def _storage(files: list[str], members: pa.Table, inside: str, streams: bool) -> Storage:
+    owners = members["owner"].to_numpy()
+    if streams:
+        names = Names(members["name"])
+        return Sequential(_stream_all, files, owners, names.below(inside + "/") if inside else names)
+    return Ranges(files, owners, members["start"].to_numpy(), members["size"].to_numpy())
+
+
+def _stream_all(files: list[str], owners: np.ndarray, names: Names) -> Iterator[bytes]:
+    """The bytes of named images one after another; `names` are in the order in which the archives hold them."""
+    for number, file in enumerate(files):
+        rows = np.flatnonzero(owners == number)
+        if len(rows):
+            yield from _stream(file, (names.raw(row) for row in rows))
+
+
+def _stream(file: str, wanted: Iterator[str]) -> Iterator[bytes]:
+    upcoming = next(wanted)
+    with open_file(file) as stream, tarfile.open(fileobj=stream, mode="r|*") as archive:
+        for member in members_of(archive):
+            if clean(member.name) == upcoming and member.isfile():
+                yield archive.extractfile(member).read()
+                upcoming = next(wanted, None)
+
+
+def class_numbers(labels: pa.ChunkedArray) -> Labels:
+    """Labels from the .cls files of a WebDataset; none unless every image has one, and they differ."""
+    if labels.null_count or not len(labels):
+        return {}, {}
+    codes, values = Names(labels).codes()
+    if len(values) < 2:
+        return {}, {}
+    rank = np.argsort(np.argsort([int(value) for value in values])) if all(map(str.isdecimal, values)) else None
+    if rank is None:
+        return {"class": codes}, {"class": values}
+    return {"class": rank[codes]}, {"class": sorted(values, key=int)}

@@ -1,0 +1,77 @@
+"""What every result stands beside: raw pixels, and an encoder of the same shape that was never trained."""
+
+import torch
+from torch import Tensor
+
+from openjepa.data.crops import standardise
+from openjepa.data.decoding.pixel_format import PixelFormat
+from openjepa.encoder.encoder import Encoder
+from openjepa.models.vit import VisionTransformer, patchify
+
+LARGEST_PIXELS = 32
+
+
+class Pixels:
+    """Raw pixels as features: images at the encoder's size, but no larger than 32 px a side, flattened [B, C*H*W].
+
+    8-bit values are divided by 255. Where `mean` and `std` are given, for numbers of any range, they are standardised.
+    """
+
+    name = "pixels"
+
+    def __init__(
+        self, image_size: tuple[int, int], mean: list[float] | None = None, std: list[float] | None = None
+    ) -> None:
+        if mean:
+            self.mean, self.std = mean, std
+        shrink = min(1.0, LARGEST_PIXELS / max(image_size))
+        self.image_size = (max(1, round(image_size[0] * shrink)), max(1, round(image_size[1] * shrink)))
+
+    def features(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] to float32 [B, C*H*W]."""
+        known = getattr(self, "mean", None)
+        return (standardise(images, known, self.std) if known else as_fractions(images)).flatten(1)
+
+
+def pixels_beside(
+    image_size: tuple[int, int], pixel_format: PixelFormat, mean: list[float], std: list[float]
+) -> Pixels:
+    """The raw pixels that stand beside an encoder with that preprocessing."""
+    return Pixels(image_size, mean, std) if pixel_format.values == "raw" else Pixels(image_size)
+
+
+def as_fractions(images: Tensor) -> Tensor:
+    """8-bit values as shares of 255, others as they are: float32."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images
+
+
+class PatchPixels:
+    """The raw pixels of each patch as its token, for tasks that ask patches: [B, N, C * patch_size**2]."""
+
+    name = "pixels"
+
+    def __init__(self, image_size: tuple[int, int], patch_size: int) -> None:
+        self.image_size, self.patch_size = image_size, patch_size
+        self.grid_size = (image_size[0] // patch_size, image_size[1] // patch_size)
+
+    def features(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] to float32 [B, C*H*W]."""
+        return as_fractions(images).flatten(1)
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] to float32 [B, N, C * patch_size**2]."""
+        return patchify(as_fractions(images), self.patch_size)
+
+
+def seeded(seed: int, **arguments) -> VisionTransformer:
+    """A freshly initialised network; the same for the same seed, and torch's own generator is left alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return VisionTransformer(**arguments)
+
+
+def untrained_like(encoder: Encoder, seed: int = 0) -> Encoder:
+    """An untrained encoder with the shape, initialisation, preprocessing, device and precision of another."""
+    network = seeded(seed, **encoder.network.arguments())
+    how = encoder.device, encoder.precision, encoder.pixel_format
+    return Encoder(network, encoder.mean, encoder.std, "untrained", *how)

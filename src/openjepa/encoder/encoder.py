@@ -1,0 +1,147 @@
+"""What people use of a trained model: images in, embeddings and patch tokens out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from openjepa.data.crops import resize_centre_crop, standardise
+from openjepa.data.decoding.pillow import native, upright_rgb
+from openjepa.data.decoding.pixel_format import RGB, PixelFormat, Pixels, fit
+from openjepa.errors import BadImage, UsageError
+from openjepa.models.vit import VisionTransformer
+
+LAYERS = 4
+CACHED = 2**20  # numbers of a layer's tokens at a time on a CPU, so that they stay in its cache
+Images = Image.Image | np.ndarray | Tensor | Sequence[Image.Image | np.ndarray]
+
+
+class Encoder:
+    """A network with the preprocessing that it was trained with: shorter side resized, centre cropped, standardised.
+
+    `mean` and `std` are per channel, of 8-bit values as shares of 255. `precision` is the dtype of the arithmetic;
+    results are float32. `pixel_format` is how the values of image files become pixels; 8 bits where it is not given.
+    """
+
+    def __init__(
+        self,
+        network: VisionTransformer,
+        mean: list[float],
+        std: list[float],
+        name: str = "encoder",
+        device: str | torch.device = "cpu",
+        precision: torch.dtype = torch.float32,
+        pixel_format: PixelFormat | None = None,
+    ) -> None:
+        self.network = network.to(device).eval()
+        self.mean, self.std, self.name = mean, std, name
+        self.device, self.precision = torch.device(device), precision
+        self.pixel_format = pixel_format or PixelFormat(network.in_chans)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        return self.network.image_size
+
+    def embed(self, images: Images, batch_size: int = 256) -> Tensor:
+        """Embeddings [B, D]: the mean over patch tokens after the final norm.
+
+        images: one PIL image or a list of them, arrays [H, W, C] or [B, H, W, C], or a tensor [B, C, H, W]: uint8, C 3,
+        for an encoder of 8-bit RGB; for others C as it reads (or 3 for 1), of uint8, uint16 or floating-point numbers.
+        """
+        return torch.cat([self.features(part) for part in self.preprocess(images).split(batch_size)])
+
+    def patch_tokens(self, images: Images, batch_size: int = 256) -> Tensor:
+        """Patch tokens [B, rows, columns, D] after the final norm; images as for `embed`."""
+        tokens = torch.cat([self.tokens(part) for part in self.preprocess(images).split(batch_size)])
+        return tokens.unflatten(1, self.network.grid_size)
+
+    def preprocess(self, images: Images) -> Tensor:
+        """Any accepted images as [B, C, H, W] of the size the network was trained at, uint8 or float32 as it reads."""
+        arrays = [resize_centre_crop(image, self.image_size) for image in as_read(images, self.pixel_format)]
+        return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Preprocessed images [B, C, H, W] to embeddings [B, D] float32 on the CPU, averaged on the device."""
+        with torch.inference_mode(), self.arithmetic():
+            parts = (self.network(self.standardised(part)).float().mean(dim=1) for part in self.parts(images))
+            return torch.cat([part.cpu() for part in parts])
+
+    @torch.inference_mode()
+    def layer_features(self, images: Tensor) -> Tensor:
+        """Preprocessed images [B, C, H, W] to the mean patch tokens of the last four blocks [B, 4 * D], float32.
+
+        They stand side by side (the paper's "last 4 layers concatenated", appendix A.2); the last D are `features`.
+        """
+        parts = []
+        for part in self.parts(images):
+            with self.arithmetic():
+                layers = self.network.layers(self.standardised(part), LAYERS)
+            parts.append(torch.cat([tokens.float().mean(dim=1).cpu() for tokens in layers], dim=1))
+        return torch.cat(parts)
+
+    @torch.inference_mode()
+    def tokens(self, images: Tensor) -> Tensor:
+        """Preprocessed images [B, C, H, W] to patch tokens [B, N, D] float32 on the CPU; UsageError."""
+        with self.arithmetic():
+            return torch.cat([self.network(self.standardised(part)).float().cpu() for part in self.parts(images)])
+
+    def parts(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Images as many at a time as the device does best: all of them, but on a CPU what fits its cache."""
+        numbers = self.network.embed_dim * self.network.grid_size[0] * self.network.grid_size[1]
+        return images.split(max(1, CACHED // numbers) if self.device.type == "cpu" else len(images))
+
+    def standardised(self, images: Tensor) -> Tensor:
+        """Preprocessed images [B, C, H, W] as the network wants them, float32 on its device."""
+        if images.shape[1] != self.network.in_chans:
+            raise UsageError(
+                f"the encoder reads {self.network.in_chans} channels and the images have {images.shape[1]}"
+            )
+        return standardise(images.to(self.device), self.mean, self.std)
+
+    def arithmetic(self) -> torch.autocast:
+        """The context in which the network computes in `precision`."""
+        return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
+
+
+def as_read(images: Images, pixel_format: PixelFormat = RGB) -> list[Pixels]:
+    """A list of images as a pixel format has them; raises UsageError for anything that is not images."""
+    if isinstance(images, Image.Image):
+        images = [images]
+    if isinstance(images, Tensor):
+        images = images.permute(0, 2, 3, 1).cpu().numpy() if images.ndim == 4 else images.numpy()
+    if isinstance(images, np.ndarray) and images.ndim == 3:
+        images = [images]
+    if len(images) == 0:
+        raise UsageError("no images given: give at least one")
+    return [
+        _from_pil(image, pixel_format) if isinstance(image, Image.Image) else _from_array(image, pixel_format)
+        for image in images
+    ]
+
+
+def _from_pil(image: Image.Image, pixel_format: PixelFormat) -> Pixels:
+    if pixel_format.picture:
+        rgb = upright_rgb(image)
+        return rgb if pixel_format.channels == 3 else rgb.convert("L")
+    try:
+        return fit(native(image, pixel_format.channels), pixel_format)
+    except BadImage as error:
+        raise UsageError(f"cannot read a PIL image of mode {image.mode}: {error}") from error
+
+
+def _from_array(array: np.ndarray, pixel_format: PixelFormat) -> Pixels:
+    given = f"{getattr(array, 'dtype', type(array).__name__)} {list(getattr(array, 'shape', []))}"
+    kind = "uint8 " * (pixel_format == RGB)
+    wanted = f"give PIL images or {kind}arrays [H, W, {pixel_format.channels}]"
+    if not isinstance(array, np.ndarray) or array.ndim != 3 or array.dtype.kind not in "buif":
+        raise UsageError(f"cannot read {given} as an image: {wanted}")
+    if pixel_format == RGB:
+        if array.dtype != np.uint8 or array.shape[2] != 3:
+            raise UsageError(f"cannot read {given} as an image: {wanted}")
+        return Image.fromarray(array)
+    try:
+        return fit(array, pixel_format)
+    except BadImage as error:
+        raise UsageError(f"cannot read {given} as an image ({error}): {wanted}") from error

@@ -1,0 +1,103 @@
+"""Features once: every image of a data set through a model, in order, for all the probes."""
+
+from collections.abc import Callable, Iterator, Sized
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from openjepa.data.batches import in_order
+from openjepa.data.crops import resize_centre_crop
+from openjepa.data.dataset import ImageDataset, read_as
+from openjepa.errors import BadImage, UsageError
+
+
+class Model(Protocol):
+    """Anything that turns preprocessed images [B, C, H, W] into features [B, D] float32.
+
+    They are uint8 or float32 as its `pixel_format` says; one without such an attribute takes them as the data
+    set has them.
+    """
+
+    name: str
+
+    @property
+    def image_size(self) -> tuple[int, int]: ...
+
+    def features(self, images: Tensor) -> Tensor: ...
+
+
+class Crops(Dataset):
+    """Chunks of preprocessed images: ([b, C, H, W], their indices, [(path, reason)] of those left out)."""
+
+    def __init__(self, dataset: ImageDataset, image_size: tuple[int, int], batch_size: int) -> None:
+        self.dataset, self.image_size, self.batch_size = dataset, image_size, batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.dataset) // self.batch_size)
+
+    def __getitem__(self, chunk: int) -> tuple[Tensor, list[int], list[tuple[str, str]]]:
+        pixel_format = self.dataset.pixel_format
+        images, kept, skipped = [np.empty((0, *self.image_size, pixel_format.channels), pixel_format.dtype)], [], []
+        for index in range(chunk * self.batch_size, min(len(self.dataset), (chunk + 1) * self.batch_size)):
+            try:
+                images.append(resize_centre_crop(self.dataset.load(index), self.image_size)[None])
+                kept.append(index)
+            except BadImage as error:
+                skipped.append((self.dataset.paths[index], str(error)))
+        return torch.from_numpy(np.concatenate(images)).permute(0, 3, 1, 2), kept, skipped
+
+
+def read_by(model: Model, dataset: ImageDataset) -> ImageDataset:
+    """The images as a model reads them; raises UsageError if it cannot."""
+    return read_as(dataset, getattr(model, "pixel_format", dataset.pixel_format))
+
+
+def stream_features(
+    features: Callable[[Tensor], Tensor],
+    image_size: tuple[int, int],
+    dataset: ImageDataset,
+    workers: int = 2,
+    batch_size: int = 256,
+    progress: Callable[[int, int], None] | None = None,
+    part: tuple[int, int] = (0, 1),
+) -> Iterator[tuple[Tensor, list[int], list[tuple[str, str]]]]:
+    """Chunk by chunk: features [b, ...], the indices [b] of their images, and the images left out with reasons.
+
+    `part` (k, n) is the k-th of n parts; chunks are the same for any n, and so the features to the last bit.
+    """
+    crops, seen = Crops(dataset, image_size, batch_size), 0
+    chunks = range(*(len(crops) * edge // part[1] for edge in (part[0], part[0] + 1)))
+    total = min(len(chunks) * batch_size, len(dataset))
+    for images, indices, bad in in_order(crops, chunks, workers):
+        seen += len(indices) + len(bad)
+        yield features(images) if len(images) else torch.empty(0), indices, bad
+        if progress:
+            progress(seen, total)
+
+
+def require_some(kept: Sized, dataset: ImageDataset) -> None:
+    """Raise UsageError where no image of a data set could be read."""
+    if not len(kept):
+        raise UsageError(f"none of the {len(dataset):,} images of {dataset.source} can be read")
+
+
+def compute_features(
+    model: Model,
+    dataset: ImageDataset,
+    workers: int = 2,
+    batch_size: int = 256,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Tensor, np.ndarray, list[tuple[str, str]]]:
+    """Features [n, D] float32, the indices [n] of the images they belong to, and the images left out with reasons.
+
+    Raises UsageError if no image can be read.
+    """
+    dataset = read_by(model, dataset)
+    chunks = list(stream_features(model.features, model.image_size, dataset, workers, batch_size, progress))
+    kept = np.array([index for _, indices, _ in chunks for index in indices])
+    require_some(kept, dataset)
+    features = torch.cat([part for part, indices, _ in chunks if indices])
+    return features, kept, [entry for *_, bad in chunks for entry in bad]

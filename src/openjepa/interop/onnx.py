@@ -1,0 +1,71 @@
+"""An encoder as an ONNX graph: pixels in, pooled embedding and patch tokens out, for any batch size."""
+
+import copy
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from openjepa.interop.artifact import preprocessing, write_json
+from openjepa.interop.source import Source
+from openjepa.models.vit import VisionTransformer
+from openjepa.optional import require
+
+NAMES = ("embedding", "patch_tokens")
+Run = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+class Graph(nn.Module):
+    """Pixels [B, C, H, W] float32 to (embedding [B, D], patch_tokens [B, N, D]), float32 whatever is between."""
+
+    def __init__(self, encoder: VisionTransformer, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.encoder, self.dtype = encoder.to(dtype), dtype
+
+    def forward(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        tokens = self.encoder(pixel_values.to(self.dtype)).float()
+        return tokens.mean(dim=1), tokens
+
+
+def write_onnx(folder: Path, source: Source, which: str, half: bool = False) -> Run:
+    """encoder.onnx, its weights in encoder.onnx.data where they are over 2 GiB, and encoder.json with preprocessing.
+
+    The graph takes `pixel_values` [B, C, H, W], standardised, of the encoder's image size, any B.
+    Returns what onnxruntime makes of pixels: embedding and patch tokens.
+    """
+    require("onnx", "onnx")
+    path, encoder = folder / "encoder.onnx", source.encoder(which)
+    graph = Graph(copy.deepcopy(encoder) if half else encoder, torch.float16 if half else torch.float32).eval()
+    pixels = torch.zeros(2, encoder.in_chans, *encoder.image_size)
+    axes = {name: {0: "batch"} for name in ("pixel_values", *NAMES)}
+    names = {"input_names": ["pixel_values"], "output_names": list(NAMES), "dynamic_axes": axes}
+    with warnings.catch_warnings(action="ignore"), torch.no_grad():  # the comparison says whether the tracing went well
+        # The tracing exporter: many times faster than the newer one, and without another library (docs/decisions.md).
+        torch.onnx.export(graph, (pixels,), str(path), dynamo=False, opset_version=18, **names)
+    gather_weights(path)
+    about = {"image_size": encoder.image_size, **preprocessing(source), "licence": source.licence}
+    write_json(folder / "encoder.json", {**about, "input": "pixel_values", "outputs": NAMES, "half": half})
+    return run_onnx(path)
+
+
+def gather_weights(path: Path) -> None:
+    """Put the weights of a graph into one file beside it, where the exporter has left a file for each."""
+    loose = [file for file in path.parent.iterdir() if file != path]
+    if loose:
+        onnx = require("onnx", "onnx")
+        model = onnx.load(path)
+        for file in loose:
+            file.unlink()
+        onnx.save_model(model, path, save_as_external_data=True, location=f"{path.name}.data")
+
+
+def run_onnx(path: Path) -> Run:
+    """A function from pixels [B, C, H, W] float32 to (embedding, patch_tokens) by onnxruntime on the CPU."""
+    session = require("onnxruntime", "onnx").InferenceSession(path, providers=["CPUExecutionProvider"])
+
+    def run(pixels: Tensor) -> tuple[Tensor, Tensor]:
+        return tuple(map(torch.from_numpy, session.run(list(NAMES), {"pixel_values": pixels.numpy()})))
+
+    return run

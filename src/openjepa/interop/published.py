@@ -1,0 +1,146 @@
+"""The published checkpoint, transformers' folder and timm's weights, as a Source."""
+
+import re
+from pathlib import Path
+
+from torch import Tensor
+
+from openjepa.errors import UsageError
+from openjepa.interop.from_tensors import encoder_from_tensors, predictor_from_tensors
+from openjepa.interop.source import IMAGENET_MEAN, IMAGENET_STD, PUBLISHED_LICENCE, Source
+from openjepa.interop.tensor_names import from_hf, from_official
+from openjepa.interop.weight_files import read_folder, read_json
+from openjepa.models.vit import VisionTransformer
+
+OFFICIAL = {"encoder", "target_encoder", "predictor"}
+# Parts that an I-JEPA encoder has no use for, by what they are: none of them acts on patch tokens.
+DROPPED = {
+    "class token": r"cls_token",
+    "classifier": r"(head|classifier)\.(weight|bias)",
+    "pooler": r"pooler\.dense\.(weight|bias)",
+    "mask token": r"(embeddings\.)?mask_token",
+}
+PUBLISHED_NAME = re.compile(r"(^|/)ijepa_vit[hg]\d+_\w+$")
+
+
+def official_source(
+    name: str, content: dict, num_heads: int | None = None, image_size: tuple[int, int] | None = None
+) -> Source:
+    """The published layout: `encoder`, `target_encoder` and `predictor`, whose heads are the encoder's. UsageError."""
+    if missing := OFFICIAL - content.keys():
+        raise UsageError(f"{name} is half a checkpoint, it lacks {', '.join(sorted(missing))}: fetch it again")
+    states = {part: from_official(tensors_of(content[part], f"{part} of {name}")) for part in OFFICIAL}
+    networks = {
+        which: encoder_from_tensors(states[part], f"{part} of {name}", num_heads, image_size)
+        for which, part in (("context", "encoder"), ("target", "target_encoder"))
+    }
+    heads = networks["target"].num_heads
+    predictor = predictor_from_tensors(states["predictor"], networks["target"], heads, f"predictor of {name}")
+    about = {key: content[key] for key in ("epoch", "batch_size", "world_size") if isinstance(content.get(key), int)}
+    return Source(
+        name,
+        "official",
+        IMAGENET_MEAN,
+        IMAGENET_STD,
+        **networks,
+        predictor=predictor,
+        licence=PUBLISHED_LICENCE,
+        about=about,
+    )
+
+
+def hf_source(folder: Path, name: str, statistics: str = "auto") -> Source:
+    """A folder that transformers' I-JEPA opens. Raises UsageError for one that it would not open as it is meant."""
+    config = read_json(folder / "config.json")
+    wrong = [
+        f"{key} is {config.get(key)}"
+        for key, allowed in (("model_type", ("ijepa",)), ("hidden_act", ("gelu", None)), ("qkv_bias", (True, None)))
+        if config.get(key) not in allowed
+    ]
+    if wrong:
+        raise UsageError(f"{name} is no I-JEPA folder of transformers ({', '.join(wrong)}): only those can be imported")
+    tensors = {key.removeprefix("ijepa."): value for key, value in tensors_of(read_folder(folder), name).items()}
+    state, notes = without_dropped(tensors, name)
+    size, heads = _size(config.get("image_size")), config.get("num_attention_heads", 12)
+    network = encoder_from_tensors(from_hf(state), name, heads, size, config.get("layer_norm_eps", 1e-12))
+    mean, std, said = _statistics(folder, name, statistics)
+    published = bool(PUBLISHED_NAME.search(name.rstrip("/")))
+    licence = PUBLISHED_LICENCE if published else _card_licence(folder)
+    which = {"context": network} if published else {"target": network}
+    return Source(name, "hf", mean, std, **which, licence=licence, notes=(*notes, *said))
+
+
+def plain_source(
+    name: str, state: dict[str, Tensor], num_heads: int | None = None, image_size: tuple[int, int] | None = None
+) -> Source:
+    """A plain ViT under timm's or transformers' names, its preprocessing unknown and so ImageNet's. UsageError."""
+    state = {
+        key.removeprefix("module.").removeprefix("ijepa."): value for key, value in tensors_of(state, name).items()
+    }
+    network, notes = plain_vit(from_hf(state), name, num_heads, image_size)
+    said = f"{name} does not say its preprocessing: taken to be ImageNet's mean and std"
+    return Source(name, "timm", IMAGENET_MEAN, IMAGENET_STD, target=network, notes=(*notes, said))
+
+
+def plain_vit(
+    state: dict[str, Tensor], name: str, num_heads: int | None = None, image_size: tuple[int, int] | None = None
+) -> tuple[VisionTransformer, list[str]]:
+    """An encoder from timm's tensors, the class token and its position left out, and what was left out."""
+    has_token = "cls_token" in state
+    state, notes = without_dropped(state, name)
+    table = state.get("pos_embed")
+    if has_token and table is not None and table.ndim == 3 and not _is_grid(table.shape[1]):
+        state["pos_embed"] = table[:, 1:]
+    return encoder_from_tensors(state, name, num_heads, image_size), notes
+
+
+def without_dropped(state: dict[str, Tensor], name: str) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors of the encoder itself, and a note that names what else there was."""
+    parts = {key: part for key in state for part, pattern in DROPPED.items() if re.fullmatch(pattern, key)}
+    kept = {key: value for key, value in state.items() if key not in parts}
+    if not parts:
+        return kept, []
+    note = f"left out of {name}: {', '.join(dict.fromkeys(parts.values()))}"
+    moved = "; patch tokens attended to the class token, so without it they are a little different"
+    return kept, [note + moved * ("class token" in parts.values())]
+
+
+def tensors_of(state: object, what: str) -> dict[str, Tensor]:
+    """`state` if it is named tensors; raises UsageError."""
+    if (
+        isinstance(state, dict)
+        and state
+        and all(isinstance(v, Tensor) and isinstance(k, str) for k, v in state.items())
+    ):
+        return state
+    raise UsageError(f"{what} is not a set of named tensors: give weights of I-JEPA or of a plain vision transformer")
+
+
+def _is_grid(patches: int) -> bool:
+    return int(patches**0.5 + 0.5) ** 2 == patches
+
+
+def _size(given: int | list[int] | None) -> tuple[int, int] | None:
+    return (given, given) if isinstance(given, int) else tuple(given) if given else None
+
+
+def _statistics(folder: Path, name: str, wanted: str) -> tuple[list[float], list[float], list[str]]:
+    """Mean and std, and what to say where the folder's own are not those of the published weights."""
+    path = folder / "preprocessor_config.json"
+    own = read_json(path) if path.is_file() else {}
+    mean, std = own.get("image_mean") or IMAGENET_MEAN, own.get("image_std") or IMAGENET_STD
+    gaps = [abs(a - b) for a, b in zip([*mean, *std], [*IMAGENET_MEAN, *IMAGENET_STD], strict=False)]
+    if (len(mean) == 3 and max(gaps) < 1e-3) or wanted == "source":
+        return mean, std, []
+    differs = f"{name}'s own preprocessor has mean {mean[0]:g} and std {std[0]:g}"
+    if wanted == "imagenet" or PUBLISHED_NAME.search(name.rstrip("/")):
+        said = "the published weights were trained with ImageNet's, which are used"
+        return IMAGENET_MEAN, IMAGENET_STD, [f"warning: {differs}; {said}"]
+    said = "they are used; for a copy of the published weights give --statistics imagenet"
+    return mean, std, [f"warning: {differs}, not ImageNet's; {said}"]
+
+
+def _card_licence(folder: Path) -> str | None:
+    card = folder / "README.md"
+    found = card.is_file() and re.search(r"^license: *(\S+)", card.read_text(errors="replace"), re.MULTILINE)
+    return found[1] if found else None

@@ -1,0 +1,25 @@
+"""One picture of a mask setting: masks drawn on an image, and two heat maps of where they fall."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from openjepa.masking.settings import Masks, MaskSettings
+from openjepa.masking.statistics import Coverage
+from openjepa.reports import charts
+from openjepa.reports.pictures import at_display_size, contact_sheet, draw_masks, stack
+
+INCHES = 7.4
+
+
+def mask_sheet(image: np.ndarray, settings: MaskSettings, drawn: Sequence[Masks], coverage: Coverage) -> np.ndarray:
+    """The masks `drawn` of single images on one image uint8 [H, W, 3], then the coverage: uint8, on white."""
+    grid_size, shown = settings.grid_size, at_display_size(image, settings.grid_size)
+    columns = 4 if 2 * shown.shape[1] > shown.shape[0] else 8
+    sheet = contact_sheet([draw_masks(shown, *mask[:2], grid_size) for mask in drawn], columns)
+    title = f"{settings.strategy} masks on {grid_size[0]}x{grid_size[1]} patches"
+    line = "bright: the context, all that the encoder sees · in colour: the targets, to be predicted · dark: neither"
+    fractions = {name: coverage.fractions(name) for name in ("context", "target")}
+    figures = charts.heading(title, line, INCHES), charts.coverage_chart(fractions, INCHES)
+    top, bottom = (charts.as_picture(figure, dpi=sheet.shape[1] / INCHES) for figure in figures)
+    return stack([top, sheet, bottom])

@@ -1,0 +1,165 @@
+"""The images of a command: open them, report what was found, list unusable ones, keep them in memory where it pays."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from openjepa.config import MAX_SKIPPED, Config, build_config, image_size, normal, seconds, unknown
+from openjepa.console import counting, log
+from openjepa.data.dataset import ImageDataset
+from openjepa.data.decoding.pixel_format import PAGES, PixelFormat
+from openjepa.data.memory import decoded_bytes, hold_in_memory
+from openjepa.data.open import open_dataset
+from openjepa.data.sources.storage import Skipped, is_lost
+from openjepa.data.summary import Summary, inspect_dataset
+from openjepa.device import choose_device
+from openjepa.errors import UsageError
+from openjepa.masking.checks import check_masks
+from openjepa.masking.settings import MaskSettings, strategy_settings
+from openjepa.recipes import Pick, pick_recipe, recipe
+
+LISTED = "skipped.txt"
+
+
+def write_skipped(file: Path, skipped: Skipped) -> None:
+    """A line for each file, its path and the reason; no file where nothing was skipped."""
+    text = "".join(f"{path}\t{reason}\n" for path, reason in sorted(set(skipped)))
+    if text:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+
+
+def check_skipped(source: str, skipped: Skipped, usable: int, most: float, listed_in: str = "") -> None:
+    """Raises UsageError if more than a share `most` of the images of a source is unusable; lists them in a file."""
+    if not 0 <= most <= 1:
+        raise UsageError(f"--max-skipped {most:g} is not possible: give a share from 0 to 1")
+    lost = [(path, reason) for path, reason in skipped if is_lost(reason)]
+    total = usable + len(lost)
+    if len(lost) <= most * total:
+        return
+    if listed_in:
+        write_skipped(Path(listed_in), skipped)
+    named = "; ".join(f"{path}: {reason}" for path, reason in lost[:3]) + "; ..." * (len(lost) > 3)
+    where = f"; all are listed in {listed_in}" if listed_in else ""
+    raise UsageError(
+        f"{len(lost):,} of {total:,} images of {source} cannot be used ({len(lost) / total:.1%}: {named}{where}), "
+        f"more than --max-skipped {most:g} allows: mend them, leave them out, or give a larger share"
+    )
+
+
+MEMORY_LIMIT = 2**30
+
+
+def open_images(
+    source: str | Path,
+    pixel_format: PixelFormat | None = None,
+    max_skipped: float = MAX_SKIPPED,
+    listed_in: str = "",
+    **chosen: Any,
+) -> tuple[ImageDataset, Summary]:
+    """The usable images of a source, their headers read; `pixel_format` is a model's, else `chosen` channels and pages.
+
+    Raises UsageError if more than a share `max_skipped` is unusable; those are listed in the file `listed_in`.
+    """
+    with counting(f"opening {source}") as progress:
+        dataset = open_dataset(source, progress)
+    with counting(f"looking at {dataset.source}") as progress:
+        dataset, summary = inspect_dataset(dataset, progress, pixel_format, **chosen)
+    check_skipped(dataset.source, summary.skipped, summary.images, max_skipped, listed_in)
+    return dataset, summary
+
+
+def prepare_images(
+    source: str | Path,
+    workers: int,
+    listed_in: str = "",
+    pixel_format: PixelFormat | None = None,
+    max_skipped: float = MAX_SKIPPED,
+    **chosen: Any,
+) -> tuple[ImageDataset, Summary]:
+    """The same, described to the person; small sets are decoded once and kept in memory."""
+    dataset, summary = open_images(source, pixel_format, max_skipped, listed_in, **chosen)
+    if decoded_bytes(summary) <= MEMORY_LIMIT:
+        with counting(f"reading {dataset.source}") as progress:
+            dataset, bad = hold_in_memory(dataset, workers, progress)
+        summary.skipped += bad
+        summary.images = len(dataset)
+        check_skipped(dataset.source, summary.skipped, len(dataset), max_skipped, listed_in)
+    log(f"{dataset.source}", *(f"  {line}" for line in summary.lines(listed_in)))
+    return dataset, summary
+
+
+def settler(given: dict[str, Any]) -> Callable[[Summary], Config]:
+    """What picks a recipe once the images have been seen, and says why; `given` settings win."""
+
+    def settle(summary: Summary) -> Config:
+        pick = pick_for(summary, given)
+        return build_config(recipe(pick.name, given) | pick.changes, given)
+
+    return settle
+
+
+def pick_for(summary: Summary, given: Mapping[str, Any]) -> Pick:
+    """The recipe for these images, said with its reason; `given` device, image size and time have a say."""
+    size, time = given.get("image_size"), given.get("time")
+    side = min(image_size(normal("image_size", size))) if size else summary.median_side
+    device = choose_device(given.get("device") or "auto").type
+    pick = pick_recipe(side, summary.images, device, seconds(str(time)) if time else None)
+    log(pick.why)
+    return pick
+
+
+def mask_settings(config: Config) -> MaskSettings:
+    """The masks that a config asks for; raises UsageError if they do not fit its grid."""
+    strategy = config.masks or ("random" if config.method == "mae" else "multiblock")
+    given = {name: getattr(config, name) for name in ("num_targets", "target_scale", "context_scale")}
+    usual = strategy_settings(strategy)
+    if strategy == "random":  # MAE is asked for every hidden patch; half of them teach I-JEPA as much for less
+        usual["target_scale"] = ((1 - config.context_ratio) / (1 if config.method == "mae" else 2),) * 2
+    chosen = {"context_ratio": config.context_ratio} | usual
+    chosen |= {name: value for name, value in given.items() if value is not None}
+    settings = MaskSettings(
+        config.grid_size,
+        strategy,
+        target_aspect_ratio=config.target_aspect_ratio,
+        masks_per_image=config.masks_per_image,
+        **chosen,
+    )
+    try:
+        check_masks(settings)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return settings
+
+
+def check_new_folder(out: Path, another: str) -> None:
+    """Raise UsageError unless `out` is free to write a run into; `another` says what else the person can do."""
+    check_can_write(out / "config.json")
+    if out.exists() and any(path.name != LISTED for path in out.iterdir()):
+        what = "holds another run" if (out / "config.json").exists() else "exists and is not empty"
+        raise UsageError(f"{out} {what}: {another}")
+
+
+def check_can_write(path: Path) -> None:
+    """Raise UsageError unless a file can be written at `path`, its folders being made on the way; writes nothing."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: give the name of a file")
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise UsageError(f"{above} is a file, so nothing can be written below it: give another name")
+    if not os.access(above, os.W_OK | os.X_OK | os.R_OK):
+        raise UsageError(f"{above} cannot be written to: give another name, or change its permissions")
+
+
+def check_choice(channels: int | None, pages: str) -> None:
+    """Raise UsageError unless images can be chosen so."""
+    if channels is not None and channels < 1:
+        raise UsageError(f"--channels {channels} is not possible: give at least 1")
+    if pages not in PAGES:
+        raise UsageError(unknown("--pages", pages, PAGES))
+
+
+def check_workers(workers: int) -> None:
+    if workers < 0:
+        raise UsageError(f"--workers {workers} is not possible: give 0 or more")

@@ -1,0 +1,145 @@
+"""`--init SRC`: networks that start from existing weights. Their tensors fix some settings; the others are given."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from openjepa.config import Config, current_names, option, shown
+from openjepa.console import log
+from openjepa.data.decoding.pixel_format import PixelFormat
+from openjepa.errors import UsageError
+from openjepa.interop.artifact import write_artifact
+from openjepa.interop.load import open_source
+from openjepa.interop.source import Source
+from openjepa.methods.ijepa import IJEPA
+from openjepa.models.predictor import Predictor
+from openjepa.models.resize import weights_of
+from openjepa.models.vit import SIZES, VisionTransformer
+
+
+def describe(source: Source, which: str, licence: str | None) -> list[str]:
+    """What a source holds, line by line."""
+    network = source.encoder(which)
+    millions = sum(p.numel() for p in network.parameters()) / 1e6
+    (height, width), (rows, columns) = network.image_size, network.grid_size
+    there = [name for name, part in (("target encoder", source.target), ("context encoder", source.context)) if part]
+    there += ["predictor"] if source.predictor else []
+    mean, std = ([round(x, 3) for x in values] for values in (source.mean, source.std))
+    return [
+        f"{source.name} ({source.kind}): {', '.join(there)}",
+        f"  {millions:.1f} M, {network.embed_dim} wide, {len(network.blocks)} blocks, {network.num_heads} heads",
+        f"  {height}x{width} px, {rows}x{columns} patches of {network.patch_size} px, {network.in_chans} channels",
+        f"  mean {mean}, std {std}",
+        f"  licence: {licence or 'not stated by the source'}",
+        *(f"  {remark}" for remark in source.remarks(which)),
+    ]
+
+
+def store(folder: Path, source: Source, which: str, about: dict) -> None:
+    """Write an artifact aside, then put it in its place; raises UsageError, after which nothing is left."""
+    aside = folder.with_name(f".{folder.name}.writing")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        write_artifact(aside, source, which, about)
+        if folder.exists():
+            folder.rmdir()
+        aside.rename(folder)
+    except OSError as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise UsageError(f"cannot write {folder}: {error}") from error
+
+
+def open_init(config: Config, given: dict[str, Any]) -> tuple[Config, Source]:
+    """The config with what its source decides, and the source; UsageError if `given` contradicts it."""
+    if config.method != "ijepa":
+        raise UsageError(f"--init goes on with I-JEPA, not --method {config.method}: leave one of them out")
+    size = config.size if given.get("image_size") is not None else None
+    source = without_decoder(open_source(config.init, size, config.channels))
+    network, predictor = source.encoder("context"), source.predictor
+    rows, columns = network.image_size
+    fixed: dict[str, Any] = {"patch_size": network.patch_size, "weight_init": network.weight_init}
+    fixed |= {"image_size": str(rows) if rows == columns else f"{rows}x{columns}"}
+    fixed |= {"model": standard} if (standard := standard_size(network)) else {}
+    if predictor:
+        shape = predictor.arguments()
+        fixed |= {
+            f"predictor_{key}": shape[name]
+            for key, name in (("dim", "dim"), ("depth", "depth"), ("heads", "num_heads"))
+        }
+        fixed |= {"target_sequences": "joint" if shape["joint"] else "separate", "init_freeze": 0.0}
+    for name, value in fixed.items():
+        if given.get(name) is not None and getattr(config, name) != value and name != "image_size":
+            raise UsageError(f"{config.init} has {option(name)} {value}, not {shown(given[name])}: leave it out")
+    log(*describe(source, "target", source.licence))
+    return dataclasses.replace(config, **fixed), source
+
+
+def without_decoder(source: Source) -> Source:
+    """The source without a predictor of pixels, as MAE's decoder is: I-JEPA's starts afresh."""
+    method = current_names(source.about.get("settings", {})).get("method", "ijepa")
+    return source if method == "ijepa" else dataclasses.replace(source, predictor=None)
+
+
+def keeps_statistics(source: Source, pixel_format: PixelFormat) -> bool:
+    """Whether the source's mean and std are of the same units as the images read so."""
+    return (source.values == "raw") == (pixel_format.values == "raw")
+
+
+def standard_size(network: VisionTransformer) -> str | None:
+    """The name of the size that a network has, if it has one."""
+    shape = (network.embed_dim, len(network.blocks), network.num_heads)
+    return next((name for name, size in SIZES.items() if size[:3] == shape), None)
+
+
+def shapes_of(config: Config, source: Source) -> dict[str, dict]:
+    """What builds the networks of a continued run again without their source; JSON-able."""
+    encoder = source.encoder("context").arguments()
+    fresh = {
+        "grid_size": source.encoder("context").grid_size,
+        "native_size": encoder["native_size"],
+        "embed_dim": encoder["embed_dim"],
+        "dim": config.predictor_dim,
+        "depth": config.predictor_depth,
+        "num_heads": config.predictor_heads,
+        "weight_init": config.weight_init,
+        "joint": config.target_sequences == "joint",
+    }
+    return {"encoder": encoder, "predictor": source.predictor.arguments() if source.predictor else fresh}
+
+
+def build_shapes(config: Config, shapes: dict[str, dict]) -> IJEPA:
+    """Networks of those shapes, initialised by the seed of the config."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        encoder = VisionTransformer(**shapes["encoder"])
+        return IJEPA(encoder, Predictor(**shapes["predictor"]), config.loss)
+
+
+def build_continued(config: Config, source: Source) -> IJEPA:
+    """The networks of a source, the missing encoder copied from the other, a missing predictor fresh."""
+    model = build_shapes(config, shapes_of(config, source))
+    for network, which in ((model.context_encoder, "context"), (model.target_encoder, "target")):
+        first = source.encoder(which)
+        table = {"pos_embed": first.pos_embed} if first.position_code == "table" else {}
+        network.load_state_dict(weights_of(first) | table)
+    if source.predictor:
+        model.predictor.load_state_dict(source.predictor.state_dict())
+    return model
+
+
+def advice(config: Config, source: Source) -> list[str]:
+    """What the plan says of a run that goes on from weights."""
+    lines = [
+        f"  goes on from {config.init}: learning rate up to {config.lr:g}, EMA momentum {shown(config.ema_momentum)}"
+    ]
+    if not source.predictor:
+        lines.append(
+            f"  it has no predictor: a fresh one learns alone for {config.init_freeze:.0%} of the run, "
+            "so that it does not spoil the encoder"
+        )
+    if config.lr > 5e-4 or config.ema_momentum[0] < 0.99:
+        lines.append("  warning: trained weights are soon lost at such rates: give --lr 2e-4 --ema-momentum 0.996 1")
+    return lines

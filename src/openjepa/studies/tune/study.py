@@ -1,0 +1,148 @@
+"""The study that `tune` makes: planned from measured costs, rung after rung, each finished trial kept."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import stdev
+
+from openjepa.config import Config, current_names
+from openjepa.console import counting, duration, log
+from openjepa.errors import UsageError
+from openjepa.studies.tune.halving import Plan, best
+from openjepa.studies.tune.space import COMBINED, RECIPE, REPEATS, Changes, combination
+from openjepa.studies.tune.trials import Ground, run_trial
+from openjepa.training.monitoring.metrics_log import current_metrics
+
+TRIALS = "trials.jsonl"
+
+
+@dataclass
+class Study:
+    """A study in `folder`: `base` is the recipe with what the person gave, `tried` the changes of it by name.
+
+    `baselines` are the accuracies of "pixels" and of the recipe's "untrained" encoder.
+    """
+
+    folder: Path
+    ground: Ground
+    base: Config
+    tried: dict[str, Changes]
+    plan: Plan
+    baselines: dict[str, dict[str, float]]
+    records: list[dict] = field(default_factory=list)
+
+    @property
+    def by(self) -> str:
+        """What trials are chosen by: linear, or score where there are no labels."""
+        return "linear" if self.ground.labelled else "score"
+
+    def run(self) -> None:
+        """All trials that are not done yet. Raises UsageError if the disk is full."""
+        try:
+            self._load_trials()
+            self._rungs()
+        except OSError as error:
+            again = "make room, then go on with --resume"
+            raise UsageError(f"cannot write {self.folder}: {error}; {again}") from error
+
+    def _load_trials(self) -> None:
+        self.records = read_trials(self.folder)
+        aside = (self.folder / TRIALS).with_suffix(".writing")
+        aside.write_text("".join(json.dumps(record) + "\n" for record in self.records))  # without a line cut short
+        aside.replace(self.folder / TRIALS)
+
+    def _rungs(self) -> None:
+        entrants = {RECIPE: {}} | repeats(self.base) | self.tried
+        for rung in range(1, len(self.plan.sizes) + 1):
+            for name, changes in entrants.items():
+                self._trial(rung, name, changes)
+            if rung < len(self.plan.sizes):
+                entrants = self._next(rung)
+
+    def _next(self, rung: int) -> dict[str, Changes]:
+        """Who goes on: the recipe, the best third, and after the first rung the best settings together."""
+        changes = {record["candidate"]: record["changes"] for record in self.rung(rung)}
+        going = best(self.values(rung), self.plan.sizes[rung])
+        entrants = {RECIPE: {}} | {name: changes[name] for name in going}
+        if rung == 1:
+            values = self.values(1)
+            own = values.pop(RECIPE) or 0.0
+            gains = {name: value - own for name, value in values.items() if value is not None}
+            together = combination(self.base, self.tried, gains, self.noise)
+            entrants |= {COMBINED: together} if together else {}
+        return entrants
+
+    def _trial(self, rung: int, name: str, changes: Changes) -> None:
+        if any((record["rung"], record["candidate"]) == (rung, name) for record in self.records):
+            return
+        steps = max(1, self.plan.images[rung - 1] // changes.get("batch_size", self.base.batch_size))
+        config = dataclasses.replace(self.base, steps=steps, **changes)
+        folder = self.folder / "trials" / f"{rung}-{re.sub(r'[^A-Za-z0-9_.]+', '-', name)}"
+        with counting(f"rung {rung}, {name}") as progress:
+            record = {"candidate": name, "rung": rung, "changes": changes, "folder": folder.name}
+            record |= run_trial(folder, self.ground, config, steps, progress)
+        self.records.append(json.loads(json.dumps(record)) | {"changes": changes})
+        with (self.folder / TRIALS).open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        log(f"  rung {rung}, {name}: {outcome(record)} ({len(self.records)} of at most {sum(self.plan.runs)} runs)")
+
+    def rung(self, rung: int) -> list[dict]:
+        """Records of a rung, without the repeats."""
+        return [r for r in self.records if r["rung"] == rung and "seed" not in r["changes"]]
+
+    def values(self, rung: int) -> dict[str, float | None]:
+        """What the trials of a rung are chosen by; None for a run that failed."""
+        return {record["candidate"]: record.get(self.by) for record in self.rung(rung)}
+
+    @property
+    def alike(self) -> list[float]:
+        """What the recipe's seeds came to in the first rung."""
+        seeds = [r for r in self.records if r["rung"] == 1 and not r["changes"].keys() - {"seed"}]
+        return [record[self.by] for record in seeds if self.by in record]
+
+    @property
+    def noise(self) -> float:
+        """How far two runs of one setting differ: the standard deviation over the recipe's seeds in the first rung.
+
+        Where there are labels it is at least the standard error of an accuracy on that many images.
+        """
+        same, asked = self.alike, len(self.ground.labelled[1]) if self.ground.labelled else 0
+        spread = stdev(same) if len(same) > 1 else 0.0
+        return max(spread, (same[0] * (1 - same[0]) / asked) ** 0.5 if asked and same else 0.0)
+
+    @property
+    def winner(self) -> dict:
+        """The record of the best run of the last rung; raises UsageError if all have failed."""
+        last = len(self.plan.sizes)
+        first = best(self.values(last), 1)
+        if not first:
+            raise UsageError("every run of the last rung diverged: give a lower --lr")
+        return next(record for record in self.rung(last) if record["candidate"] == first[0])
+
+
+def repeats(base: Config) -> dict[str, Changes]:
+    return {f"{RECIPE}, seed {seed}": {"seed": seed} for seed in range(base.seed + 1, base.seed + 1 + REPEATS)}
+
+
+def outcome(record: Mapping) -> str:
+    """A trial in a few words."""
+    if "failed" in record:
+        return "diverged"
+    accuracy = f"linear {record['linear']:.1%}, k-NN {record['knn']:.1%}, " if "linear" in record else ""
+    return f"{accuracy}score {record['score']:.3f}, {duration(record['seconds'])}"
+
+
+def read_trials(folder: Path) -> list[dict]:
+    """Finished trials; a line that a crash cut short is left out, and its trial is run again."""
+    path, records = folder / TRIALS, []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        changes = {k: tuple(v) if isinstance(v, list) else v for k, v in current_names(record["changes"]).items()}
+        records.append(current_metrics(record) | {"changes": changes})
+    return records

@@ -1,0 +1,168 @@
+"""Several processes as one run: how torchrun's processes meet, agree, and share the networks.
+
+Without torchrun there is one process, and everything here returns at once. A rank is a process's number, from 0.
+"""
+
+import contextlib
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.rendezvous import rendezvous
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from openjepa.errors import UsageError
+from openjepa.methods.base import Method
+from openjepa.process_group import on_rank_zero, rank, world_size
+
+T = TypeVar("T")
+PARALLEL = ("auto", "ddp", "fsdp")
+STATE_BYTES = 20  # a parameter of an encoder under AdamW: weight, gradient, two moments, and its copy in the target
+
+
+@contextlib.contextmanager
+def joined(device: torch.device) -> Iterator[None]:
+    """Within this context the processes that torchrun started are one run: NCCL on CUDA, gloo on the CPU.
+
+    Raises UsageError on any other kind of device, and where another process has died.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ and int(os.environ.get("WORLD_SIZE", 1)) < 2:
+        yield
+        return
+    backends = {"cuda": "cpu:gloo,cuda:nccl", "cpu": "gloo"}
+    if device.type not in backends or device.index is not None:
+        raise UsageError(f"several processes cannot share --device {device}: give cuda or cpu")
+    if device.type == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    try:
+        _meet(backends[device.type])
+        yield
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or "gloo" in str(error):
+            raise UsageError("lost touch with the other processes of the run, which go on with --resume") from error
+        raise
+    dist.destroy_process_group()  # not after an error: the others might never answer
+
+
+def _meet(backend: str) -> None:
+    """Join the process group of this start of the processes.
+
+    torchrun's store outlives them, and with it the addresses of the dead (pytorch/pytorch#135712); unless it is told to
+    open a new one for every start, as it must be where nodes do not count their restarts alike.
+    """
+    store, number, count = next(rendezvous("env://"))
+    if os.environ.get("TORCH_DISABLE_SHARE_RDZV_TCP_STORE") != "1":
+        store = dist.PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+    dist.init_process_group(backend, store=store, rank=number, world_size=count)
+
+
+def is_restart() -> bool:
+    """Whether torchrun started these processes anew because one had died."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+
+
+def anyone(*flags: bool) -> list[bool]:
+    """For each flag whether any rank has it set. On the CPU, so that no device is waited for."""
+    if world_size() == 1:
+        return list(flags)
+    votes = torch.tensor(flags, dtype=torch.uint8)
+    dist.all_reduce(votes, dist.ReduceOp.MAX)
+    return [bool(vote) for vote in votes]
+
+
+def everyones(value: T) -> list[T]:
+    """The value of every rank, in their order."""
+    if world_size() == 1:
+        return [value]
+    found: list[Any] = [None] * world_size()
+    dist.all_gather_object(found, value)
+    return found
+
+
+def mean_over_ranks(value: Tensor) -> float:
+    total = value.detach().double().cpu()
+    if world_size() > 1:
+        dist.all_reduce(total)
+    return float(total) / world_size()
+
+
+def from_first(tensors: dict[str, Tensor], use: Callable[[str, Tensor], T]) -> dict[str, T]:
+    """`use(name, tensor)` of every tensor of rank 0, one at a time, so that the others never hold them all."""
+    shapes = on_rank_zero(lambda: {name: (t.shape, t.dtype) for name, t in tensors.items()})
+    found = {}
+    for name, (shape, dtype) in shapes.items():
+        tensor = tensors[name] if rank() == 0 else torch.empty(shape, dtype=dtype)
+        if world_size() > 1:
+            dist.broadcast(tensor, 0)
+        found[name] = use(name, tensor)
+    return found
+
+
+def parallelize(model: Method, parallel: str = "auto") -> Callable[..., Tensor]:
+    """What to call for the loss so that gradients are averaged over ranks. "fsdp" shards the model in place.
+
+    "auto" is "ddp" where weights and optimizer take less than half of the device's memory.
+    """
+    if world_size() == 1:
+        return model
+    device = next(model.parameters()).device
+    if parallel == "fsdp" or (parallel == "auto" and not fits(model, device)):
+        shard(model)
+        return model
+    devices = [device] if device.type == "cuda" else None
+    with warnings.catch_warnings():
+        # The buffers are position codes, the same everywhere. The new name for this is not in every version of PyTorch.
+        warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
+        return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+
+
+def fits(model: Method, device: torch.device) -> bool:
+    if device.type != "cuda":
+        return True
+    needed = STATE_BYTES * sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return needed < torch.cuda.get_device_properties(device).total_memory / 2
+
+
+def shard(model: Method) -> None:
+    """Split every block of every network over the ranks (FSDP2), and what is around the blocks of each network.
+
+    Each network is a root of its own, since encoders are also called by themselves; and each is resharded at once,
+    since no way back follows that of the target encoder.
+    """
+    # What the predictor returns is a view, of which this warns in case that it is changed in place: it is not.
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module", UserWarning)
+    networks = {id(n): n for n in (model.context_encoder, model.target_encoder, model.predictor)}
+    for network in networks.values():
+        for block in network.blocks:
+            fully_shard(block)
+        fully_shard(network, reshard_after_forward=True)
+
+
+def is_sharded(model: nn.Module) -> bool:
+    return any(isinstance(p, DTensor) for p in model.parameters())
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor of which each rank may hold a part, in full. All ranks must ask."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def part_like(tensor: Tensor, like: Tensor) -> Tensor:
+    """This rank's part of a full tensor that all ranks hold, split as `like` is."""
+    if not isinstance(like, DTensor) or tensor.shape != like.shape:
+        return tensor
+    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+
+
+@contextlib.contextmanager
+def last_only(forward: Callable[..., Tensor], last: bool) -> Iterator[None]:
+    """Within this context gradients are only added up, unless it is the `last` part of a batch."""
+    held = isinstance(forward, DistributedDataParallel) and not last
+    with forward.no_sync() if held else contextlib.nullcontext():
+        yield

@@ -1,0 +1,51 @@
+"""The record of a run: metrics.jsonl, one JSON object a line, and the same numbers for TensorBoard."""
+
+import json
+from pathlib import Path
+
+from torch.utils.tensorboard import SummaryWriter
+
+RENAMED = {"positional_share": "positional_fraction"}  # old names of metrics in stored files
+
+
+def current_metrics(record: dict) -> dict:
+    """A stored record under the names that metrics have now."""
+    return {RENAMED.get(name, name): value for name, value in record.items()}
+
+
+def read_metrics(folder: Path) -> list[dict]:
+    """The records of a run in order; lines that a crash cut short or damaged are left out."""
+    path = folder / "metrics.jsonl"
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    return [record for record in map(_record, lines) if record]
+
+
+def _record(line: str) -> dict | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return current_metrics(record) if isinstance(record, dict) and isinstance(record.get("step"), int) else None
+
+
+class RunLog:
+    """Appends records; opened for a run that resumes after `step`, it first forgets what was logged later."""
+
+    def __init__(self, folder: Path, step: int = 0) -> None:
+        self.path = folder / "metrics.jsonl"
+        kept = [record for record in read_metrics(folder) if record["step"] <= step and step]
+        aside = self.path.with_suffix(".writing")
+        aside.write_text("".join(json.dumps(record) + "\n" for record in kept))
+        aside.replace(self.path)
+        self.writer = SummaryWriter(folder / "tensorboard", purge_step=step + 1 if step else None)
+
+    def add(self, record: dict) -> None:
+        """Log a record with a `step`; its numbers become TensorBoard curves, its words only lines of the file."""
+        with self.path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        for name, value in record.items():
+            if isinstance(value, int | float) and name != "step":
+                self.writer.add_scalar(name, value, record["step"])
+
+    def close(self) -> None:
+        self.writer.close()

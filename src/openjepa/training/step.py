@@ -1,0 +1,109 @@
+"""The loop: batch, loss, gradient, AdamW, EMA. Nothing here reads the clock, a file or the device's results."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from openjepa.data.batches import Batch
+from openjepa.data.crops import standardise
+from openjepa.methods.base import Method
+from openjepa.training import schedules
+from openjepa.training.distributed import last_only, whole, world_size
+from openjepa.training.optimizer import set_schedule
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Everything that changes with the step; `warmup` is a share of `steps`, the others are values at start and end."""
+
+    steps: int
+    lr: float
+    warmup: float = 0.1
+    lr_start: float = 0.0
+    lr_end: float = 1e-6
+    weight_decay: tuple[float, float] = (0.04, 0.4)
+    ema_momentum: tuple[float, float] = (0.996, 1.0)
+
+    def at(self, step: int) -> dict[str, float]:
+        """lr, weight_decay and ema_momentum of a step in [0, steps)."""
+        warmup = round(self.warmup * self.steps)
+        return {
+            "lr": schedules.learning_rate(step, self.steps, warmup, self.lr_start, self.lr, self.lr_end),
+            "weight_decay": schedules.weight_decay(step, self.steps, *self.weight_decay),
+            "ema_momentum": schedules.ema_momentum(step, self.steps, *self.ema_momentum),
+        }
+
+
+@dataclass
+class Stepper:
+    """The networks and optimizer that a step changes. mean and std are per channel, in [0, 1] units.
+
+    In the first `frozen` share of the steps the predictor learns alone: a fresh one would spoil a trained encoder.
+    A batch is computed in `accumulate` parts, whose gradients add up to its own. `forward` gives the loss: the model,
+    or what averages its gradients over processes.
+    """
+
+    model: Method
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    mean: list[float]
+    std: list[float]
+    device: torch.device
+    precision: torch.dtype = torch.bfloat16
+    clip_grad: float = 0.0
+    frozen: float = 0.0
+    accumulate: int = 1
+    forward: Callable[..., Tensor] | None = None
+
+    def __call__(self, step: int, batch: Batch) -> tuple[Tensor, Tensor]:
+        """One update; returns the loss and the gradient norm, scalars on the device.
+
+        Of several processes each returns the loss of its part of the batch, weighted so that their mean is the loss.
+        """
+        now = self.schedule.at(step)
+        set_schedule(self.optimizer, now["lr"], now["weight_decay"])
+        loss = self.gradients(batch, step < round(self.frozen * self.schedule.steps))
+        norm = self.clip()
+        self.optimizer.step()
+        self.model.update_target_encoder(now["ema_momentum"])
+        return loss, norm
+
+    def gradients(self, batch: Batch, frozen: bool = False) -> Tensor:
+        """Leave the gradients of the loss of the whole batch in the parameters; returns the loss."""
+        encoder = self.model.context_encoder
+        encoder.requires_grad_(not frozen or world_size() > 1)  # processes wait for the gradients that they agreed on
+        self.optimizer.zero_grad(set_to_none=True)
+        parts = batch.split(self.accumulate)
+        losses = [self._backward(part, part is parts[-1]) for part in parts]
+        if frozen:
+            encoder.zero_grad(set_to_none=True)
+        return torch.stack(losses).sum()
+
+    def _backward(self, part: Batch, last: bool) -> Tensor:
+        weight = len(part.images) * world_size() / part.total
+        inputs = self.prepare(part)
+        with last_only(self.forward or self.model, last):
+            with self.autocast():
+                loss = (self.forward or self.model)(*inputs) * weight
+            loss.backward()
+        return loss.detach()
+
+    def prepare(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Standardised images [B, C, H, W] float32, context_ids and target_ids, on the device."""
+        images = standardise(batch.images.to(self.device, non_blocking=True), self.mean, self.std)
+        ids = (batch.masks.context_ids, batch.masks.target_ids)
+        return images, *(x.to(self.device, non_blocking=True) for x in ids)
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
+
+    def clip(self) -> Tensor:
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        return whole(torch.nn.utils.clip_grad_norm_(parameters, self.clip_grad or float("inf")))
+
+    def run(self, start: int, batches: Iterable[Batch]) -> Iterator[tuple[int, Tensor, Tensor, Batch]]:
+        """Take the steps from `start` on, one for each batch."""
+        for step, batch in enumerate(batches, start):
+            yield step, *self(step, batch), batch

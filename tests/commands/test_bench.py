@@ -1,0 +1,57 @@
+"""bench counts what a step computes and names what limits a run."""
+
+import pytest
+import torch
+from support.processes import parts
+
+import openjepa
+from openjepa.config import build_config
+from openjepa.runs.plan import limit
+from openjepa.training.timing import Cost, measure_cost, step_flops
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_flops_are_those_of_the_products(photos, precision):
+    """By hand: 2 for a weight and token, thrice that with its gradients; and attention's two products."""
+    _, stepper, batches = parts(photos, "auto", num_targets=1)
+    batch, stepper.precision = batches[0], precision
+    images, (context, targets) = 5, (ids.shape[-1] for ids in batch.masks[:2])
+    seen, predicted = images * context, images * (context + targets)
+
+    def block(dim, tokens, length):
+        return 2 * tokens * 12 * dim**2 + 2 * 2 * tokens * length * dim
+
+    target_encoder = 2 * block(32, 16 * images, 16) + 2 * 16 * images * 48 * 32
+    encoder = 2 * block(32, seen, context) + 2 * seen * 48 * 32
+    predictor = block(16, predicted, context + targets) + 2 * (seen + images * targets) * 16 * 32
+    pixels = 2 * seen * 48 * 32  # no gradient goes into the pixels
+    assert step_flops(stepper, batch) == target_encoder + 3 * (encoder + predictor) - pixels
+
+
+def test_waiting_is_measured(photos):
+    _, stepper, batches = parts(photos, "auto")
+    assert 0 < measure_cost(stepper, batches, 0).input_fraction < 1
+
+
+@pytest.mark.parametrize(
+    ("waited", "workers", "words"),
+    [
+        (0.01, 2, "the step limits the run"),
+        (0.11, 0, "the step limits the run"),
+        (0.6, 1, "give --workers 3"),
+        (0.6, 4, "store the images smaller"),
+    ],
+)
+def test_the_bottleneck_is_named(waited, workers, words, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    assert words in limit(build_config({}, {"workers": workers}), Cost(1.0, 0, waited))
+
+
+def test_bench_measures_a_users_own_images(photos, capsys):
+    settings = {"image_size": 16, "batch_size": 5, "predictor_depth": 1, "workers": 0, "precision": "float32"}
+    found = openjepa.bench(str(photos), seconds=0.05, **settings)
+    said = capsys.readouterr().out
+    assert "step alone" in said and "input alone" in said and "limits the run" in said
+    assert min(found.values()) > 0 and 0 < found["input_fraction"] < 1
+    with pytest.raises(openjepa.UsageError, match="--seconds 0 is not possible"):
+        openjepa.bench(str(photos), seconds=0)

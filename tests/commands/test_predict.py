@@ -1,0 +1,69 @@
+"""A head that is kept opens in transformers, says what `predict` says, and is refused when it is none."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support.photos import draw_photos
+
+import openjepa
+
+SMALL = {"image_size": 16, "batch_size": 8, "predictor_depth": 1, "workers": 0, "precision": "float32"}
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kept")
+    photos = draw_photos(folder / "photos", 60)
+    openjepa.pretrain(str(photos), out=folder / "run", steps=2, **SMALL)
+    openjepa.evaluate(
+        [str(folder / "run")], str(photos), tasks="knn", save_head=folder / "head", workers=0, precision="float32"
+    )
+    return photos, folder / "run", folder / "head"
+
+
+def test_transformers_gives_the_probabilities_that_predict_writes(kept, tmp_path):
+    from transformers import AutoModelForImageClassification
+
+    photos, run, head = kept
+    out = openjepa.predict(head, str(photos), out=tmp_path / "deep" / "said.csv", workers=0, precision="float32")
+    rows = list(csv.DictReader(out.open()))
+    theirs, report = AutoModelForImageClassification.from_pretrained(head, output_loading_info=True)
+    assert not report["missing_keys"] and not report["unexpected_keys"] and not report["mismatched_keys"]
+    assert theirs.config.id2label == {0: "cat", 1: "dog"}
+    encoder = openjepa.load_encoder(run)
+    pixels = encoder.standardised(encoder.preprocess([Image.open(photos / row["path"]) for row in rows]))
+    with torch.no_grad():
+        shares = theirs.eval()(pixels).logits.softmax(1).numpy()
+    ours = np.array([[float(row[f"probability of {name}"]) for name in ("cat", "dog")] for row in rows])
+    np.testing.assert_allclose(ours, shares, atol=1e-4)
+    assert [row["prediction"] for row in rows] == [("cat", "dog")[int(k)] for k in ours.argmax(1)]
+    right = np.mean([row["path"].startswith(row["prediction"]) for row in rows])
+    about = json.loads((head / "openjepa.json").read_text())
+    assert right >= 0.9 and about["classes"] == ["cat", "dog"] and about["test_accuracy"] >= 0.9
+
+
+def test_a_head_elsewhere_or_damaged_is_refused(kept, tmp_path):
+    photos, run, head = kept
+    out = tmp_path / "said.csv"
+    with pytest.raises(openjepa.UsageError, match="does not exist"):
+        openjepa.predict(tmp_path / "nowhere", str(photos), out=out)
+    with pytest.raises(openjepa.UsageError, match="an encoder without a head"):
+        openjepa.predict(run / "encoder", str(photos), out=out)
+    with pytest.raises(openjepa.UsageError, match="is no classifier"):
+        openjepa.predict(photos, str(photos), out=out)
+    with pytest.raises(openjepa.UsageError, match=r"ends in \.csv"):
+        openjepa.predict(head, str(photos), out=tmp_path / "said.txt")
+    copy = shutil.copytree(head, tmp_path / "copy")
+    (copy / "model.safetensors").write_bytes((copy / "model.safetensors").read_bytes()[:-50])
+    with pytest.raises(openjepa.UsageError, match="damaged"):
+        openjepa.predict(copy, str(photos), out=out)
+    with pytest.raises(openjepa.UsageError, match="needs an encoder"):
+        openjepa.evaluate("pixels", str(photos), save_head=tmp_path / "head", workers=0)
+    with pytest.raises(openjepa.UsageError, match="--save-head another name"):
+        openjepa.evaluate(str(run), str(photos), save_head=head, workers=0)
+    assert not out.exists()

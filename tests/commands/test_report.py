@@ -1,0 +1,130 @@
+"""report as a person uses it: one file that stands alone, also for runs not finished or without their data."""
+
+import dataclasses
+import json
+import re
+import shlex
+import shutil
+
+import pytest
+from support.photos import draw_photos
+
+import openjepa
+from openjepa.config import build_config
+from openjepa.recipes import recipe
+from openjepa.runs.folder import read_story, repeat_command, training_seconds
+from openjepa.runs.images import mask_settings
+
+SMALL = {"image_size": 16, "batch_size": 8, "predictor_depth": 1, "workers": 0, "steps": 4, "context_ratio": 0.2}
+NASTY = "<script>alert(1)<"  # no more than a folder can be called
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run on two classes, one with a name that would be markup."""
+    folder = tmp_path_factory.mktemp("report")
+    photos = draw_photos(folder / "photos", 12, classes=("cat", NASTY))
+    openjepa.pretrain(str(photos), out=folder / "run", **SMALL)
+    return folder / "run"
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def measured(run, test="<i>held out</i>"):
+    protocol = {"test": test, "test_images": 400}
+    rows = (("pixels", 0.4), ("untrained", 0.5), (str(run), 0.75))
+    records = [
+        {"model": model, "task": "knn", "value": v, "low": v - 0.1, "high": v + 0.1, "protocol": protocol}
+        for model, v in rows
+    ]
+    (run / "evaluation.json").write_text(json.dumps(records))
+
+
+def test_the_page_of_a_finished_run_stands_alone(run):
+    measured(run)
+    page = openjepa.report(run)
+    assert page == run / "report.html"
+    text = page.read_text()
+    assert not re.findall(r'https?:|(?:src|href)="(?!data:|#)|url\((?!#)|@import', text)
+    assert "<script" not in text and "<i>held" not in text and "&lt;script&gt;alert(1)&lt;" in text
+    for words in ("What was trained on what", "run is above both baselines in k-NN", "Effective rank"):
+        assert words in text
+    for words in ("What was hidden, what was asked", "What the patches say", "What looks alike to the encoder"):
+        assert words in text
+    assert text.count("<img") == 8 + 3 * 8 + 6 * 7
+    assert text.count("<figcaption>") == text.count("<figure")
+    assert page.read_text() == openjepa.report(run).read_text()
+
+
+def test_without_a_measurement_the_command_for_one(run):
+    text = openjepa.report(run).read_text()
+    assert "Not measured yet" in text and "evaluation.json" in text
+
+
+def test_images_that_moved(run, finished, tmp_path, capsys):
+    stored = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(stored | {"data": str(tmp_path / "gone")}))
+    text = openjepa.report(run).read_text()
+    assert "<img" not in text and "Without pictures" in text and "Effective rank" in text
+    assert "--data" in capsys.readouterr().out
+    text = openjepa.report(run, data=str(finished.parent / "photos")).read_text()
+    assert "<img" in text and "Without pictures" not in text and "The pictures show images of" in text
+    with pytest.raises(openjepa.UsageError, match="does not exist"):
+        openjepa.report(run, data=str(tmp_path / "nowhere"))
+
+
+def test_a_run_that_has_not_finished(run, capsys):
+    shutil.rmtree(run / "encoder")
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    (run / "metrics.jsonl").write_text(lines[0] + "\n" + lines[1][:10])
+    text = openjepa.report(run).read_text()
+    assert "Not finished: step 0 of 4" in text and "--resume" in text and "Effective rank" in text
+    assert "Results" not in text and "What the patches say" not in text
+    assert "Not finished" in capsys.readouterr().out
+    (run / "metrics.jsonl").unlink()
+    assert "no step was logged" in openjepa.report(run).read_text().lower()
+
+
+def test_folders_that_are_no_run(run, tmp_path):
+    for folder, said in ((tmp_path / "nothing", "does not exist"), (tmp_path, "no run"), (run / "encoder", "no run")):
+        with pytest.raises(openjepa.UsageError, match=said):
+            openjepa.report(folder)
+    assert not (run / "encoder" / "report.html").exists()
+    (run / "evaluation.json").write_text('[{"model": "x"}]')
+    with pytest.raises(openjepa.UsageError, match=r"evaluation.json is damaged: write it again"):
+        openjepa.report(run)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"crop_scale": (0.2, 1.0), "workers": 0},
+        {"method": "mae", "batch_size": 16},
+        {"model": "vit_micro", "predictor_dim": 64},
+        {"masks": "rasterized"},
+    ],
+)
+def test_the_command_gives_the_same_settings_again(others, run, monkeypatch):
+    import sys
+
+    from openjepa import cli
+
+    heard = {}
+    given = {"steps": 4} | others
+    config = build_config(recipe("laptop", given), given)
+    story = dataclasses.replace(read_story(run), config=config, masks=mask_settings(config))
+    monkeypatch.setattr(
+        "openjepa.runs.start.start_run", lambda data, out, config, *rest: heard.update(config=config) or 1 / 0
+    )
+    monkeypatch.setattr(sys, "argv", shlex.split(repeat_command(story)))
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
+    assert heard["config"] == config
+
+
+def test_training_time_is_what_the_speeds_add_up_to():
+    records = [{"step": 0}, {"step": 10, "images_per_second": 100.0}, {"step": 30, "images_per_second": 50.0}]
+    assert training_seconds(records, batch_size=20) == pytest.approx(10 * 20 / 100 + 20 * 20 / 50)

@@ -1,0 +1,132 @@
+"""Annotations in the formats people have, matched to images by name, and what does not match is said."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.photos import draw_photos
+
+from openjepa.data.open import open_dataset
+from openjepa.data.scenes.scenes import SHAPES, Scenes
+from openjepa.errors import UsageError
+from openjepa.evaluation.annotations import Annotation, read_annotations
+from openjepa.evaluation.corruptions import CORRUPTIONS, STRENGTHS, Corrupted
+from openjepa.evaluation.targets import file_targets, open_targets, scene_targets
+
+CLEVR = {"image_filename": "a.png", "objects": [{"pixel_coords": [1, 2, 9.5]}, {"pixel_coords": [3, 4, 8.25]}]}
+COCO = {
+    "images": [{"id": 7, "file_name": "a.jpg"}, {"id": 8, "file_name": "b.jpg"}],
+    "annotations": [{"image_id": 7, "bbox": [0, 0, 1, 1]}, {"image_id": 7, "bbox": [0, 0, 2, 2]}],
+}
+VOC = "<annotation><filename>renamed.jpg</filename><object/><object/><object/></annotation>"
+CSV = "image,xmin,ymin,xmax,ymax\na.jpg,0,0,1,1\na.jpg,1,1,2,2\nb.jpg,,,,\n"
+
+
+def test_every_format(tmp_path):
+    def read(name, text):
+        (tmp_path / name).write_text(text)
+        return read_annotations(str(tmp_path / name))
+
+    assert read("clevr.json", json.dumps(CLEVR)) == {"a.png": Annotation(2, 8.25)}
+    assert read("scenes.json", json.dumps({"scenes": [CLEVR]})) == {"a.png": Annotation(2, 8.25)}
+    assert read("coco.json", json.dumps(COCO)) == {"a.jpg": Annotation(2), "b.jpg": Annotation(0)}
+    assert read("a.xml", VOC) == {"a": Annotation(3)}
+    assert read("boxes.csv", CSV) == {"a.jpg": Annotation(2), "b.jpg": Annotation(0)}
+
+
+def test_a_folder_and_a_folder_in_a_zip(tmp_path):
+    (tmp_path / "notes").mkdir()
+    for name in "ab":
+        (tmp_path / "notes" / f"{name}.xml").write_text(VOC)
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as packed:
+        for name in "ab":
+            packed.writestr(f"set/notes/{name}.xml", VOC)
+            packed.writestr(f"set/notes-old/{name}2.xml", VOC)
+    expected = {"a": Annotation(3), "b": Annotation(3)}
+    assert read_annotations(str(tmp_path / "notes")) == expected
+    assert read_annotations(str(tmp_path / "all.zip" / "set" / "notes")) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("broken.json", "{"),
+        ("other.json", '{"a": 1}'),
+        ("list.json", "[]"),
+        ("wrong.xml", "<html/>"),
+        ("cut.xml", "<annotation>"),
+        ("bare.csv", "a,b\n1,2\n"),
+        ("depthless.json", json.dumps({"image_filename": "a", "objects": [{"pixel_coords": [1, 2]}]})),
+    ],
+)
+def test_what_is_not_understood_is_named(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UsageError, match=f"{name}.*is not understood"):
+        read_annotations(str(tmp_path / name))
+
+
+def test_what_is_not_there_is_said(tmp_path):
+    with pytest.raises(UsageError, match="does not exist"):
+        read_annotations(str(tmp_path / "nowhere.csv"))
+    (tmp_path / "notes.md").write_text("x")
+    with pytest.raises(UsageError, match="holds no annotations"):
+        read_annotations(str(tmp_path))
+
+
+def test_images_are_matched_by_name_and_the_unmatched_counted(tmp_path):
+    dataset = open_dataset(draw_photos(tmp_path / "photos", 6))
+    stems = [path.split("/")[1].removesuffix(".jpg") for path in dataset.paths]
+    (tmp_path / "some.csv").write_text("file,x\n" + "".join(f"{stem}.png,1\n" for stem in stems))
+    found = file_targets(dataset, str(tmp_path / "some.csv"), None, None).annotations
+    assert set(found) == set(dataset.paths) and set(found.values()) == {Annotation(1)}
+    (tmp_path / "few.csv").write_text("file,x\n" + "".join(f"{stem}.png,1\n" for stem in stems[:4]))
+    with pytest.raises(UsageError, match=r"2 of 6 images .* have no annotations"):
+        file_targets(dataset, str(tmp_path / "few.csv"), None, None)
+
+
+def test_maps_are_read_as_numbers(tmp_path):
+    dataset = open_dataset(draw_photos(tmp_path / "photos", 2, classes=()))
+    (tmp_path / "depth").mkdir()
+    values = np.arange(400, dtype=np.uint16).reshape(20, 20) * 100
+    for path in dataset.paths:
+        Image.fromarray(values).save(tmp_path / "depth" / path.replace(".jpg", ".png"))
+    targets = open_targets("photos", dataset, None, str(tmp_path / "depth"), None)
+    read = targets.depth(dataset.paths[0])
+    assert np.isnan(read[0, 0]) and np.array_equal(read.ravel()[1:], values.ravel()[1:])
+    (tmp_path / "mask").mkdir()
+    labels = np.full((20, 20), 255, np.uint8)
+    labels[:5] = 3
+    for path in dataset.paths:
+        Image.fromarray(labels).save(tmp_path / "mask" / path.replace(".jpg", ".png"))
+    assert set(np.unique(file_targets(dataset, None, None, str(tmp_path / "mask")).mask(dataset.paths[1]))) == {-1, 3}
+    with pytest.raises(UsageError, match="is in colour"):
+        file_targets(dataset, None, None, str(tmp_path / "photos")).mask(dataset.paths[0])
+
+
+def test_scenes_know_their_own_targets():
+    scenes = Scenes(40, seed=3, size=(32, 32))
+    targets = scene_targets(scenes)
+    for index in (0, 7, 31):
+        path, scene = scenes.paths[index], scenes.scene(index)
+        assert targets.annotations[path] == Annotation(scene.count, pytest.approx(scene.distance, rel=1e-6))
+        depth, mask = targets.depth(path), targets.mask(path)
+        assert np.nanmin(depth) <= scene.distance * 1.1 and np.nanmax(depth) <= 20
+        assert (mask[np.isinf(scene.depth)] == 0).all()
+        assert (mask[scene.owner == 1] == 2 + scene.shape).all()
+        assert len(scene.solids) == scene.count
+    assert targets.parts == ("sky", "ground", *SHAPES)
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_stronger_is_further_from_the_picture_and_the_same_each_time(tmp_path, name):
+    dataset = open_dataset(draw_photos(tmp_path / "photos", 4, side=64))
+    clean = np.stack([np.asarray(dataset.load(i), np.float32) for i in range(4)])
+    away = []
+    for strength in STRENGTHS:
+        worse = Corrupted(dataset, name, strength, "base")
+        pixels = np.stack([np.asarray(worse.load(i), np.float32) for i in range(4)])
+        assert np.array_equal(pixels[2], np.asarray(worse.subset([2]).load(0)))
+        away.append(np.sqrt(np.mean((pixels - clean) ** 2)))
+    assert away == sorted(away) and away[0] > 0.3 and away[-1] > 1.5 * away[0]

@@ -1,0 +1,48 @@
+"""Charts are the same bytes each time, lead nowhere, and draw what they are given."""
+
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+
+from openjepa.reports.charts import Curve, as_picture, coverage_chart, curve_chart, result_chart, svg
+
+RECORDS = [
+    {"model": model, "task": task, "value": value, "low": value - 0.02, "high": value + 0.02}
+    for task in ("linear", "knn:shape")
+    for model, value in (("pixels", 0.3), ("untrained", 0.35), ("runs/<b>&$x^$", 0.61234))
+]
+
+
+def charts():
+    curve = Curve([0, 10, 20], [0.5, 0.25, 0.125], {"untrained": 0.5, "pixels": 0.3}, percent=True)
+    share = np.linspace(0, 0.5, 12).reshape(3, 4)
+    return curve_chart(curve, 40), result_chart(RECORDS), coverage_chart({"context": share, "target": 1 - share})
+
+
+def test_svg_is_the_same_each_time_and_refers_to_nothing_outside():
+    for one, other in zip(charts(), charts(), strict=True):
+        text = svg(one, 'a "chart" & more')
+        assert text == svg(other, 'a "chart" & more')
+        assert "http" not in text and "<metadata" not in text
+        ids = set(re.findall(r'\bid="([^"]*)"', text))
+        assert set(re.findall(r'href="((?!data:image/png)[^"]*)"', text)) <= {f"#{name}" for name in ids}
+        assert set(re.findall(r"url\(([^)]*)\)", text)) <= {f"#{name}" for name in ids}
+        ElementTree.fromstring(text.replace("<svg", '<svg xmlns:xlink="x"', 1))
+
+
+def test_names_and_numbers_are_on_the_charts():
+    curve, results, coverage = (svg(chart, "") for chart in charts())
+    for words in ("last 12.5 %", "untrained 50.0 %", "pixels 30.0 %"):
+        assert words in curve
+    for words in ("61.2", "runs/&lt;b&gt;&amp;$x^$", "linear probe", "k-NN (shape)"):
+        assert words in results
+    assert "context: 0 % to 50 % of the images" in coverage and "target: 50 % to 100 % of the images" in coverage
+
+
+def test_dots_stand_where_the_values_are():
+    axes = result_chart(RECORDS).axes[0]
+    dots = {(round(float(line.get_xdata()[0]), 3)) for line in axes.lines if line.get_marker() == "o"}
+    assert dots == {30, 35, 61.234}
+    picture = as_picture(result_chart(RECORDS), dpi=50)
+    assert picture.dtype == np.uint8 and (picture[0] == 255).all() and picture.min() < 100

@@ -1,0 +1,73 @@
+"""Small runs, and several processes as torchrun would start them, forked so that they cost no imports."""
+
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from openjepa.config import build_config
+from openjepa.data.memory import hold_in_memory
+from openjepa.data.open import open_dataset
+from openjepa.methods.ijepa import IJEPA
+from openjepa.models.predictor import Predictor
+from openjepa.models.vit import VisionTransformer
+from openjepa.runs.build_training import build_batches, build_stepper
+from openjepa.training.distributed import joined
+
+SMALL = {"image_size": "16", "batch_size": 5, "log_every": 1, "predictor_depth": 1, "workers": 0}
+SMALL |= {"precision": "float32", "steps": 50}
+FORK = multiprocessing.get_context("fork")
+
+
+def small_model():
+    torch.manual_seed(0)
+    encoder = VisionTransformer((16, 16), 4, embed_dim=32, depth=2, num_heads=2)
+    return IJEPA(encoder, Predictor((4, 4), 32, 16, 1, 2, joint=True))
+
+
+def parts(photos, parallel, **changes):
+    """A config, and this process's stepper and batches, of a network much smaller than the config's."""
+    config = build_config({}, SMALL | changes)
+    dataset, _ = hold_in_memory(open_dataset(photos), 0)
+    stepper = build_stepper(config, config.steps, [0.5] * 3, [0.25] * 3, small_model(), parallel)
+    return config, stepper, build_batches(dataset, config)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def start_ranks(count: int, call: Callable[..., Any], *args: Any) -> tuple[list, Any]:
+    """`count` processes that call `call(*args)` together, and a queue of (rank, result)."""
+    port, results = free_port(), FORK.Queue()
+    ranks = [FORK.Process(target=_run, args=(rank, count, port, results, call, args)) for rank in range(count)]
+    for process in ranks:
+        process.start()
+    return ranks, results
+
+
+def together(count: int, call: Callable[..., Any], *args: Any) -> list[Any]:
+    """What `call(*args)` gives on each of `count` processes."""
+    ranks, results = start_ranks(count, call, *args)
+    found = dict(results.get(timeout=120) for _ in ranks)
+    for process in ranks:
+        process.join(30)
+    for result in found.values():
+        if isinstance(result, BaseException):
+            raise result
+    return [found[rank] for rank in range(count)]
+
+
+def _run(rank: int, count: int, port: int, results: Any, call: Callable[..., Any], args: tuple) -> None:
+    meeting = {"RANK": rank, "WORLD_SIZE": count, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ |= {name: str(value) for name, value in meeting.items()}
+    try:
+        with joined(torch.device("cpu")):
+            results.put((rank, call(*args)))
+    except BaseException as error:  # the test tells it
+        results.put((rank, error))

@@ -1,0 +1,161 @@
+"""The command line: quick to start, and a person's mistake is one line, exit code 2 and nothing written."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.photos import draw_photos
+
+import openjepa
+from openjepa import cli
+from openjepa.config import FIELDS
+
+
+def run(capsys, monkeypatch, *words):
+    """Exit code and stderr of a command, in this process."""
+    monkeypatch.setattr(sys, "argv", ["openjepa", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return ended.value.code, capsys.readouterr().err
+
+
+def tree(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.fixture
+def refused(capsys, monkeypatch, tmp_path):
+    """Checks that a command is refused with a line that says all of the given words, and that nothing is written."""
+
+    def check(words, *said):
+        before = tree(tmp_path)
+        code, err = run(capsys, monkeypatch, *words)
+        assert code == 2
+        assert err.count("\n") == 1 and err.startswith("openjepa: ")
+        for word in said:
+            assert word in err
+        assert tree(tmp_path) == before
+
+    return check
+
+
+def test_help_and_version_do_not_import_torch():
+    code = "import sys; from openjepa import cli\nsys.argv[1:] = ['{}']\ntry: cli.main()\nexcept SystemExit: pass\n"
+    for flag in ("--help", "--version"):
+        check = code.format(flag) + "assert not {'torch', 'numpy', 'matplotlib'} & set(sys.modules)"
+        done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "pretrain" in done.stdout or openjepa.__version__ in done.stdout
+
+
+def test_every_setting_is_an_option_and_a_keyword():
+    import inspect
+
+    for command in (openjepa.pretrain, openjepa.demo):
+        keywords = inspect.signature(command).parameters
+        assert set(FIELDS) <= set(keywords)
+        assert all(keywords[name].kind is inspect.Parameter.KEYWORD_ONLY for name in FIELDS)
+
+
+def test_unknown_words(refused, photos, tmp_path):
+    out = tmp_path / "run"
+    refused(["pretrian"], "pretrian", "pretrain")
+    refused(["pretrain", photos, "--out", out, "--modle", "vit_nano"], "--modle", "--model")
+    refused(
+        ["pretrain", photos, "--out", out, "--model", "vit_nanno"], "vit_nanno", "did you mean vit_nano?", "vit_giant"
+    )
+    refused(["pretrain", photos, "--out", out, "--recipe", "labtop"], "labtop", "did you mean laptop?")
+    refused(["pretrain", photos, "--out", out, "--masks", "multi"], "multi", "multiblock")
+    refused(["pretrain", photos, "--out", out, "--lr", "fast"], "--lr", "number")
+    refused(["pretrain", photos, "--out", out, "--time", "soon"], "--time soon", "10m")
+    refused(["pretrain", photos, "--out", out, "--device", "tpu"], "tpu", "cpu")
+    refused(["pretrain", photos], "--out")
+
+
+def test_impossible_settings(refused, photos, tmp_path):
+    out = tmp_path / "run"
+    refused(["pretrain", photos, "--out", out, "--patch-size", 5], "--patch-size 5", "nearest is 30")
+    refused(
+        ["pretrain", photos, "--out", out, "--masks", "multiblock", "--context-ratio", 0.6],
+        "context_ratio 0.6",
+        "--context-ratio 0.25",
+    )
+    refused(["pretrain", photos, "--out", out, "--image-size", "16x8", "--patch-size", 8], "too small to mask")
+    refused(["pretrain", photos, "--out", out, "--batch-size", 0], "--batch-size 0", "at least 1")
+    refused(["pretrain", photos, "--out", out, "--target-scale", 0.5, 0.2], "--target-scale 0.5 0.2")
+    refused(["pretrain", photos, "--out", out, "--predictor-dim", 30], "--predictor-dim 30", "such as 32")
+    with pytest.raises(openjepa.UsageError, match=r"setting batchsize is not known.*did you mean batch_size"):
+        openjepa.pretrain(photos, out=out, batchsize=3)
+
+
+def test_sources_without_images(refused, photos, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("hello")
+    out = tmp_path / "run"
+    refused(["pretrain", tmp_path / "fotos", "--out", out], "does not exist", "photos")
+    refused(["pretrain", tmp_path / "empty", "--out", out], "no images")
+    refused(["pretrain", tmp_path / "notes", "--out", out], "no images", ".txt 1")
+    refused(["pretrain", "scenes:many", "--out", out], "scenes:many")
+    for part in ("train", "test"):
+        draw_photos(tmp_path / "both" / part, 4)
+    refused(["pretrain", tmp_path / "both", "--out", out], "train", "test")
+
+
+def test_images_smaller_than_a_patch(refused, tmp_path):
+    (tmp_path / "tiny").mkdir()
+    for i in range(3):
+        Image.fromarray(np.full((3, 9, 3), 80 * i, np.uint8)).save(tmp_path / "tiny" / f"{i}.png")
+    refused(
+        ["pretrain", tmp_path / "tiny", "--out", tmp_path / "run"], "3 px", "smaller than a patch", "--patch-size 3"
+    )
+
+
+def test_an_output_folder_in_use(refused, photos, tmp_path):
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "thesis.tex").write_text("precious")
+    refused(["pretrain", photos, "--out", tmp_path / "used"], "not empty", "another name")
+    refused(["pretrain", photos, "--out", tmp_path / "used", "--resume"], "no run to resume")
+    (tmp_path / "used" / "config.json").write_text("{}")
+    refused(["pretrain", photos, "--out", tmp_path / "used"], "holds another run", "--resume")
+    refused(["pretrain", photos, "--out", tmp_path / "used", "--resume"], "damaged")
+
+
+def test_places_that_cannot_be_written(refused, photos, tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    refused(["pretrain", photos, "--out", tmp_path / "notes.txt" / "run"], "notes.txt is a file")
+    refused(["evaluate", "pixels", photos, "--json", tmp_path / "notes.txt" / "x.json"], "notes.txt is a file")
+    refused(["evaluate", "pixels", photos, "--json", photos], "is a folder")
+    refused(["embed", "pixels", photos, "--out", tmp_path / "notes.txt" / "x.parquet"], "notes.txt is a file")
+
+
+def test_machine_options(refused, photos, tmp_path):
+    refused(["evaluate", "pixels", photos, "--precision", "fp16"], "precision fp16", "bf16")
+    refused(["evaluate", "pixels", photos, "--workers", -1], "--workers -1")
+    refused(["embed", "pixels", photos, "--out", tmp_path / "x.parquet", "--device", "cpu:x"], "cpu:x")
+    refused(["pretrain", photos, "--out", tmp_path / "run", "--seed", -1], "--seed -1", "0 or more")
+    refused(["pretrain", photos, "--out", tmp_path / "run", "--epochs", "inf"], "--epochs inf")
+    with pytest.raises(openjepa.UsageError, match="--crop-scale"):
+        openjepa.pretrain(photos, out=tmp_path / "run", crop_scale=(0.3,))
+    with pytest.raises(openjepa.UsageError, match="--weight-decay"):
+        openjepa.pretrain(photos, out=tmp_path / "run", weight_decay=0.05)
+
+
+def test_models_that_are_none(refused, photos, tmp_path):
+    refused(["evaluate", tmp_path / "nothing", photos], "nothing does not exist")
+    refused(["evaluate", photos, photos], "neither a run nor an artifact")
+    refused(["evaluate", "untrained:vit_nono", photos], "vit_nono", "vit_nano")
+    refused(["evaluate", "pixels", photos, "--tasks", "liner"], "liner", "did you mean linear?")
+    refused(["embed", "pixels", photos, "--out", tmp_path / "x.csv"], ".parquet")
+
+
+def test_data_that_cannot_be_measured(refused, tmp_path):
+    flat = draw_photos(tmp_path / "flat", 6, classes=())
+    refused(["evaluate", "pixels", flat], "no labels", "one folder a class")
+    lonely = draw_photos(tmp_path / "lonely", 5, classes=("a", "b", "c"))
+    refused(["evaluate", "pixels", lonely], "single image (c)", "at least 2 per class")
+    others = draw_photos(tmp_path / "others", 6, classes=("x", "y"))
+    refused(["evaluate", "pixels", draw_photos(tmp_path / "photos", 24), "--test", others], "classes", "x, y")

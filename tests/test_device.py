@@ -1,0 +1,31 @@
+"""Precision is chosen by what is faster here, not by what the processor says it can do."""
+
+import pytest
+import torch
+
+from openjepa import device as device_module
+from openjepa.device import choose_device, choose_precision
+from openjepa.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("bf16_seconds", "chosen"), [(0.1, torch.bfloat16), (0.9, torch.float32), (2.0, torch.float32)]
+)
+def test_auto_takes_bf16_only_where_it_pays(monkeypatch, bf16_seconds, chosen):
+    seconds = {torch.float32: 1.0, torch.bfloat16: bf16_seconds}
+    monkeypatch.setattr(device_module, "product_seconds", lambda: seconds)
+    assert choose_precision("auto", torch.device("cpu")) == chosen
+
+
+def test_a_precision_that_is_named_is_taken_as_it_is(monkeypatch):
+    monkeypatch.delattr(device_module, "product_seconds")
+    assert choose_precision("bf16", torch.device("cpu")) == torch.bfloat16
+    assert choose_precision("float32", torch.device("cpu")) == torch.float32
+    with pytest.raises(UsageError, match="float8 is not known: known are auto, bf16, float32"):
+        choose_precision("float8", torch.device("cpu"))
+
+
+def test_a_device_that_is_not_there_is_refused():
+    assert choose_device("cpu") == torch.device("cpu")
+    with pytest.raises(UsageError, match="use one of auto"):
+        choose_device("abacus")

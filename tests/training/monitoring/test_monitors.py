@@ -1,0 +1,154 @@
+"""Monitors tell planted cases apart, and the verdict names them."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from openjepa.masking.settings import MaskSettings
+from openjepa.methods.ijepa import IJEPA
+from openjepa.models.predictor import Predictor
+from openjepa.models.vit import VisionTransformer
+from openjepa.training.monitoring.monitors import Monitor, effective_rank, ema_distance, positional_fraction
+from openjepa.training.monitoring.verdict import verdict
+
+
+def test_effective_rank_counts_directions():
+    torch.manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(64, 32))[0]
+    for rank in (1, 5, 20):
+        coordinates = torch.linalg.qr(torch.randn(256, rank) - 0.0)[0]
+        embeddings = coordinates @ basis.T[:rank] + 100.0  # a shared mean is not information
+        assert effective_rank(embeddings) == pytest.approx(rank, rel=0.1)
+    assert effective_rank(torch.ones(50, 8)) < 1.01
+
+
+def test_positional_fraction_splits_what_from_where():
+    torch.manual_seed(0)
+    where, what = torch.randn(1, 30, 16), torch.randn(500, 1, 16)
+    noise = torch.randn(500, 30, 16)
+    assert positional_fraction(where.expand(500, -1, -1)) == pytest.approx(1.0, abs=1e-3)
+    assert positional_fraction(what.expand(-1, 30, -1)) < 0.01
+    assert positional_fraction(where + noise) == pytest.approx(0.5, abs=0.05)
+
+
+def measured(change):
+    torch.manual_seed(0)
+    vit = VisionTransformer((16, 16), 4, embed_dim=32, depth=2, num_heads=2)
+    model = IJEPA(vit, Predictor((4, 4), 32, dim=16, depth=1, num_heads=2))
+    untrained = Monitor(torch.randn(64, 3, 16, 16), MaskSettings((4, 4)), 0)
+    before = untrained(model)
+    with torch.no_grad():
+        change(model)
+    return before, untrained(model), model
+
+
+def test_a_collapsed_encoder_is_called_collapsed():
+    def collapse(model):
+        model.target_encoder.norm.weight.zero_()
+        model.target_encoder.norm.bias.normal_()
+
+    before, after, _ = measured(collapse)
+    assert after["std"] < 1e-3
+    assert verdict(after, before, 0.0)[0] == "collapsed"
+
+
+def test_a_blind_encoder_is_called_positional_collapse():
+    def blind(model):
+        model.target_encoder.patch_embed.proj.weight.mul_(0.05)
+
+    before, after, _ = measured(blind)
+    assert after["positional_fraction"] > 0.9 > 0.6 > before["positional_fraction"]
+    status, sentence = verdict(after, before, 0.5)
+    assert status == "positional collapse" and "--weight-init" in sentence
+    assert verdict(after, before, 0.05)[0] == "early"
+
+
+def test_healthy_and_weak():
+    untrained = {"rank": 10.0, "std": 0.4, "positional_fraction": 0.3, "energy_gap": 0.0}
+    good = {"rank": 25.0, "std": 0.5, "positional_fraction": 0.05, "energy_gap": 0.5, "ema_distance": 0.3}
+    assert verdict(good, untrained, 1.0)[0] == "healthy"
+    assert verdict(good | {"rank": 6.0}, untrained, 0.4)[0] == "healthy"
+    assert verdict(good | {"rank": 6.0}, untrained, 0.6)[0] == "weak"
+    assert verdict(good | {"rank": 8.0}, untrained, 0.6)[0] == "healthy"
+    assert verdict(good | {"rank": 8.0}, untrained, 0.8)[0] == "weak"
+    assert verdict(good | {"rank": 4.0}, untrained, 0.1)[0] == "early"
+    assert verdict(good | {"rank": 4.0}, untrained, 0.2)[0] == "healthy"
+    assert verdict(good | {"rank": 4.0}, untrained, 0.3)[0] == "dimensional collapse"
+    assert verdict(good | {"rank": 4.0, "energy_gap": 0.01}, untrained, 0.2)[0] == "dimensional collapse"
+    assert verdict(good | {"energy_gap": 0.01}, untrained, 1.0)[0] == "not learning"
+    assert verdict(good | {"energy_gap": 0.01, "positional_fraction": 0.6}, untrained, 1.0)[0] == "positional collapse"
+    assert verdict(good | {"ema_distance": 0.6}, untrained, 0.3)[0] == "unstable"
+    assert verdict(good | {"std": 0.01}, untrained, 1.0)[0] == "collapsed"
+
+
+RESULTS = Path(__file__).parents[3] / "benchmarks/results"
+LEARNED = 0.05  # of linear accuracy over the untrained encoder's
+
+
+def verdicts_of(case):
+    """Today's rules on the monitors of a real run: its gain by linear probe, and (share of the run, status)."""
+    told = json.loads((RESULTS / f"alarms-{case}.json").read_text())
+    first, *later = told["records"]
+    said = [(r["step"] / told["steps"], verdict(r, first, r["step"] / told["steps"])[0]) for r in later]
+    return later[-1]["linear"] - first["linear"], said
+
+
+@pytest.mark.parametrize(
+    ("case", "name"),
+    [
+        ("published-adamw", "dimensional collapse"),
+        ("no-stop-gradient", "collapsed"),
+        ("lr-x30", "unstable"),
+        ("positional-fainter", "positional collapse"),
+        ("positional-slow", "positional collapse"),
+        ("positional-ema-0", "positional collapse"),
+        ("late-lr-x30", "unstable"),
+    ],
+)
+def test_runs_that_were_broken_on_purpose_are_named_before_half_time(case, name):
+    gain, said = verdicts_of(case)
+    alarms = [(fraction, status) for fraction, status in said if status not in ("early", "healthy")]
+    assert gain < LEARNED and alarms[0][0] < 0.5 and alarms[0][1] == name
+
+
+def test_a_run_that_breaks_at_half_time_is_flagged_by_the_next_record_and_not_before():
+    _, said = verdicts_of("late-stop-gradient")
+    before, after = ({status for fraction, status in said if (fraction > 0.5) is late} for late in (False, True))
+    assert before == {"healthy"} and after == {"positional collapse", "collapsed"}
+
+
+def test_runs_that_learn_are_not_flagged_after_their_first_quarter():
+    cases = {path.stem.removeprefix("alarms-") for path in RESULTS.glob("alarms-*.json")}
+    cases.remove("late-stop-gradient")  # learns for half of its length, and keeps some of it when it breaks
+    learned = []
+    for case in cases:
+        gain, said = verdicts_of(case)
+        if gain >= LEARNED:
+            learned.append(case)
+            assert {status for fraction, status in said if fraction > 0.25} == {"healthy"}, case
+    assert len(learned) >= 3
+
+
+def test_ema_distance_is_relative():
+    _, _, model = measured(lambda model: None)
+    assert ema_distance(model) == 0
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in other.target_encoder.parameters():
+            parameter.mul_(1.1)
+    assert ema_distance(other) == pytest.approx(0.1, rel=1e-4)
+
+
+def test_measuring_changes_nothing():
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    vit = VisionTransformer((16, 16), 4, embed_dim=32, depth=1, num_heads=2)
+    model = IJEPA(vit, Predictor((4, 4), 32, dim=16, depth=1, num_heads=2))
+    monitor = Monitor(torch.zeros(8, 3, 16, 16), MaskSettings((4, 4)), 0)
+    state, weights = torch.get_rng_state(), {k: v.clone() for k, v in model.state_dict().items()}
+    monitor(model)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(weights[k], v) for k, v in model.state_dict().items())

@@ -1,0 +1,44 @@
+"""Without a compiler a run goes on as it is, and says so."""
+
+import functools
+
+import pytest
+import torch
+from support.processes import small_model
+from torch._dynamo.utils import counters
+
+import openjepa
+from openjepa.training.compile import checkpoint_activations, compile_blocks, no_compiler
+
+
+@pytest.fixture
+def compilerless(monkeypatch):
+    def refuse(*_args, **_kwargs):
+        raise RuntimeError("no C++ compiler was found\nlong story")
+
+    monkeypatch.setattr(torch, "compile", refuse)
+
+
+def test_why_nothing_is_compiled_is_said_in_a_line(compilerless):
+    assert no_compiler(torch.device("cpu")) == "torch.compile does not work here (no C++ compiler was found)"
+
+
+def test_compiled_and_checkpointed_blocks_give_the_same_gradients(monkeypatch):
+    """Traced for real, by a backend that needs no compiler."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    counters.clear()
+    eager, model = small_model(), small_model()
+    compile_blocks(model)
+    checkpoint_activations(model)
+    images, context, targets = torch.randn(3, 3, 16, 16), torch.arange(4).expand(3, 4), torch.arange(9, 12)
+    for each in (eager, model):
+        each(images, context, targets.expand(3, 1, 3)).backward()
+    assert counters["stats"]["unique_graphs"] >= 3 and not counters["graph_break"]
+    for ours, plain in zip(model.parameters(), eager.parameters(), strict=True):
+        assert plain.grad is None or torch.allclose(ours.grad, plain.grad, atol=1e-6)
+
+
+def test_a_run_without_a_compiler_says_so_once(compilerless, photos, tmp_path, capsys):
+    settings = {"image_size": 16, "batch_size": 5, "predictor_depth": 1, "workers": 0, "precision": "float32"}
+    openjepa.pretrain(str(photos), out=tmp_path / "run", steps=1, compile=True, **settings)
+    assert capsys.readouterr().out.count("running without --compile: torch.compile does not work here") == 1

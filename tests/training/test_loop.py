@@ -1,0 +1,193 @@
+"""A run is a pure function of its settings: not of restarts, not of worker counts."""
+
+import dataclasses
+import itertools
+import os
+import signal
+
+import pytest
+import torch
+
+from openjepa.config import build_config
+from openjepa.data.batches import load_batches
+from openjepa.data.memory import hold_in_memory
+from openjepa.data.open import open_dataset
+from openjepa.errors import UsageError
+from openjepa.runs.images import mask_settings
+from openjepa.runs.start import Batches, assemble, build_stepper
+from openjepa.training import loop as run_module
+from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_steps
+from openjepa.training.loop import Interrupted
+from openjepa.training.monitoring.metrics_log import read_metrics
+from openjepa.training.monitoring.verdict import EARLY
+from openjepa.training.state import optimizer_tensors
+
+SMALL = {"image_size": "16", "batch_size": 5, "steps": 6, "log_every": 1, "predictor_depth": 1, "workers": 0}
+
+
+def make_run(photos, out, **changes):
+    config = build_config({}, SMALL | changes)
+    dataset, _ = hold_in_memory(open_dataset(photos), 0)
+    stepper = build_stepper(config, config.steps, [0.5] * 3, [0.25] * 3)
+    batches = Batches(dataset, mask_settings(config), config.size, config.crop_scale, config.batch_size, config.seed)
+    out.mkdir(exist_ok=True)
+    return assemble(out, stepper, batches, config, str(photos), None).run
+
+
+def state(run):
+    tensors = run.stepper.model.state_dict() | optimizer_tensors(run.stepper.optimizer)
+    return {name: value.clone() for name, value in tensors.items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def interrupt_at(step):
+    def on_record(record):
+        if record["step"] == step:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return on_record
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_six_steps_are_three_and_three(photos, tmp_path, precision):
+    whole = make_run(photos, tmp_path / "whole", precision=precision)
+    whole.train(lambda record: None)
+    first = make_run(photos, tmp_path / "parts", precision=precision)
+    with pytest.raises(Interrupted, match="after step 3 of 6"):
+        first.train(interrupt_at(3))
+    second = make_run(photos, tmp_path / "parts", precision=precision)
+    assert second.resume() == []
+    assert second.done == 3
+    assert same(state(second), state(first))
+    second.train(lambda record: None)
+    assert same(state(whole), state(second))
+    assert not same(state(whole), state(first))
+    changing = ("images_per_second", "input_wait")
+    logs = [read_metrics(tmp_path / name) for name in ("whole", "parts")]
+    for a, b in zip(*logs, strict=True):
+        assert {k: v for k, v in a.items() if k not in changing} == {k: v for k, v in b.items() if k not in changing}
+
+
+def test_the_seed_decides(photos, tmp_path):
+    runs = [make_run(photos, tmp_path / str(i), seed=seed) for i, seed in enumerate((1, 1, 2))]
+    for run in runs:
+        run.train(lambda record: None)
+    assert same(state(runs[0]), state(runs[1]))
+    assert not same(state(runs[0]), state(runs[2]))
+
+
+def test_workers_and_start_do_not_change_a_batch(photos, tmp_path):
+    batches = make_run(photos, tmp_path / "run").batches
+    expected = [batches[step] for step in range(7)]
+    for workers in (0, 1, 3):
+        for start in (0, 2):
+            for ours, batch in zip(expected[start:], load_batches(batches, start, 7, workers), strict=True):
+                assert torch.equal(ours.images, batch.images)
+                assert torch.equal(ours.indices, batch.indices)
+                assert torch.equal(ours.masks.context_ids, batch.masks.context_ids)
+                assert torch.equal(ours.masks.target_ids, batch.masks.target_ids)
+
+
+def test_an_epoch_visits_every_image_once(photos, tmp_path):
+    batches = make_run(photos, tmp_path / "run").batches  # 24 images in batches of 5: epochs straddle batches
+    seen = torch.cat([batches[step].indices for step in range(24)])
+    for epoch in seen.view(5, 24):
+        assert sorted(epoch.tolist()) == list(range(24))
+    assert not torch.equal(seen[:24], seen[24:48])
+
+
+def test_a_vanished_image_is_replaced_and_listed(photos, tmp_path):
+    config = build_config({}, SMALL)
+    dataset = open_dataset(photos)
+    batches = Batches(dataset, mask_settings(config), config.size, config.crop_scale, 24, 0)
+    (photos / dataset.paths[7]).write_bytes(b"\xff\xd8 not a picture any more")
+    batch = batches[0]
+    assert 7 not in batch.indices
+    assert [path for path, _ in batch.skipped] == [dataset.paths[7]]
+    assert set(range(24)) - {7} <= set(batch.indices.tolist())
+    for path in dataset.paths:
+        (photos / path).unlink()
+    for workers in (0, 1):
+        with pytest.raises(UsageError, match=r"^none of the 24 images"):
+            next(load_batches(batches, 1, 2, workers))
+
+
+def test_monitors_and_probes_do_not_touch_the_run(photos, tmp_path, monkeypatch):
+    plain = make_run(photos, tmp_path / "plain")
+    plain.train(lambda record: None)
+    monkeypatch.setattr(run_module, "MONITOR_IMAGES", 1)
+    monkeypatch.setattr(run_module, "PROBE_IMAGES", 1)
+    watched = make_run(photos, tmp_path / "watched")
+    watched.train(lambda record: None)
+    assert same(state(plain), state(watched))
+    assert all("rank" in record for record in read_metrics(tmp_path / "watched"))
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "images", "first_judged"),
+    [(16, 20_480, 0.25), (16, 68_192, 0.251), (64, 119_488, 0.251), (16, 10_880, 0.5), (2048, 10**8, 0.25)],
+)
+def test_looks_follow_the_length_of_the_run(photos, tmp_path, batch_size, images, first_judged):
+    run = make_run(photos, tmp_path / "run", batch_size=batch_size)
+    run.stepper.schedule = dataclasses.replace(run.stepper.schedule, steps=images // batch_size)
+    every, steps = run._monitor_every, run.steps
+    assert next(step for step in range(every, steps, every) if step >= EARLY * steps) <= first_judged * steps
+    assert every * batch_size >= run_module.LEAST_IMAGES and steps / every <= 51
+
+
+@pytest.mark.parametrize("batch_size", [5, 7, 24])
+def test_probes_happen_through_the_run(photos, tmp_path, monkeypatch, batch_size):
+    monkeypatch.setattr(run_module, "MONITOR_IMAGES", 40)
+    monkeypatch.setattr(run_module, "PROBE_IMAGES", 100)
+    make_run(photos, tmp_path / "run", batch_size=batch_size, steps=60, log_every=7).train(lambda record: None)
+    probed = [record["step"] for record in read_metrics(tmp_path / "run") if "knn" in record]
+    gaps = [after - before for before, after in itertools.pairwise(probed)]
+    assert probed[0] == 0 and probed[-1] == 60 and len(probed) >= 4
+    assert max(gaps) * batch_size <= 200
+
+
+def test_the_best_checkpoints_are_kept(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "MONITOR_IMAGES", 1)
+    monkeypatch.setattr(run_module, "PROBE_IMAGES", 1)
+    run = make_run(photos, tmp_path / "run", checkpoint_minutes=0.0)
+    ranks = iter([1.0, 5.0, 9.0, 8.0, 7.0, 6.0, 4.0])
+    watch = run.monitor
+    run.monitor = lambda model: watch(model) | {"rank": next(ranks)}
+    run.train(lambda record: None)
+    assert run.best["rank"] == (9.0, 2)
+    knn_step = run.best["knn"][1]
+    assert checkpoint_steps(run.checkpoints) == sorted({2, 5, 6, knn_step})
+
+
+def test_a_checkpoint_of_another_model_is_refused_in_words(photos, tmp_path):
+    make_run(photos, tmp_path / "run").train(lambda record: None)
+    other = make_run(photos, tmp_path / "run", predictor_dim=32)
+    with pytest.raises(DamagedCheckpoint, match="of another run"):
+        other.resume()
+
+
+def test_a_diverging_loss_ends_the_run_in_words(photos, tmp_path):
+    run = make_run(photos, tmp_path / "run")
+    with torch.no_grad():
+        run.stepper.model.predictor.mask_token.fill_(float("nan"))
+    with pytest.raises(UsageError, match="the loss is nan at step 1: lower --lr"):
+        run.train(lambda record: None)
+
+
+def test_a_full_disk_ends_the_run_in_words(photos, tmp_path, monkeypatch):
+    run = make_run(photos, tmp_path / "run", checkpoint_minutes=0.0)
+    write = run_module.save_checkpoint
+
+    def fills_up(folder, step, *rest):
+        if step == 4:
+            raise OSError(28, "No space left on device")
+        return write(folder, step, *rest)
+
+    monkeypatch.setattr(run_module, "save_checkpoint", fills_up)
+    with pytest.raises(UsageError, match=r"No space left on device.*--resume"):
+        run.train(lambda record: None)
+    again = make_run(photos, tmp_path / "run")
+    assert again.resume() == [] and again.done == 3
