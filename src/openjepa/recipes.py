@@ -59,7 +59,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "predictor_heads": 6,
         "masks": "random",
         "context_ratio": 0.15,
-        "mask_draws": 4,
+        "masks_per_image": 4,
         "weight_decay": (0.2, 0.2),
         "horizontal_flip": True,
         "time": "3h",
