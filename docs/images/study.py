@@ -1,6 +1,6 @@
 """Make the picture of the lab log's learning studies from its own tables.
 
-python docs/images/study.py      reads docs/lab-log.md, writes docs/images/study.png
+python docs/images/study.py      reads docs/development/lab-log.md, writes docs/images/study.png
 """
 
 import re
@@ -18,7 +18,7 @@ COLOURS = {"I-JEPA": "#1f66b3", "MAE": "#c27c1e"}
 
 def table(section: int) -> list[dict[str, str]]:
     """The rows of the first table of a section of the lab log, by the names of its columns."""
-    text = re.split(rf"^## {section}\. ", (HERE / "../lab-log.md").read_text(), flags=re.M)[1].split("\n## ")[0]
+    text = re.split(rf"^## {section}\. ", (HERE / "../development/lab-log.md").read_text(), flags=re.M)[1].split("\n## ")[0]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
     return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
 

@@ -1,4 +1,4 @@
-"""Which patches are context and which are targets (paper, section 3; docs/decisions.md on what is mended).
+"""Which patches are context and which are targets (paper, section 3; docs/development/decisions.md on what is mended).
 
 Masks are sampled for a whole batch at once. The block shapes are a function of (seed, step); the places of the blocks
 in an image are a function of (seed, step, slot), whatever the batch size. Every patch can be context and target, a

@@ -8,7 +8,7 @@ from openjepa.training.distributed import part_like, whole
 # Newton-Schulz iteration x -> a x + b x^3 + c x^5 on the singular values: Jordan et al.'s coefficients and number.
 COEFFICIENTS, ITERATIONS = (3.4445, -4.775, 2.0315), 5
 # Iterations on one Gram matrix, by the precision of the products: what bf16 rounds off a Gram matrix grows twelvefold
-# in every iteration, so a second one is taken after three (docs/lab-log.md, 20).
+# in every iteration, so a second one is taken after three (docs/development/lab-log.md, 20).
 IN_TURN = {torch.float32: (ITERATIONS,), torch.bfloat16: (3, ITERATIONS - 3)}
 MOMENTUM = 0.95
 RATIO = 5  # of a matrix's step to AdamW's at the same lr (docs/recipes.md)

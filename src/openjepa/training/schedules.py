@@ -29,7 +29,7 @@ def ema_momentum(step: int, steps: int, start: float, end: float) -> float:
 def ema_range(steps: int) -> tuple[float, float]:
     """EMA momentum at start and end of a run of so many steps: a half-life of a 75th of them, within .99 and .998.
 
-    Chosen between faster and slower ones, which taught less in single runs (docs/lab-log.md, 15 and 16).
+    Chosen between faster and slower ones, which taught less in single runs (docs/development/lab-log.md, 15 and 16).
     """
     return min(max(0.5 ** (75 / steps), 0.99), 0.998), 1.0
 
