@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -108,3 +110,13 @@ def test_the_table_names_the_first_alarm():
     start, low, end = ({"step": step, "rank": rank} | good for step, rank in ((0, 20.0), (40, 9.0), (100, 19.0)))
     said = alarms.in_words({"steps": 100, "records": [start | {"linear": 0.4}, low, end | {"linear": 0.3}]})
     assert said == ["dimensional collapse at 40%", "healthy", "20.0 to 19.0", "40.0 to 30.0"]
+
+
+def test_the_gpu_script_runs_on_a_cpu(tmp_path):
+    command = [sys.executable, BENCHMARKS / "gpu.py", "--device", "cpu", "--tiny", "--out", tmp_path]
+    done = subprocess.run([*command, "--carry", tmp_path / "none"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "gpu-cpu-tiny.jsonl").read_text().splitlines()]
+    assert [row["part"] for row in rows if row["name"] == "end"] == ["correctness", "speed", "learning"]
+    assert not [row for row in rows if row.get("holds") is False]
+    assert {row["task"] for row in rows if row["name"] == "score"} == {"linear", "knn"}
