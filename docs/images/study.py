@@ -18,7 +18,8 @@ COLOURS = {"I-JEPA": "#1f66b3", "MAE": "#c27c1e"}
 
 def table(section: int) -> list[dict[str, str]]:
     """The rows of the first table of a section of the lab log, by the names of its columns."""
-    text = re.split(rf"^## {section}\. ", (HERE / "../development/lab-log.md").read_text(), flags=re.M)[1].split("\n## ")[0]
+    log = (HERE / "../development/lab-log.md").read_text()
+    text = re.split(rf"^## {section}\. ", log, flags=re.M)[1].split("\n## ")[0]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
     return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
 

@@ -42,7 +42,7 @@ def write_onnx(folder: Path, source: Source, which: str, half: bool = False) -> 
     axes = {name: {0: "batch"} for name in ("pixel_values", *NAMES)}
     names = {"input_names": ["pixel_values"], "output_names": list(NAMES), "dynamic_axes": axes}
     with warnings.catch_warnings(action="ignore"), torch.no_grad():  # the comparison says whether the tracing went well
-        # The tracing exporter: many times faster than the newer one, and without another library (docs/development/decisions.md).
+        # The tracing exporter: many times faster than the newer one, and needs no other library.
         torch.onnx.export(graph, (pixels,), str(path), dynamo=False, opset_version=18, **names)
     gather_weights(path)
     about = {"image_size": encoder.image_size, **preprocessing(source), "licence": source.licence}

@@ -143,7 +143,7 @@ class VisionTransformer(nn.Module):
 
     `ids` may have several rows an image, [B * masks_per_image, Nc], see `take`.
     `weight_init`: "unit" or "published", see `initialise`. Under "unit" standardised pixels become tokens of unit
-    variance, on a par with the position code; small patches of the published scale drown in it (docs/development/decisions.md).
+    variance, on a par with the position code; small patches of the published scale drown in it (decisions.md).
     `native_size` is the grid trained on where it is another than the image's: positions keep its extent.
     `position_code`: "sincos", or "table" for positions that were learned elsewhere; they stay as they are in training.
     `norm_eps`, of the layer norms, is for weights that were trained with another.
