@@ -12,7 +12,7 @@ from support.photos import draw_photos
 import openjepa
 from openjepa.config import build_config
 from openjepa.recipes import recipe
-from openjepa.runs.folder import read_story, repeat_command, training_seconds
+from openjepa.runs.folder import read_run_folder, training_seconds
 from openjepa.runs.images import mask_settings
 
 SMALL = {"image_size": 16, "batch_size": 8, "predictor_depth": 1, "workers": 0, "steps": 4, "context_ratio": 0.2}
@@ -115,11 +115,11 @@ def test_the_command_gives_the_same_settings_again(others, run, monkeypatch):
     heard = {}
     given = {"steps": 4} | others
     config = build_config(recipe("laptop", given), given)
-    story = dataclasses.replace(read_story(run), config=config, masks=mask_settings(config))
+    other = dataclasses.replace(read_run_folder(run), config=config, masks=mask_settings(config))
     monkeypatch.setattr(
         "openjepa.runs.start.start_run", lambda data, out, config, *rest: heard.update(config=config) or 1 / 0
     )
-    monkeypatch.setattr(sys, "argv", shlex.split(repeat_command(story)))
+    monkeypatch.setattr(sys, "argv", shlex.split(other.repeat_command()))
     with pytest.raises(ZeroDivisionError):
         cli.main()
     assert heard["config"] == config

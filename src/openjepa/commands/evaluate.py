@@ -56,6 +56,7 @@ def evaluate(
     from openjepa.encoder.feature_cache import FeatureStore, default_cache
     from openjepa.evaluation.tasks.fewshot import parse_shots
     from openjepa.process_group import rank
+    from openjepa.reports.evaluation import evaluation_page
     from openjepa.runs.evaluation import (
         Files,
         fetch_features,
@@ -73,6 +74,7 @@ def evaluate(
         parse_tasks,
         pixel_format_of,
         show_records,
+        write_text,
     )
     from openjepa.runs.outputs import Outcomes, make_verdicts, seeds_of_recipes
     from openjepa.training.distributed import joined
@@ -104,4 +106,6 @@ def evaluate(
     verdicts = make_verdicts(records, names)
     log(*verdicts)
     outcomes.write(records, verdicts, benches, names)
+    if page:
+        write_text(Path(page), evaluation_page(records, verdicts))
     return records

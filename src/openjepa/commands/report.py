@@ -18,8 +18,8 @@ def report(
     """
     from openjepa.console import log
     from openjepa.reports.run import write_run_page
-    from openjepa.runs.folder import read_story
+    from openjepa.runs.folder import read_run_folder
 
-    page = write_run_page(read_story(Path(run)), data)
+    page = write_run_page(read_run_folder(Path(run)), data)
     log(f"report: {page}")
     return page

@@ -3,11 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from openjepa.config import FIELDS, option, shown
-from openjepa.data.summary import Summary
 from openjepa.interop.source import Source
 from openjepa.masking.statistics import cover, in_words
-from openjepa.runs.folder import Story, read_story
+from openjepa.runs.folder import RunFolder, read_run_folder
 
 Rows = list[tuple[str, str]]
 
@@ -111,7 +109,7 @@ def card_of(source: Source, which: str, to: str, name: str, licence: str | None,
     folder = Path(source.name)
     if not (folder / "config.json").is_file() or not (folder / "encoder").is_dir():
         return Card(**shared, **said)
-    return Card(**shared, **said, **_of_run(read_story(folder)))
+    return Card(**shared, **said, **_of_run(read_run_folder(folder)))
 
 
 def _model(source: Source, which: str) -> list[tuple[str, str]]:
@@ -132,28 +130,25 @@ def _model(source: Source, which: str) -> list[tuple[str, str]]:
     ]
 
 
-def _of_run(story: Story) -> dict:
+def _of_run(run: RunFolder) -> dict:
     """Data, recipe, masks, monitors and evaluation of a run."""
     last: dict = {}
-    for record in story.records:
+    for record in run.records:
         last |= {name: value for name, value in record.items() if name in MONITORS}
-    changed = [
-        (option(n), shown(getattr(story.config, n))) for n, s in FIELDS.items() if getattr(story.config, n) != s.default
-    ]
-    changed = [(name, value) for name, value in changed if value != "None"]
-    masks = in_words(story.masks, cover(story.masks, story.config.batch_size, story.config.seed))
+    changed = [(s.option, s.value) for s in run.settings() if s.changed and s.value != "–"]
+    masks = in_words(run.masks, cover(run.masks, run.config.batch_size, run.config.seed))
     return {
-        "data": [f"source: {story.resolved['data']}", *Summary(**story.resolved["found"]).lines()],
+        "data": [f"source: {run.data}", *run.images.lines()],
         "recipe": [
-            ("steps", f"{story.resolved['steps']:,}"),
-            ("images a step", str(story.config.batch_size)),
+            ("steps", f"{run.steps:,}"),
+            ("images a step", str(run.config.batch_size)),
             *changed,
         ],
-        "masks": [("strategy", story.masks.name), *masks],
+        "masks": [("strategy", run.masks.name), *masks],
         "monitors": [
             (name, v if isinstance(v := last[name], str) else f"{v:.3g}") for name in MONITORS if name in last
         ],
-        "measured": story.measured,
+        "measured": run.results,
     }
 
 

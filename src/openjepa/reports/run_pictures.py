@@ -18,7 +18,7 @@ from openjepa.reports import pictures as gallery
 from openjepa.reports.html import Html
 from openjepa.reports.pictures import as_picture, nearest, pca_maps
 from openjepa.rng import SAMPLES, generator
-from openjepa.runs.folder import Story
+from openjepa.runs.folder import RunFolder
 
 SEARCHED, SHOWN, QUERIES, NEIGHBOURS = 1024, 8, 6, 6
 THUMBNAIL = 112
@@ -34,17 +34,17 @@ def sample_of(data: str, seed: int, pixel_format: PixelFormat = RGB) -> ImageDat
     return bank
 
 
-def picture_sections(story: Story, bank: ImageDataset | None) -> list[Html]:
+def picture_sections(run: RunFolder, bank: ImageDataset | None) -> list[Html]:
     """Masks and coverage always, drawn on images where there are any; maps and neighbours once there is an encoder."""
-    config, settings = story.config, story.masks
+    config, settings = run.config, run.masks
     images = _shown(bank, config.size) if bank else []
     pictures = [as_picture(image) for image in images]
     drawn = first_masks(settings, len(images), config.batch_size, config.seed)
     sections = [gallery.masks(pictures, drawn, cover(settings, config.batch_size, config.seed))]
-    if bank and story.encoder:
-        encoders = story.encoder, untrained_like(story.encoder)
+    if bank and run.encoder:
+        encoders = run.encoder, untrained_like(run.encoder)
         sections.append(gallery.maps(pictures, *(_maps(encoder, images) for encoder in encoders)))
-        sections += _neighbours(story.encoder, bank, config.workers)
+        sections += _neighbours(run.encoder, bank, config.workers)
     return sections
 
 

@@ -13,9 +13,8 @@ from openjepa.evaluation.probes.best_linear import Features, best_linear
 from openjepa.evaluation.results import is_fraction
 from openjepa.evaluation.session import Bench
 from openjepa.interop.classifier import save_classifier
-from openjepa.reports.evaluation import evaluation_page
 from openjepa.runs.images import check_can_write, check_new_folder
-from openjepa.runs.measure_models import CONTEXT, is_run, write_csv, write_records, write_text
+from openjepa.runs.measure_models import CONTEXT, is_run, write_csv, write_records
 
 UNSHAPING = ("seed", "time", "device", "workers", "log_every", "checkpoint_minutes", "keep_every")
 
@@ -47,8 +46,6 @@ class Outcomes:
             write_records(path, records)
         if self.csv:
             write_csv(Path(self.csv), records)
-        if self.page:
-            write_text(Path(self.page), evaluation_page(records, verdicts))
         if self.head:
             keep_head(Path(self.head), benches)
 

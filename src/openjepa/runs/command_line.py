@@ -1,0 +1,25 @@
+"""Settings as they are given on the command line."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from openjepa.config import option, shown
+
+
+def option_words(settings: Mapping[str, Any]) -> list[str]:
+    """The arguments that give these settings: {"lr": 0.1, "crop_scale": (0.3, 1.0)} is --lr 0.1 --crop-scale 0.3 1.0.
+
+    A setting that is True is given by its option alone, one that is False by --no- and its name.
+    """
+    words = []
+    for name, value in settings.items():
+        if isinstance(value, bool):
+            words.append(option(name if value else f"no_{name}"))
+        else:
+            words += [option(name), *map(str, value if isinstance(value, tuple | list) else [value])]
+    return words
+
+
+def setting_in_words(name: str, value: Any) -> tuple[str, str]:
+    """An option and its value for a table: ("--crop-scale", "0.3 1"); a dash for None."""
+    return option(name), "–" if value is None else shown(value)
