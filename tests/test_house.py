@@ -1,6 +1,9 @@
 """The layout of src/openjepa: imports run one way, there is no circle, and files and folders stay small."""
 
 import ast
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,6 @@ import pytest
 import openjepa
 
 SOURCE = Path(__file__).parents[1] / "src" / "openjepa"
-FILES = sorted(SOURCE.rglob("*.py"))
 MOST_LINES, MOST_MODULES = 400, 14
 
 # Modules that any room may import. They import only each other.
@@ -51,29 +53,8 @@ def rooms_below(room: str) -> set[str]:
     return BELOW[room].union(*map(rooms_below, BELOW[room]))
 
 
-def room_of(path: Path) -> str:
-    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
-
-
-def name_of(path: Path) -> str:
-    return ".".join(["openjepa", *path.relative_to(SOURCE).with_suffix("").parts])
-
-
-MODULES = {name_of(path): path for path in FILES}
-
-
-def imports_of(path: Path) -> set[str]:
-    """The modules of openjepa that a file imports, at its top or inside of functions."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom):
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return found & MODULES.keys()
-
-
 def allowed(room: str, target: str) -> bool:
+    """Whether files of a room may import a module or package of the name `target` in openjepa."""
     if room in PURE:
         return target in {room, "rng"} | rooms_below(room)
     if target in {"config", "recipes"}:
@@ -83,13 +64,70 @@ def allowed(room: str, target: str) -> bool:
     return room not in BELOW or target == room or target in BOTTOM or target in rooms_below(room)
 
 
-def violations() -> set[tuple[str, str]]:
-    return {
-        (str(path.relative_to(SOURCE)), name)
-        for path in FILES
-        for name in imports_of(path)
-        if not allowed(room_of(path), name.split(".")[1])
-    }
+@dataclass(frozen=True)
+class House:
+    """The modules below a folder `root` that holds the package."""
+
+    root: Path
+
+    @cached_property
+    def modules(self) -> dict[str, Path]:
+        """Every Python file by its module's name."""
+        return {
+            ".".join(["openjepa", *path.relative_to(self.root).with_suffix("").parts]): path
+            for path in sorted(self.root.rglob("*.py"))
+        }
+
+    def imports(self, path: Path) -> set[str]:
+        """The modules of openjepa that a file imports, at its top or inside of functions."""
+        found = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            elif isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+        return found & self.modules.keys()
+
+    def wrong_imports(self) -> set[tuple[str, str]]:
+        """(file, module) of every import against the arrows."""
+        return {
+            (str(path.relative_to(self.root)), target)
+            for path in self.modules.values()
+            for target in self.imports(path)
+            if not allowed(path.relative_to(self.root).parts[0].removesuffix(".py"), target.split(".")[1])
+        }
+
+    def circle(self) -> str:
+        """A circle of imports as a -> b -> a, or nothing."""
+        graph = {name: self.imports(path) for name, path in self.modules.items()}
+        finished: set[str] = set()
+
+        def visit(name: str, trail: tuple[str, ...]) -> str:
+            if name in trail:
+                return " -> ".join([*trail[trail.index(name) :], name])
+            found = "" if name in finished else next(filter(None, (visit(n, (*trail, name)) for n in graph[name])), "")
+            finished.add(name)
+            return found
+
+        return next(filter(None, (visit(name, ()) for name in graph)), "")
+
+    def full_folders(self) -> dict[str, int]:
+        """The folders with more modules than allowed."""
+        folders = {path.parent for path in self.modules.values()}
+        counts = {str(f): sum(not p.name.startswith("_") for p in f.glob("*.py")) for f in folders}
+        return {folder: count for folder, count in counts.items() if count > MOST_MODULES}
+
+    def long_files(self) -> dict[str, int]:
+        """The files with more lines than allowed."""
+        counts = {str(path): len(path.read_text().splitlines()) for path in self.modules.values()}
+        return {name: count for name, count in counts.items() if count > MOST_LINES}
+
+
+HOUSE = House(SOURCE)
+
+
+def test_every_file_is_looked_at():
+    assert len(HOUSE.modules) == sum(1 for path in SOURCE.glob("**/*") if path.suffix == ".py") > 100
 
 
 def test_every_folder_is_a_known_room():
@@ -97,38 +135,63 @@ def test_every_folder_is_a_known_room():
 
 
 def test_no_room_hides_a_function_of_the_same_name():
-    assert not {room_of(path) for path in FILES} & set(openjepa.__all__)  # importing a package sets that attribute
+    rooms = {path.relative_to(SOURCE).parts[0].removesuffix(".py") for path in HOUSE.modules.values()}
+    assert not rooms & set(openjepa.__all__)  # importing a package sets that attribute
 
 
 def test_imports_run_one_way():
-    assert violations() <= EXCEPTIONS
-
-
-def test_every_exception_is_needed():
-    assert violations() >= EXCEPTIONS
+    assert HOUSE.wrong_imports() == EXCEPTIONS
 
 
 def test_no_circle_of_imports():
-    graph = {name: imports_of(path) for name, path in MODULES.items()}
-    finished: set[str] = set()
-
-    def visit(name: str, trail: tuple[str, ...]) -> None:
-        assert name not in trail, " -> ".join([*trail[trail.index(name) :], name])
-        if name not in finished:
-            for target in graph[name]:
-                visit(target, (*trail, name))
-            finished.add(name)
-
-    for name in graph:
-        visit(name, ())
+    assert not HOUSE.circle()
 
 
-@pytest.mark.parametrize("folder", sorted({path.parent for path in FILES}), ids=lambda folder: folder.name)
-def test_no_folder_has_too_many_modules(folder):
-    modules = [path for path in folder.glob("*.py") if not path.name.startswith("_")]
-    assert len(modules) <= MOST_MODULES
+def test_no_folder_has_too_many_modules():
+    assert not HOUSE.full_folders()
 
 
 def test_no_file_is_too_long():
-    too_long = {path.name: lines for path in FILES if (lines := len(path.read_text().splitlines())) > MOST_LINES}
-    assert not too_long
+    assert not HOUSE.long_files()
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> House:
+    """A copy of the source to plant faults in."""
+    shutil.copytree(SOURCE, tmp_path / "openjepa", ignore=shutil.ignore_patterns("__pycache__"))
+    return House(tmp_path / "openjepa")
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "target"),
+    [
+        ("data/batches.py", "from openjepa.training import loop", "openjepa.training.loop"),
+        ("training/loop.py", "from openjepa.config import Config", "openjepa.config"),
+        ("models/vit.py", "from openjepa.errors import UsageError", "openjepa.errors"),
+        ("methods/ijepa.py", "def late():\n    import openjepa.files", "openjepa.files"),
+        ("masking/deeper/planted.py", "import openjepa.data.dataset", "openjepa.data.dataset"),
+    ],
+)
+def test_a_planted_import_is_found(copy, file, line, target):
+    path = copy.root / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text((path.read_text() if path.exists() else "") + f"\n{line}\n")
+    assert copy.wrong_imports() == EXCEPTIONS | {(file, target)}
+
+
+def test_a_planted_circle_is_found(copy):
+    for name, other in (("a", "b"), ("b", "c"), ("c", "a")):
+        (copy.root / f"training/{name}.py").write_text(f"from openjepa.training.{other} import x\n")
+    assert copy.circle().count("openjepa.training.a") + copy.circle().count("openjepa.training.b") >= 2
+
+
+def test_a_planted_module_too_many_is_found(copy):
+    room = copy.root / "training"
+    for number in range(MOST_MODULES + 1 - sum(not p.name.startswith("_") for p in room.glob("*.py"))):
+        (room / f"planted{number}.py").touch()
+    assert copy.full_folders() == {str(room): MOST_MODULES + 1}
+
+
+def test_a_planted_long_file_is_found(copy):
+    (copy.root / "training/monitoring/planted.py").write_text("\n" * (MOST_LINES + 1))
+    assert list(copy.long_files().values()) == [MOST_LINES + 1]
