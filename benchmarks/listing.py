@@ -40,7 +40,7 @@ def make(root: Path) -> None:
 
 
 def list_once(root: Path, cache: str) -> dict:
-    environment = os.environ | {"XDG_CACHE_HOME": cache}
+    environment = os.environ | {"OPENJEPA_CACHE": cache}
     done = subprocess.run([sys.executable, "-c", ONCE, str(root)], capture_output=True, text=True, env=environment)
     if done.returncode:
         raise SystemExit(done.stderr)

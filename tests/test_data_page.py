@@ -79,7 +79,7 @@ def ended(tmp_path_factory):
     home = tmp_path_factory.mktemp("page")
     pack(home)
     paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
-    environment = os.environ | {"PYTHONPATH": paths, "XDG_CACHE_HOME": str(home / "cache"), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": paths, "OPENJEPA_CACHE": str(home / "cache"), "OMP_NUM_THREADS": "1"}
     script = [sys.executable, str(Path(__file__).parent / "support" / "page_commands.py")]
     asked = json.dumps([FIRST, *commands()])
     done = subprocess.run(script, input=asked, capture_output=True, text=True, env=environment, cwd=home, timeout=900)

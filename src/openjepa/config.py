@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from openjepa.errors import UsageError
+from openjepa.files import write_json
 
 MODELS = ("vit_nano", "vit_micro", "vit_tiny", "vit_small", "vit_base", "vit_large", "vit_huge", "vit_giant")
 CHOICES = {
@@ -279,10 +280,7 @@ def normal(name: str, value: Any) -> Any:
 
 def save_config(path: Path, config: Config, resolved: dict[str, Any]) -> None:
     """Store the settings, and beside them what was resolved from data and machine, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".writing")
-    aside.write_text(json.dumps({"settings": dataclasses.asdict(config), **resolved}, indent=2) + "\n")
-    aside.replace(path)
+    write_json(path, {"settings": dataclasses.asdict(config), **resolved})
 
 
 def read_config(path: Path) -> tuple[Config, dict[str, Any]]:

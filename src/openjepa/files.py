@@ -1,102 +1,118 @@
-"""Files: cache folders, atomic writes, tables in Arrow and Parquet, rows in CSV, PNG pictures."""
+"""Files: one cache folder, files and folders written whole or not at all, JSON, CSV and hashes."""
 
 import contextlib
 import csv
 import hashlib
+import json
 import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from PIL import Image
+from platformdirs import user_cache_path
 
 from openjepa.errors import UsageError
 
 
-def cache_folder(kind: str) -> Path:
-    """Below XDG_CACHE_HOME, or the home's .cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "openjepa" / kind
-
-
-def cache_file(kind: str, *key: object) -> Path:
-    """The place of what belongs to a key; raised versions of our own layouts belong into the key."""
-    return cache_folder(kind) / (
-        hashlib.sha256(repr(key).encode("utf-8", "surrogateescape")).hexdigest()[:32] + ".arrow"
-    )
+def cache_folder(*parts: str) -> Path:
+    """A place below $OPENJEPA_CACHE or, where that is not set, openjepa's folder in the user's cache folder."""
+    return Path(os.environ.get("OPENJEPA_CACHE") or user_cache_path("openjepa", appauthor=False)).joinpath(*parts)
 
 
 @contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place if all goes well. Raises OSError."""
+def atomic_file(path: Path, shared: bool = False) -> Iterator[Path]:
+    """A temporary file beside `path`, whose folders are made; it replaces `path` if the block raises nothing.
+
+    With `shared`, several processes may write `path` at once (a cache), each through a file of its own. The mode
+    follows the umask, whatever the writer in the block does. A device or pipe is written directly. Raises OSError.
+    """
+    if path.exists() and not path.is_file():
+        yield path
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
-    os.close(handle)
+    part = path.with_name(f".writing-{uuid.uuid4().hex + '-' if shared else ''}{path.name}")
     try:
-        yield Path(name)
-        os.replace(name, path)
+        part.write_bytes(b"")
+        mode = part.stat().st_mode
+        yield part
+        part.chmod(mode)
+        part.replace(path)
     finally:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
-def save_tables(path: Path, *tables: pa.Table) -> None:
-    """Keep tables if there is room; without a cache everything works, only slower."""
-    with contextlib.suppress(OSError), written_whole(path) as aside, pa.OSFile(str(aside), "wb") as sink:
-        for table in tables:
-            with pa.ipc.new_stream(sink, table.schema) as writer:
-                writer.write_table(table)
+@contextlib.contextmanager
+def atomic_folder(path: Path, replace: bool = False, durable: bool = False) -> Iterator[Path]:
+    """A temporary folder beside `path` that becomes `path` if the block raises nothing; else it is deleted.
 
-
-def load_tables(path: Path, count: int) -> list[pa.Table] | None:
-    """The tables kept at `path`, memory-mapped, or None if there are none or the file is damaged."""
+    An empty folder at `path` is replaced, one with content only with `replace`. With `durable`, all of it is on the
+    disk before it takes its place. The modes of the files follow the umask. Raises OSError.
+    """
+    part = path.with_name(f".writing-{path.name}")
+    shutil.rmtree(part, ignore_errors=True)
     try:
-        source = pa.memory_map(str(path))
-        return [pa.ipc.open_stream(source).read_all() for _ in range(count)]
-    except (OSError, pa.ArrowException):
-        return None
+        part.mkdir(parents=True)
+        yield part
+        files = [file for file in part.rglob("*") if file.is_file()]
+        for file in files:
+            file.chmod(part.stat().st_mode & 0o666)
+        for written in (*files, part) if durable else ():
+            flush(written)
+        if path.exists():
+            shutil.rmtree(path) if replace else path.rmdir()
+        part.rename(path)
+        if durable:
+            flush(path.parent)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
-def no_room(path: Path, error: OSError) -> UsageError:
-    return UsageError(f"cannot write {path} ({error.strerror or error}): make room, or set XDG_CACHE_HOME elsewhere")
+@contextlib.contextmanager
+def usage_error(path: Path) -> Iterator[None]:
+    """Turn OSError from writing `path`, which the user named, into UsageError."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error}") from error
 
 
-def write_vectors(path: Path, names: list[str], vectors: np.ndarray) -> None:
-    """Columns path (string) and vector (fixed-size list of float32 [D]), written whole or not at all; UsageError."""
-    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
-    _write_whole(path, lambda aside: pq.write_table(pa.table({"path": names, "vector": column}), aside))
+def flush(path: Path) -> None:
+    """Force a file or folder entry to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text file in UTF-8, whole or not at all; bytes that are not UTF-8 are escaped. Raises OSError."""
+    with atomic_file(path) as part:
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON-able value, whole or not at all. Raises OSError."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_output(path: Path, text: str) -> None:
+    """`write_text` for a file that the user named. Raises UsageError."""
+    with usage_error(path):
+        write_text(path, text)
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
-    """A CSV file with a head line, UTF-8, written whole or not at all; UsageError."""
-
-    def write(aside: Path) -> None:
-        with aside.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(columns)
-            writer.writerows(rows)
-
-    _write_whole(path, write)
+    """A CSV file with a head line, UTF-8, whole or not at all. Raises UsageError."""
+    with usage_error(path), atomic_file(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(columns)
+        writer.writerows(rows)
 
 
-def _write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    aside = path.with_name(path.name + ".writing")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(aside)
-        aside.rename(path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise UsageError(f"cannot write {path}: {error}") from error
-
-
-def write_png(path: Path, picture: np.ndarray) -> None:
-    """Write uint8 [H, W, 3]; raises UsageError unless the name ends in .png and the file can be written."""
-    if path.suffix != ".png":
-        raise UsageError(f"{path} is not a PNG file: give a name that ends in .png")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(path, "PNG")
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error}") from error
+def file_hash(path: Path) -> str:
+    """The SHA-256 of a file in hexadecimal digits. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

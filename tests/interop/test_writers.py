@@ -65,6 +65,7 @@ def test_transformers_to_ours_and_back(tmp_path, size):
     theirs, x = their_hf(size, tmp_path / "theirs"), pixels(size)
     openjepa.import_(tmp_path / "theirs", tmp_path / "here")
     source = load_artifact(tmp_path / "here")
+    (tmp_path / "back").mkdir()
     with torch.no_grad():
         torch.testing.assert_close(source.target(x), theirs(x).last_hidden_state, atol=1e-4, rtol=0)
         back = write_hf(tmp_path / "back", source, "target", False)
@@ -204,6 +205,7 @@ def test_the_published_shape_at_other_sizes(tmp_path):
 def test_resolution_and_channels_are_kept_by_an_import(tmp_path):
     folder, x = tmp_path / "first", pixels(SIZES[0])
     folder.mkdir()
+    (tmp_path / "hf").mkdir()
     source = ours(SIZES[0])
     write_hf(folder, source, "target", True)
     for size, given in (((64, 64), 64), ((16, 40), "16x40")):

@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 
+from openjepa import files
 from openjepa.training import checkpoint
 from openjepa.training.checkpoint import (
     DamagedCheckpoint,
@@ -74,9 +75,9 @@ def test_all_damaged_is_an_error(folder):
 
 def test_a_crash_while_writing_leaves_the_rest_as_it_was(folder, monkeypatch):
     """Whatever moment the process dies at, only the folder that is being written is unfinished."""
-    for name in ("save_file", "file_hash", "flush"):
+    for module, name in ((checkpoint, "save_file"), (checkpoint, "file_hash"), (files, "flush")):
         with monkeypatch.context() as patch:
-            patch.setattr(checkpoint, name, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            patch.setattr(module, name, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
                 save_checkpoint(folder, 40, tensors(40), {})
         assert checkpoint_steps(folder) == [10, 20, 30]
@@ -90,7 +91,7 @@ def test_a_full_disk_leaves_no_trace(folder, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     before = sorted(path.name for path in folder.iterdir())
-    monkeypatch.setattr(checkpoint, "flush", full)
+    monkeypatch.setattr(files, "flush", full)
     with pytest.raises(OSError, match="No space left"):
         save_checkpoint(folder, 40, tensors(40), {})
     assert sorted(path.name for path in folder.iterdir()) == before

@@ -12,6 +12,7 @@ import torch
 from support.photos import draw_photos
 from support.processes import parts
 
+from openjepa import files
 from openjepa.errors import UsageError
 from openjepa.runs.start import assemble
 from openjepa.training import checkpoint
@@ -19,8 +20,8 @@ from openjepa.training.checkpoint import checkpoint_steps, load_newest
 from openjepa.training.loop import Run
 
 FORK = multiprocessing.get_context("fork")
-MOMENTS = ((checkpoint, "save_file"), (checkpoint, "file_hash"), (checkpoint, "flush"), (shutil, "rmtree"))
-MOMENTS += ((Path, "rename"), (Path, "write_text"), (Path, "mkdir"), (Path, "replace"))
+MOMENTS = ((checkpoint, "save_file"), (checkpoint, "file_hash"), (files, "flush"), (shutil, "rmtree"))
+MOMENTS += ((Path, "rename"), (Path, "write_text"), (Path, "mkdir"), (Path, "replace"), (Path, "chmod"))
 
 
 def open_run(photos, out) -> Run:

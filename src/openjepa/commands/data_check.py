@@ -28,9 +28,9 @@ def data_check(
     from openjepa.console import log
     from openjepa.errors import CheckFailed, UsageError
     from openjepa.evaluation.survey import leaks_between
+    from openjepa.files import write_output
     from openjepa.reports.data_check import check_page, findings, picture_rows, show, survey, table_rows, wrong_in
     from openjepa.runs.images import check_can_write, check_choice, check_workers
-    from openjepa.runs.measure_models import write_text
 
     out = Path(out)
     if out.suffix != ".html":
@@ -43,7 +43,7 @@ def data_check(
     leaks = leaks_between(*surveys) if other else []
     wrong, rows = wrong_in(surveys, leaks), table_rows(surveys, leaks)
     title = " and ".join(one.dataset.source for one in surveys)
-    write_text(out, check_page(title, wrong, rows, surveys, picture_rows(surveys, leaks)))
+    write_output(out, check_page(title, wrong, rows, surveys, picture_rows(surveys, leaks)))
     show(rows)
     log(*(f"wrong: {sentence}" for sentence in wrong), f"page: {out}")
     if strict and wrong:

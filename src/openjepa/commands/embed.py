@@ -23,11 +23,11 @@ def embed(
 
     Images that cannot be read are left out, counted and named. Returns the file. Raises UsageError.
     """
+    from openjepa.arrow import write_vectors
     from openjepa.console import counting, log
     from openjepa.device import choose_device, choose_precision
     from openjepa.encoder.features import compute_features
     from openjepa.errors import UsageError
-    from openjepa.files import write_vectors
     from openjepa.interop.open_model import open_model
     from openjepa.runs.images import check_can_write, check_skipped, check_workers, open_images
 

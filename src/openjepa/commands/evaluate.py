@@ -38,7 +38,7 @@ def evaluate(
     csv: Annotated[Path | None, Option(help="File to write the numbers to, as a table.")] = None,
     page: Annotated[Path | None, Option(help="File to write a page with charts to (.html).")] = None,
     save_head: Annotated[Path | None, Option(help="Folder to write the last model's linear probe to.")] = None,
-    cache: Annotated[Path | None, Option(help="Folder of features computed once [~/.cache/openjepa/features].")] = None,
+    cache: Annotated[Path | None, Option(help="Folder of features computed once. [OPENJEPA_CACHE/features]")] = None,
     seed: Annotated[int, Option(help="Of the splits and draws.")] = 0,
     device: Annotated[str, Option(help="auto (CUDA, then MPS, then CPU) or a device's name.")] = "auto",
     precision: Annotated[str, Option(help="auto (bf16 where the device has it), bf16 or float32.")] = "auto",
@@ -53,8 +53,9 @@ def evaluate(
     """
     from openjepa.console import log
     from openjepa.device import choose_device
-    from openjepa.encoder.feature_cache import FeatureStore, default_cache
+    from openjepa.encoder.feature_cache import FeatureStore
     from openjepa.evaluation.tasks.fewshot import parse_shots
+    from openjepa.files import cache_folder
     from openjepa.process_group import rank
     from openjepa.reports.evaluation import evaluation_page
     from openjepa.runs.evaluation import (
@@ -91,7 +92,7 @@ def evaluate(
         outcomes.check_models(opened)
         how = pixel_format_of(opened), max_skipped
         train, held_out, named = open_parts(data, test, needed, few, seed, workers, files, test_files, *how)
-        store = FeatureStore(Path(cache) if cache else default_cache(), workers)
+        store = FeatureStore(Path(cache) if cache else cache_folder("features"), workers)
         settings = {"seed": seed, "shots": few, "epochs": epochs}
         benches = fetch_features(opened, train, held_out, needed, store, **settings)
         helps = rank() > 0

@@ -31,9 +31,8 @@ def masks(
     from openjepa.config import build_config, unknown
     from openjepa.console import log
     from openjepa.errors import UsageError
-    from openjepa.files import write_png
     from openjepa.masking.statistics import cover, first_masks, in_words
-    from openjepa.reports.masks import mask_sheet
+    from openjepa.reports.masks import mask_sheet, write_png
     from openjepa.runs.images import mask_settings
     from openjepa.runs.unused_settings import check_settings
 

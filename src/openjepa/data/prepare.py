@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import signal
 import tarfile
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from openjepa.data.dataset import ImageDataset, ImageFiles
 from openjepa.data.decoding.pixel_format import Pixels
 from openjepa.data.sources.storage import Skipped
 from openjepa.errors import BadImage
+from openjepa.files import atomic_file, write_json
 
 SHARD_SUFFIXES = {"shards": "tar", "parquet": "parquet"}
 KEPT = {
@@ -53,15 +53,13 @@ class Shrinking:
         return [shard for shard in range(len(self)) if not self.path(shard).exists()]
 
     def write(self, shard: int) -> None:
-        """Writes one shard aside, then puts it in its place. Raises OSError."""
-        path, skipped = self.path(shard), []
-        aside = path.with_name(f".{path.name}.writing")
-        rows = self.rows(shard, skipped)
-        {"shards": _write_tar, "parquet": _write_parquet}[self.to](aside, rows, self.dataset.classes)
-        if skipped:
-            (self.folder / LEFT_OUT).mkdir(exist_ok=True)
-            (self.folder / LEFT_OUT / f"{shard:06}.json").write_text(json.dumps(skipped))
-        os.replace(aside, path)
+        """Write one shard, whole or not at all. Raises OSError."""
+        skipped: Skipped = []
+        write = {"shards": _write_tar, "parquet": _write_parquet}[self.to]
+        with atomic_file(self.path(shard)) as part:
+            write(part, self.rows(shard, skipped), self.dataset.classes)
+            if skipped:
+                write_json(self.folder / LEFT_OUT / f"{shard:06}.json", skipped)
 
     def rows(self, shard: int, skipped: Skipped) -> Iterator[tuple[int, str, str, bytes, dict[str, int]]]:
         """(index, path, suffix, file, labels) of each readable image of a shard; the others are added to `skipped`."""

@@ -167,8 +167,3 @@ def join_parts(folder: Path, count: int) -> np.ndarray:
         shutil.rmtree(folder / str(part))
     np.save(folder / "kept.npy", np.concatenate(kept))
     return np.concatenate(kept)
-
-
-def default_cache() -> Path:
-    """Where features are kept unless a place is named: below XDG_CACHE_HOME, or the home's .cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "openjepa" / "features"

@@ -11,45 +11,43 @@ from dataclasses import asdict
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from openjepa.data.decoding.pixel_format import RGB, PixelFormat
 from openjepa.errors import UsageError
+from openjepa.files import atomic_folder, write_json
 from openjepa.interop.source import Source
 from openjepa.interop.tensor_names import from_hf, to_hf
+from openjepa.interop.weight_files import save_tensors
 from openjepa.methods.base import Method
 from openjepa.models.predictor import Predictor
 from openjepa.models.resize import fill, hollow, weights_of
 from openjepa.models.vit import VisionTransformer
 
-PT = {"format": "pt"}  # the file's own metadata, without which transformers does not know whose tensors they are
-
 
 def save_artifact(
     folder: Path, model: Method, mean: list[float], std: list[float], about: dict, pixel_format: PixelFormat = RGB
 ) -> None:
-    """Write the artifact of a model into `folder`; `about` (JSON-able) is stored in openjepa.json."""
+    """Write the artifact of a model, whole or not at all; `about` (JSON-able) is stored in openjepa.json. OSError."""
     networks = {"target": model.target_encoder, "context": model.context_encoder, "predictor": model.predictor}
     how = {"values": pixel_format.values, "pages": pixel_format.pages}
     whole = Source(str(folder), "openjepa", mean, std, **networks, **how)
-    write_artifact(folder, whole, "target", about)
+    with atomic_folder(folder, replace=True) as part:
+        write_artifact(part, whole, "target", about)
 
 
 def write_artifact(folder: Path, source: Source, which: str, about: dict) -> None:
-    """Write the networks of a source into `folder`, the encoder `which` in the place that transformers opens."""
+    """Write the networks of a source into a folder, the encoder `which` in the place that transformers opens."""
     encoder, other = source.encoder(which), {"target": source.context, "context": source.target}[source.held(which)]
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(encoder_state(encoder), folder / "model.safetensors", PT)
+    save_tensors(encoder_state(encoder), folder / "model.safetensors")
     beside = {
         f"{'context' if source.held(which) == 'target' else 'target'}_encoder": other,
         "predictor": source.predictor,
     }
     for name, network in beside.items():
         if network:
-            save_file(
-                {name: t.contiguous() for name, t in network.state_dict().items()}, folder / f"{name}.safetensors"
-            )
+            save_tensors(network.state_dict(), folder / f"{name}.safetensors", None)
     write_json(folder / "config.json", hf_config(encoder))
     processor = hf_preprocessor(encoder.image_size, source.mean, source.std, source.pixel_format)
     write_json(folder / "preprocessor_config.json", processor)
@@ -181,7 +179,3 @@ def read_about(folder: Path) -> dict:
         raise UsageError(
             f"{folder / 'openjepa.json'} is damaged ({error}): train it again, or resume its run"
         ) from error
-
-
-def write_json(path: Path, value: dict) -> None:
-    path.write_text(json.dumps(value, indent=2) + "\n")

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from openjepa.data.decoding.pixel_format import PixelFormat, stored_pixel_format
 from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError
-from openjepa.interop.artifact import build_encoder, encoder_state, hf_config, hf_preprocessor, write_json
+from openjepa.files import atomic_folder, usage_error, write_json
+from openjepa.interop.artifact import build_encoder, encoder_state, hf_config, hf_preprocessor
 from openjepa.interop.tensor_names import from_hf
+from openjepa.interop.weight_files import save_tensors
 
 ENCODER, HEAD = "ijepa.", "classifier."
 
@@ -54,17 +56,12 @@ def save_classifier(
     }
     known = {"classifier": network.arguments(), "mean": encoder.mean, "std": encoder.std, "classes": classes}
     known |= {"pixel_format": asdict(encoder.pixel_format)}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(
-            {name: value.cpu() for name, value in tensors.items()}, folder / "model.safetensors", {"format": "pt"}
-        )
-        write_json(folder / "config.json", config)
-        processor = hf_preprocessor(encoder.image_size, encoder.mean, encoder.std, encoder.pixel_format)
-        write_json(folder / "preprocessor_config.json", processor)
-        write_json(folder / "openjepa.json", known | about)
-    except OSError as error:
-        raise UsageError(f"cannot write {folder}: {error}") from error
+    processor = hf_preprocessor(encoder.image_size, encoder.mean, encoder.std, encoder.pixel_format)
+    with usage_error(folder), atomic_folder(folder) as part:
+        save_tensors({name: value.cpu() for name, value in tensors.items()}, part / "model.safetensors")
+        write_json(part / "config.json", config)
+        write_json(part / "preprocessor_config.json", processor)
+        write_json(part / "openjepa.json", known | about)
 
 
 def load_classifier(

@@ -1,29 +1,21 @@
 """Weights from afar: fetched in pieces that resume, recorded at the first time, checked ever after."""
 
-import hashlib
-import json
 import os
 from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 from openjepa.errors import UsageError
+from openjepa.files import cache_folder, file_hash, write_json
 from openjepa.interop.weight_files import INDEX, first_line, read_json
 from openjepa.optional import require
 
 WANTED = ("config.json", "preprocessor_config.json", "openjepa.json", "README.md", "*.safetensors", "*.index.json")
 
 
-def cache_folder() -> Path:
-    """Where fetched weights lie: $OPENJEPA_CACHE, or openjepa in the user's cache folder."""
-    if given := os.environ.get("OPENJEPA_CACHE"):
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "openjepa"
-
-
 def fetch_repository(name: str) -> Path:
     """The folder of a model of the Hub, as owner/model; files put there by hand count as fetched. Raises UsageError."""
-    folder = cache_folder() / "hub" / name
+    folder = cache_folder("hub", name)
 
     def fetch(record: dict) -> str:
         hub = require("huggingface_hub", "hf")
@@ -42,7 +34,7 @@ def fetch_repository(name: str) -> Path:
 def fetch_file(url: str) -> Path:
     """The file of an address, by its last word in the cache; one put there by hand counts as fetched. UsageError."""
     name = PurePosixPath(url).name
-    folder = cache_folder() / "files" / name
+    folder = cache_folder("files", name)
 
     def fetch(_: dict) -> str:
         _download(url, folder / name, "whole", {})
@@ -95,8 +87,7 @@ def _fetched(folder: Path, name: str, fetch: Callable[[dict], str], by_hand: str
             ) from error
     _check(folder, record, name)
     if "files" not in record:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({**record, "files": _stamps(folder)}, indent=2) + "\n")
+        write_json(path, {**record, "files": _stamps(folder)})
     return folder
 
 
@@ -116,19 +107,14 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _stamps(folder: Path) -> dict[str, dict]:
-    return {path.name: {"size": path.stat().st_size, "sha256": _hash(path)} for path in _files(folder)}
+    return {path.name: {"size": path.stat().st_size, "sha256": file_hash(path)} for path in _files(folder)}
 
 
 def _check(folder: Path, record: dict, name: str) -> None:
     for file, stamp in record.get("files", {}).items():
         path = folder / file
-        if path.stat().st_size != stamp["size"] or _hash(path) != stamp["sha256"]:
+        if path.stat().st_size != stamp["size"] or file_hash(path) != stamp["sha256"]:
             raise UsageError(
                 f"{path} is not the file that was first fetched for {name}: delete it to fetch it again, or delete "
                 f"{folder} and its record to start anew"
             )
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

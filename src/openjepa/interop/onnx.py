@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from openjepa.interop.artifact import preprocessing, write_json
+from openjepa.files import write_json
+from openjepa.interop.artifact import preprocessing
 from openjepa.interop.source import Source
 from openjepa.models.vit import VisionTransformer
 from openjepa.optional import require

@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from openjepa.errors import UsageError
 
 PICKLES = (".pth", ".pt", ".tar", ".bin", ".ckpt")
+PT = {"format": "pt"}  # metadata of a file, without which transformers does not know whose tensors they are
 INDEX = "model.safetensors.index.json"
 
 
@@ -39,6 +40,14 @@ def read_folder(folder: Path) -> dict[str, Tensor]:
         if (folder / name).is_file():
             return read_weights(folder / name)
     raise UsageError(f"{folder} holds no model.safetensors: fetch its weights too")
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = PT) -> None:
+    """Write a safetensors file. Raises OSError."""
+    try:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, path, metadata)
+    except SafetensorError as error:  # a full disk too
+        raise OSError(str(error)) from error
 
 
 def read_json(path: Path) -> dict:

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from openjepa.errors import UsageError
-from openjepa.interop.artifact import PT, preprocessing, write_artifact, write_json
+from openjepa.files import write_json
+from openjepa.interop.artifact import preprocessing, write_artifact
 from openjepa.interop.published import official_source
 from openjepa.interop.source import Source
 from openjepa.interop.tensor_names import to_official
-from openjepa.interop.weight_files import read_weights
+from openjepa.interop.weight_files import read_weights, save_tensors
 from openjepa.models.resize import fill, hollow, weights_of
 from openjepa.models.vit import VisionTransformer
 from openjepa.optional import require
@@ -51,7 +51,7 @@ def write_hf(folder: Path, source: Source, which: str, with_predictor: bool) -> 
 def write_timm(folder: Path, source: Source, which: str, with_predictor: bool) -> Theirs:
     """What timm.create_model("local-dir:FOLDER", pretrained=True) opens, and "hf-hub:NAME" once it is pushed."""
     encoder = source.encoder(which)
-    save_file(_with_positions(encoder), folder / "model.safetensors", PT)
+    save_tensors(_with_positions(encoder), folder / "model.safetensors")
     write_json(folder / "config.json", timm_config(encoder, source.mean, source.std, source.licence))
     _write_predictor(folder, source, with_predictor)
     model = require("timm", "timm").create_model(f"local-dir:{folder.absolute()}", pretrained=True).eval()
@@ -61,7 +61,7 @@ def write_timm(folder: Path, source: Source, which: str, with_predictor: bool) -
 def write_safetensors(folder: Path, source: Source, which: str, with_predictor: bool) -> Theirs:
     """encoder.safetensors under timm's names, its `pos_embed` [1, N, D] among them; encoder.json says the shape."""
     encoder = source.encoder(which)
-    save_file(_with_positions(encoder), folder / "encoder.safetensors", PT)
+    save_tensors(_with_positions(encoder), folder / "encoder.safetensors")
     about = {"encoder": encoder.arguments(), **preprocessing(source), "licence": source.licence}
     write_json(folder / "encoder.json", about)
     _write_predictor(folder, source, with_predictor)
@@ -142,5 +142,5 @@ def _with_positions(encoder: VisionTransformer) -> dict[str, Tensor]:
 
 def _write_predictor(folder: Path, source: Source, wanted: bool) -> None:
     if wanted:
-        save_file(source.predictor.state_dict(), folder / "predictor.safetensors", PT)
+        save_tensors(source.predictor.state_dict(), folder / "predictor.safetensors")
         write_json(folder / "predictor.json", source.predictor.arguments())

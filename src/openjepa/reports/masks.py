@@ -1,9 +1,13 @@
 """One picture of a mask setting: masks drawn on an image, and two heat maps of where they fall."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
+from openjepa.errors import UsageError
+from openjepa.files import atomic_file, usage_error
 from openjepa.masking.settings import Masks, MaskSettings
 from openjepa.masking.statistics import Coverage
 from openjepa.reports import charts
@@ -23,3 +27,11 @@ def mask_sheet(image: np.ndarray, settings: MaskSettings, drawn: Sequence[Masks]
     figures = charts.heading(title, line, INCHES), charts.coverage_chart(fractions, INCHES)
     top, bottom = (charts.as_picture(figure, dpi=sheet.shape[1] / INCHES) for figure in figures)
     return stack([top, sheet, bottom])
+
+
+def write_png(path: Path, picture: np.ndarray) -> None:
+    """Write uint8 [H, W, 3]; raises UsageError unless the name ends in .png and the file can be written."""
+    if path.suffix != ".png":
+        raise UsageError(f"{path} is not a PNG file: give a name that ends in .png")
+    with usage_error(path), atomic_file(path) as part:
+        Image.fromarray(picture).save(part, "PNG")

@@ -6,6 +6,7 @@ from pathlib import Path
 from openjepa.console import duration, log
 from openjepa.data.dataset import ImageDataset
 from openjepa.errors import UsageError
+from openjepa.files import write_output
 from openjepa.reports import run_sections as sections
 from openjepa.reports.html import Html, page
 from openjepa.reports.run_pictures import picture_sections, sample_of
@@ -19,10 +20,7 @@ def write_run_page(run: RunFolder, data: str | None) -> Path:
     parts = [_heading(run), *map(sections.note, notes), _about(run), *_measurements(run)]
     text = page(f"{run.name} · openjepa report", *parts, *picture_sections(run, bank), _settings(run))
     path = run.path / "report.html"
-    try:
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error}") from error
+    write_output(path, text)
     log(*notes)
     return path
 

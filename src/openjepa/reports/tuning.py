@@ -8,7 +8,7 @@ from typing import Any
 
 from openjepa.config import option, shown
 from openjepa.console import duration, log
-from openjepa.errors import UsageError
+from openjepa.files import write_output
 from openjepa.reports import tuning_sections as sections
 from openjepa.reports.ablations import ABLATIONS, BEYOND, Ablation, trend
 from openjepa.reports.html import Html, page
@@ -38,10 +38,7 @@ def write_study_page(study: Study, request: Request) -> Path:
         _beside_the_paper(study),
     ]
     path = study.folder / "tune.html"
-    try:
-        path.write_text(page("openjepa tune", *parts), encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error}") from error
+    write_output(path, page("openjepa tune", *parts))
     log(sentence, f"train with: {command}", f"page: {path}")
     return path
 

@@ -1,6 +1,5 @@
 """The folder of an export: weights, comparison and card, written aside and put in its place when all is there."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +14,8 @@ from openjepa.data.open import open_dataset
 from openjepa.data.scenes.scenes import Scenes
 from openjepa.data.summary import inspect_dataset
 from openjepa.errors import UsageError
+from openjepa.files import atomic_folder, usage_error, write_json, write_text
 from openjepa.interop import writers
-from openjepa.interop.artifact import write_json
 from openjepa.interop.onnx import write_onnx
 from openjepa.interop.source import Source
 from openjepa.interop.writers import Theirs, compare
@@ -75,21 +74,11 @@ def write_export(
     source = replace(source, licence=licence)
     network = source.encoder(which)
     pixels, named = comparison_images(source, which, images)
-    aside = folder.with_name(f".{folder.name}.writing")
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
-        aside.mkdir(parents=True)
-        comparison = compare(_write(aside, source, which, format_, with_predictor, half), network, pixels)
-        write_json(aside / "comparison.json", {"format": format_, "images_of": named, **comparison})
+    with usage_error(folder), atomic_folder(folder) as part:
+        comparison = compare(_write(part, source, which, format_, with_predictor, half), network, pixels)
+        write_json(part / "comparison.json", {"format": format_, "images_of": named, **comparison})
         card = card_of(source, which, format_, hub_name or folder.resolve().name, licence, comparison, named)
-        (aside / "README.md").write_text(write_card(card), encoding="utf-8", errors="backslashreplace")
-        if folder.exists():
-            folder.rmdir()
-        aside.rename(folder)
-    except OSError as error:
-        raise UsageError(f"cannot write {folder}: {error}") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        write_text(part / "README.md", write_card(card))
     log(*in_words(folder, format_, comparison, named, HALF_LIMIT if half else LIMIT), *source.remarks(which))
     log(f"licence: {licence or 'not stated; --licence puts one on the card'}")
 

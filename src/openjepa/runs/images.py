@@ -15,6 +15,7 @@ from openjepa.data.sources.storage import Skipped, is_lost
 from openjepa.data.summary import Summary, inspect_dataset
 from openjepa.device import choose_device
 from openjepa.errors import UsageError
+from openjepa.files import write_text
 from openjepa.masking.checks import check_masks
 from openjepa.masking.settings import MaskSettings, strategy_settings
 from openjepa.recipes import Pick, pick_recipe, recipe
@@ -26,8 +27,7 @@ def write_skipped(file: Path, skipped: Skipped) -> None:
     """A line for each file, its path and the reason; no file where nothing was skipped."""
     text = "".join(f"{path}\t{reason}\n" for path, reason in sorted(set(skipped)))
     if text:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
+        write_text(file, text)
 
 
 def check_skipped(source: str, skipped: Skipped, usable: int, most: float, listed_in: str = "") -> None:

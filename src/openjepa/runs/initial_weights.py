@@ -1,7 +1,6 @@
 """`--init SRC`: networks that start from existing weights. Their tensors fix some settings; the others are given."""
 
 import dataclasses
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from openjepa.config import Config, current_names, option, shown
 from openjepa.console import log
 from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.errors import UsageError
+from openjepa.files import atomic_folder, usage_error
 from openjepa.interop.artifact import write_artifact
 from openjepa.interop.load import open_source
 from openjepa.interop.source import Source
@@ -39,17 +39,9 @@ def describe(source: Source, which: str, licence: str | None) -> list[str]:
 
 
 def store(folder: Path, source: Source, which: str, about: dict) -> None:
-    """Write an artifact aside, then put it in its place; raises UsageError, after which nothing is left."""
-    aside = folder.with_name(f".{folder.name}.writing")
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
-        write_artifact(aside, source, which, about)
-        if folder.exists():
-            folder.rmdir()
-        aside.rename(folder)
-    except OSError as error:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise UsageError(f"cannot write {folder}: {error}") from error
+    """Write an artifact whole or not at all; raises UsageError."""
+    with usage_error(folder), atomic_folder(folder) as part:
+        write_artifact(part, source, which, about)
 
 
 def open_init(config: Config, given: dict[str, Any]) -> tuple[Config, Source]:

@@ -21,7 +21,7 @@ from openjepa.errors import UsageError
 from openjepa.evaluation.protocol import extract, measure
 from openjepa.evaluation.results import above, in_units
 from openjepa.evaluation.tasks.registry import TASKS
-from openjepa.files import write_rows
+from openjepa.files import write_output, write_rows
 from openjepa.interop.load import open_source
 from openjepa.interop.open_model import is_folder, open_model
 from openjepa.interop.source import WHICH
@@ -165,7 +165,7 @@ def percent(record: dict, others: list[dict]) -> str:
 
 def write_records(path: Path, records: list[dict]) -> None:
     """Write records as JSON; raises UsageError if the file cannot be written."""
-    write_text(path, json.dumps(records, indent=2) + "\n")
+    write_output(path, json.dumps(records, indent=2) + "\n")
 
 
 def write_csv(path: Path, records: list[dict]) -> None:
@@ -176,12 +176,3 @@ def write_csv(path: Path, records: list[dict]) -> None:
     )
     rows = ([r[key] for key in keys] + [r["protocol"].get(key, "") for key in (*settings, "interval")] for r in records)
     write_rows(path, [*keys, *settings, "interval"], rows)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, its folders too; raises UsageError if it cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error}") from error

@@ -7,6 +7,7 @@ from openjepa._version import __version__
 from openjepa.config import option, unknown
 from openjepa.data.prepare import SHARD_SUFFIXES, Shrinking
 from openjepa.errors import UsageError
+from openjepa.files import usage_error, write_json
 from openjepa.runs.images import check_can_write
 from openjepa.runs.start import fingerprint
 
@@ -35,12 +36,8 @@ def claim(shrinking: Shrinking, source: str) -> int:
     if not (folder / FILE).is_file():
         if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise UsageError(f"{folder} exists and is not empty: give another name")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f".{FILE}").write_text(json.dumps(now, indent=2) + "\n")
-            (folder / f".{FILE}").replace(folder / FILE)
-        except OSError as error:
-            raise UsageError(f"cannot write {folder}: {error}") from error
+        with usage_error(folder):
+            write_json(folder / FILE, now)
         return 0
     try:
         then = json.loads((folder / FILE).read_text())

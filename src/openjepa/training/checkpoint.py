@@ -1,18 +1,18 @@
-"""Checkpoints that are whole or not there: written aside, flushed, hashed, renamed; verified when read.
+"""Checkpoints that are whole or not there: hashed, flushed to the disk, verified when read.
 
 A checkpoint is a folder `step-00000500` with `state.safetensors` (every tensor) and `state.json` (the rest and the
 hash). Nothing is pickled.
 """
 
-import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from openjepa.files import atomic_folder, file_hash
 
 TENSORS, STATE = "state.safetensors", "state.json"
 
@@ -38,20 +38,13 @@ def checkpoint_path(folder: Path, step: int) -> Path:
 
 def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: dict) -> Path:
     """Write one checkpoint, all or nothing. Raises OSError (a full disk), after which `folder` is as it was."""
-    target, aside = checkpoint_path(folder, step), folder / f".writing-{step:08d}"
-    shutil.rmtree(aside, ignore_errors=True)
+    target = checkpoint_path(folder, step)
     try:
-        aside.mkdir(parents=True)
-        save_file(tensors, aside / TENSORS)
-        text = json.dumps({**state, "step": step, "sha256": file_hash(aside / TENSORS)}, indent=2)
-        (aside / STATE).write_text(text)
-        for path in (aside / TENSORS, aside / STATE, aside):
-            flush(path)
-        shutil.rmtree(target, ignore_errors=True)
-        aside.rename(target)
-        flush(folder)
+        with atomic_folder(target, replace=True, durable=True) as part:
+            save_file(tensors, part / TENSORS)
+            text = json.dumps({**state, "step": step, "sha256": file_hash(part / TENSORS)}, indent=2)
+            (part / STATE).write_text(text)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(aside, ignore_errors=True)
         raise OSError(f"cannot write {target}: {error}") from error
     return target
 
@@ -90,17 +83,3 @@ def retain(folder: Path, protected: set[int], every: int = 0, newest: int = 2, d
     keep = {*kept[-newest:], *protected, *(step for step in kept if every and step % every == 0)}
     for step in set(steps) - keep:
         shutil.rmtree(checkpoint_path(folder, step))
-
-
-def file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def flush(path: Path) -> None:
-    """Force a file or folder entry to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from openjepa.arrow import cache_file, load_tables, save_tables
 from openjepa.data.sources.names import Names, joined
 from openjepa.data.sources.storage import Skipped
-from openjepa.files import cache_file, load_tables, save_tables
 
 LAYOUT = 1
 CACHED_FROM = 10_000  # files; smaller folders are listed in no time

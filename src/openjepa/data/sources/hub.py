@@ -17,7 +17,7 @@ from openjepa.data.sources.names import Names
 from openjepa.data.sources.streaming import Sequential
 from openjepa.data.sources.tables import Rows, image_column
 from openjepa.errors import UsageError
-from openjepa.files import cache_folder, written_whole
+from openjepa.files import cache_folder, write_text
 
 TRAIN = "train"
 STREAMED_ROWS = 64  # at once
@@ -56,13 +56,12 @@ def _full_name(name: str) -> str:
     """OWNER/NAME, which the library wants, of one of the old sets that the Hub also knows as NAME; kept for later."""
     if "/" in name:
         return name
-    known = cache_folder("names") / name
+    known = cache_folder("names", name)
     if not known.is_file():
         from huggingface_hub import HfApi
 
         found = HfApi(endpoint=os.environ.get("HF_ENDPOINT")).dataset_info(name).id
-        with written_whole(known) as aside:
-            aside.write_text(found)
+        write_text(known, found)
     return known.read_text()
 
 

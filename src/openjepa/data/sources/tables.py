@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from openjepa.arrow import cache_file, no_room
 from openjepa.data.sources.labels import Labels, labels_of
 from openjepa.data.sources.names import Names, joined, printable
 from openjepa.data.sources.remote import is_remote, open_file, state
 from openjepa.errors import BadImage, UsageError
-from openjepa.files import cache_file, no_room, written_whole
+from openjepa.files import atomic_file
 
 LAYOUT = 1
 ROWS = 64  # unpacked at once
@@ -153,9 +154,9 @@ def unpacked(files: list[str], progress: Callable[[int, int], None] | None = Non
 
 def _unpack(file: str, place: Path) -> None:
     try:
-        with open_file(file) as stream, written_whole(place) as aside:
+        with open_file(file) as stream, atomic_file(place, shared=True) as part:
             source = pq.ParquetFile(stream)
-            with pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_stream(sink, source.schema_arrow) as writer:
+            with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_stream(sink, source.schema_arrow) as writer:
                 for batch in source.iter_batches(ROWS):
                     writer.write_batch(batch)
     except pa.ArrowException as error:

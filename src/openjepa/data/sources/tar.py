@@ -13,12 +13,12 @@ from pathlib import PurePosixPath
 
 import pyarrow as pa
 
+from openjepa.arrow import cache_file, load_tables, save_tables
 from openjepa.data.sources.layout import is_image
 from openjepa.data.sources.names import Names, printable
 from openjepa.data.sources.remote import is_remote, open_file, state
 from openjepa.data.sources.storage import NO_IMAGE, Skipped, is_hidden, leaves
 from openjepa.errors import UsageError
-from openjepa.files import cache_file, load_tables, save_tables
 
 LAYOUT = 1
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")

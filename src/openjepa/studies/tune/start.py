@@ -16,6 +16,7 @@ from openjepa.data.dataset import ImageDataset
 from openjepa.data.summary import Summary
 from openjepa.errors import UsageError
 from openjepa.evaluation.protocol import check_labels
+from openjepa.files import usage_error, write_json
 from openjepa.recipes import recipe
 from openjepa.runs.images import check_new_folder, pick_for, prepare_images
 from openjepa.runs.start import check_patches, fingerprint, resolve_precision
@@ -201,8 +202,5 @@ def _write(study: Study, request: Request) -> None:
         "command": " ".join(sys.argv),
         "openjepa_version": __version__,
     }
-    try:
-        request.out.mkdir(parents=True, exist_ok=True)
-        (request.out / FILE).write_text(json.dumps(about, indent=2) + "\n")
-    except OSError as error:
-        raise UsageError(f"cannot write {request.out}: {error}") from error
+    with usage_error(request.out):
+        write_json(request.out / FILE, about)

@@ -11,6 +11,7 @@ from statistics import stdev
 from openjepa.config import Config, current_names
 from openjepa.console import counting, duration, log
 from openjepa.errors import UsageError
+from openjepa.files import write_text
 from openjepa.studies.tune.halving import Plan, best
 from openjepa.studies.tune.space import COMBINED, RECIPE, REPEATS, Changes, combination
 from openjepa.studies.tune.trials import Ground, run_trial
@@ -50,9 +51,8 @@ class Study:
 
     def _load_trials(self) -> None:
         self.records = read_trials(self.folder)
-        aside = (self.folder / TRIALS).with_suffix(".writing")
-        aside.write_text("".join(json.dumps(record) + "\n" for record in self.records))  # without a line cut short
-        aside.replace(self.folder / TRIALS)
+        # Written again without a line that was cut short.
+        write_text(self.folder / TRIALS, "".join(json.dumps(record) + "\n" for record in self.records))
 
     def _rungs(self) -> None:
         entrants = {RECIPE: {}} | repeats(self.base) | self.tried

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
+from openjepa.files import write_text
+
 RENAMED = {"positional_share": "positional_fraction"}  # old names of metrics in stored files
 
 
@@ -34,9 +36,7 @@ class RunLog:
     def __init__(self, folder: Path, step: int = 0) -> None:
         self.path = folder / "metrics.jsonl"
         kept = [record for record in read_metrics(folder) if record["step"] <= step and step]
-        aside = self.path.with_suffix(".writing")
-        aside.write_text("".join(json.dumps(record) + "\n" for record in kept))
-        aside.replace(self.path)
+        write_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
         self.writer = SummaryWriter(folder / "tensorboard", purge_step=step + 1 if step else None)
 
     def add(self, record: dict) -> None:

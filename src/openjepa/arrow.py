@@ -1,0 +1,47 @@
+"""Tables in files: caches in Arrow, vectors in Parquet."""
+
+import contextlib
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from openjepa.errors import UsageError
+from openjepa.files import atomic_file, cache_folder, usage_error
+
+
+def cache_file(kind: str, *key: object) -> Path:
+    """The Arrow file in the cache for a key; a version number of the layout belongs into the key."""
+    name = hashlib.sha256(repr(key).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return cache_folder(kind, f"{name}.arrow")
+
+
+def save_tables(path: Path, *tables: pa.Table) -> None:
+    """Keep tables in a cache file; nothing is raised on a full disk, since a cache only saves time."""
+    with contextlib.suppress(OSError), atomic_file(path, shared=True) as part, pa.OSFile(str(part), "wb") as sink:
+        for table in tables:
+            with pa.ipc.new_stream(sink, table.schema) as writer:
+                writer.write_table(table)
+
+
+def load_tables(path: Path, count: int) -> list[pa.Table] | None:
+    """The tables kept at `path`, memory-mapped, or None if there are none or the file is damaged."""
+    try:
+        source = pa.memory_map(str(path))
+        return [pa.ipc.open_stream(source).read_all() for _ in range(count)]
+    except (OSError, pa.ArrowException):
+        return None
+
+
+def no_room(path: Path, error: OSError) -> UsageError:
+    """The error to raise where the cache cannot hold what a command needs."""
+    return UsageError(f"cannot write {path} ({error.strerror or error}): make room, or set OPENJEPA_CACHE elsewhere")
+
+
+def write_vectors(path: Path, names: list[str], vectors: np.ndarray) -> None:
+    """Parquet with columns path (string) and vector (float32 list of D) from vectors [n, D]. Raises UsageError."""
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+    with usage_error(path), atomic_file(path) as part:
+        pq.write_table(pa.table({"path": names, "vector": column}), part)
