@@ -55,7 +55,7 @@ def evaluate(
     from openjepa.device import choose_device
     from openjepa.encoder.feature_cache import FeatureStore
     from openjepa.evaluation.tasks.fewshot import parse_shots
-    from openjepa.files import cache_folder
+    from openjepa.files import cache_folder, write_output
     from openjepa.process_group import rank
     from openjepa.reports.evaluation import evaluation_page
     from openjepa.runs.evaluation import (
@@ -75,7 +75,6 @@ def evaluate(
         parse_tasks,
         pixel_format_of,
         show_records,
-        write_text,
     )
     from openjepa.runs.outputs import Outcomes, make_verdicts, seeds_of_recipes
     from openjepa.training.distributed import joined
@@ -108,5 +107,5 @@ def evaluate(
     log(*verdicts)
     outcomes.write(records, verdicts, benches, names)
     if page:
-        write_text(Path(page), evaluation_page(records, verdicts))
+        write_output(Path(page), evaluation_page(records, verdicts))
     return records
