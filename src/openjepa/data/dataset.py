@@ -141,8 +141,6 @@ class _ReadAs:
             dataset.labels,
             dataset.classes,
         )
-        if hasattr(dataset, "content"):
-            self.content = dataset.content
 
     def __len__(self) -> int:
         return len(self._dataset)

@@ -1,4 +1,6 @@
-"""What every result stands beside: raw pixels, and an encoder of the same shape that was never trained."""
+"""Baselines that every result stands beside: raw pixels, and an untrained encoder of the same shape."""
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,19 +20,20 @@ class Pixels:
     """
 
     name = "pixels"
+    pixel_format = None
+    statistics: tuple[list[float], list[float]] | None = None
 
     def __init__(
         self, image_size: tuple[int, int], mean: list[float] | None = None, std: list[float] | None = None
     ) -> None:
-        if mean:
-            self.mean, self.std = mean, std
+        if mean and std:
+            self.statistics = mean, std
         shrink = min(1.0, LARGEST_PIXELS / max(image_size))
         self.image_size = (max(1, round(image_size[0] * shrink)), max(1, round(image_size[1] * shrink)))
 
     def features(self, images: Tensor) -> Tensor:
         """[B, C, H, W] to float32 [B, C*H*W]."""
-        known = getattr(self, "mean", None)
-        return (standardise(images, known, self.std) if known else as_fractions(images)).flatten(1)
+        return (standardise(images, *self.statistics) if self.statistics else as_fractions(images)).flatten(1)
 
 
 def pixels_beside(
@@ -41,14 +44,15 @@ def pixels_beside(
 
 
 def as_fractions(images: Tensor) -> Tensor:
-    """8-bit values as shares of 255, others as they are: float32."""
+    """8-bit values divided by 255, others as they are: float32."""
     return images.float() / 255 if images.dtype == torch.uint8 else images
 
 
 class PatchPixels:
-    """The raw pixels of each patch as its token, for tasks that ask patches: [B, N, C * patch_size**2]."""
+    """The raw pixels of each patch as its token [B, N, C * patch_size**2], for tasks on patch tokens."""
 
     name = "pixels"
+    pixel_format = None
 
     def __init__(self, image_size: tuple[int, int], patch_size: int) -> None:
         self.image_size, self.patch_size = image_size, patch_size
@@ -63,7 +67,7 @@ class PatchPixels:
         return patchify(as_fractions(images), self.patch_size)
 
 
-def seeded(seed: int, **arguments) -> VisionTransformer:
+def seeded(seed: int, **arguments: Any) -> VisionTransformer:
     """A freshly initialised network; the same for the same seed, and torch's own generator is left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""What people use of a trained model: images in, embeddings and patch tokens out."""
+"""A trained encoder in use: images in, embeddings and patch tokens out."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ Images = Image.Image | np.ndarray | Tensor | Sequence[Image.Image | np.ndarray]
 class Encoder:
     """A network with the preprocessing that it was trained with: shorter side resized, centre cropped, standardised.
 
-    `mean` and `std` are per channel, of 8-bit values as shares of 255. `precision` is the dtype of the arithmetic;
+    `mean` and `std` are per channel, of 8-bit values divided by 255. `precision` is the dtype of the arithmetic;
     results are float32. `pixel_format` is how the values of image files become pixels; 8 bits where it is not given.
     """
 
@@ -44,6 +44,11 @@ class Encoder:
     def image_size(self) -> tuple[int, int]:
         return self.network.image_size
 
+    @property
+    def grid_size(self) -> tuple[int, int]:
+        """(rows, columns) of patches."""
+        return self.network.grid_size
+
     def embed(self, images: Images, batch_size: int = 256) -> Tensor:
         """Embeddings [B, D]: the mean over patch tokens after the final norm.
 
@@ -55,7 +60,7 @@ class Encoder:
     def patch_tokens(self, images: Images, batch_size: int = 256) -> Tensor:
         """Patch tokens [B, rows, columns, D] after the final norm; images as for `embed`."""
         tokens = torch.cat([self.tokens(part) for part in self.preprocess(images).split(batch_size)])
-        return tokens.unflatten(1, self.network.grid_size)
+        return tokens.unflatten(1, self.grid_size)
 
     def preprocess(self, images: Images) -> Tensor:
         """Any accepted images as [B, C, H, W] of the size the network was trained at, uint8 or float32 as it reads."""
@@ -83,17 +88,20 @@ class Encoder:
 
     @torch.inference_mode()
     def tokens(self, images: Tensor) -> Tensor:
-        """Preprocessed images [B, C, H, W] to patch tokens [B, N, D] float32 on the CPU; UsageError."""
+        """Preprocessed images [B, C, H, W] to patch tokens [B, N, D] float32 on the CPU."""
         with self.arithmetic():
             return torch.cat([self.network(self.standardised(part)).float().cpu() for part in self.parts(images)])
 
     def parts(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Images as many at a time as the device does best: all of them, but on a CPU what fits its cache."""
+        """Images [B, C, H, W] split for the device: all at once, but on a CPU as many as fit its cache."""
         numbers = self.network.embed_dim * self.network.grid_size[0] * self.network.grid_size[1]
         return images.split(max(1, CACHED // numbers) if self.device.type == "cpu" else len(images))
 
     def standardised(self, images: Tensor) -> Tensor:
-        """Preprocessed images [B, C, H, W] as the network wants them, float32 on its device."""
+        """Preprocessed images [B, C, H, W] as the network reads them: float32, standardised, on its device.
+
+        Raises UsageError if they have another number of channels.
+        """
         if images.shape[1] != self.network.in_chans:
             raise UsageError(
                 f"the encoder reads {self.network.in_chans} channels and the images have {images.shape[1]}"

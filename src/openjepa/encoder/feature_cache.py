@@ -1,4 +1,4 @@
-"""Features on disk, computed once: each file is named by the content of the images and the weights of the model."""
+"""Features on disk, computed once: each file is named by a hash of the images and of the model's weights."""
 
 import hashlib
 import json
@@ -16,16 +16,25 @@ from torch import Tensor
 
 from openjepa.data.dataset import ImageDataset, ImageFiles
 from openjepa.data.decoding.pixel_format import RGB
-from openjepa.encoder.features import Model, read_by, require_some, stream_features
+from openjepa.encoder.baselines import PatchPixels
+from openjepa.encoder.encoder import Encoder
+from openjepa.encoder.features import (
+    Model,
+    Progress,
+    compute_features,
+    no_progress,
+    read_by,
+    require_some,
+    stream_features,
+)
 from openjepa.errors import BadImage, UsageError
 from openjepa.process_group import barrier, on_rank_zero, rank, world_size
 
-LAYOUT = 1  # raised when what is stored changes, so that older files are not taken for it
-FEATURE_METHODS = {"embedding": "features", "layers": "layer_features", "tokens": "tokens"}
+LAYOUT = 1  # raised when the stored layout changes, so that older files are not read
 
 
 def content_hash(dataset: ImageDataset) -> str:
-    """A hash of the bytes of all images in their order: of the files, or of the pixels of what is no file."""
+    """A hash of all images in their order: of the bytes of files, or of pixels where images are not files."""
     digest = hashlib.sha256()
     for index in range(len(dataset)):
         try:
@@ -37,53 +46,69 @@ def content_hash(dataset: ImageDataset) -> str:
 
 
 def _file(dataset: ImageFiles, index: int) -> bytes:
-    """The file, and which of its images is meant where it is not the first."""
+    """The bytes of a file, with the number of the image in it where it is not the first."""
     page = int(dataset.pages[index])
     return dataset.read(index) + (f"#{page}".encode() if page else b"")
 
 
 def model_hash(model: Model) -> str:
     """A hash of all that a model's features depend on besides the images."""
-    network = getattr(model, "network", None)
     about = [type(model).__name__, model.image_size]
-    if network is None:
+    if not isinstance(model, Encoder):
         return hashlib.sha256(repr([*about, vars(model)]).encode()).hexdigest()
-    shape = network.arguments() if hasattr(network, "arguments") else repr(network)
-    about += [shape, model.mean, model.std, model.precision, model.device.type]
+    about += [model.network.arguments(), model.mean, model.std, model.precision, model.device.type]
     digest = hashlib.sha256(repr(about).encode())
-    for name, value in network.state_dict().items():
+    for name, value in model.network.state_dict().items():
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
 
+def feature_function(model: Model, kind: str) -> Callable[[Tensor], Tensor]:
+    """What computes features of a kind: embedding, layers (encoders alone) or tokens."""
+    if kind == "layers" and isinstance(model, Encoder):
+        return model.layer_features
+    if kind == "tokens" and isinstance(model, Encoder | PatchPixels):
+        return model.tokens
+    if kind == "embedding":
+        return model.features
+    raise TypeError(f"{model.name} has no features of the kind {kind}")
+
+
 class FeatureStore:
     """Features of any model on any images, streamed to files and read through memory maps.
 
-    `folder` None: a temporary one, gone when the store is. Raises UsageError where nothing can be written.
+    `folder` None: features are computed each time, and held in memory. `workers` processes read images (0: none).
     """
 
     def __init__(self, folder: Path | None, workers: int = 2) -> None:
-        self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="openjepa-features-")
-        self.folder, self.workers = Path(folder or self._temporary.name), workers
+        self.folder, self.workers = folder, workers
         self.computed, self.reused = 0, 0
-        self._hashes: dict[int, tuple[object, str]] = {}
+        self._hashes: dict[int, tuple[ImageDataset, str]] = {}  # with their data set, so that no other gets its id
 
     def hash(self, dataset: ImageDataset) -> str:
-        """`content_hash`, taken once for each data set; one that knows its own (`content`) is believed."""
+        """`content_hash`, computed once for each data set."""
         if id(dataset) not in self._hashes:
-            # kept with what it is the hash of, so that no other object can get the same id
-            self._hashes[id(dataset)] = dataset, getattr(dataset, "content", None) or content_hash(dataset)
+            self._hashes[id(dataset)] = dataset, content_hash(dataset)
         return self._hashes[id(dataset)][1]
 
+    def derive(self, dataset: ImageDataset, base: ImageDataset, change: str) -> None:
+        """Note that a data set is `base` with a change, so that its images need not be computed for their hash."""
+        self._hashes[id(dataset)] = dataset, f"{self.hash(base)}:{change}"
+
     def get(
-        self,
-        model: Model,
-        dataset: ImageDataset,
-        kind: str = "embedding",
-        progress: Callable[[int, int], None] | None = None,
+        self, model: Model, dataset: ImageDataset, kind: str = "embedding", progress: Progress = no_progress
     ) -> tuple[Tensor, np.ndarray]:
-        """Features [n, ...] float32 of a kind (embedding, layers or tokens), and the indices [n] of their images."""
+        """Features [n, ...] float32 of a kind (embedding, layers or tokens), and the indices [n] of their images.
+
+        Raises UsageError if no image can be read, or where features cannot be written.
+        """
+        if self.folder is None:
+            self.computed += 1
+            features, kept, _ = compute_features(
+                model, dataset, self.workers, progress=progress, compute=feature_function(model, kind)
+            )
+            return features, kept
         place, read = on_rank_zero(lambda: self._place(model, dataset, kind)), read_by(model, dataset)
         try:
             if on_rank_zero(lambda: (place / "kept.npy").is_file()):
@@ -92,11 +117,11 @@ class FeatureStore:
                 self._write(place, model, read, kind, progress)
                 self.computed += 1
             kept = np.load(place / "kept.npy")
-            # copy on write: torch would warn of memory that it must not change
+            # copy on write, because torch warns of memory that cannot be written
             return torch.from_numpy(np.load(place / "features.npy", mmap_mode="c")[: len(kept)]), kept
+        except UsageError:
+            raise
         except (OSError, ValueError) as error:
-            if isinstance(error, UsageError):
-                raise
             reachable = " that all processes can reach" if world_size() > 1 else ""
             raise UsageError(
                 f"cannot keep features in {place} ({error}): make room, or name another --cache{reachable}"
@@ -108,27 +133,19 @@ class FeatureStore:
         key = json.dumps([LAYOUT, kind, model_hash(model), self.hash(dataset), *how])
         return self.folder / hashlib.sha256(key.encode()).hexdigest()[:32]
 
-    def _write(self, place: Path, model: Model, dataset: ImageDataset, kind: str, progress) -> None:
-        """Every process computes its part; the first one puts them together and in their place."""
+    def _write(self, place: Path, model: Model, dataset: ImageDataset, kind: str, progress: Progress) -> None:
+        """Every process computes its part; the first one joins them and moves them into place."""
         if rank() == 0:
             place.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(on_rank_zero(lambda: tempfile.mkdtemp(prefix=".writing-", dir=place.parent)))
+        part, how = (rank(), world_size()), (feature_function(model, kind), model.image_size, dataset, self.workers)
         try:
-            part = rank(), world_size()
-            chunks = stream_features(
-                getattr(model, FEATURE_METHODS[kind]),
-                model.image_size,
-                dataset,
-                self.workers,
-                progress=progress,
-                part=part,
-            )
-            write_part(aside / str(part[0]), chunks, len(dataset))
+            write_part(aside / str(part[0]), stream_features(*how, progress=progress, part=part), len(dataset))
             barrier()
             if part[0] == 0:
                 kept = join_parts(aside, part[1])
                 require_some(kept, dataset)
-                if not place.exists():  # another process may have been as quick
+                if not place.exists():  # another command may have written it meanwhile
                     os.replace(aside, place)
             barrier()
         finally:
@@ -136,7 +153,7 @@ class FeatureStore:
 
 
 def write_part(folder: Path, chunks: Iterable[tuple[Tensor, list[int], Any]], most: int) -> None:
-    """features.npy, of at most `most` rows, of which the first hold something, and kept.npy, the rows' images."""
+    """Write features.npy, of which the first rows are filled (`most` at most), and kept.npy, the images of these."""
     folder.mkdir()
     rows, kept = None, []
     for chunk, indices, _ in chunks:

@@ -1,4 +1,4 @@
-"""Features once: every image of a data set through a model, in order, for all the probes."""
+"""The features of a data set: every image through a model, in order."""
 
 from collections.abc import Callable, Iterator, Sized
 from typing import Protocol
@@ -11,20 +11,31 @@ from torch.utils.data import Dataset
 from openjepa.data.batches import in_order
 from openjepa.data.crops import resize_centre_crop
 from openjepa.data.dataset import ImageDataset, read_as
+from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.errors import BadImage, UsageError
+
+
+Progress = Callable[[int, int], None]  # (images done, images in all)
+Skipped = list[tuple[str, str]]  # (path, reason)
+
+
+def no_progress(done: int, total: int) -> None:
+    """For computations that nobody watches."""
 
 
 class Model(Protocol):
     """Anything that turns preprocessed images [B, C, H, W] into features [B, D] float32.
 
-    They are uint8 or float32 as its `pixel_format` says; one without such an attribute takes them as the data
-    set has them.
+    Images are uint8 or float32 as `pixel_format` says; where it is None, as the data set has them.
     """
 
     name: str
 
     @property
     def image_size(self) -> tuple[int, int]: ...
+
+    @property
+    def pixel_format(self) -> PixelFormat | None: ...
 
     def features(self, images: Tensor) -> Tensor: ...
 
@@ -38,7 +49,7 @@ class Crops(Dataset):
     def __len__(self) -> int:
         return -(-len(self.dataset) // self.batch_size)
 
-    def __getitem__(self, chunk: int) -> tuple[Tensor, list[int], list[tuple[str, str]]]:
+    def __getitem__(self, chunk: int) -> tuple[Tensor, list[int], Skipped]:
         pixel_format = self.dataset.pixel_format
         images, kept, skipped = [np.empty((0, *self.image_size, pixel_format.channels), pixel_format.dtype)], [], []
         for index in range(chunk * self.batch_size, min(len(self.dataset), (chunk + 1) * self.batch_size)):
@@ -51,8 +62,8 @@ class Crops(Dataset):
 
 
 def read_by(model: Model, dataset: ImageDataset) -> ImageDataset:
-    """The images as a model reads them; raises UsageError if it cannot."""
-    return read_as(dataset, getattr(model, "pixel_format", dataset.pixel_format))
+    """The images as a model reads them; raises UsageError where it cannot."""
+    return read_as(dataset, model.pixel_format or dataset.pixel_format)
 
 
 def stream_features(
@@ -61,9 +72,9 @@ def stream_features(
     dataset: ImageDataset,
     workers: int = 2,
     batch_size: int = 256,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = no_progress,
     part: tuple[int, int] = (0, 1),
-) -> Iterator[tuple[Tensor, list[int], list[tuple[str, str]]]]:
+) -> Iterator[tuple[Tensor, list[int], Skipped]]:
     """Chunk by chunk: features [b, ...], the indices [b] of their images, and the images left out with reasons.
 
     `part` (k, n) is the k-th of n parts; chunks are the same for any n, and so the features to the last bit.
@@ -74,8 +85,7 @@ def stream_features(
     for images, indices, bad in in_order(crops, chunks, workers):
         seen += len(indices) + len(bad)
         yield features(images) if len(images) else torch.empty(0), indices, bad
-        if progress:
-            progress(seen, total)
+        progress(seen, total)
 
 
 def require_some(kept: Sized, dataset: ImageDataset) -> None:
@@ -89,14 +99,15 @@ def compute_features(
     dataset: ImageDataset,
     workers: int = 2,
     batch_size: int = 256,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[Tensor, np.ndarray, list[tuple[str, str]]]:
+    progress: Progress = no_progress,
+    compute: Callable[[Tensor], Tensor] | None = None,
+) -> tuple[Tensor, np.ndarray, Skipped]:
     """Features [n, D] float32, the indices [n] of the images they belong to, and the images left out with reasons.
 
-    Raises UsageError if no image can be read.
+    `compute` gives other features than `model.features`. Raises UsageError if no image can be read.
     """
-    dataset = read_by(model, dataset)
-    chunks = list(stream_features(model.features, model.image_size, dataset, workers, batch_size, progress))
+    dataset, compute = read_by(model, dataset), compute or model.features
+    chunks = list(stream_features(compute, model.image_size, dataset, workers, batch_size, progress))
     kept = np.array([index for _, indices, _ in chunks for index in indices])
     require_some(kept, dataset)
     features = torch.cat([part for part, indices, _ in chunks if indices])

@@ -1,4 +1,4 @@
-"""Images made worse in four ways and five strengths, to see what an encoder's features survive."""
+"""Images corrupted in four ways and five strengths, to measure how far features change."""
 
 import copy
 import io
@@ -13,7 +13,7 @@ from openjepa.errors import UsageError
 from openjepa.rng import CROPS, generator
 
 STRENGTHS = (1, 2, 3, 4, 5)
-SIGMAS = (0.012, 0.018, 0.025, 0.035, 0.05)  # of the Gaussian blur, as a share of the shorter side
+SIGMAS = (0.012, 0.018, 0.025, 0.035, 0.05)  # of the Gaussian blur, as a fraction of the shorter side
 NOISE = (0.04, 0.08, 0.12, 0.18, 0.26)  # standard deviation of the Gaussian noise, of pixels in [0, 1]
 QUALITY = (25, 18, 15, 10, 7)  # of the JPEG, as in ImageNet-C (Hendrycks and Dietterich 2019, arXiv 1903.12261)
 BRIGHTER = (0.1, 0.2, 0.3, 0.4, 0.5)  # added to the value of pixels in [0, 1], as in ImageNet-C
@@ -50,16 +50,14 @@ CORRUPTIONS: dict[str, Callable[[Image.Image, int, np.random.Generator], Image.I
 
 
 class Corrupted:
-    """An ImageDataset whose images are made worse when they are read; the same each time, by corruption and strength.
+    """An ImageDataset whose images are corrupted when they are read, the same each time.
 
-    `content` stands for the hash of the images: `base`, the hash of those underneath, and what was done to them.
-    What is done is done to 8 bits in colour; raises UsageError if the images underneath cannot be read so.
+    Corruptions change 8-bit colours. Raises UsageError if the images of `dataset` cannot be read so.
     """
 
-    def __init__(self, dataset: ImageDataset, corruption: str, strength: int, base: str) -> None:
+    def __init__(self, dataset: ImageDataset, corruption: str, strength: int) -> None:
         self.source, self.paths = dataset.source, dataset.paths
         self.labels, self.classes = dataset.labels, dataset.classes
-        self.content = f"{base}:{corruption}:{strength}"
         self.corruption, self._strength, self.pixel_format = corruption, strength, dataset.pixel_format
         if self.pixel_format.channels not in (1, 3) or self.pixel_format.values == "raw":
             raise UsageError(
@@ -79,7 +77,7 @@ class Corrupted:
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "Corrupted":
         chosen, view = np.asarray(indices, np.int64), copy.copy(self)
-        view._indices, view.content = self._indices[chosen], ""
+        view._indices = self._indices[chosen]
         view.paths = [self.paths[k] for k in chosen]
         view.labels = {name: values[chosen] for name, values in self.labels.items()}
         return view

@@ -17,7 +17,7 @@ class Thumbnails:
     Other than 8-bit values are stretched, image by image, so that they span those levels.
     """
 
-    name, image_size = "thumbnails", (SIDE, SIDE)
+    name, image_size, pixel_format = "thumbnails", (SIDE, SIDE), None
 
     def features(self, images: Tensor) -> Tensor:
         values = images.flatten(1).float()

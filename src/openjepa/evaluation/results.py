@@ -91,6 +91,11 @@ def over_seeds(results: Sequence[Result]) -> Result:
     return Result(first.task, first.metric, rows, protocol, mean, values, "seeds")
 
 
+def named(task: str, label: str) -> str:
+    """The name of a task on a label: the task alone for class folders, else with the label, as in "knn:shape"."""
+    return task if label == "class" else f"{task}:{label}"
+
+
 def mean_of(scores: Tensor | np.ndarray) -> np.ndarray:
     """Rows [m, 2] for the mean of scores [m]."""
     scores = np.asarray(scores, dtype=np.float64)

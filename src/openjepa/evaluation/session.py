@@ -1,7 +1,8 @@
-"""One model on one pair of image sets: what the tasks ask for, each thing computed once."""
+"""One model on one pair of image sets: what the tasks read, each thing computed once."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,18 +12,19 @@ from openjepa.data.crops import size_of
 from openjepa.data.dataset import ImageDataset
 from openjepa.device import where_exact
 from openjepa.encoder.baselines import PatchPixels
+from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.feature_cache import FeatureStore, model_hash
-from openjepa.encoder.features import Model
-from openjepa.evaluation.corruptions import CORRUPTIONS, STRENGTHS, Corrupted
-from openjepa.evaluation.probes.best_linear import Choice, Features, best_linear
+from openjepa.encoder.features import Model, Progress, no_progress
+from openjepa.evaluation.probes.best_linear import ALL_PROBES, Choice, Features, Probes, best_linear
 from openjepa.evaluation.probes.dense import Dense, crop_maps
-from openjepa.evaluation.protocol import aligned_labels
+from openjepa.evaluation.results import Result, mean_of
+from openjepa.evaluation.splits import aligned_labels
 from openjepa.evaluation.targets import Targets
-from openjepa.evaluation.tasks.appearance import Appearance
 from openjepa.rng import SAMPLES, generator
 
 TOKEN_BYTES = 4 * 2**30  # of patch tokens on disk; more images than fit are left out, at random
-TEST_IMAGES = 2000  # that tasks on patch tokens and on corrupted images ask
+TEST_IMAGES = 2000  # that tasks on patch tokens and on corrupted images measure
+TEST_STREAM, TRAIN_STREAM = 100, 101  # of the random numbers that choose images
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,19 @@ class Part:
 
 
 @dataclass
-class Bench:
-    """`patches` is the image and patch size at which raw pixels stand beside an encoder's patch tokens."""
+class Session:
+    """What an evaluation task gets.
+
+    model    whose features are measured
+    train    images that probes learn from
+    test     images that results are of
+    store    computes features, or finds those that were stored
+    seed     of the rows that probes are chosen on and of the draws of few labels
+    shots    for few labels: images a class ("10") or a fraction of them ("1%")
+    epochs   of fine-tuning
+    patches  (rows, columns) of the image and patch size at which raw pixels stand beside an encoder's patch tokens
+    probes   which linear probes are tried for `linear`
+    """
 
     model: Model
     train: Part
@@ -45,41 +58,45 @@ class Bench:
     shots: tuple[str, ...] = ("1%", "10%", "10")
     epochs: float = 10
     patches: tuple[tuple[int, int], int] = ((32, 32), 4)
-    progress: Callable[[int, int], None] | None = None
+    probes: Probes = ALL_PROBES
     _features: dict[int, tuple[Features, np.ndarray]] = field(default_factory=dict)
     _choices: dict[str, Choice] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:
-        return getattr(self.model, "device", torch.device("cpu"))
-
-    def about(self) -> dict[str, str]:
-        """What joins the protocol of every number: the model's weights by their hash, and how it computes."""
-        rows, columns = self.model.image_size
-        precision = str(getattr(self.model, "precision", torch.float32)).removeprefix("torch.")
-        known = {"model_hash": model_hash(self.model)[:12], "image_size": f"{rows}x{columns}"}
-        return known | {"device": str(self.device), "precision": precision}
+        return self.model.device if isinstance(self.model, Encoder) else torch.device("cpu")
 
     @property
     def probe_device(self) -> torch.device:
         return where_exact(self.device)
 
-    def features(self, part: Part) -> tuple[Features, np.ndarray]:
+    def about(self) -> dict[str, str]:
+        """What joins the protocol of every number: the model's weights by their hash, and how it computes."""
+        rows, columns = self.model.image_size
+        precision = self.model.precision if isinstance(self.model, Encoder) else torch.float32
+        known = {"model_hash": model_hash(self.model)[:12], "image_size": f"{rows}x{columns}"}
+        return known | {"device": str(self.device), "precision": str(precision).removeprefix("torch.")}
+
+    def features(self, part: Part, progress: Progress = no_progress) -> tuple[Features, np.ndarray]:
         """Features of all readable images of a part, and their indices [n]."""
         if id(part) not in self._features:
-            self._features[id(part)] = self.features_of(part.dataset)
+            self._features[id(part)] = self.features_of(part.dataset, progress)
         return self._features[id(part)]
 
-    def features_of(self, dataset: ImageDataset) -> tuple[Features, np.ndarray]:
+    def features_of(self, dataset: ImageDataset, progress: Progress = no_progress) -> tuple[Features, np.ndarray]:
         """The same of any images."""
-        if not hasattr(self.model, "layer_features"):
-            last, kept = self.store.get(self.model, dataset, "embedding", self.progress)
+        if not (isinstance(self.model, Encoder) and self.probes.layers):
+            last, kept = self.store.get(self.model, dataset, "embedding", progress)
             return Features(last), kept
-        layers, kept = self.store.get(self.model, dataset, "layers", self.progress)
+        layers, kept = self.store.get(self.model, dataset, "layers", progress)
         return Features(layers[:, -self.model.network.embed_dim :], layers), kept
 
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """Embeddings [n, D] of the training and [m, D] of the test images."""
+        return self.features(self.train)[0].last, self.features(self.test)[0].last
+
     def labels(self) -> Iterator[tuple[str, Tensor, Tensor]]:
-        """Each label's name with the classes of the training and test images whose features there are."""
+        """Each label's name, with the classes [n] and [m] int64 of the training and test images that have features."""
         kept = [self.features(part)[1] for part in (self.train, self.test)]
         train = aligned_labels(self.train.dataset, self.train.dataset, kept[0])
         test = aligned_labels(self.test.dataset, self.train.dataset, kept[1])
@@ -90,59 +107,58 @@ class Bench:
         """The best linear probe for labels [n] of the training images, under a name by which it is kept."""
         if name not in self._choices:
             train, test = self.features(self.train)[0], self.features(self.test)[0]
-            self._choices[name] = best_linear(train, labels, test, self.seed, self.device)
+            self._choices[name] = best_linear(train, labels, test, self.seed, self.device, self.probes)
         return self._choices[name]
 
+    def linear_result(self, task: str, name: str, labels: Tensor, truth: Tensor) -> Result:
+        """The accuracy of `linear(name, labels)` on the test images, whose classes are truth [m]."""
+        choice = self.linear(name, labels)
+        protocol = {"seed": self.seed, **choice.protocol(), "train_images": sum(choice.rows)}
+        return Result(task, "accuracy", mean_of(choice.probe.predictions == truth), protocol)
+
     def paths(self, part: Part) -> list[str]:
-        """Paths of the images whose features there are."""
+        """Paths of the images that have features."""
         return [part.dataset.paths[index] for index in self.features(part)[1]]
 
-    def some(self, part: Part, most: int, train: bool) -> np.ndarray:
-        """Up to `most` images of a part at random, sorted; the same for every model where `most` is the same."""
-        order = generator(self.seed, SAMPLES, 100 + train).permutation(len(part.dataset))
+    def sample(self, part: Part, most: int = TEST_IMAGES) -> np.ndarray:
+        """Indices of up to `most` images of a part at random, sorted; the same for every model."""
+        stream = TRAIN_STREAM if part is self.train else TEST_STREAM
+        order = generator(self.seed, SAMPLES, stream).permutation(len(part.dataset))
         return np.sort(order[:most])
 
-    def asked(self, part: Part) -> np.ndarray:
-        """Up to 2,000 images of a part."""
-        return self.some(part, TEST_IMAGES, part is self.train)
-
     @property
-    def patch_model(self) -> Model:
+    def patch_model(self) -> Encoder | PatchPixels:
         """The model itself if it has patch tokens, else the pixels of patches."""
-        return self.model if hasattr(self.model, "tokens") else PatchPixels(*self.patches)
+        return self.model if isinstance(self.model, Encoder | PatchPixels) else PatchPixels(*self.patches)
 
-    def tokens(self, part: Part) -> tuple[Tensor, np.ndarray]:
-        """Patch tokens [n, N, D] of as many images as may be, and their indices [n] in the part."""
+    def tokens(self, part: Part, progress: Progress = no_progress) -> tuple[Tensor, np.ndarray]:
+        """Patch tokens [n, N, D] of as many images of a part as fit, and their indices [n] in it."""
         model = self.patch_model
-        channels = getattr(model, "pixel_format", part.dataset.pixel_format).channels
+        channels = (model.pixel_format or part.dataset.pixel_format).channels
         probe = model.tokens(torch.zeros(1, channels, *model.image_size, dtype=torch.uint8))
         fits = max(1, TOKEN_BYTES // (4 * probe.numel()))
-        chosen = self.some(part, fits if part is self.train else min(TEST_IMAGES, fits), part is self.train)
+        chosen = self.sample(part, fits if part is self.train else min(TEST_IMAGES, fits))
         whole = len(chosen) == len(part.dataset)
-        tokens, kept = self.store.get(
-            model, part.dataset if whole else part.dataset.subset(chosen), "tokens", self.progress
-        )
+        dataset = part.dataset if whole else part.dataset.subset(chosen)
+        tokens, kept = self.store.get(model, dataset, "tokens", progress)
         return tokens, chosen[kept]
 
-    def dense_tokens(self, part: Part) -> tuple[ImageDataset, Tensor, np.ndarray]:
+    def dense_tokens(
+        self, part: Part, progress: Progress = no_progress
+    ) -> tuple[ImageDataset, Tensor, np.ndarray]:
         """Up to 2,000 images of a part, the patch tokens of the readable ones, and their indices in the former."""
-        subset = part.dataset.subset(self.asked(part))
-        return subset, *self.store.get(self.patch_model, subset, "tokens", self.progress)
+        subset = part.dataset.subset(self.sample(part))
+        return subset, *self.store.get(self.patch_model, subset, "tokens", progress)
 
-    def dense(self, part: Part, read: Callable[[str], np.ndarray]) -> Dense:
-        """Patch tokens and maps of up to 2,000 images of a part."""
+    def dense(self, kind: Literal["depth", "mask"]) -> tuple[Dense, Dense]:
+        """Patch tokens and maps of up to 2,000 images of the training and of the test part."""
+        return self._dense(self.train, kind), self._dense(self.test, kind)
+
+    def _dense(self, part: Part, kind: Literal["depth", "mask"]) -> Dense:
+        read = part.targets.depth if kind == "depth" else part.targets.mask
+        if read is None:
+            raise ValueError(f"{part.dataset.source} has no {kind} maps")
         model, (subset, tokens, kept) = self.patch_model, self.dense_tokens(part)
-        grid = model.grid_size if isinstance(model, PatchPixels) else model.network.grid_size
         sizes = [size_of(subset.load(int(index))) for index in kept]
         maps = crop_maps(read, [subset.paths[index] for index in kept], sizes, model.image_size)
-        return Dense(tokens, maps, grid)
-
-    def asked_worse(self) -> Iterator[Corrupted]:
-        """Up to 2,000 test images under every corruption, each in its five strengths from weak to strong."""
-        clean = self.test.dataset.subset(self.asked(self.test))
-        base = self.store.hash(clean)
-        return (Corrupted(clean, name, strength, base) for name in CORRUPTIONS for strength in STRENGTHS)
-
-    def looks(self, part: Part) -> tuple[Tensor, np.ndarray]:
-        """What the images of a part look like [n, 7], and their indices [n]."""
-        return self.store.get(Appearance(self.patches[0]), part.dataset, "embedding", self.progress)
+        return Dense(tokens, maps, model.grid_size)

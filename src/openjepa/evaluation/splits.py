@@ -3,10 +3,26 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from openjepa.data.dataset import ImageDataset
 from openjepa.errors import UsageError
+from openjepa.rng import SAMPLES, generator
 
+HELD_OUT = 0.2
 NAMED = 5
+
+
+def split_held_out(dataset: ImageDataset, seed: int) -> tuple[ImageDataset, ImageDataset]:
+    """A training part and a held-out fifth, stratified by the first label where there is one."""
+    if not dataset.labels:
+        order = generator(seed, SAMPLES).permutation(len(dataset))
+        test, train = np.split(order, [max(1, round(HELD_OUT * len(order)))])
+        return dataset.subset(np.sort(train)), dataset.subset(np.sort(test))
+    name = next(iter(dataset.labels))
+    train, test = holdout_split(dataset.labels[name], HELD_OUT, seed, dataset.classes[name])
+    return dataset.subset(train), dataset.subset(test)
 
 
 def holdout_split(
@@ -43,6 +59,36 @@ def require_several(labels: np.ndarray, names: Sequence[str] | None = None) -> N
             f"{len(single)} of {len(classes)} classes {verb} a single image ({_listed(single, names)}): "
             "evaluation needs at least 2 per class, so add images or leave those classes out"
         )
+
+
+def check_labels(train: ImageDataset, test: ImageDataset) -> None:
+    """Raise UsageError unless both sets have the same labels, with several images of each class to learn from."""
+    for dataset in (train, test):
+        if not dataset.labels:
+            raise UsageError(
+                f"{dataset.source} has no labels to measure by: put the images in one folder a class, of two classes "
+                "or more"
+            )
+        if any(len(np.unique(values)) < 2 for values in dataset.labels.values()):
+            raise UsageError(f"{dataset.source} has images of one class only: measuring needs two or more")
+    first = next(iter(train.labels))
+    require_several(train.labels[first], train.classes[first])
+    for name in train.labels:
+        extra = set(test.classes.get(name, ())) - set(train.classes[name])
+        if name not in test.labels or extra:
+            which = ", ".join(sorted(extra)[:3]) or name
+            raise UsageError(
+                f"{test.source} has classes that {train.source} does not have ({which}): they must be the same"
+            )
+
+
+def aligned_labels(dataset: ImageDataset, like: ImageDataset, kept: np.ndarray) -> dict[str, Tensor]:
+    """The labels of the images at indices `kept`, int64 [n] by name, numbered by the classes of the data set `like`."""
+    aligned = {}
+    for name, values in dataset.labels.items():
+        number = np.array([like.classes[name].index(word) for word in dataset.classes[name]])
+        aligned[name] = torch.from_numpy(number[values[kept]])
+    return aligned
 
 
 def _listed(classes: np.ndarray, names: Sequence[str] | None) -> str:

@@ -27,7 +27,7 @@ class Looks:
     Brightness and contrast are shares of full scale for integers, else in the images' own numbers.
     """
 
-    name, image_size = "looks", (LOOKED_AT, LOOKED_AT)
+    name, image_size, pixel_format = "looks", (LOOKED_AT, LOOKED_AT), None
 
     def features(self, images: Tensor) -> Tensor:
         values = images.float() / 255 if images.dtype == torch.uint8 else images

@@ -1,35 +1,102 @@
-"""What `evaluate` does: open images with what is known of them, measure every model by every task, compare."""
+"""From names to measured models: open models and images, measure every model by every task, compare."""
 
 import platform
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from openjepa._version import __version__
-from openjepa.config import MAX_SKIPPED
-from openjepa.console import counting, log
+from openjepa.config import MAX_SKIPPED, unknown
+from openjepa.console import console, counting, log
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.decoding.pixel_format import PixelFormat
+from openjepa.device import choose_device, choose_precision
+from openjepa.encoder.baselines import pixels_beside, untrained_like
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.feature_cache import FeatureStore
 from openjepa.encoder.features import Model
 from openjepa.errors import UsageError
+from openjepa.evaluation import pipeline
 from openjepa.evaluation.duplicates import Thumbnails, near_duplicates
-from openjepa.evaluation.protocol import check_labels, split_held_out
 from openjepa.evaluation.results import Result, over_seeds
-from openjepa.evaluation.session import Bench, Part
+from openjepa.evaluation.session import Part, Session
+from openjepa.evaluation.splits import check_labels, split_held_out
 from openjepa.evaluation.targets import open_targets
-from openjepa.evaluation.tasks.quantity_tasks import remarks
-from openjepa.evaluation.tasks.registry import LABELLED, TASKS, check_tasks, fetch
+from openjepa.evaluation.tasks.registry import TASKS, Need
+from openjepa.interop.load import open_source
+from openjepa.interop.open_model import is_folder, open_model
+from openjepa.interop.source import WHICH
+from openjepa.process_group import on_rank_zero
 from openjepa.rng import SAMPLES, generator
 from openjepa.runs.images import prepare_images
-from openjepa.runs.measure_models import CONTEXT
 
 Measured = dict[str, list[Result]]  # by the model's name
+ENCODERS = ("target", "context", "both")
+CONTEXT = " (context encoder)"
 COMPARED = 50_000  # images of either part among which near duplicates are sought
 PATCHES = (8, 4, 2, 1)
+
+
+def parse_tasks(text: str) -> tuple[str, ...]:
+    """Task names from a comma-separated list; raises UsageError."""
+    tasks = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in tasks:
+        if name not in TASKS:
+            raise UsageError(unknown("task", name, TASKS))
+    if not tasks:
+        raise UsageError(f"no task given: known are {', '.join(TASKS)}")
+    return tasks
+
+
+def open_models(names: Sequence[str], device: str, precision: str, encoder: str = "target") -> list[Model]:
+    """The named models after the two baselines, which have the first encoder's shape.
+
+    `encoder`: target, context, or both, for models that have both. Raises UsageError.
+    """
+    if encoder not in ENCODERS:
+        raise UsageError(unknown("--encoder", encoder, ENCODERS))
+    where = choose_device(device)
+    dtype = on_rank_zero(lambda: choose_precision(precision, where))  # timed, so processes could choose differently
+    folders = {name: _encoders(name, where, dtype, encoder) for name in names if is_folder(name)}
+    size = next(iter(folders.values()))[0].image_size if folders else None
+    models = [model for name in names for model in folders.get(name) or [open_model(name, where, dtype, size)]]
+    first = first_encoder(models)
+    baselines: list[Model] = []
+    if "pixels" not in names:
+        beside = (first.image_size, first.pixel_format, first.mean, first.std) if first else None
+        baselines.append(pixels_beside(*beside) if beside else open_model("pixels", where, dtype, size))
+    if first and not any(name.startswith("untrained:") for name in names):
+        baselines.append(untrained_like(first))
+    return baselines + models
+
+
+def first_encoder(models: Iterable[Model]) -> Encoder | None:
+    return next((model for model in models if isinstance(model, Encoder)), None)
+
+
+def _encoders(name: str, where: torch.device, dtype: torch.dtype, encoder: str) -> list[Encoder]:
+    """The encoders asked for, or the only one that a source holds; logs what the user needs to know of them."""
+    source = open_source(name)
+    asked = WHICH if encoder == "both" else (encoder,)
+    held = dict.fromkeys(source.held(which) for which in asked)
+    log(*source.remarks("target" if encoder == "both" else encoder))
+    return [
+        Encoder(
+            source.encoder(which),
+            source.mean,
+            source.std,
+            name + CONTEXT if which == "context" and source.target else name,
+            where,
+            dtype,
+            source.pixel_format,
+        )
+        for which in held
+    ]
 
 
 @dataclass(frozen=True)
@@ -40,7 +107,8 @@ class Files:
     depths: str | None = None
     masks: str | None = None
 
-    def of(self, source: str, dataset: ImageDataset) -> Part:
+    def part(self, source: str, dataset: ImageDataset) -> Part:
+        """The images with their targets. Raises UsageError where files and images do not match."""
         targets = open_targets(source, dataset, self.annotations, self.depths, self.masks)
         log(*targets.remarks)
         return Part(dataset, targets)
@@ -55,56 +123,64 @@ class Files:
                 )
 
 
-def open_parts(
-    data: str,
-    test: str | None,
-    tasks: tuple[str, ...],
-    shots: tuple[str, ...],
-    seed: int,
-    workers: int,
-    files: Files,
-    test_files: Files,
-    pixel_format: PixelFormat | None = None,
-    max_skipped: float = MAX_SKIPPED,
-) -> tuple[Part, Part, str]:
-    """Images to learn from, images to test on, and the name of the latter; read as the models do.
+@dataclass(frozen=True)
+class Images:
+    """The images that the user named to learn from (`data`) and to test on (`test`; a fifth of `data` without)."""
 
-    Raises UsageError if a task needs classes or annotations and they are missing, too few, or of other images.
+    data: str
+    test: str | None = None
+    files: Files = Files()
+    test_files: Files = Files()
+    max_skipped: float = MAX_SKIPPED
+
+    def open(
+        self, tasks: Iterable[str], seed: int, workers: int, pixel_format: PixelFormat | None
+    ) -> tuple[Part, Part, str]:
+        """The training part, the test part and a name of the latter, read as `pixel_format` says.
+
+        Raises UsageError if a task needs classes and they are missing, too few, or of other images.
+        """
+        if not self.test:
+            self.test_files.check_unused()
+        train, _ = prepare_images(self.data, workers, pixel_format=pixel_format, max_skipped=self.max_skipped)
+        held_out = train
+        if self.test:
+            read = {"pixel_format": train.pixel_format, "max_skipped": self.max_skipped}
+            held_out, _ = prepare_images(self.test, workers, **read)
+        if any(Need.CLASSES in TASKS[name].needs for name in tasks):
+            check_labels(train, held_out)
+        first = self.files.part(self.data, train)
+        if self.test:
+            return first, self.test_files.part(self.test, held_out), self.test
+        fit, held = (Part(half, first.targets) for half in split_held_out(train, seed))
+        return fit, held, f"a held-out fifth of {self.data} (seed {seed})"
+
+
+def patches_of(models: Sequence[Model]) -> tuple[tuple[int, int], int]:
+    """Image and patch size of the first encoder; without one, of what raw pixels are cut into."""
+    first = first_encoder(models)
+    if first:
+        return first.image_size, first.network.patch_size
+    size = models[0].image_size
+    return size, next(p for p in PATCHES if not (size[0] % p or size[1] % p))
+
+
+def fetch_features(sessions: Sequence[Session], tasks: Sequence[str]) -> None:
+    """Compute what the tasks read, and the thumbnails of `find_leaks`; shared between processes where there are several.
+
+    Logs remarks. Raises UsageError, before anything is computed, where a task cannot be done with these images.
     """
-    if not test:
-        test_files.check_unused()
-    train, _ = prepare_images(data, workers, pixel_format=pixel_format, max_skipped=max_skipped)
-    held_out = (
-        prepare_images(test, workers, pixel_format=train.pixel_format, max_skipped=max_skipped)[0] if test else train
-    )
-    if set(tasks) & set(LABELLED):
-        check_labels(train, held_out)
-    first = files.of(data, train)
-    if test:
-        parts, named = [first, test_files.of(test, held_out)], test
-    else:
-        parts = [Part(half, first.targets) for half in split_held_out(train, seed)]
-        named = f"a held-out fifth of {data} (seed {seed})"
-    check_tasks(tasks, shots, seed, *parts)
-    log(*remarks(tasks, *parts))
-    return *parts, named
+    first = sessions[0]
+    log(*pipeline.check(first, tasks))
+    for session in sessions:
+        with counting(f"features of {session.model.name}") as progress:
+            pipeline.fetch(session, tasks, progress)
+    for part in (first.train, first.test):
+        first.store.get(Thumbnails(), part.dataset)
 
 
-def fetch_features(
-    models: list[Model], train: Part, test: Part, tasks: tuple[str, ...], store: FeatureStore, **settings
-) -> list[Bench]:
-    """A Bench for each model, with the features that the tasks ask for; `settings` are those of a Bench."""
-    benches = [Bench(model, train, test, store, patches=_patches(models), **settings) for model in models]
-    for bench in benches:
-        with counting(f"features of {bench.model.name}") as bench.progress:
-            fetch(bench, tasks)
-    for part in (train, test):
-        store.get(Thumbnails(), part.dataset)
-    return benches
-
-
-def find_leaks(train: Part, test: Part, store: FeatureStore) -> dict:
-    """How many test images have a near duplicate in the training part, and of how many; said if there are any."""
+def find_leaks(train: Part, test: Part, store: FeatureStore) -> dict[str, Any]:
+    """How many test images have a near duplicate in the training part, and of how many; logs a warning if any have."""
     thumbnails, places = [], []
     for part in (train, test):
         found, kept = store.get(Thumbnails(), part.dataset)
@@ -117,40 +193,29 @@ def find_leaks(train: Part, test: Part, store: FeatureStore) -> dict:
         named = f"{', '.join(leaks[:3])}{', ...' * (len(leaks) > 3)}"
         log(
             f"warning: {len(leaks):,} of {compared['test']:,} test images have a near duplicate among "
-            f"{compared['train']:,} training images ({named}): the numbers below flatter"
+            f"{compared['train']:,} training images ({named}): the numbers below are too optimistic"
         )
     if max(len(part.dataset) for part in (train, test)) > COMPARED:
         log(f"note: near duplicates were sought among {COMPARED:,} images of a part, at random, and not among all")
     return {"near_duplicates": len(leaks), "near_duplicates_sought_in": compared}
 
 
-def measure_benches(benches: list[Bench], tasks: tuple[str, ...], runs: list[list[str]]) -> Measured:
-    """Every model's results, by its name; and after them the means of `runs` of one recipe over their seeds."""
+def measure(sessions: Sequence[Session], tasks: Sequence[str], seeds: Sequence[Sequence[str]] = ()) -> Measured:
+    """Every model's results, by its name; then the means over `seeds`: names of runs that differ in their seed."""
     measured: Measured = {}
-    for bench in benches:
-        results = []
-        for task in tasks:
-            with counting(f"{task} of {bench.model.name}") as bench.progress:
-                results += TASKS[task](bench)
-        about = bench.about()
-        measured[bench.model.name] = [replace(found, protocol=found.protocol | about) for found in results]
-    for names in ([name + which for name in names] for names in runs for which in ("", CONTEXT)):
+    for session in sessions:
+        with console.status(f"probing {session.model.name}"):
+            results = pipeline.measure(session, tasks)
+        about = session.about()
+        measured[session.model.name] = [replace(found, protocol=found.protocol | about) for found in results]
+    for names in ([name + which for name in runs] for runs in seeds for which in ("", CONTEXT)):
         if measured.keys() >= set(names):
-            seeds = zip(*(measured[name] for name in names), strict=True)
-            measured[f"mean of {len(names)} seeds of {names[0]}"] = [over_seeds(results) for results in seeds]
+            of_task = zip(*(measured[name] for name in names), strict=True)
+            measured[f"mean of {len(names)} seeds of {names[0]}"] = [over_seeds(results) for results in of_task]
     return measured
 
 
-def _patches(models: list[Model]) -> tuple[tuple[int, int], int]:
-    """Image and patch size of the first encoder; without one, of what raw pixels are cut into."""
-    for model in models:
-        if isinstance(model, Encoder):
-            return model.image_size, model.network.patch_size
-    size = models[0].image_size
-    return size, next(p for p in PATCHES if not (size[0] % p or size[1] % p))
-
-
-def make_records(measured: Measured, data: str, about: dict) -> list[dict]:
+def make_records(measured: Measured, data: str, about: dict[str, Any]) -> list[dict]:
     """A record for each model and task; its protocol also holds the differences to other models, paired by image."""
     records = {}
     for name, results in measured.items():
@@ -169,9 +234,16 @@ def make_records(measured: Measured, data: str, about: dict) -> list[dict]:
     return list(records.values())
 
 
-def protocol_of(train: Part, test: Part, named: str, data: str, store: FeatureStore, leaks: dict) -> dict:
+def about_data(train: str, test: str, session: Session, leaks: dict[str, Any]) -> dict[str, Any]:
     """What joins the protocol of every record: the images, by name and hash, and the versions."""
-    split = f"{store.hash(train.dataset)[:12]}-{store.hash(test.dataset)[:12]}"
-    versions = {"openjepa_version": __version__, "torch_version": torch.__version__, "numpy_version": np.__version__}
-    about = {"train": data, "test": named, "split_hash": split}
-    return about | leaks | versions | {"python_version": platform.python_version()}
+    hashes = [session.store.hash(part.dataset)[:12] for part in (session.train, session.test)]
+    return {"train": train, "test": test, "split_hash": "-".join(hashes)} | leaks | versions()
+
+
+def versions() -> dict[str, str]:
+    libraries = {"torch_version": torch.__version__, "numpy_version": np.__version__}
+    return {"openjepa_version": __version__, **libraries, "python_version": platform.python_version()}
+
+
+def is_run(name: str) -> bool:
+    return (Path(name) / "config.json").is_file() and (Path(name) / "encoder").is_dir()

@@ -1,27 +1,36 @@
-"""What `evaluate` leaves behind: files, a head, and sentences that say which of two models is better here."""
+"""What `evaluate` leaves behind: a table, files, a head, and sentences that say which of two models is better here."""
 
 import dataclasses
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
 from openjepa.config import read_config
-from openjepa.console import log
+from openjepa.console import console, log
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import Model
 from openjepa.errors import UsageError
 from openjepa.evaluation.probes.best_linear import Features, best_linear
-from openjepa.evaluation.results import is_fraction
-from openjepa.evaluation.session import Bench
+from openjepa.evaluation.results import above, in_units, is_fraction
+from openjepa.evaluation.session import Session
+from openjepa.files import write_rows
 from openjepa.interop.classifier import save_classifier
+from openjepa.interop.open_model import is_folder
+from openjepa.runs.evaluation import CONTEXT, is_run
 from openjepa.runs.images import check_can_write, check_new_folder
-from openjepa.runs.measure_models import CONTEXT, is_run, write_csv, write_records
 
 UNSHAPING = ("seed", "time", "device", "workers", "log_every", "checkpoint_minutes", "keep_every")
+UNITS = {"R2": "R2", "RMSE": "RMSE", "MAE": "mean error", "mIoU": "mIoU", "skill": "skill"}
 
 
 @dataclass(frozen=True)
-class Outcomes:
-    """Where a person wants the records, the table, the page and the head, if anywhere."""
+class Outputs:
+    """Where the user wants the records, the table, the page and the head, if anywhere."""
 
     json: Path | None = None
     csv: Path | None = None
@@ -29,53 +38,103 @@ class Outcomes:
     head: Path | None = None
 
     def check(self) -> None:
-        """Raise UsageError now, and not after the work, where something cannot be written."""
+        """Raise UsageError, before the work, where something cannot be written."""
         for path in filter(None, (self.json, self.csv, self.page)):
-            check_can_write(Path(path))
+            check_can_write(path)
         if self.head:
-            check_new_folder(Path(self.head), "give --save-head another name")
+            check_new_folder(self.head, "give --save-head another name")
 
-    def check_models(self, models: list[Model]) -> None:
+    def check_models(self, models: Sequence[Model]) -> None:
         if self.head and not any(isinstance(model, Encoder) for model in models):
             raise UsageError("--save-head needs an encoder: name a run or an artifact")
 
-    def write(self, records: list[dict], verdicts: list[str], benches: list[Bench], names: list[str]) -> None:
-        """A run that was measured keeps the records in its folder too."""
-        asked = [Path(self.json)] if self.json else []
+    def write(self, records: list[dict], sessions: Sequence[Session], names: Sequence[str]) -> None:
+        """Write all but the page. A run that was measured keeps the records in its folder too."""
+        asked = [self.json] if self.json else []
         for path in asked + [Path(name) / "evaluation.json" for name in names if is_run(name)]:
             write_records(path, records)
         if self.csv:
-            write_csv(Path(self.csv), records)
+            write_csv(self.csv, records)
         if self.head:
-            keep_head(Path(self.head), benches)
+            write_head(self.head, sessions)
 
 
-def keep_head(folder: Path, benches: list[Bench]) -> None:
+def write_head(folder: Path, sessions: Sequence[Session]) -> None:
     """Write the linear probe of the last encoder on its last layer, for the first label, as a classifier."""
-    encoders = [bench for bench in benches if isinstance(bench.model, Encoder)]
-    bench = ([b for b in encoders if not b.model.name.endswith(CONTEXT)] or encoders)[-1]
-    label, labels, truth = next(bench.labels())
-    train, test = (Features(bench.features(part)[0].last) for part in (bench.train, bench.test))
-    choice = best_linear(train, labels, test, bench.seed, bench.device)
+    pairs = [(session, session.model) for session in sessions if isinstance(session.model, Encoder)]
+    session, encoder = ([pair for pair in pairs if not pair[1].name.endswith(CONTEXT)] or pairs)[-1]
+    label, labels, truth = next(session.labels())
+    train, test = map(Features, session.embeddings())
+    choice = best_linear(train, labels, test, session.seed, session.device)
     accuracy = float((choice.probe.predictions == truth).double().mean())
-    names = [bench.train.dataset.classes[label][number] for number in choice.probe.classes]
-    about = {"encoder_of": bench.model.name, "label": label, "test_accuracy": accuracy, **choice.protocol()}
-    save_classifier(folder, bench.model, choice.probe.weight, choice.probe.bias, names, about)
-    log(f"head of {bench.model.name} ({label}, {accuracy:.1%} on the test images): {folder}")
+    names = [session.train.dataset.classes[label][number] for number in choice.probe.classes]
+    about = {"encoder_of": encoder.name, "label": label, "test_accuracy": accuracy, **choice.protocol()}
+    save_classifier(folder, encoder, choice.probe.weight, choice.probe.bias, names, about)
+    log(f"head of {encoder.name} ({label}, {accuracy:.1%} on the test images): {folder}")
 
 
-def seeds_of_recipes(names: list[str]) -> list[list[str]]:
+def show_records(records: Sequence[dict]) -> None:
+    """The table: a row a task, a column a model, each number with its 95 % interval, in percent or in named units."""
+    models = list(dict.fromkeys(record["model"] for record in records))
+    title = "accuracy in %, with 95 % interval"
+    if {record["metric"] for record in records} != {"accuracy"}:
+        title = "in %, with 95 % interval; accuracy unless another measure is named"
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="")
+    table.add_column("")
+    for model in models:
+        short = sum(Path(other).name == Path(model).name for other in models) == 1 and is_folder(model)
+        table.add_column(escape(Path(model).name if short else model), justify="right")
+    for task in dict.fromkeys(record["task"] for record in records):
+        row = {record["model"]: record for record in records if record["task"] == task}
+        metric = next(iter(row.values()))["metric"]
+        named = task.replace(":", " ") + (f" ({UNITS[metric]})" if metric in UNITS else "")
+        cells = (_cell(row[model], list(row.values())) if model in row else "–" for model in models)
+        table.add_row(named, *cells)
+    console.print(table)
+
+
+def _cell(record: dict, others: list[dict]) -> str:
+    """Bold where the interval lies on the better side of those of all other models."""
+    value, low, high = in_units(record)
+    text = f"{value}  {low}-{high}"
+    best = all(above(record, other) for other in others if other is not record)
+    return f"[bold]{text}[/bold]" if best and len(others) > 1 else text
+
+
+def write_records(path: Path, records: list[dict]) -> None:
+    """Write records as JSON; raises UsageError if the file cannot be written."""
+    write_text(path, json.dumps(records, indent=2) + "\n")
+
+
+def write_csv(path: Path, records: Sequence[dict]) -> None:
+    """Write the numbers as a table, a row a model and task; raises UsageError if the file cannot be written."""
+    keys = ("model", "data", "task", "metric", "value", "low", "high")
+    settings = ("train_images", "test_images", "test", "interval")
+    rows = ([r[key] for key in keys] + [r["protocol"].get(key, "") for key in settings] for r in records)
+    write_rows(path, [*keys, *settings], rows)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, its folders too; raises UsageError if it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error}") from error
+
+
+def runs_by_seed(names: Sequence[str]) -> list[list[str]]:
     """Runs among `names` that differ in their seed and nothing else that shapes an encoder, where there are several."""
-    recipes: dict[str, dict[int, str]] = {}
+    alike: dict[str, dict[int, str]] = {}
     for name in dict.fromkeys(filter(is_run, names)):
         config, resolved = read_config(Path(name) / "config.json")
-        told = {key: value for key, value in dataclasses.asdict(config).items() if key not in UNSHAPING}
-        recipe = repr([told, *(resolved.get(key) for key in ("steps", "data", "paths"))])
-        recipes.setdefault(recipe, {}).setdefault(config.seed, name)
-    return [list(runs.values()) for runs in recipes.values() if len(runs) > 1]
+        shaping = {key: value for key, value in dataclasses.asdict(config).items() if key not in UNSHAPING}
+        kind = repr([shaping, *(resolved.get(key) for key in ("steps", "data", "paths"))])
+        alike.setdefault(kind, {}).setdefault(config.seed, name)
+    return [list(runs.values()) for runs in alike.values() if len(runs) > 1]
 
 
-def make_verdicts(records: list[dict], names: list[str]) -> list[str]:
+def make_verdicts(records: Sequence[dict], names: Sequence[str]) -> list[str]:
     """A sentence for each model of which both encoders were measured, and one where exactly two were named."""
     measured = {record["model"] for record in records}
     both = [comparison(records, name, name + CONTEXT) for name in names if {name, name + CONTEXT} <= measured]
@@ -83,7 +142,7 @@ def make_verdicts(records: list[dict], names: list[str]) -> list[str]:
     return both + ([comparison(records, *shown)] if len(shown) == 2 else [])
 
 
-def comparison(records: list[dict], one: str, other: str) -> str:
+def comparison(records: Sequence[dict], one: str, other: str) -> str:
     """Which of two models is better here, by their paired differences on the same test images."""
     better: dict[str, list[str]] = {one: [], other: [], "": []}
     ours = (record for record in records if record["model"] == one)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from openjepa.evaluation.probes.checks import require_finite
+from openjepa.evaluation.probes.logistic import require_finite
 
 HELD_ELEMENTS = 2**22  # similarities held at a time: 16 MiB
 

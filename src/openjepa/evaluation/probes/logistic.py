@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from openjepa.evaluation.probes.checks import require_finite
+from openjepa.errors import UsageError
 
 # scikit-learn's C in half decades: a few images with many features need the small end, many images the large one
 INVERSE_STRENGTHS = tuple(10 ** (k / 2) for k in range(-8, 4))
@@ -25,7 +25,7 @@ HELD_ELEMENTS = 2**28  # logits held at a time: 1 GiB, or one head where that al
 
 @dataclass(frozen=True)
 class LinearProbe:
-    """What a probe chose and said.
+    """A fitted linear classifier.
 
     predictions [m] int64 for the test part; setting {"l2": chosen strength}; val_accuracy in [0, 1], val_loss in nats;
     weight [C, D] and bias [C] of the classes [C] (labels, int64) on features as they are, not standardised.
@@ -81,9 +81,19 @@ def linear_probe(
     heads = _fit(prepare(train_x), targets.to(device), len(classes), l2, seed)
     best, accuracy, loss = _choose(prepare, heads, val_x, classes == val_y[:, None])
     kept = heads[:, best]
-    said = torch.cat([_logits(kept, prepare(part)).argmax(0).cpu() for part in test_x.split(8192)])
+    predicted = torch.cat([_logits(kept, prepare(part)).argmax(0).cpu() for part in test_x.split(8192)])
     weight, bias = unstandardised(kept[:, :-1].cpu(), kept[:, -1].cpu(), mean.cpu(), std.cpu())
-    return LinearProbe(classes[said], {"l2": l2[best].item()}, accuracy, loss, weight, bias, classes)
+    return LinearProbe(classes[predicted], {"l2": l2[best].item()}, accuracy, loss, weight, bias, classes)
+
+
+def require_finite(*features: Tensor) -> None:
+    """Raises UsageError if features [n, D] hold NaN or infinity: a probe would give them plausible scores."""
+    bad = sum(int((~x.sum(dim=1).isfinite()).sum()) for x in features)
+    if bad:
+        raise UsageError(
+            f"{bad} of {sum(map(len, features))} images have features that are NaN or infinite, and a probe needs "
+            "finite ones: the encoder has diverged, so train again with a lower --lr"
+        )
 
 
 def unstandardised(weight: Tensor, bias: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:

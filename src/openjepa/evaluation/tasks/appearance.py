@@ -1,14 +1,90 @@
-"""What a picture looks like, as numbers that need no labels: colour, brightness, texture, and where the detail lies."""
+"""probe-appearance: does the embedding hold what images look like, or what they show?
+
+Appearance is four quantities that need no labels: colour, brightness, texture, and where the detail lies.
+"""
+
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from openjepa.data.decoding.pixel_format import RGB
+from openjepa.evaluation.probes.best_linear import validation_split
 from openjepa.evaluation.probes.ridge import ridge
+from openjepa.evaluation.quantities import commonest_rows, count_classes, distance_classes, quantity_result
+from openjepa.evaluation.results import Result
+from openjepa.evaluation.session import Part, Progress, Session, no_progress
+from openjepa.evaluation.tasks import count
+from openjepa.evaluation.tasks.registry import fetch_embeddings
 
 TARGETS = {"colour": [0, 1, 2], "brightness": [3], "texture": [4], "position": [5, 6]}
 SIDE = 64  # pixels at which appearance is measured
+
+QUANTITIES = {"count": count_classes, "distance": distance_classes}
+
+
+def fetch(session: Session, progress: Progress) -> None:
+    fetch_embeddings(session, progress)
+    for part in (session.train, session.test):
+        appearance_of(session, part, progress)
+
+
+def appearance_of(session: Session, part: Part, progress: Progress = no_progress) -> tuple[Tensor, np.ndarray]:
+    """The appearance of the images of a part [n, 7], and their indices [n]."""
+    return session.store.get(Appearance(session.patches[0]), part.dataset, "embedding", progress)
+
+
+def run(session: Session) -> Iterator[Result]:
+    """R2 of ridge regression for appearance; skill of a linear probe for labels, counts and distances."""
+    parts = []
+    for part in (session.train, session.test):
+        features, kept = session.features(part)
+        seen, same = appearance_of(session, part)
+        parts.append((features.last, seen[np.searchsorted(same, kept)]))
+    fit, validation = validation_split(len(parts[0][0]), session.seed)
+    train, held = ((parts[0][0][rows], parts[0][1][rows]) for rows in (fit, validation))
+    for name, (rows, strengths) in read_appearance(train, held, parts[1], session.probe_device).items():
+        protocol = {"probe": "ridge regression", "strengths": strengths, "train_images": len(parts[0][0])}
+        yield Result(f"appearance:{name}", "R2", rows, protocol, explained)
+    yield from _semantics(session)
+
+
+def _semantics(session: Session) -> Iterator[Result]:
+    for label, labels, truth in session.labels():
+        name = f"semantics:{label}"
+        yield _skill(name, session.linear_result(name, label, labels, truth), labels, truth)
+    for task in known_quantities(session):
+        classes = QUANTITIES[task](session)
+        yield _skill(f"semantics:{task}", quantity_result(session, task, classes), *classes[:2])
+
+
+def known_quantities(session: Session) -> list[str]:
+    """Of count and distance, what is known of all images and is not already a label of theirs."""
+    known = [*session.train.targets.annotations.values(), *session.test.targets.annotations.values()]
+    if not session.train.targets.annotations or not session.test.targets.annotations:
+        return []
+    tasks = ["count"] if any(annotation.distance is None for annotation in known) else ["count", "distance"]
+    return [task for task in tasks if task not in session.train.dataset.labels]
+
+
+def remarks(session: Session) -> list[str]:
+    return count.remarks(session) if "count" in known_quantities(session) else []
+
+
+def _skill(name: str, result: Result, labels: Tensor, truth: Tensor) -> Result:
+    commonest = commonest_rows(labels, truth)
+    protocol = result.protocol | {"commonest": float(commonest.mean())}
+    return Result(name, "skill", np.column_stack([result.rows, commonest]), protocol, skill)
+
+
+def skill(sums: np.ndarray) -> np.ndarray:
+    """The fraction avoided of the errors of always predicting the commonest class.
+
+    From sums [..., 3] of right answers, of images, and of images of that class, which are drawn anew too.
+    """
+    right, images, commonest = np.moveaxis(sums, -1, 0)
+    return (right - commonest) / np.maximum(images - commonest, 1)
 
 
 class Appearance:

@@ -1,6 +1,7 @@
-"""Learning from few labels: 1 %, 10 %, or k images a class, drawn several times."""
+"""fewshot: a linear classifier from few labels (1 %, 10 %, or k images a class), drawn several times."""
 
 import re
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -8,10 +9,38 @@ from torch import Tensor
 
 from openjepa.errors import UsageError
 from openjepa.evaluation.probes.logistic import linear_probe
+from openjepa.evaluation.results import Result, mean_of, named
+from openjepa.evaluation.session import Session
 from openjepa.rng import SAMPLES, generator
 
 DRAWS = 5
 STRENGTHS = tuple(10.0**k for k in range(-4, 3))
+
+
+def run(session: Session) -> Iterator[Result]:
+    """Softmax regression on a few labelled images, over five draws of them."""
+    train, test = session.embeddings()
+    for label, labels, truth in session.labels():
+        names = session.train.dataset.classes[label]
+        for shot in session.shots:
+            correct, strengths = [], []
+            for draw in range(DRAWS):
+                rows = draw_shots(labels.numpy(), shot, session.seed, draw, names)
+                predictions, strength = fit_shots(train[rows], labels[rows], test, session.seed, session.probe_device)
+                correct.append((predictions == truth).double())
+                strengths.append(strength)
+            protocol = {"probe": "softmax regression", "draws": DRAWS, "C": strengths, "train_images": len(rows)}
+            scores = np.stack(correct)
+            draws = scores.mean(1).tolist()
+            yield Result(named(f"fewshot-{shot}", label), "accuracy", mean_of(scores.mean(0)), protocol, draws=draws)
+
+
+def check(session: Session) -> None:
+    """Raise UsageError if a class has fewer images than --shots asks for."""
+    dataset = session.train.dataset
+    for label, values in dataset.labels.items():
+        for shot in session.shots:
+            draw_shots(values, shot, session.seed, 0, dataset.classes[label])
 
 
 def parse_shots(text: str) -> tuple[str, ...]:
@@ -20,14 +49,14 @@ def parse_shots(text: str) -> tuple[str, ...]:
     for shot in shots:
         number = float(shot.rstrip("%")) if re.fullmatch(r"\d+(\.\d+)?%?", shot) else 0
         if not (0 < number < 100 if shot.endswith("%") else number >= 1 and number.is_integer()):
-            raise UsageError(f"--shots {shot} is not understood: give images a class (10) or a share of them (1%)")
+            raise UsageError(f"--shots {shot} is not understood: give images a class (10) or a percentage of them (1%)")
     if not shots:
-        raise UsageError("--shots is empty: give images a class (10) or a share of them (1%), with commas between")
+        raise UsageError("--shots is empty: give images a class (10) or a percentage of them (1%), with commas between")
     return shots
 
 
 def draw_shots(labels: np.ndarray, shot: str, seed: int, draw: int, names: list[str]) -> np.ndarray:
-    """Sorted indices of a labelled few: `shot` images of each class, or a share of each class but at least one.
+    """Sorted indices of a labelled few: `shot` images of each class, or a percentage of each but at least one.
 
     The same for (seed, draw). Raises UsageError if a class has too few images.
     """

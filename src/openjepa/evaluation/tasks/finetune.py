@@ -1,6 +1,7 @@
-"""Fine-tuning: the whole network is trained on labels, deeper layers faster than early ones."""
+"""finetune, fewshot-finetune: the whole network is trained on labels, deeper layers faster than early ones."""
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,9 @@ from openjepa.data.crops import random_resized_crop
 from openjepa.data.dataset import ImageDataset
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import read_by, stream_features
+from openjepa.evaluation.results import Result, mean_of, named
+from openjepa.evaluation.session import Session
+from openjepa.evaluation.tasks.fewshot import draw_shots
 from openjepa.rng import CROPS, generator
 
 RATE, DECAY, LAYER_DECAY, WARMUP = 1e-3, 0.05, 0.75, 0.1
@@ -20,6 +24,32 @@ CROP = 0.35, 1.0
 BATCH, LEAST_STEPS = 64, 60
 HELD = 6 * 2**30  # bytes of activations at a time; a batch of more goes through the network in parts: the same update
 KEPT = 17  # numbers a token and unit of width that a block keeps for its gradient: 9 at the MLP, 8 before it
+
+
+def run(session: Session) -> Iterator[Result]:
+    """On all training images. Raw pixels have no network to train, and no result."""
+    yield from _results(session, "finetune", None)
+
+
+def run_few(session: Session) -> Iterator[Result]:
+    """On one draw of the few images."""
+    for shot in session.shots:
+        yield from _results(session, f"finetune-{shot}", shot)
+
+
+def _results(session: Session, task: str, shot: str | None) -> Iterator[Result]:
+    if not isinstance(session.model, Encoder):
+        return
+    kept, workers = session.features(session.train)[1], session.store.workers
+    test = session.test.dataset.subset(session.features(session.test)[1])
+    for label, labels, truth in session.labels():
+        names, y = session.train.dataset.classes[label], labels.numpy()
+        rows = draw_shots(y, shot, session.seed, 0, names) if shot else np.arange(len(y))
+        images = session.train.dataset.subset(kept[rows])
+        tuned = finetune(session.model, images, y[rows], len(names), session.epochs, session.seed, workers)
+        protocol = {**tuned.setting, "draws": 1, "seed": session.seed, "train_images": len(rows)}
+        correct = tuned.logits(test, workers).argmax(1) == truth
+        yield Result(named(task, label), "accuracy", mean_of(correct), protocol)
 
 
 @dataclass(frozen=True)

@@ -1,56 +1,134 @@
-"""Every task by its name."""
+"""The evaluation tasks by name: what each measures and what it needs. The code of each is a module of this folder."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from openjepa.evaluation.probes.dense import check_first_map
-from openjepa.evaluation.results import Result
-from openjepa.evaluation.session import Bench, Part
-from openjepa.evaluation.tasks import class_tasks, quantity_tasks
-from openjepa.evaluation.tasks.fewshot import draw_shots
-from openjepa.evaluation.tasks.quantity_tasks import MAPS, require_targets
+if TYPE_CHECKING:
+    from openjepa.evaluation.results import Result
+    from openjepa.evaluation.session import Progress, Session
 
-TASKS: dict[str, Callable[[Bench], Iterable[Result]]] = {
-    "linear": class_tasks.linear,
-    "knn": class_tasks.knn,
-    "fewshot": class_tasks.fewshot,
-    "retrieval": class_tasks.retrieval,
-    "probe-appearance": quantity_tasks.appearance,
-    "count": quantity_tasks.count,
-    "distance": quantity_tasks.distance,
-    "depth": quantity_tasks.depth,
-    "segment": quantity_tasks.segment,
-    "robustness": class_tasks.robustness,
-    "attentive": class_tasks.attentive,
-    "finetune": class_tasks.finetuned,
-    "fewshot-finetune": class_tasks.fewshot_finetuned,
+
+class Need(StrEnum):
+    """What must be known of the images besides their pixels."""
+
+    CLASSES = "classes"
+    COUNTS = "counted objects"
+    DISTANCES = "objects with distances"
+    DEPTHS = "depth maps"
+    MASKS = "class masks"
+
+
+def imported(function: str) -> Callable[..., Any]:
+    """A function of a module of this folder ("module.name"), imported when it is called.
+
+    So that `evaluate --help` can list the tasks without PyTorch.
+    """
+    module, name = function.split(".")
+
+    def call(*arguments: Any) -> Any:
+        return getattr(import_module(f"{__package__}.{module}"), name)(*arguments)
+
+    return call
+
+
+def fetch_embeddings(session: "Session", progress: "Progress") -> None:
+    for part in (session.train, session.test):
+        session.features(part, progress)
+
+
+def no_check(session: "Session") -> None:
+    pass
+
+
+def no_remarks(session: "Session") -> list[str]:
+    return []
+
+
+@dataclass(frozen=True)
+class Task:
+    """A measurement of a model on the images of a session.
+
+    name     on the command line
+    help     one line: what is measured
+    run      the results, one or more
+    needs    what must be known of the images
+    fetch    computes the features that `run` reads; several processes share this part of the work
+    check    raises UsageError, before anything is computed, for a further condition
+    remarks  lines for the user, before anything is computed
+    """
+
+    name: str
+    help: str
+    run: Callable[["Session"], Iterable["Result"]]
+    needs: tuple[Need, ...] = (Need.CLASSES,)
+    fetch: Callable[["Session", "Progress"], None] = fetch_embeddings
+    check: Callable[["Session"], None] = no_check
+    remarks: Callable[["Session"], list[str]] = no_remarks
+
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task("linear", "Linear classifier of the embedding", imported("linear.run")),
+        Task("knn", "Vote of the 20 nearest training images", imported("knn.run")),
+        Task(
+            "fewshot",
+            "Linear classifier from few labels (--shots)",
+            imported("fewshot.run"),
+            check=imported("fewshot.check"),
+        ),
+        Task("retrieval", "Search by image: recall and mean average precision", imported("retrieval.run")),
+        Task(
+            "probe-appearance",
+            "Colour, brightness, texture and position beside semantics",
+            imported("appearance.run"),
+            needs=(),
+            fetch=imported("appearance.fetch"),
+            remarks=imported("appearance.remarks"),
+        ),
+        Task(
+            "count",
+            "Number of objects",
+            imported("count.run"),
+            needs=(Need.COUNTS,),
+            remarks=imported("count.remarks"),
+        ),
+        Task("distance", "Distance of the nearest object", imported("distance.run"), needs=(Need.DISTANCES,)),
+        Task(
+            "depth",
+            "Depth of each pixel, from patch tokens",
+            imported("depth.run"),
+            needs=(Need.DEPTHS,),
+            fetch=imported("depth.fetch"),
+        ),
+        Task(
+            "segment",
+            "Class of each pixel, from patch tokens",
+            imported("segment.run"),
+            needs=(Need.MASKS,),
+            fetch=imported("depth.fetch"),
+        ),
+        Task(
+            "robustness",
+            "Linear classifier on corrupted images",
+            imported("robustness.run"),
+            fetch=imported("robustness.fetch"),
+        ),
+        Task(
+            "attentive",
+            "Attention over all patch tokens",
+            imported("attentive.run"),
+            fetch=imported("attentive.fetch"),
+        ),
+        Task("finetune", "The whole network trained on the labels", imported("finetune.run")),
+        Task(
+            "fewshot-finetune",
+            "The whole network trained on few labels (--shots)",
+            imported("finetune.run_few"),
+            check=imported("fewshot.check"),
+        ),
+    )
 }
-LABELLED = ("linear", "knn", "fewshot", "retrieval", "robustness", "attentive", "finetune", "fewshot-finetune")
-PATCHES = ("attentive", "depth", "segment")  # look at patch tokens alone
-
-
-def check_tasks(tasks: Iterable[str], shots: Iterable[str], seed: int, train: Part, test: Part) -> None:
-    """Raise UsageError, before anything is computed, where a task cannot be done with these images."""
-    for task in tasks:
-        require_targets(task, train, test)
-        for part in (train, test) if task in MAPS else ():
-            check_first_map(getattr(part.targets, MAPS[task]), part.dataset)
-        for label, values in train.dataset.labels.items() if task.startswith("fewshot") else ():
-            for shot in shots:
-                draw_shots(values, shot, seed, 0, train.dataset.classes[label])
-
-
-def fetch(bench: Bench, tasks: Iterable[str]) -> None:
-    """Compute the features that tasks will ask for: the part of the work that several processes share out."""
-    asked = set(tasks)
-    for part in (bench.train, bench.test):
-        if asked - set(PATCHES):
-            bench.features(part)
-        if "attentive" in asked:
-            bench.tokens(part)
-        if asked & {"depth", "segment"}:
-            bench.dense_tokens(part)
-        if "probe-appearance" in asked:
-            bench.looks(part)
-    if "robustness" in asked:
-        for worse in bench.asked_worse():
-            bench.features_of(worse)

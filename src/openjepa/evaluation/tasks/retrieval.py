@@ -1,13 +1,27 @@
-"""Search by image: are the most similar images of the same class?"""
+"""retrieval: search by image. Are the most similar training images of the class of the test image?"""
+
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from openjepa.evaluation.probes.checks import require_finite
+from openjepa.evaluation.probes.logistic import require_finite
+from openjepa.evaluation.results import Result, mean_of, named
+from openjepa.evaluation.session import Session
 
 HELD_ELEMENTS = 2**22
+
+
+def run(session: Session) -> Iterator[Result]:
+    train, test = session.embeddings()
+    for label, labels, truth in session.labels():
+        hits, precision = retrieve(train, labels, test, truth, device=session.probe_device)
+        protocol = {"similarity": "cosine", "gallery": "train", "train_images": len(labels)}
+        for k, hit in hits.items():
+            yield Result(named(f"recall@{k}", label), "recall", mean_of(hit), protocol)
+        yield Result(named("mAP", label), "mAP", mean_of(precision), protocol)
 
 
 def retrieve(
@@ -20,7 +34,7 @@ def retrieve(
 ) -> tuple[dict[int, Tensor], Tensor]:
     """For each query [m]: whether any of its k nearest gallery images is of its class, by k; and average precision.
 
-    Nearness is the cosine. Average precision is the mean, over the gallery images of the query's class, of the share of
+    Nearness is the cosine. Average precision is the mean, over the gallery images of the query's class, of the fraction of
     that class among the images as near or nearer (Manning et al. 2008, Introduction to Information Retrieval, 8.4); 0
     for a class that the gallery lacks. gallery_x [n, D], query_x [m, D] float32; labels int64.
     """

@@ -1,0 +1,28 @@
+"""attentive: a learned query that attends to all patch tokens, and a linear classifier."""
+
+from collections.abc import Iterator
+
+from openjepa.evaluation.probes.attentive import attentive_probe
+from openjepa.evaluation.probes.best_linear import validation_split
+from openjepa.evaluation.results import Result, mean_of, named
+from openjepa.evaluation.session import Progress, Session
+from openjepa.evaluation.splits import aligned_labels
+
+
+def fetch(session: Session, progress: Progress) -> None:
+    for part in (session.train, session.test):
+        session.tokens(part, progress)
+
+
+def run(session: Session) -> Iterator[Result]:
+    (train, rows), (test, test_rows) = session.tokens(session.train), session.tokens(session.test)
+    like = session.train.dataset
+    labels, truths = aligned_labels(like, like, rows), aligned_labels(session.test.dataset, like, test_rows)
+    fit, validation = validation_split(len(rows), session.seed)
+    for label, truth in truths.items():
+        y = labels[label]
+        parts = train[fit], y[fit], train[validation], y[validation], test
+        probe = attentive_probe(*parts, session.seed, session.device)
+        protocol = {"probe": "attentive", "validation_accuracy": probe.val_accuracy, **probe.setting}
+        protocol |= {"train_images": len(rows)}
+        yield Result(named("attentive", label), "accuracy", mean_of(probe.predictions == truth), protocol)

@@ -1,0 +1,41 @@
+"""count: how many objects an image shows, as a class and as a number."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from openjepa.evaluation.probes.best_linear import validation_split
+from openjepa.evaluation.probes.ridge import ridge
+from openjepa.evaluation.quantities import count_classes, counts_of, never_shown, quantity_result
+from openjepa.evaluation.results import Result, mean_of
+from openjepa.evaluation.session import Session
+
+
+def run(session: Session) -> Iterator[Result]:
+    yield quantity_result(session, "count", count_classes(session))
+    yield _count_error(session)
+
+
+def _count_error(session: Session) -> Result:
+    """The mean error of ridge regression, in objects."""
+    train, test = session.embeddings()
+    counts, truth = (counts_of(part, session.paths(part)) for part in (session.train, session.test))
+    numbers = torch.from_numpy(counts).float()[:, None]
+    fit, validation = validation_split(len(train), session.seed)
+    head = ridge(train[fit], numbers[fit], train[validation], numbers[validation], session.probe_device)
+    errors = np.abs(head.predict(test)[:, 0].numpy() - truth)
+    protocol = {"probe": "ridge regression", "strength": head.strengths[0], "train_images": len(train)}
+    return Result("count-error", "MAE", mean_of(errors), protocol)
+
+
+def remarks(session: Session) -> list[str]:
+    """A warning where test images show counts that probes cannot have learned."""
+    train, test = (counts_of(part, part.dataset.paths) for part in (session.train, session.test))
+    unseen = test[never_shown(train, test)]
+    if not len(unseen):
+        return []
+    return [
+        f"warning: {len(unseen):,} of {len(test):,} test images show counts that no training image shows (from "
+        f"{unseen.min():g} to {unseen.max():g}), and are never right: give parts that show the same counts"
+    ]

@@ -1,0 +1,29 @@
+"""depth: the depth of each pixel, by linear regression on patch tokens."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from openjepa.evaluation.probes.best_linear import validation_split
+from openjepa.evaluation.probes.dense import depth_rows
+from openjepa.evaluation.results import Result
+from openjepa.evaluation.session import Progress, Session
+
+
+def fetch(session: Session, progress: Progress) -> None:
+    for part in (session.train, session.test):
+        session.dense_tokens(part, progress)
+
+
+def run(session: Session) -> Iterator[Result]:
+    train, test = session.dense("depth")
+    fit, validation = validation_split(len(train.maps), session.seed)
+    squares, close, setting = depth_rows(train.rows(fit), train.rows(validation), test, session.probe_device)
+    protocol = {"probe": "linear on patch tokens", "train_images": len(train.maps), **setting}
+    yield Result("depth", "RMSE", squares, protocol, root_mean)
+    yield Result("depth-delta1", "delta1", close, protocol)
+
+
+def root_mean(sums: np.ndarray) -> np.ndarray:
+    """The root of a mean, from sums [..., 2] of squares and their number."""
+    return np.sqrt(sums[..., 0] / np.maximum(sums[..., 1], 1))

@@ -1,0 +1,11 @@
+"""distance: how far away the nearest object is, in classes."""
+
+from collections.abc import Iterator
+
+from openjepa.evaluation.quantities import distance_classes, quantity_result
+from openjepa.evaluation.results import Result
+from openjepa.evaluation.session import Session
+
+
+def run(session: Session) -> Iterator[Result]:
+    yield quantity_result(session, "distance", distance_classes(session))

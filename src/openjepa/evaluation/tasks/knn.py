@@ -1,0 +1,17 @@
+"""knn: a vote of the 20 nearest training images. Nothing is trained."""
+
+from collections.abc import Iterator
+
+from openjepa.evaluation.probes.knn import knn_predict
+from openjepa.evaluation.results import Result, mean_of, named
+from openjepa.evaluation.session import Session
+
+NEIGHBOURS, TEMPERATURE = 20, 0.07
+
+
+def run(session: Session) -> Iterator[Result]:
+    train, test = session.embeddings()
+    for label, labels, truth in session.labels():
+        predictions = knn_predict(train, labels, test, NEIGHBOURS, TEMPERATURE, session.probe_device)
+        protocol = {"probe": "k-NN by cosine", "k": NEIGHBOURS, "temperature": TEMPERATURE, "train_images": len(labels)}
+        yield Result(named("knn", label), "accuracy", mean_of(predictions == truth), protocol)

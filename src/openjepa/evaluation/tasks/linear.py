@@ -1,0 +1,11 @@
+"""linear: the best linear classifier of the embedding (appendix A.2 of the I-JEPA paper)."""
+
+from collections.abc import Iterator
+
+from openjepa.evaluation.results import Result, named
+from openjepa.evaluation.session import Session
+
+
+def run(session: Session) -> Iterator[Result]:
+    for label, labels, truth in session.labels():
+        yield session.linear_result(named("linear", label), label, labels, truth)

@@ -1,0 +1,48 @@
+"""robustness: the linear classifier of clean images on corrupted ones."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+
+from openjepa.evaluation.corruptions import CORRUPTIONS, STRENGTHS, Corrupted
+from openjepa.evaluation.intervals import accuracy_interval
+from openjepa.evaluation.results import Result, mean_of, named
+from openjepa.evaluation.session import Progress, Session
+from openjepa.evaluation.splits import aligned_labels
+from openjepa.evaluation.tasks.registry import fetch_embeddings
+
+
+def fetch(session: Session, progress: Progress) -> None:
+    fetch_embeddings(session, progress)
+    for corrupted in corrupted_images(session):
+        session.features_of(corrupted, progress)
+
+
+def corrupted_images(session: Session) -> Iterator[Corrupted]:
+    """Up to 2,000 test images under every corruption, each in its five strengths from weak to strong."""
+    clean = session.test.dataset.subset(session.sample(session.test))
+    for name in CORRUPTIONS:
+        for strength in STRENGTHS:
+            corrupted = Corrupted(clean, name, strength)
+            session.store.derive(corrupted, clean, f"{name}:{strength}")
+            yield corrupted
+
+
+def run(session: Session) -> Iterator[Result]:
+    """The mean accuracy over five strengths of each corruption, and that on the same images as they are."""
+    like, found = session.train.dataset, defaultdict(list)
+    for corrupted in corrupted_images(session):
+        features, kept = session.features_of(corrupted)
+        found[corrupted.corruption].append((features, aligned_labels(corrupted, like, kept)))
+    same = np.isin(session.features(session.test)[1], session.sample(session.test))
+    for label, labels, truth in session.labels():
+        choice = session.linear(label, labels)
+        protocol = {"probe": "linear, fitted on clean images", "train_images": len(labels)}
+        clean = (choice.probe.predictions == truth)[same]
+        yield Result(named("robust-clean", label), "accuracy", mean_of(clean), protocol)
+        for corruption, strengths in found.items():
+            scores = [choice.predict(x) == truths[label] for x, truths in strengths]
+            each = {"strengths": list(STRENGTHS), "by_strength": [accuracy_interval(right) for right in scores]}
+            rows = mean_of(np.mean([right.double().numpy() for right in scores], axis=0))
+            yield Result(named(f"robust-{corruption}", label), "accuracy", rows, protocol | each)

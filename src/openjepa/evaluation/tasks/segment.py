@@ -1,0 +1,18 @@
+"""segment: the class of each pixel, by a linear classifier of patch tokens."""
+
+from collections.abc import Iterator
+
+from openjepa.evaluation.probes.best_linear import validation_split
+from openjepa.evaluation.probes.dense import mean_iou, segment_rows
+from openjepa.evaluation.results import Result
+from openjepa.evaluation.session import Session
+
+
+def run(session: Session) -> Iterator[Result]:
+    train, test = session.dense("mask")
+    fit, validation = validation_split(len(train.maps), session.seed)
+    parts = train.rows(fit), train.rows(validation), test
+    rows, setting = segment_rows(*parts, session.seed, session.probe_device)
+    protocol = {"probe": "linear on patch tokens", "train_images": len(train.maps), **setting}
+    protocol |= {"classes": list(session.train.targets.parts)} if session.train.targets.parts else {}
+    yield Result("segment", "mIoU", rows, protocol, mean_iou)
