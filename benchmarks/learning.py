@@ -39,9 +39,13 @@ from openjepa.data.statistics import channel_statistics
 from openjepa.device import PRECISIONS, choose_precision
 from openjepa.encoder.baselines import Pixels
 from openjepa.encoder.encoder import Encoder
+from openjepa.encoder.feature_cache import FeatureStore
 from openjepa.encoder.features import Model
+from openjepa.evaluation.pipeline import measure
+from openjepa.evaluation.probes.best_linear import ONE_PROBE
 from openjepa.evaluation.probes.logistic import linear_probe
-from openjepa.evaluation.protocol import Labelled, extract, measure, split_held_out
+from openjepa.evaluation.session import Part, Session
+from openjepa.evaluation.splits import split_held_out
 from openjepa.interop.load import load_encoder
 from openjepa.recipes import recipe
 from openjepa.rng import SAMPLES, generator
@@ -158,23 +162,24 @@ def run(
 def measured(model: Model, data: str, test: bool) -> dict[str, float]:
     """Accuracies in %: linear and k-NN from all labels, linear from 1 % of them (mean of five draws)."""
     train = open_dataset(f"{data}/train")
-    fit, asked = (train, open_dataset(f"{data}/test")) if test else split_held_out(train, 0)
-    x, y = (extract(model, part, train, 0) for part in (fit, asked))
-    scores = {r["task"]: 100 * r["value"] for r in measure(x, y, ("linear", "knn"), 0)}
-    few = [one_percent(x, y, draw) for draw in range(5)]
-    return scores | {"one_percent": statistics.fmean(few)}
+    parts = (train, open_dataset(f"{data}/test")) if test else split_held_out(train, 0)
+    session = Session(model, *map(Part, parts), FeatureStore(None, workers=0), probes=ONE_PROBE)
+    scores = {r.task: 100 * r.record()["value"] for r in measure(session, ("linear", "knn"))}
+    return scores | {"one_percent": statistics.fmean(one_percent(session, draw) for draw in range(5))}
 
 
-def one_percent(train: Labelled, test: Labelled, draw: int) -> float:
+def one_percent(session: Session, draw: int) -> float:
     """Linear accuracy in % from the labels of 1 % of the images, as many of every class, a fifth to validate."""
-    labels = train.labels["class"].numpy()
+    x, test_x = session.embeddings()
+    _, y, truth = next(session.labels())
+    labels = y.numpy()
     order = generator(draw, SAMPLES).permutation(len(labels))
     each = len(labels) // 100 // len(np.unique(labels))
     chosen = np.concatenate([order[labels[order] == label][:each] for label in np.unique(labels)])
     held = np.arange(len(chosen)) % each < each // 5
-    (fit, validation), x, y = (chosen[~held], chosen[held]), train.features, train.labels["class"]
-    probe = linear_probe(x[fit], y[fit], x[validation], y[validation], test.features)
-    return 100 * (probe.predictions == test.labels["class"]).float().mean().item()
+    fit, validation = chosen[~held], chosen[held]
+    probe = linear_probe(x[fit], y[fit], x[validation], y[validation], test_x)
+    return 100 * (probe.predictions == truth).float().mean().item()
 
 
 def floors(data: str, test: bool, only: str | None = None) -> Iterator[dict]:

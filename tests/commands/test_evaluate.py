@@ -25,7 +25,7 @@ import openjepa
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.feature_cache import FeatureStore
 from openjepa.interop.open_model import open_model
-from openjepa.runs import evaluation as measuring
+from openjepa.runs import evaluation
 
 SMALL = {"image_size": 16, "batch_size": 8, "predictor_depth": 1, "workers": 0, "precision": "float32"}
 
@@ -202,7 +202,7 @@ def test_a_split_that_leaks_is_said(trained, tmp_path, capsys):
 
 def test_near_duplicates_sought_among_some_are_said_to_be(trained, capsys, monkeypatch):
     photos, _ = trained
-    monkeypatch.setattr(measuring, "COMPARED", 40)
+    monkeypatch.setattr(evaluation, "COMPARED", 40)
     (record,) = openjepa.evaluate("pixels", str(photos), test=str(photos), tasks="knn", workers=0)
     said = " ".join(capsys.readouterr().out.split())
     assert record["protocol"]["near_duplicates_sought_in"] == {"train": 40, "test": 40}
@@ -328,7 +328,7 @@ def test_two_processes_give_the_numbers_of_one(tmp_path):
         ("one class", {}, "has no labels to measure by: put .* one folder a class, of two classes or more"),
         ("one image", {}, r"1 of 3 classes has a single image \(emu\): evaluation needs at least 2 per class"),
         ("one image", {"test": "photos"}, r"1 of 3 classes has a single image \(emu\)"),
-        ("other classes", {"test": "photos"}, "has classes that .* has not"),
+        ("other classes", {"test": "photos"}, "has classes that .* does not have"),
         ("", {"tasks": "fewshot", "shots": "50"}, "--shots 50 asks for more images than class cat has"),
         ("", {"tasks": "count"}, "count needs objects, and .* has none: give --annotations"),
         ("", {"tasks": "count", "annotations": "nowhere"}, "nowhere does not exist"),

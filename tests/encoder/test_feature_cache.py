@@ -1,5 +1,7 @@
 """Features are computed once: the same images and weights find them again, anything else does not."""
 
+import tempfile
+
 import numpy as np
 import pytest
 import torch
@@ -65,13 +67,16 @@ def test_a_computation_that_is_stopped_leaves_nothing(photos, tmp_path):
     assert not list((tmp_path / "kept").iterdir())
 
 
-def test_a_temporary_store_is_gone_with_it(photos):
+def test_a_store_without_a_folder_computes_the_same_and_writes_nothing(photos, tmp_path, monkeypatch):
+    dataset, kept = open_dataset(photos), FeatureStore(tmp_path / "kept", 0)
+    stored = {kind: kept.get(encoder(), dataset, kind) for kind in ("embedding", "layers", "tokens")}
+    monkeypatch.setattr(tempfile, "mkdtemp", None)
     store = FeatureStore(None, 0)
-    folder = store.folder
-    store.get(Pixels((8, 8)), open_dataset(photos))
-    assert list(folder.iterdir())
-    del store
-    assert not folder.exists()
+    for kind, (features, indices) in stored.items():
+        computed, same = store.get(encoder(), dataset, kind)
+        assert torch.equal(computed, features) and np.array_equal(indices, same)
+    with pytest.raises(TypeError, match="pixels has no features of the kind tokens"):
+        store.get(Pixels((8, 8)), dataset, "tokens")
 
 
 def test_a_place_that_cannot_be_written_is_said(photos, tmp_path):

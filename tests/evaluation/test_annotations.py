@@ -125,7 +125,7 @@ def test_stronger_is_further_from_the_picture_and_the_same_each_time(tmp_path, n
     clean = np.stack([np.asarray(dataset.load(i), np.float32) for i in range(4)])
     away = []
     for strength in STRENGTHS:
-        worse = Corrupted(dataset, name, strength, "base")
+        worse = Corrupted(dataset, name, strength)
         pixels = np.stack([np.asarray(worse.load(i), np.float32) for i in range(4)])
         assert np.array_equal(pixels[2], np.asarray(worse.subset([2]).load(0)))
         away.append(np.sqrt(np.mean((pixels - clean) ** 2)))

@@ -8,8 +8,8 @@ from openjepa.errors import UsageError
 from openjepa.evaluation.intervals import accuracy_interval, bootstrap_interval, over_draws, paired_difference
 from openjepa.evaluation.probes.dense import mean_iou
 from openjepa.evaluation.results import Result, mean_of, over_seeds
-from openjepa.evaluation.tasks.appearance import explained, explained_rows
-from openjepa.evaluation.tasks.quantity_tasks import root_mean, skill
+from openjepa.evaluation.tasks.appearance import explained, explained_rows, skill
+from openjepa.evaluation.tasks.depth import root_mean
 
 
 @pytest.mark.parametrize(("hits", "n", "level"), [(0, 30, 0.95), (30, 30, 0.95), (7, 9, 0.9), (8123, 10000, 0.99)])

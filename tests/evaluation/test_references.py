@@ -21,8 +21,8 @@ from openjepa.evaluation.probes.dense import Dense, mean_iou, segment_rows
 from openjepa.evaluation.probes.knn import knn_predict
 from openjepa.evaluation.probes.logistic import linear_probe
 from openjepa.evaluation.probes.ridge import ridge
+from openjepa.evaluation.quantities import classes_of, count_edges
 from openjepa.evaluation.tasks.appearance import explained, explained_rows
-from openjepa.evaluation.tasks.bins import classes_of, count_classes
 from openjepa.evaluation.tasks.fewshot import draw_shots, parse_shots
 from openjepa.evaluation.tasks.retrieval import average_precision, retrieve
 
@@ -196,12 +196,12 @@ def test_shots_are_drawn_by_class_and_anew_each_time():
 
 
 def test_counts_as_classes():
-    edges, names = count_classes(np.repeat([3, 4, 7], 10))
+    edges, names = count_edges(np.repeat([3, 4, 7], 10))
     assert names == ["3", "4", "7"]
     assert classes_of(np.array([3, 4, 5, 6, 7, 9]), edges).tolist() == [0, 1, 1, 2, 2, 2]
     counts = np.arange(1, 31).repeat(3)
-    edges, names = count_classes(counts)
+    edges, names = count_edges(counts)
     assert np.bincount(classes_of(counts, edges)).tolist() == [15] * 6
     assert names[0] == "1 to 5" and names[-1] == "26 to 30"
     with pytest.raises(UsageError, match="every training image shows 4 objects"):
-        count_classes(np.full(9, 4))
+        count_edges(np.full(9, 4))

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from support.photos import draw_photos
 
+from openjepa.data.open import open_dataset
 from openjepa.errors import UsageError
-from openjepa.evaluation.splits import holdout_split
+from openjepa.evaluation.splits import aligned_labels, check_labels, holdout_split, split_held_out
 
 LABELS = np.random.default_rng(0).permutation(np.repeat([0, 1, 4, 9], [2, 10, 100, 333]))
 
@@ -49,3 +51,24 @@ def test_refuses_in_words_what_cannot_be_split(labels, fraction, message):
 def test_a_long_list_of_classes_is_cut_short_and_unnamed_ones_are_numbered():
     with pytest.raises(UsageError, match=r"8 of 8 classes have a single image \(0, 1, 2, 3, 4 and 3 more\)"):
         holdout_split(np.arange(8), 0.5, seed=0)
+
+
+def test_labels_are_aligned_by_name(tmp_path):
+    train = open_dataset(draw_photos(tmp_path / "train", 12, ("ant", "bee", "cow")))
+    test = open_dataset(draw_photos(tmp_path / "test", 6, ("bee", "cow")))
+    check_labels(train, test)
+    labels = aligned_labels(test, train, np.arange(6))["class"]
+    assert {path.split("/")[0]: int(label) for path, label in zip(test.paths, labels, strict=True)} == {
+        "bee": 1,
+        "cow": 2,
+    }
+    with pytest.raises(UsageError, match="ant"):
+        check_labels(test, train)
+
+
+def test_the_held_out_fifth(photos):
+    train, test = split_held_out(open_dataset(photos), 0)
+    assert not set(train.paths) & set(test.paths) and len(train) + len(test) == 24
+    assert sorted(np.bincount(test.labels["class"])) == [2, 2]
+    assert split_held_out(open_dataset(photos), 0)[1].paths == test.paths
+    assert split_held_out(open_dataset(photos), 1)[1].paths != test.paths

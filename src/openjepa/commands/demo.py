@@ -9,6 +9,7 @@ from openjepa.commands.options import with_settings
 
 TRAIN, TEST = "scenes:20000:0", "scenes:8000:1"
 PROBED = 8000
+TASKS = ("linear", "knn")
 # What the demo changes of `laptop`. Scenes are mostly background, so the context shows more of them. A slower machine
 # does as many of the steps as fit in the time. Without workers, because on two cores they take more from the arithmetic
 # than they give to the crops.
@@ -32,7 +33,7 @@ def demo(
     from openjepa.commands.report import report
     from openjepa.config import build_config
     from openjepa.console import log
-    from openjepa.evaluation.protocol import split_held_out
+    from openjepa.evaluation.splits import split_held_out
     from openjepa.recipes import recipe
     from openjepa.runs.start import resume_run, start_run
 
@@ -53,17 +54,24 @@ def demo(
 
 def _measure(launch: Any, data: str | None) -> None:
     """Evaluate the run beside its baselines on what it was trained on, and on images that it has not seen."""
-    from openjepa.evaluation.protocol import TASKS, split_held_out
+    from openjepa.console import log
+    from openjepa.encoder.feature_cache import FeatureStore
+    from openjepa.evaluation.probes.best_linear import ONE_PROBE
+    from openjepa.evaluation.session import Part, Session
+    from openjepa.evaluation.splits import split_held_out
+    from openjepa.runs.evaluation import make_records, measure, open_models, versions
     from openjepa.runs.images import prepare_images
-    from openjepa.runs.measure_models import measure_models, open_models, show_records, write_records
+    from openjepa.runs.outputs import show_records, write_records
 
     config, train = launch.config, launch.run.batches.dataset
     if data:
         (train, test), named = split_held_out(train, config.seed), f"a fifth of {data} (the encoder saw it, unlabelled)"
     else:
         train, (test, _), named = train.subset(range(PROBED)), prepare_images(TEST, config.workers), TEST
+    source, parts, store = data or TRAIN, (Part(train), Part(test)), FeatureStore(None, config.workers)
     models = open_models([str(launch.folder)], config.device, config.precision)
-    about = {"train": data or TRAIN, "test": named}
-    records = measure_models(models, train, test, TASKS, config.seed, config.workers, about)
+    sessions = [Session(model, *parts, store, config.seed, probes=ONE_PROBE) for model in models]
+    log(f"training probes on {len(train):,} images of {source}, testing on {len(test):,} of {named}")
+    records = make_records(measure(sessions, TASKS), source, {"train": source, "test": named} | versions())
     write_records(launch.folder / "evaluation.json", records)
     show_records(records)

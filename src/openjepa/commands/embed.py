@@ -38,7 +38,7 @@ def embed(
     check_workers(workers)
     where = choose_device(device)
     encoder = open_model(model, where, choose_precision(precision, where))
-    dataset, summary = open_images(data, getattr(encoder, "pixel_format", None), max_skipped)
+    dataset, summary = open_images(data, encoder.pixel_format, max_skipped)
     with counting(f"embedding {data}") as progress:
         vectors, kept, skipped = compute_features(encoder, dataset, workers, progress=progress)
     check_skipped(data, summary.skipped + skipped, len(kept), max_skipped)

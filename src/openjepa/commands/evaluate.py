@@ -1,4 +1,4 @@
-"""`openjepa evaluate MODEL ... DATA`: what encoders are worth, beside raw pixels and an untrained encoder."""
+"""`openjepa evaluate MODEL ... DATA`: measure encoders, beside raw pixels and an untrained encoder."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +7,7 @@ from typer import Argument, Option
 
 from openjepa.commands.options import SkippedFraction
 from openjepa.config import MAX_SKIPPED
+from openjepa.evaluation.tasks.registry import TASKS
 
 FILES = "Annotations"
 
@@ -18,13 +19,10 @@ def evaluate(
     test: Annotated[str | None, Option(help="Images to test on; without it a fifth of DATA is held out.")] = None,
     tasks: Annotated[
         str,
-        Option(
-            help="With commas: linear, knn, fewshot, retrieval, probe-appearance, count, distance, depth, segment, "
-            "robustness, attentive, finetune, fewshot-finetune."
-        ),
+        Option(help=f"With commas: {', '.join(TASKS)}."),
     ] = "linear,knn",
     encoder: Annotated[str, Option(help="Of runs and artifacts: target, context or both.")] = "target",
-    shots: Annotated[str, Option(help="For fewshot: images a class (10) or a share of them (1%).")] = "1%,10%,10",
+    shots: Annotated[str, Option(help="For fewshot: images a class (10) or a percentage of them (1%).")] = "1%,10%,10",
     epochs: Annotated[float, Option(help="For finetune: passes over the training images, of 60 steps or more.")] = 10,
     annotations: Annotated[
         str | None, Option(help="Objects of DATA: CLEVR, COCO, VOC or CSV.", rich_help_panel=FILES)
@@ -54,58 +52,50 @@ def evaluate(
     from openjepa.console import log
     from openjepa.device import choose_device
     from openjepa.encoder.feature_cache import FeatureStore
+    from openjepa.errors import UsageError
+    from openjepa.evaluation.session import Session
     from openjepa.evaluation.tasks.fewshot import parse_shots
     from openjepa.files import cache_folder, write_output
     from openjepa.process_group import rank
     from openjepa.reports.evaluation import evaluation_page
-    from openjepa.runs.evaluation import (
-        Files,
-        fetch_features,
-        find_leaks,
-        make_records,
-        measure_benches,
-        open_parts,
-        protocol_of,
-    )
+    from openjepa.runs import evaluation as evaluating
+    from openjepa.runs.evaluation import Files, Images
     from openjepa.runs.images import check_workers
-    from openjepa.runs.measure_models import (
-        as_words,
-        check_epochs,
-        open_models,
-        parse_tasks,
-        pixel_format_of,
-        show_records,
-    )
-    from openjepa.runs.outputs import Outcomes, make_verdicts, seeds_of_recipes
+    from openjepa.runs.outputs import Outputs, make_verdicts, runs_by_seed, show_records
     from openjepa.training.distributed import joined
 
-    names, data, test = as_words(models, data, test)
-    chosen, few, outcomes = parse_tasks(tasks), parse_shots(shots), Outcomes(json, csv, page, save_head)
+    names = [str(name) for name in dict.fromkeys([models] if isinstance(models, str | Path) else models)]
+    chosen, few = evaluating.parse_tasks(tasks), parse_shots(shots)
+    outputs = Outputs(*(None if path is None else Path(path) for path in (json, csv, page, save_head)))
     check_workers(workers)
-    check_epochs(epochs)
-    outcomes.check()
+    if not epochs > 0:
+        raise UsageError(f"--epochs {epochs} is not possible: give more than 0")
+    outputs.check()
     needed = (*chosen, "linear") if save_head else chosen
     files, test_files = Files(annotations, depths, masks), Files(test_annotations, test_depths, test_masks)
+    images = Images(str(data), None if test is None else str(test), files, test_files, max_skipped)
     with joined(choose_device(device)):
-        opened = open_models(names, device, precision, encoder)
-        outcomes.check_models(opened)
-        how = pixel_format_of(opened), max_skipped
-        train, held_out, named = open_parts(data, test, needed, few, seed, workers, files, test_files, *how)
+        opened = evaluating.open_models(names, device, precision, encoder)
+        outputs.check_models(opened)
+        first = evaluating.first_encoder(opened)
+        train, held_out, named = images.open(needed, seed, workers, first.pixel_format if first else None)
         store = FeatureStore(Path(cache) if cache else cache_folder("features"), workers)
-        settings = {"seed": seed, "shots": few, "epochs": epochs}
-        benches = fetch_features(opened, train, held_out, needed, store, **settings)
+        patches = evaluating.patches_of(opened)
+        sessions = [Session(model, train, held_out, store, seed, few, epochs, patches) for model in opened]
+        evaluating.fetch_features(sessions, needed)
         helps = rank() > 0
     if helps:
         return []
-    leaks = find_leaks(train, held_out, store)
+    leaks = evaluating.find_leaks(train, held_out, store)
     count = len(train.dataset), len(held_out.dataset)
     log(f"training probes on {count[0]:,} images of {data}, testing on {count[1]:,} of {named}")
-    measured = measure_benches(benches, chosen, seeds_of_recipes(names))
-    records = make_records(measured, data, protocol_of(train, held_out, named, data, store, leaks))
+    measured = evaluating.measure(sessions, chosen, runs_by_seed(names))
+    about = evaluating.about_data(images.data, named, sessions[0], leaks)
+    records = evaluating.make_records(measured, images.data, about)
     show_records(records)
     verdicts = make_verdicts(records, names)
     log(*verdicts)
-    outcomes.write(records, verdicts, benches, names)
-    if page:
-        write_output(Path(page), evaluation_page(records, verdicts))
+    outputs.write(records, sessions, names)
+    if outputs.page:
+        write_output(outputs.page, evaluation_page(records, verdicts))
     return records

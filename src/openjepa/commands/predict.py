@@ -1,4 +1,4 @@
-"""`openjepa predict HEAD DATA --out FILE.csv`: what a classifier says of each image."""
+"""`openjepa predict HEAD DATA --out FILE.csv`: the class of each image by a trained classifier."""
 
 from pathlib import Path
 from typing import Annotated
@@ -38,7 +38,7 @@ def predict(
     check_workers(workers)
     where = choose_device(device)
     classifier = load_classifier(Path(head), where, choose_precision(precision, where))
-    dataset, summary = open_images(data, getattr(classifier, "pixel_format", None), max_skipped)
+    dataset, summary = open_images(data, classifier.pixel_format, max_skipped)
     with counting(f"classifying {data}") as progress:
         probabilities, kept, skipped = compute_features(classifier, dataset, workers, progress=progress)
     check_skipped(data, summary.skipped + skipped, len(kept), max_skipped)

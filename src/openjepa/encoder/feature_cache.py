@@ -53,7 +53,7 @@ def _file(dataset: ImageFiles, index: int) -> bytes:
 
 def model_hash(model: Model) -> str:
     """A hash of all that a model's features depend on besides the images."""
-    about = [type(model).__name__, model.image_size]
+    about: list[object] = [type(model).__name__, model.image_size]
     if not isinstance(model, Encoder):
         return hashlib.sha256(repr([*about, vars(model)]).encode()).hexdigest()
     about += [model.network.arguments(), model.mean, model.std, model.precision, model.device.type]
@@ -109,7 +109,8 @@ class FeatureStore:
                 model, dataset, self.workers, progress=progress, compute=feature_function(model, kind)
             )
             return features, kept
-        place, read = on_rank_zero(lambda: self._place(model, dataset, kind)), read_by(model, dataset)
+        folder, read = self.folder, read_by(model, dataset)
+        place = on_rank_zero(lambda: folder / self._name(model, dataset, kind))
         try:
             if on_rank_zero(lambda: (place / "kept.npy").is_file()):
                 self.reused += 1
@@ -127,11 +128,11 @@ class FeatureStore:
                 f"cannot keep features in {place} ({error}): make room, or name another --cache{reachable}"
             ) from error
 
-    def _place(self, model: Model, dataset: ImageDataset, kind: str) -> Path:
+    def _name(self, model: Model, dataset: ImageDataset, kind: str) -> str:
         pixel_format = read_by(model, dataset).pixel_format
         how = [] if pixel_format == RGB else [asdict(pixel_format)]
         key = json.dumps([LAYOUT, kind, model_hash(model), self.hash(dataset), *how])
-        return self.folder / hashlib.sha256(key.encode()).hexdigest()[:32]
+        return hashlib.sha256(key.encode()).hexdigest()[:32]
 
     def _write(self, place: Path, model: Model, dataset: ImageDataset, kind: str, progress: Progress) -> None:
         """Every process computes its part; the first one joins them and moves them into place."""
@@ -155,13 +156,15 @@ class FeatureStore:
 def write_part(folder: Path, chunks: Iterable[tuple[Tensor, list[int], Any]], most: int) -> None:
     """Write features.npy, of which the first rows are filled (`most` at most), and kept.npy, the images of these."""
     folder.mkdir()
-    rows, kept = None, []
+    rows: np.memmap | None = None
+    kept: list[int] = []
     for chunk, indices, _ in chunks:
-        if rows is None and indices:
+        if not indices:
+            continue
+        if rows is None:
             shape = (most, *chunk.shape[1:])
             rows = np.lib.format.open_memmap(folder / "features.npy", "w+", np.float32, shape)
-        if indices:
-            rows[len(kept) : len(kept) + len(indices)] = chunk.numpy()
+        rows[len(kept) : len(kept) + len(indices)] = chunk.numpy()
         kept += indices
     if rows is not None:
         rows.flush()
@@ -169,7 +172,7 @@ def write_part(folder: Path, chunks: Iterable[tuple[Tensor, list[int], Any]], mo
 
 
 def join_parts(folder: Path, count: int) -> np.ndarray:
-    """Append all parts to the first that has rows, whose file has room, and move it up; the images [n] of all rows."""
+    """Append all parts to the first that has rows, whose file is large enough, and move it up; the images [n]."""
     kept = [np.load(folder / str(part) / "kept.npy") for part in range(count)]
     filled = [part for part in range(count) if len(kept[part])]
     if filled:

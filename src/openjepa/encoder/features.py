@@ -14,7 +14,6 @@ from openjepa.data.dataset import ImageDataset, read_as
 from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.errors import BadImage, UsageError
 
-
 Progress = Callable[[int, int], None]  # (images done, images in all)
 Skipped = list[tuple[str, str]]  # (path, reason)
 

@@ -61,10 +61,10 @@ def _files(source: str) -> Iterator[tuple[str, bytes]]:
     try:
         inside = os.path.relpath(path, file).replace(os.sep, "/")
         archive = Zip(file)
-        names = [info.filename for info in archive.members()]
+        members = [info.filename for info in archive.members()]
     except (zipfile.BadZipFile, OSError) as error:
         raise UsageError(f"{file} is not a readable zip ({error}): copy or pack it again") from error
-    archive.names = Names.of(n for n in names if inside == "." or n == inside or n.startswith(inside + "/"))
+    archive.names = Names.of(n for n in members if inside == "." or n == inside or n.startswith(inside + "/"))
     return _read_all(archive, archive.names)
 
 

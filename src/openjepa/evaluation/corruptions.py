@@ -72,7 +72,10 @@ class Corrupted:
     def load(self, index: int) -> Pixels:
         place = int(self._indices[index])
         rng = generator(0, CROPS, place, self._strength)
-        worse = CORRUPTIONS[self.corruption](self._dataset.load(place), self._strength, rng)
+        image = self._dataset.load(place)
+        if not isinstance(image, Image.Image):
+            image = Image.fromarray(image)
+        worse = CORRUPTIONS[self.corruption](image, self._strength, rng)
         return worse if self.pixel_format == RGB else as_pixels(worse, self.pixel_format)
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "Corrupted":

@@ -74,7 +74,7 @@ def differences(mine: Sequence[float], theirs: Sequence[float]) -> list[Sequence
     """What varies the difference of two means of draws: of as many draws each, the draws' differences."""
     several = [draws for draws in (mine, theirs) if len(draws) > 1]
     if len(several) == 2 and len(mine) == len(theirs):
-        return [np.subtract(mine, theirs)]
+        return [np.subtract(mine, theirs).tolist()]
     return several
 
 
@@ -109,8 +109,10 @@ def is_fraction(record: dict) -> bool:
 
 def in_units(record: dict) -> tuple[str, str, str]:
     """Value, low and high as text: percent with a decimal, or three digits of what has units."""
-    numbers = (record[key] for key in ("value", "low", "high"))
-    return tuple(f"{100 * number:.1f}" if is_fraction(record) else f"{number:.3g}" for number in numbers)
+    value, low, high = (
+        f"{100 * record[key]:.1f}" if is_fraction(record) else f"{record[key]:.3g}" for key in ("value", "low", "high")
+    )
+    return value, low, high
 
 
 def above(record: dict, other: dict) -> bool:

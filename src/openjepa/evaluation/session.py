@@ -120,8 +120,11 @@ class Session:
         """Paths of the images that have features."""
         return [part.dataset.paths[index] for index in self.features(part)[1]]
 
-    def sample(self, part: Part, most: int = TEST_IMAGES) -> np.ndarray:
-        """Indices of up to `most` images of a part at random, sorted; the same for every model."""
+    def sample(self, part: Part) -> np.ndarray:
+        """Indices of up to 2,000 images of a part at random, sorted; the same for every model."""
+        return self._sample(part, TEST_IMAGES)
+
+    def _sample(self, part: Part, most: int) -> np.ndarray:
         stream = TRAIN_STREAM if part is self.train else TEST_STREAM
         order = generator(self.seed, SAMPLES, stream).permutation(len(part.dataset))
         return np.sort(order[:most])
@@ -137,15 +140,13 @@ class Session:
         channels = (model.pixel_format or part.dataset.pixel_format).channels
         probe = model.tokens(torch.zeros(1, channels, *model.image_size, dtype=torch.uint8))
         fits = max(1, TOKEN_BYTES // (4 * probe.numel()))
-        chosen = self.sample(part, fits if part is self.train else min(TEST_IMAGES, fits))
+        chosen = self._sample(part, fits if part is self.train else min(TEST_IMAGES, fits))
         whole = len(chosen) == len(part.dataset)
         dataset = part.dataset if whole else part.dataset.subset(chosen)
         tokens, kept = self.store.get(model, dataset, "tokens", progress)
         return tokens, chosen[kept]
 
-    def dense_tokens(
-        self, part: Part, progress: Progress = no_progress
-    ) -> tuple[ImageDataset, Tensor, np.ndarray]:
+    def dense_tokens(self, part: Part, progress: Progress = no_progress) -> tuple[ImageDataset, Tensor, np.ndarray]:
         """Up to 2,000 images of a part, the patch tokens of the readable ones, and their indices in the former."""
         subset = part.dataset.subset(self.sample(part))
         return subset, *self.store.get(self.patch_model, subset, "tokens", progress)

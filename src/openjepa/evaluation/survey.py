@@ -1,6 +1,5 @@
 """What is odd about a set of images, found by looking at every one: unreadable, repeated, too dark, too flat."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,7 @@ from torch import Tensor
 from openjepa.data.dataset import ImageDataset, ImageFiles
 from openjepa.data.sources.storage import Skipped
 from openjepa.data.summary import Summary
-from openjepa.encoder.features import compute_features
+from openjepa.encoder.features import Progress, compute_features, no_progress
 from openjepa.errors import BadImage
 from openjepa.evaluation.duplicates import SIDE, Thumbnails, alike, groups
 from openjepa.rng import SAMPLES, generator
@@ -22,9 +21,9 @@ COMPARED = 50_000  # images among which near duplicates are sought
 
 
 class Looks:
-    """A model whose features are brightness, contrast (std of the grey values) and the thumbnail of `leaks`.
+    """A model whose features are brightness, contrast (std of the grey values) and the thumbnail of `duplicates`.
 
-    Brightness and contrast are shares of full scale for integers, else in the images' own numbers.
+    Brightness and contrast are fractions of full scale for integers, else in the images' own numbers.
     """
 
     name, image_size, pixel_format = "looks", (LOOKED_AT, LOOKED_AT), None
@@ -70,10 +69,8 @@ class Survey:
         return []
 
 
-def look(
-    dataset: ImageDataset, summary: Summary, workers: int, progress: Callable[[int, int], None] | None = None
-) -> Survey:
-    """Every image decoded and looked at. Raises UsageError if none can be read."""
+def look(dataset: ImageDataset, summary: Summary, workers: int, progress: Progress = no_progress) -> Survey:
+    """Decode and survey every image. Raises UsageError if none can be read."""
     looks, kept, bad = compute_features(Looks(), dataset, workers, progress=progress)
     brightness, contrast, thumbnails = looks[:, 0].numpy(), looks[:, 1].numpy(), looks[:, 2:]
     some = np.sort(generator(0, SAMPLES).permutation(len(kept))[:COMPARED])

@@ -64,12 +64,14 @@ def open_models(names: Sequence[str], device: str, precision: str, encoder: str 
     dtype = on_rank_zero(lambda: choose_precision(precision, where))  # timed, so processes could choose differently
     folders = {name: _encoders(name, where, dtype, encoder) for name in names if is_folder(name)}
     size = next(iter(folders.values()))[0].image_size if folders else None
-    models = [model for name in names for model in folders.get(name) or [open_model(name, where, dtype, size)]]
+    models: list[Model] = []
+    for name in names:
+        models += folders.get(name) or [open_model(name, where, dtype, size)]
     first = first_encoder(models)
     baselines: list[Model] = []
     if "pixels" not in names:
-        beside = (first.image_size, first.pixel_format, first.mean, first.std) if first else None
-        baselines.append(pixels_beside(*beside) if beside else open_model("pixels", where, dtype, size))
+        pixels = pixels_beside(first.image_size, first.pixel_format, first.mean, first.std) if first else None
+        baselines.append(pixels or open_model("pixels", where, dtype, size))
     if first and not any(name.startswith("untrained:") for name in names):
         baselines.append(untrained_like(first))
     return baselines + models
@@ -145,8 +147,8 @@ class Images:
         train, _ = prepare_images(self.data, workers, pixel_format=pixel_format, max_skipped=self.max_skipped)
         held_out = train
         if self.test:
-            read = {"pixel_format": train.pixel_format, "max_skipped": self.max_skipped}
-            held_out, _ = prepare_images(self.test, workers, **read)
+            like, skipped = train.pixel_format, self.max_skipped
+            held_out, _ = prepare_images(self.test, workers, pixel_format=like, max_skipped=skipped)
         if any(Need.CLASSES in TASKS[name].needs for name in tasks):
             check_labels(train, held_out)
         first = self.files.part(self.data, train)
@@ -166,7 +168,7 @@ def patches_of(models: Sequence[Model]) -> tuple[tuple[int, int], int]:
 
 
 def fetch_features(sessions: Sequence[Session], tasks: Sequence[str]) -> None:
-    """Compute what the tasks read, and the thumbnails of `find_leaks`; shared between processes where there are several.
+    """Compute what the tasks read, and the thumbnails of `find_leaks`. Several processes share the work.
 
     Logs remarks. Raises UsageError, before anything is computed, where a task cannot be done with these images.
     """

@@ -18,7 +18,7 @@ from openjepa.errors import UsageError
 from openjepa.evaluation.probes.best_linear import Features, best_linear
 from openjepa.evaluation.results import above, in_units, is_fraction
 from openjepa.evaluation.session import Session
-from openjepa.files import write_rows
+from openjepa.files import write_output, write_rows
 from openjepa.interop.classifier import save_classifier
 from openjepa.interop.open_model import is_folder
 from openjepa.runs.evaluation import CONTEXT, is_run
@@ -103,7 +103,7 @@ def _cell(record: dict, others: list[dict]) -> str:
 
 def write_records(path: Path, records: list[dict]) -> None:
     """Write records as JSON; raises UsageError if the file cannot be written."""
-    write_text(path, json.dumps(records, indent=2) + "\n")
+    write_output(path, json.dumps(records, indent=2) + "\n")
 
 
 def write_csv(path: Path, records: Sequence[dict]) -> None:
@@ -112,15 +112,6 @@ def write_csv(path: Path, records: Sequence[dict]) -> None:
     settings = ("train_images", "test_images", "test", "interval")
     rows = ([r[key] for key in keys] + [r["protocol"].get(key, "") for key in settings] for r in records)
     write_rows(path, [*keys, *settings], rows)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, its folders too; raises UsageError if it cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error}") from error
 
 
 def runs_by_seed(names: Sequence[str]) -> list[list[str]]:

@@ -9,25 +9,26 @@ from openjepa.encoder.baselines import PatchPixels, seeded
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.feature_cache import FeatureStore
 from openjepa.errors import UsageError
-from openjepa.evaluation import session as bench
+from openjepa.evaluation import pipeline
+from openjepa.evaluation import session as session_module
 from openjepa.evaluation.annotations import Annotation
-from openjepa.evaluation.session import Bench, Part
+from openjepa.evaluation.session import Part, Session
 from openjepa.evaluation.targets import Targets
-from openjepa.evaluation.tasks import finetune as tuning
-from openjepa.evaluation.tasks.registry import TASKS, class_tasks
+from openjepa.evaluation.tasks import finetune
+from openjepa.evaluation.tasks.registry import TASKS
 
 CLASSES, SIDE, PATCH = 4, 16, 4
 PAINTS = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200], [190, 190, 60]], np.float32)
 
 
-def pictures(n: int, seed: int, told: bool, painted: int = SIDE // 2, grain: float = 25, paints=PAINTS) -> Part:
-    """Images painted by class if `told`, else by chance, in the left `painted` columns; and targets that agree.
+def pictures(n: int, seed: int, planted: bool, painted: int = SIDE // 2, grain: float = 25, paints=PAINTS) -> Part:
+    """Images painted by class if `planted`, else by chance, in the left `painted` columns; and targets that agree.
 
     `grain` is the deviation of the noise on all pixels, in levels of 255.
     """
     rng = np.random.default_rng(seed)
     answers = rng.integers(CLASSES, size=n)
-    paint = answers if told else rng.integers(CLASSES, size=n)
+    paint = answers if planted else rng.integers(CLASSES, size=n)
     images = rng.normal(110, grain, (n, SIDE, SIDE, 3)).astype(np.float32)
     images[:, :, :painted] += paints[paint][:, None, None] - 110
     pixels = np.clip(images, 0, 255).astype(np.uint8)
@@ -56,10 +57,10 @@ VIVID = np.array([[250, 10, 10], [10, 250, 10], [10, 10, 250], [250, 250, 10]], 
 PLAIN = {"painted": SIDE, "grain": 8, "paints": VIVID}  # nothing between the paint and the answer
 
 
-def make_bench(tmp_path, told: bool, model=None, images: dict | None = None, **settings) -> Bench:
-    parts = pictures(600, 0, told, **(images or {})), pictures(300, 1, told, **(images or {}))
+def make_session(tmp_path, planted: bool, model=None, images: dict | None = None, **settings) -> Session:
+    parts = pictures(600, 0, planted, **(images or {})), pictures(300, 1, planted, **(images or {}))
     model = model or PatchPixels((SIDE, SIDE), PATCH)
-    return Bench(
+    return Session(
         model, *parts, FeatureStore(tmp_path, 0), patches=((SIDE, SIDE), PATCH), shots=("10", "10%"), **settings
     )
 
@@ -76,7 +77,7 @@ ACCURACIES = ("linear", "knn", "fewshot", "attentive", "robustness", "count", "d
 def test_planted_answers_are_found(tmp_path, task):
     images = PLAIN if task == "robustness" else {}
     results = [
-        result for result in TASKS[task](make_bench(tmp_path, True, images=images)) if result.metric == "accuracy"
+        result for result in TASKS[task].run(make_session(tmp_path, True, images=images)) if result.metric == "accuracy"
     ]
     assert results
     for result in results:
@@ -85,7 +86,7 @@ def test_planted_answers_are_found(tmp_path, task):
 
 @pytest.mark.parametrize("task", ACCURACIES)
 def test_noise_scores_chance(tmp_path, task):
-    for result in TASKS[task](make_bench(tmp_path, False)):
+    for result in TASKS[task].run(make_session(tmp_path, False)):
         if result.metric == "accuracy":
             record = result.record()
             # a 95 % interval of one draw: a little room, so that the test asks for a gross fault and not for luck
@@ -93,19 +94,19 @@ def test_noise_scores_chance(tmp_path, task):
 
 
 def test_fine_tuning_learns_what_is_planted_and_chance_from_noise(tmp_path):
-    told, noise = make_bench(tmp_path, True, encoder(), epochs=15), make_bench(tmp_path, False, encoder(), epochs=2)
-    (planted,), (chance,) = TASKS["finetune"](told), TASKS["finetune"](noise)
+    told, noise = make_session(tmp_path, True, encoder(), epochs=15), make_session(tmp_path, False, encoder(), epochs=2)
+    (planted,), (chance,) = TASKS["finetune"].run(told), TASKS["finetune"].run(noise)
     assert planted.record()["value"] > 0.95
     how = chance.record()["protocol"]  # 2 epochs of 600 images are 19 steps of 64, and 60 are the least
     assert (how["steps"], how["batch_size"], how["epochs"]) == (60, 64, pytest.approx(6.4))
     assert (how["learning_rate"], how["weight_decay"], how["layer_decay"]) == (1e-3, 0.05, 0.75)
     assert chance.record()["low"] - 0.02 <= 1 / CLASSES <= chance.record()["high"] + 0.02
-    few = make_bench(tmp_path, True, encoder(), PLAIN)
-    assert {r.task: r.record()["value"] > 0.95 for r in TASKS["fewshot-finetune"](few)} == {
+    few = make_session(tmp_path, True, encoder(), PLAIN)
+    assert {r.task: r.record()["value"] > 0.95 for r in TASKS["fewshot-finetune"].run(few)} == {
         "finetune-10": True,
         "finetune-10%": True,
     }
-    for result in TASKS["fewshot-finetune"](noise):  # one draw of the few, whose luck the interval does not hold
+    for result in TASKS["fewshot-finetune"].run(noise):  # one draw of the few, whose luck the interval does not hold
         assert result.record()["low"] - 0.06 <= 1 / CLASSES <= result.record()["high"] + 0.06
 
 
@@ -114,7 +115,7 @@ def test_fine_tuning_in_parts_is_the_same_and_parts_hold_what_they_say(monkeypat
     labels = part.dataset.labels["class"]
 
     def logits():
-        return tuning.finetune(model, part.dataset, labels, CLASSES, 1, 0, 0).logits(part.dataset, 0)
+        return finetune.finetune(model, part.dataset, labels, CLASSES, 1, 0, 0).logits(part.dataset, 0)
 
     kept: dict[int, int] = {}
     with torch.autograd.graph.saved_tensors_hooks(
@@ -123,27 +124,27 @@ def test_fine_tuning_in_parts_is_the_same_and_parts_hold_what_they_say(monkeypat
         tokens = model.network.requires_grad_(True)(torch.zeros(50, 3, SIDE, SIDE))
     weights = sum(4 * value.numel() for value in model.network.parameters())
     assert tokens.requires_grad
-    monkeypatch.setattr(tuning, "HELD", sum(kept.values()) - weights)
-    assert 40 <= tuning.images_that_fit(model) <= 60
-    monkeypatch.setattr(tuning, "LEAST_STEPS", 3)
+    monkeypatch.setattr(finetune, "HELD", sum(kept.values()) - weights)
+    assert 40 <= finetune.images_that_fit(model) <= 60
+    monkeypatch.setattr(finetune, "LEAST_STEPS", 3)
     in_parts = logits()
     monkeypatch.undo()
-    monkeypatch.setattr(tuning, "LEAST_STEPS", 3)
-    assert tuning.images_that_fit(model) > 64
+    monkeypatch.setattr(finetune, "LEAST_STEPS", 3)
+    assert finetune.images_that_fit(model) > 64
     torch.testing.assert_close(in_parts, logits(), atol=1e-3, rtol=1e-3)
 
 
 def test_fine_tuning_leaves_the_encoder_alone_and_pixels_out(tmp_path):
     model = encoder()
     before = {name: value.clone() for name, value in model.network.state_dict().items()}
-    list(TASKS["fewshot-finetune"](make_bench(tmp_path, True, model, epochs=0.1)))
+    list(TASKS["fewshot-finetune"].run(make_session(tmp_path, True, model, epochs=0.1)))
     assert all(torch.equal(before[name], value) for name, value in model.network.state_dict().items())
-    assert not list(TASKS["finetune"](make_bench(tmp_path, True)))
+    assert not list(TASKS["finetune"].run(make_session(tmp_path, True)))
 
 
 def test_retrieval(tmp_path):
-    told = {r.task: r.record()["value"] for r in TASKS["retrieval"](make_bench(tmp_path, True, images=PLAIN))}
-    noise = {r.task: r.record() for r in TASKS["retrieval"](make_bench(tmp_path, False))}
+    told = {r.task: r.record()["value"] for r in TASKS["retrieval"].run(make_session(tmp_path, True, images=PLAIN))}
+    noise = {r.task: r.record() for r in TASKS["retrieval"].run(make_session(tmp_path, False))}
     assert told["recall@1"] > 0.95 and told["mAP"] > 0.95
     assert noise["recall@1"]["low"] - 0.02 <= 0.25 <= noise["recall@1"]["high"] + 0.02
     # of 600 in random order, 150 of them wanted: the first wanted ones are found early by luck
@@ -154,11 +155,11 @@ def test_retrieval(tmp_path):
 
 def test_depth_and_segments(tmp_path):
     def records(told, task):
-        return {r.task: r.record() for r in TASKS[task](make_bench(tmp_path, told, images=PLAIN))}
+        return {r.task: r.record() for r in TASKS[task].run(make_session(tmp_path, told, images=PLAIN))}
 
     told, noise = records(True, "depth"), records(False, "depth")
     assert told["depth"]["value"] < 0.1 and told["depth-delta1"]["value"] > 0.98
-    parts = make_bench(tmp_path, False, images=PLAIN)
+    parts = make_session(tmp_path, False, images=PLAIN)
     depths, mean = ([part.targets.depth(p)[0, 0] for p in part.dataset.paths] for part in (parts.test, parts.train))
     mean = np.mean(mean)  # what there is to say for one that knows nothing
     errors = np.maximum(depths / mean, mean / np.array(depths))
@@ -171,11 +172,11 @@ def test_depth_and_segments(tmp_path):
 
 
 def test_every_strength_has_its_interval_and_the_same_images_stand_clean_beside(tmp_path, monkeypatch):
-    monkeypatch.setattr(bench, "TEST_IMAGES", 120)
-    made = make_bench(tmp_path, True)
-    clean, *worse = TASKS["robustness"](made)
-    (whole,) = TASKS["linear"](made)
-    chosen = made.asked(made.test)
+    monkeypatch.setattr(session_module, "TEST_IMAGES", 120)
+    made = make_session(tmp_path, True)
+    clean, *worse = TASKS["robustness"].run(made)
+    (whole,) = TASKS["linear"].run(made)
+    chosen = made.sample(made.test)
     assert clean.task == "robust-clean" and len(worse) == 4 and len(chosen) == 120
     assert clean.rows.tolist() == whole.rows[chosen].tolist()
     for result in worse:
@@ -185,16 +186,16 @@ def test_every_strength_has_its_interval_and_the_same_images_stand_clean_beside(
 
 
 def test_count_error_is_in_objects(tmp_path):
-    told = {r.task: r.record() for r in TASKS["count"](make_bench(tmp_path, True))}
-    noise = {r.task: r.record() for r in TASKS["count"](make_bench(tmp_path, False))}
+    told = {r.task: r.record() for r in TASKS["count"].run(make_session(tmp_path, True))}
+    noise = {r.task: r.record() for r in TASKS["count"].run(make_session(tmp_path, False))}
     assert told["count-error"]["metric"] == "MAE" and told["count-error"]["value"] < 0.5
     assert abs(noise["count-error"]["value"] - 1.0) < 0.15  # the mean distance of 1..4 from 2.5
     assert told["count"]["protocol"]["classes"] == ["1", "2", "3", "4"]
 
 
 def test_appearance_and_semantics(tmp_path):
-    told = {r.task: r.record()["value"] for r in TASKS["probe-appearance"](make_bench(tmp_path, True))}
-    noise = {r.task: r.record() for r in TASKS["probe-appearance"](make_bench(tmp_path, False))}
+    told = {r.task: r.record()["value"] for r in TASKS["probe-appearance"].run(make_session(tmp_path, True))}
+    noise = {r.task: r.record() for r in TASKS["probe-appearance"].run(make_session(tmp_path, False))}
     assert told["appearance:colour"] > 0.95 and told["appearance:brightness"] > 0.95
     assert told["semantics:class"] > 0.9
     assert noise["appearance:colour"]["value"] > 0.95  # the paint is there, and says nothing of the class
@@ -203,7 +204,7 @@ def test_appearance_and_semantics(tmp_path):
 
 def test_what_a_task_lacks_is_said(tmp_path):
     plain = [Part(part.dataset) for part in (pictures(40, 0, True), pictures(20, 1, True))]
-    lacking = Bench(PatchPixels((SIDE, SIDE), PATCH), *plain, FeatureStore(tmp_path, 0))
+    lacking = Session(PatchPixels((SIDE, SIDE), PATCH), *plain, FeatureStore(tmp_path, 0))
     for task, option in (
         ("count", "--annotations"),
         ("distance", "--annotations"),
@@ -211,16 +212,16 @@ def test_what_a_task_lacks_is_said(tmp_path):
         ("segment", "--masks"),
     ):
         with pytest.raises(UsageError, match=option):
-            list(TASKS[task](lacking))
+            pipeline.check(lacking, [task])
+    many = Session(lacking.model, *plain, lacking.store, shots=("1000",))
     with pytest.raises(UsageError, match="more images than class c0 has"):
-        lacking.shots = ("1000",)
-        list(TASKS["fewshot"](lacking))
+        pipeline.check(many, ["fewshot"])
 
 
 def test_tokens_that_would_not_fit_the_disk_are_fewer_images(tmp_path, monkeypatch):
-    made = make_bench(tmp_path, True)
-    monkeypatch.setattr(bench, "TOKEN_BYTES", 4 * 16 * 48 * 50)  # 50 images of 16 tokens of 48 numbers
+    made = make_session(tmp_path, True)
+    monkeypatch.setattr(session_module, "TOKEN_BYTES", 4 * 16 * 48 * 50)  # 50 images of 16 tokens of 48 numbers
     tokens, rows = made.tokens(made.train)
     assert len(tokens) == len(rows) == 50 and (np.diff(rows) > 0).all()
-    (result,) = class_tasks.attentive(made)
+    (result,) = TASKS["attentive"].run(made)
     assert result.record()["protocol"]["train_images"] == 50

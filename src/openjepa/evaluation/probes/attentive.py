@@ -1,5 +1,6 @@
-"""Attentive probe: a learned query that looks at all patch tokens, for what an average over patches washes out."""
+"""Attentive probe: a learned query attends to all patch tokens, and finds what their mean loses."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -53,21 +54,21 @@ def attentive_probe(
     tokens [n, N, D] float32, which may be memory maps; labels [n] int64. torch's global generator is left alone.
     """
     classes, targets = train_y.unique(return_inverse=True)
-    best = None
+    best: tuple[float, dict[str, float], dict[str, Tensor]] = -1.0, {}, {}
     with torch.random.fork_rng(devices=[]):
         for rate in RATES:
             torch.manual_seed(seed)
             head = AttentiveHead(train_x.shape[-1], len(classes)).to(device)
             for epoch in _train(head, train_x, targets, rate, seed):
                 accuracy = float((classes[answers(head, val_x)] == val_y).float().mean())
-                if best is None or accuracy > best[0]:
+                if accuracy > best[0]:
                     state = {name: value.detach().clone() for name, value in head.state_dict().items()}
                     best = accuracy, {"learning_rate": rate, "epochs": float(epoch)}, state
     head.load_state_dict(best[2])
     return AttentiveProbe(classes[answers(head, test_x)], best[1], best[0])
 
 
-def _train(head: AttentiveHead, x: Tensor, y: Tensor, rate: float, seed: int):
+def _train(head: AttentiveHead, x: Tensor, y: Tensor, rate: float, seed: int) -> Iterator[int]:
     """Train epoch by epoch, yielding how many are done."""
     device = head.query.device
     steps = EPOCHS * -(-len(x) // BATCH)

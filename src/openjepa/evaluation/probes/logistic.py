@@ -107,7 +107,7 @@ def _scales(train_x: Tensor, batch_norm: bool) -> tuple[Tensor, Tensor]:
     std, mean = torch.std_mean(train_x, dim=0, correction=0)
     constant = std <= 1e-6 * mean.abs()
     if not batch_norm:
-        std = torch.full_like(std, std[~constant].square().mean().sqrt())
+        std = torch.full_like(std, std[~constant].square().mean().sqrt().item())
     std[constant] = torch.inf
     return mean, std
 

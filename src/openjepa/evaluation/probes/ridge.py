@@ -1,4 +1,4 @@
-"""Ridge regression on frozen features: how well quantities, not classes, can be read from them."""
+"""Ridge regression on frozen features: how well they predict quantities."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ PART_ROWS = 65536  # turned into float64 at a time
 
 @dataclass(frozen=True)
 class Ridge:
-    """weight [D, T] and bias [T], float32; for each target the penalty chosen, as a share of the mean eigenvalue."""
+    """weight [D, T] and bias [T], float32; for each target the penalty chosen, as a fraction of the mean eigenvalue."""
 
     weight: Tensor
     bias: Tensor
@@ -23,10 +23,10 @@ class Ridge:
 
 
 def ridge(x: Tensor, y: Tensor, val_x: Tensor, val_y: Tensor, device: torch.device | str = "cpu") -> Ridge:
-    """Least squares with an L2 penalty, for each target the one that errs least on validation.
+    """Least squares with an L2 penalty, for each target the one with the least error on validation.
 
     x [n, D], val_x [v, D] features; y [n, T], val_y [v, T] targets; float32, x may be a memory map. One
-    eigendecomposition serves all targets and penalties; `device` is where it runs, and must know float64.
+    eigendecomposition serves all targets and penalties; `device` is where it runs, and must support float64.
     """
     if len(x) < x.shape[1]:  # the best weights lie in the span of the images: solve there
         basis = torch.linalg.qr((x - x.mean(0)).T).Q
@@ -47,11 +47,10 @@ def ridge(x: Tensor, y: Tensor, val_x: Tensor, val_y: Tensor, device: torch.devi
 def _moments(x: Tensor, y: Tensor, device: torch.device | str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Covariances [D, D] and [D, T], and the means [D] and [T], float64."""
     parts = list(zip(x.split(PART_ROWS), y.split(PART_ROWS), strict=True))
-    as_double = {"device": device, "dtype": torch.float64}
-    mean_x, mean_y = (sum(part[k].to(**as_double).sum(0) for part in parts) / len(x) for k in (0, 1))
-    xx, xy = (torch.zeros(x.shape[1], other.shape[1], **as_double) for other in (x, y))
+    mean_x, mean_y = (sum(part[k].to(device, torch.float64).sum(0) for part in parts) / len(x) for k in (0, 1))
+    xx, xy = (torch.zeros(x.shape[1], other.shape[1], device=device, dtype=torch.float64) for other in (x, y))
     for features, targets in parts:
-        centred = features.to(**as_double) - mean_x
+        centred = features.to(device, torch.float64) - mean_x
         xx += centred.T @ centred / len(x)
-        xy += centred.T @ (targets.to(**as_double) - mean_y) / len(x)
+        xy += centred.T @ (targets.to(device, torch.float64) - mean_y) / len(x)
     return xx, xy, mean_x, mean_y

@@ -65,7 +65,7 @@ def _scales(x: Tensor, rows: Tensor, batch_norm: bool) -> tuple[Tensor, Tensor]:
     std = (squares / len(rows) - mean.square()).clamp(min=0).sqrt()
     constant = std <= 1e-6 * mean.abs()
     if not batch_norm:
-        std = torch.full_like(std, std[~constant].square().mean().sqrt())
+        std = torch.full_like(std, std[~constant].square().mean().sqrt().item())
     std[constant] = torch.inf
     return mean.float(), std.float()
 

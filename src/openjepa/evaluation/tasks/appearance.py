@@ -115,9 +115,10 @@ class Appearance:
 def _centre(energy: Tensor) -> tuple[Tensor, Tensor]:
     """Row and column [B, 1] of the centre of energy [B, H, W], from -1 to 1; 0 where there is none."""
     total = energy.sum((1, 2)).clamp(min=1e-12)
-    return tuple(
+    row, column = (
         ((energy.sum(3 - axis) @ torch.linspace(-1, 1, energy.shape[axis])) / total)[:, None] for axis in (1, 2)
     )
+    return row, column
 
 
 def read_appearance(

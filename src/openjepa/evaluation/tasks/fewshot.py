@@ -47,7 +47,7 @@ def parse_shots(text: str) -> tuple[str, ...]:
     """ "1%,10%,10" as ("1%", "10%", "10"); raises UsageError."""
     shots = tuple(part.strip() for part in text.split(",") if part.strip())
     for shot in shots:
-        number = float(shot.rstrip("%")) if re.fullmatch(r"\d+(\.\d+)?%?", shot) else 0
+        number = float(shot.rstrip("%")) if re.fullmatch(r"\d+(\.\d+)?%?", shot) else 0.0
         if not (0 < number < 100 if shot.endswith("%") else number >= 1 and number.is_integer()):
             raise UsageError(f"--shots {shot} is not understood: give images a class (10) or a percentage of them (1%)")
     if not shots:

@@ -17,6 +17,7 @@ from openjepa.encoder.features import read_by, stream_features
 from openjepa.evaluation.results import Result, mean_of, named
 from openjepa.evaluation.session import Session
 from openjepa.evaluation.tasks.fewshot import draw_shots
+from openjepa.models.vit import VisionTransformer
 from openjepa.rng import CROPS, generator
 
 RATE, DECAY, LAYER_DECAY, WARMUP = 1e-3, 0.05, 0.75, 0.1
@@ -138,13 +139,13 @@ def finetune(
 
 
 def images_that_fit(encoder: Encoder) -> int:
-    """How many images' activations `HELD` bytes hold, at least one."""
+    """The number of images whose activations fit `HELD` bytes, at least one."""
     network = encoder.network
     tokens = network.grid_size[0] * network.grid_size[1]
     return max(1, HELD // (4 * KEPT * len(network.blocks) * tokens * network.embed_dim))
 
 
-def _groups(network: nn.Module, head: nn.Linear) -> list[dict]:
+def _groups(network: VisionTransformer, head: nn.Linear) -> list[dict]:
     """Parameters by layer with their learning rates."""
     layers = [network.patch_embed, *network.blocks, network.norm]
     groups = []

@@ -34,9 +34,9 @@ def retrieve(
 ) -> tuple[dict[int, Tensor], Tensor]:
     """For each query [m]: whether any of its k nearest gallery images is of its class, by k; and average precision.
 
-    Nearness is the cosine. Average precision is the mean, over the gallery images of the query's class, of the fraction of
-    that class among the images as near or nearer (Manning et al. 2008, Introduction to Information Retrieval, 8.4); 0
-    for a class that the gallery lacks. gallery_x [n, D], query_x [m, D] float32; labels int64.
+    Nearness is the cosine. Average precision is the mean, over the gallery images of the query's class, of the
+    fraction of that class among the images as near or nearer (Manning et al. 2008, Introduction to Information
+    Retrieval, 8.4); 0 for a class that the gallery lacks. gallery_x [n, D], query_x [m, D] float32; labels int64.
     """
     require_finite(gallery_x, query_x)
     bank, most = normalize(gallery_x).T.to(device), min(max(ks), len(gallery_x))

@@ -15,7 +15,7 @@ from openjepa.console import duration, log
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.summary import Summary
 from openjepa.errors import UsageError
-from openjepa.evaluation.protocol import check_labels
+from openjepa.evaluation.splits import check_labels
 from openjepa.files import usage_error, write_json
 from openjepa.recipes import recipe
 from openjepa.runs.images import check_new_folder, pick_for, prepare_images

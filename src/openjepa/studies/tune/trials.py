@@ -14,8 +14,11 @@ from openjepa.data.dataset import ImageDataset
 from openjepa.data.statistics import channel_statistics
 from openjepa.data.summary import Summary
 from openjepa.encoder.encoder import Encoder
+from openjepa.encoder.feature_cache import FeatureStore
 from openjepa.encoder.features import Model
-from openjepa.evaluation.protocol import TASKS, extract, measure
+from openjepa.evaluation.pipeline import measure
+from openjepa.evaluation.probes.best_linear import ONE_PROBE
+from openjepa.evaluation.session import Part, Session
 from openjepa.evaluation.splits import holdout_split
 from openjepa.rng import SAMPLES, generator
 from openjepa.runs.build_training import build_batches, build_stepper
@@ -28,6 +31,7 @@ from openjepa.training.monitoring.monitors import Monitor
 from openjepa.training.step import Stepper
 
 LABELLED, ASKED = 15_000, 1 / 3  # images at most, and the share of them that is held out
+TASKS = ("linear", "knn")
 LEAST = 12  # labelled images, below which there is nothing to learn from and ask
 MONITORS = ("rank", "std", "positional_fraction", "energy_gap", "ema_distance")
 
@@ -49,10 +53,9 @@ class Ground:
         """linear and knn: fractions, the mean over labels; {} without labels."""
         if not self.labelled:
             return {}
-        fit, asked = self.labelled
-        features = [extract(model, part, fit, self.workers) for part in (fit, asked)]
-        records = measure(*features, TASKS, self.seed)
-        return {task: fmean(r["value"] for r in records if r["task"].partition(":")[0] == task) for task in TASKS}
+        store = FeatureStore(None, self.workers)
+        session = Session(model, *map(Part, self.labelled), store, self.seed, probes=ONE_PROBE)
+        return {task: fmean(result.rows[:, 0].mean() for result in measure(session, [task])) for task in TASKS}
 
 
 def make_ground(data: str, dataset: ImageDataset, summary: Summary, labels: ImageDataset, config: Config) -> Ground:

@@ -1,4 +1,4 @@
-"""k-NN and linear probe during training, where labels exist: they choose nothing but the best checkpoint's name."""
+"""k-NN and a linear probe during training, where labels exist. They choose nothing but the best checkpoint."""
 
 from collections.abc import Callable
 
@@ -8,16 +8,20 @@ from torch import Tensor
 
 from openjepa.data.crops import resize_centre_crop
 from openjepa.data.dataset import ImageDataset, sample_order
+from openjepa.data.memory import ImagesInMemory
 from openjepa.encoder.baselines import Pixels
 from openjepa.encoder.encoder import Encoder
+from openjepa.encoder.feature_cache import FeatureStore
+from openjepa.encoder.features import Model
 from openjepa.errors import BadImage
-from openjepa.evaluation.probes.knn import knn_predict
-from openjepa.evaluation.probes.logistic import linear_probe
+from openjepa.evaluation.pipeline import measure
+from openjepa.evaluation.probes.best_linear import Probes
+from openjepa.evaluation.session import Part, Session
 from openjepa.models.vit import VisionTransformer
 from openjepa.rng import SAMPLES, generator
 
-BANK, QUERIES = 1024, 512
-LEAST = 12  # images, below which there is nothing to learn from and ask
+TRAIN, TEST = 1024, 512
+LEAST = 12  # images, below which no probe is trained
 
 
 def sample_images(
@@ -36,8 +40,22 @@ def sample_images(
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(), np.array(kept)
 
 
+def in_order(n: int, seed: int) -> tuple[Tensor, Tensor]:
+    """The first four fifths of n rows to fit a probe on, and the rest to choose it on: samples are in random order."""
+    fit, validation = torch.arange(n).tensor_split([n * 4 // 5])
+    return fit, validation
+
+
+PROBES = Probes(layers=False, batch_norms=(True,), split=in_order)
+TASKS = ("knn", "linear")
+
+
 class OnlineProbe:
-    """Accuracy on a small fixed sample: the first label of `dataset`, up to 1,024 images to learn from, 512 to ask."""
+    """Accuracy on a small fixed sample: for the first label, up to 1,024 images to learn from and 512 to test on.
+
+    Images are decoded once, cropped to `image_size`, and held in memory. `wrap` makes an encoder of the network that
+    is trained; `baseline` are the raw pixels to compare with.
+    """
 
     def __init__(
         self,
@@ -47,29 +65,39 @@ class OnlineProbe:
         wrap: Callable[[VisionTransformer], Encoder],
         baseline: Pixels | None = None,
     ) -> None:
-        self.label = next(iter(dataset.labels))
-        self.images, indices = sample_images(dataset, image_size, BANK + QUERIES, seed)
-        self.targets = torch.from_numpy(dataset.labels[self.label][indices])
-        self.bank = len(indices) * 2 // 3
-        self.wrap, self.baseline = wrap, baseline or Pixels(image_size)
-        self.dataset, self.seed = dataset, seed
+        self.dataset, self.seed, self.wrap = dataset, seed, wrap
+        self.baseline = baseline or Pixels(image_size)
+        self.parts = self._sampled(image_size)
 
     def __call__(self, network: VisionTransformer) -> dict[str, float]:
-        """knn and linear: the fraction of queries answered right from the network's embeddings."""
-        encoder = self.wrap(network)
-        return self.scores(torch.cat([encoder.features(part) for part in self.images.split(256)]))
+        """knn and linear: the fraction of test images classified right from the network's embeddings."""
+        return self._accuracies(self.wrap(network), self.parts)
 
     def pixels(self) -> dict[str, float]:
-        """The same from raw pixels."""
-        images, _ = sample_images(self.dataset, self.baseline.image_size, BANK + QUERIES, self.seed)
-        scores = self.scores(self.baseline.features(images))
+        """The same from raw pixels, under names that end in _pixels."""
+        scores = self._accuracies(self.baseline, self._sampled(self.baseline.image_size))
         return {f"{name}_pixels": value for name, value in scores.items()}
 
-    def scores(self, features: Tensor) -> dict[str, float]:
-        fit = self.bank * 4 // 5
-        (x, y), (test_x, test_y) = (
-            (features[part], self.targets[part]) for part in (slice(self.bank), slice(self.bank, None))
+    def _sampled(self, image_size: tuple[int, int]) -> tuple[Part, Part]:
+        """Two thirds of the sample to learn from, and the rest, at a size."""
+        images, indices = sample_images(self.dataset, image_size, TRAIN + TEST, self.seed)
+        label, n = next(iter(self.dataset.labels)), len(indices)
+        pixels = images.permute(0, 2, 3, 1).reshape(-1).numpy()
+        sample = ImagesInMemory(
+            self.dataset.source,
+            [self.dataset.paths[index] for index in indices],
+            {label: self.dataset.labels[label][indices]},
+            {label: self.dataset.classes[label]},
+            pixels,
+            np.arange(n) * images[0].numel(),
+            np.full((n, 2), image_size),
+            self.dataset.pixel_format,
         )
-        linear = linear_probe(x[:fit], y[:fit], x[fit:], y[fit:], test_x).predictions
-        knn = knn_predict(x, y, test_x)
-        return {"knn": float((knn == test_y).float().mean()), "linear": float((linear == test_y).float().mean())}
+        rows = np.split(np.arange(n), [n * 2 // 3])
+        return Part(sample.subset(rows[0])), Part(sample.subset(rows[1]))
+
+    def _accuracies(self, model: Model, parts: tuple[Part, Part]) -> dict[str, float]:
+        results = measure(Session(model, *parts, FeatureStore(None, workers=0), probes=PROBES), TASKS)
+        return {
+            name: float(result.rows[:, 0].mean(dtype=np.float32)) for name, result in zip(TASKS, results, strict=True)
+        }

@@ -1,0 +1,41 @@
+"""Features are in the order of the images; baselines have an encoder's shape."""
+
+import numpy as np
+import torch
+
+from openjepa.data.open import open_dataset
+from openjepa.encoder.baselines import Pixels, seeded, untrained_like
+from openjepa.encoder.encoder import Encoder
+from openjepa.encoder.features import compute_features
+
+
+def test_features_are_in_order_at_any_worker_count_and_without_bad_images(photos):
+    dataset = open_dataset(photos)
+    model = Pixels((20, 20))
+    (photos / dataset.paths[5]).write_bytes(b"no picture")
+    expected = [np.asarray(dataset.load(i)) for i in range(len(dataset)) if i != 5]
+    for workers in (0, 2):
+        features, kept, skipped = compute_features(model, dataset, workers, batch_size=7)
+        assert kept.tolist() == [i for i in range(24) if i != 5]
+        assert [path for path, _ in skipped] == [dataset.paths[5]]
+        for row, image in zip(features, expected, strict=True):
+            assert torch.equal(row, torch.from_numpy(image.copy()).permute(2, 0, 1).flatten() / 255)
+
+
+def test_pixels_are_no_larger_than_32():
+    assert Pixels((32, 32)).image_size == (32, 32)
+    assert Pixels((16, 20)).image_size == (16, 20)
+    assert Pixels((64, 128)).image_size == (16, 32)
+
+
+def test_untrained_has_the_shape_and_not_the_weights():
+    encoder = Encoder(
+        seeded(3, image_size=(8, 8), patch_size=4, embed_dim=16, depth=1, num_heads=2), [0.5] * 3, [1.0] * 3
+    )
+    state = torch.get_rng_state()
+    untrained = untrained_like(encoder)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert untrained.network.arguments() == encoder.network.arguments()
+    assert not torch.equal(untrained.network.blocks[0].attn.qkv.weight, encoder.network.blocks[0].attn.qkv.weight)
+    again = untrained_like(encoder)
+    assert torch.equal(untrained.network.blocks[0].attn.qkv.weight, again.network.blocks[0].attn.qkv.weight)
