@@ -8,12 +8,13 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from openjepa.config import FIELDS, Config, given_names, shown
+from openjepa.data.sources.registry import known
 
 SkippedFraction = Annotated[float, typer.Option(help=FIELDS["max_skipped"].metadata["help"])]
 Data = Annotated[
     str,
     typer.Argument(
-        help="Folder, glob, zip, tar, shards, list (.txt, .csv, .parquet), arrays, hf:NAME, torchvision:NAME, scenes.",
+        help=f"Images: {known()}.",
         show_default=False,
     ),
 ]

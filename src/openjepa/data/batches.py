@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from openjepa.data.crops import cut_size, oriented_crop
-from openjepa.data.dataset import ImageDataset, window_of
+from openjepa.data.dataset import ImageDataset
 from openjepa.data.decoding.jpeg_scaling import load_for_crop
 from openjepa.errors import BadImage, UsageError
 from openjepa.masking.samplers import sample_masks
@@ -107,7 +107,7 @@ class Batches(Dataset):
         """The image at a position of the endless order, or the next readable one of its epoch, or None."""
         count = len(self.dataset)
         epoch, place = divmod(position, count)
-        order = epoch_order(self.seed, count, epoch, window_of(self.dataset))
+        order = epoch_order(self.seed, count, epoch, self.dataset.window)
         for offset in range(count):
             index = int(order[(place + offset) % count])
             orientation = self._orientation(epoch, index)

@@ -3,15 +3,15 @@
 import copy
 import io
 from collections.abc import Sequence
-from typing import BinaryIO, Protocol
+from typing import IO, Protocol
 
 import numpy as np
 
 from openjepa.data.decoding.pillow import bad_image_on_error
 from openjepa.data.decoding.pixel_format import RGB, PixelFormat, Pixels, as_pixels, disagreement
 from openjepa.data.decoding.read import read_pixels
-from openjepa.data.sources.names import Names
-from openjepa.data.sources.storage import Skipped, Storage
+from openjepa.data.storage.names import Names
+from openjepa.data.storage.storage import Skipped, Storage
 from openjepa.errors import BadImage, UsageError
 
 MAX_BYTES = 1 << 30
@@ -25,9 +25,13 @@ class ImageDataset(Protocol):
     labels   int64 [n] by name of the label; {} without labels
     classes  the names of the label values, same keys as `labels`
     pixel_format  how `load` gives them
+    window   0 if images can be read in any order; else how many can be held at once, read from the first to the last
+
+    A class that names this one as its base gets the defaults.
     """
 
     pixel_format: PixelFormat = RGB
+    window: int = 0
     source: str
     paths: Sequence[str]
     labels: dict[str, np.ndarray]
@@ -44,25 +48,18 @@ class ImageDataset(Protocol):
         ...
 
 
-def window_of(dataset: ImageDataset) -> int:
-    """How many images can be held at once of what can only be streamed; 0 where any can be read at any time."""
-    return getattr(dataset, "window", 0)
-
-
 def sample_order(dataset: ImageDataset, rng: np.random.Generator) -> np.ndarray:
     """The indices [n] in the order in which to draw a sample: random, or from the first on where they are streamed."""
-    return np.arange(len(dataset)) if window_of(dataset) else rng.permutation(len(dataset))
+    return np.arange(len(dataset)) if dataset.window else rng.permutation(len(dataset))
 
 
-class ImageFiles:
+class ImageFiles(ImageDataset):
     """An ImageDataset of encoded images in a storage. Can be pickled, and used after a fork.
 
     rows     int64 [n], the numbers that the storage knows the images by; all in order unless given
     skipped  (path, reason) of what lies in the source and is no candidate
     pages    int64 [n], which image of its file each is
     """
-
-    pixel_format = RGB
 
     def __init__(
         self,
@@ -75,17 +72,12 @@ class ImageFiles:
         rows: np.ndarray | None = None,
     ) -> None:
         self.source, self.labels, self.classes, self.skipped = source, labels or {}, classes or {}, skipped or []
-        self.paths, self._storage = paths, storage
+        self.paths, self._storage, self.window = paths, storage, storage.window
         self._rows = np.arange(len(paths)) if rows is None else rows
         self.pages = np.zeros(len(paths), np.int64)
 
     def __len__(self) -> int:
         return len(self._rows)
-
-    @property
-    def window(self) -> int:
-        """0: images can be read in any order; else only so many at once, from the first to the last."""
-        return self._storage.window
 
     def load(self, index: int) -> Pixels:
         return read_pixels(io.BytesIO(self.read(index)), self.pixel_format, int(self.pages[index]))
@@ -95,7 +87,7 @@ class ImageFiles:
         with bad_image_on_error(), self.open(index) as stream:
             return stream.read()
 
-    def open(self, index: int) -> BinaryIO:
+    def open(self, index: int) -> IO[bytes]:
         """The file, open at its start; the caller closes it. Raises BadImage, also above 1 GiB."""
         with bad_image_on_error():
             size = self.stamp(index)[0]
@@ -130,17 +122,14 @@ class ImageFiles:
         return whole
 
 
-class _ReadAs:
+class _ReadAs(ImageDataset):
     """An ImageDataset, of what is no file, read in another way than its own."""
 
     def __init__(self, dataset: ImageDataset, pixel_format: PixelFormat) -> None:
         self._dataset, self.pixel_format = dataset, pixel_format
-        self.source, self.paths, self.labels, self.classes = (
-            dataset.source,
-            dataset.paths,
-            dataset.labels,
-            dataset.classes,
-        )
+        self.source, self.paths = dataset.source, dataset.paths
+        self.labels, self.classes = dataset.labels, dataset.classes
+        self.window = dataset.window
 
     def __len__(self) -> int:
         return len(self._dataset)

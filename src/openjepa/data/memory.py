@@ -8,7 +8,7 @@ import numpy as np
 
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.decoding.pixel_format import RGB, PixelFormat, Pixels, as_loaded
-from openjepa.data.sources.storage import Skipped
+from openjepa.data.storage.storage import Skipped
 from openjepa.data.summary import Summary
 from openjepa.errors import BadImage, UsageError
 
@@ -17,7 +17,7 @@ CHUNK = 32
 _dataset: ImageDataset  # of a worker process
 
 
-class ImagesInMemory:
+class ImagesInMemory(ImageDataset):
     """An ImageDataset over one buffer: image i is `pixels[starts[i]:][:H * W * C]`, row by row.
 
     pixels uint8 or float32 [values of all images], as `pixel_format` has them; starts int64 [n]; shapes int64

@@ -17,7 +17,7 @@ from PIL import Image
 from openjepa.data.crops import resized, size_of
 from openjepa.data.dataset import ImageDataset, ImageFiles
 from openjepa.data.decoding.pixel_format import Pixels
-from openjepa.data.sources.storage import Skipped
+from openjepa.data.storage.storage import Skipped
 from openjepa.errors import BadImage
 from openjepa.files import atomic_file, write_json
 
@@ -80,7 +80,7 @@ class Shrinking:
             and isinstance(self.dataset, ImageFiles)
         ):
             data = self.dataset.read(index)
-            suffix = KEPT.get(Image.open(io.BytesIO(data)).format) if not self.dataset.pages[index] else None
+            suffix = KEPT.get(Image.open(io.BytesIO(data)).format or "") if not self.dataset.pages[index] else None
             if suffix:
                 return suffix, data
         pixels = stored(shrunk(image, self.size), self.dataset.pixel_format.values)
@@ -135,7 +135,7 @@ def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
 
 def _write_parquet(path: Path, rows: Iterator, classes: dict[str, list[str]]) -> None:
     """Rows as Hugging Face datasets has them: image {bytes, path}, and a column of class numbers for each label."""
-    features = {"image": {"_type": "Image"}}
+    features: dict[str, dict] = {"image": {"_type": "Image"}}
     features |= {label: {"_type": "ClassLabel", "names": names} for label, names in classes.items()}
     image = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     schema = pa.schema([("image", image), *((label, pa.int64()) for label in classes)])

@@ -26,8 +26,9 @@ def channel_statistics(dataset: ImageDataset, sample: int = 1000, seed: int = 0)
     except StopIteration:
         tried = min(sample, len(dataset))
         raise UsageError(f"no image in {dataset.source} can be decoded ({tried:,} tried)") from None
-    deep = isinstance(first, np.ndarray) and first.dtype != np.uint8
-    return (_of_numbers if deep else _of_bytes)(first, images)
+    if isinstance(first, np.ndarray) and first.dtype != np.uint8:
+        return _of_numbers(first, images)
+    return _of_bytes(first, images)
 
 
 def _readable(dataset: ImageDataset, sample: int, seed: int) -> Iterator[Pixels]:
@@ -55,7 +56,7 @@ def _histogram(image: Pixels) -> np.ndarray:
     return np.stack([np.bincount(image[..., band].ravel(), minlength=256) for band in range(image.shape[2])])
 
 
-def _of_numbers(first: np.ndarray, others: Iterator[np.ndarray]) -> tuple[list[float], list[float]]:
+def _of_numbers(first: Pixels, others: Iterator[Pixels]) -> tuple[list[float], list[float]]:
     """Image by image, by the update of Chan, Golub and LeVeque (1979, "Updating formulae ...", equation 2.1)."""
     count, mean, squares = _moments(first)
     for image in others:
@@ -69,8 +70,9 @@ def _of_numbers(first: np.ndarray, others: Iterator[np.ndarray]) -> tuple[list[f
     return mean.tolist(), np.where(constant, np.where(mean == 0, 1, np.abs(mean)), std).tolist()
 
 
-def _moments(image: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
+def _moments(image: Pixels) -> tuple[int, np.ndarray, np.ndarray]:
     """Pixels; and by channel the mean and the sum of squared deviations from it."""
-    values = image.reshape(-1, image.shape[2]).astype(np.float64, order="C")  # so that sums are of one order
+    array = np.asarray(image)
+    values = array.reshape(-1, array.shape[2]).astype(np.float64, order="C")  # sums are then of one order
     mean = values.mean(axis=0)
     return len(values), mean, ((values - mean) ** 2).sum(axis=0)

@@ -6,12 +6,13 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
+from PIL import Image
 
 from openjepa.data.crops import size_of
 from openjepa.data.dataset import ImageDataset, ImageFiles, read_as, sample_order
 from openjepa.data.decoding.pixel_format import RGB, Header, PixelFormat, channels_of, choose_pixel_format, disagreement
 from openjepa.data.decoding.read import read_header
-from openjepa.data.sources.storage import NOT_ASKED, Skipped
+from openjepa.data.storage.storage import NOT_ASKED, Skipped
 from openjepa.errors import BadImage, UsageError
 
 ALL_HEADERS = 100_000  # images, beyond which the headers of a sample are read: a second start should be quick
@@ -197,7 +198,7 @@ def _change(header: Header, pixel_format: PixelFormat) -> str:
 
 def _summary_of_drawn(dataset: ImageDataset, pixel_format: PixelFormat) -> tuple[ImageDataset, Summary]:
     read, first, have = read_as(dataset, pixel_format), dataset.load(0), dataset.pixel_format
-    mode = first.mode if hasattr(first, "mode") else f"{have.channels}x{first.dtype.name}"
+    mode = first.mode if isinstance(first, Image.Image) else f"{have.channels}x{first.dtype.name}"
     images = len(dataset)
     sizes = [(*size_of(first), images)]
     summary = Summary(

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from openjepa.data.sources.folder import walk
-from openjepa.data.sources.names import Names
-from openjepa.data.sources.storage import Folder, Storage, Zip
+from openjepa.data.storage.listing import walk
+from openjepa.data.storage.names import Names
+from openjepa.data.storage.storage import Folder, Storage, Zip
 from openjepa.errors import UsageError
 
 ANNOTATION_KINDS = "CLEVR scenes (.json), COCO (.json), VOC (.xml), a .csv with a row a box, or a folder of such files"

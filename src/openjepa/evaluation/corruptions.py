@@ -49,7 +49,7 @@ CORRUPTIONS: dict[str, Callable[[Image.Image, int, np.random.Generator], Image.I
 }
 
 
-class Corrupted:
+class Corrupted(ImageDataset):
     """An ImageDataset whose images are corrupted when they are read, the same each time.
 
     Corruptions change 8-bit colours. Raises UsageError if the images of `dataset` cannot be read so.

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from openjepa.data.dataset import ImageDataset, ImageFiles
-from openjepa.data.sources.storage import Skipped
+from openjepa.data.storage.storage import Skipped
 from openjepa.data.summary import Summary
 from openjepa.encoder.features import Progress, compute_features, no_progress
 from openjepa.errors import BadImage

@@ -14,7 +14,7 @@ from openjepa.data.dataset import ImageDataset, ImageFiles
 from openjepa.data.open import open_dataset
 from openjepa.data.scenes.scenes import EDGES, Scenes
 from openjepa.data.scenes.solids import SHAPES
-from openjepa.data.sources.layout import SUFFIXES
+from openjepa.data.storage.layout import SUFFIXES
 from openjepa.errors import BadImage, UsageError
 from openjepa.evaluation.annotations import Annotation, read_annotations
 

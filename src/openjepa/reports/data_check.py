@@ -10,7 +10,7 @@ from rich.table import Table
 
 from openjepa.console import console, counting
 from openjepa.data.crops import resize_centre_crop
-from openjepa.data.sources.storage import Skipped, is_lost
+from openjepa.data.storage.storage import Skipped, is_lost
 from openjepa.data.summary import Summary, counted
 from openjepa.evaluation.survey import Leak, Survey, look
 from openjepa.reports import charts

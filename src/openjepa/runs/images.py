@@ -11,7 +11,7 @@ from openjepa.data.dataset import ImageDataset
 from openjepa.data.decoding.pixel_format import PAGES, PixelFormat
 from openjepa.data.memory import decoded_bytes, hold_in_memory
 from openjepa.data.open import open_dataset
-from openjepa.data.sources.storage import Skipped, is_lost
+from openjepa.data.storage.storage import Skipped, is_lost
 from openjepa.data.summary import Summary, inspect_dataset
 from openjepa.device import choose_device
 from openjepa.errors import UsageError

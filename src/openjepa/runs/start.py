@@ -16,8 +16,8 @@ from openjepa.data.batches import Batches
 from openjepa.data.crops import standardise
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.decoding.pixel_format import RGB, stored_pixel_format
-from openjepa.data.sources.names import digest
 from openjepa.data.statistics import channel_statistics
+from openjepa.data.storage.names import digest
 from openjepa.data.summary import Summary
 from openjepa.device import PRECISIONS, choose_device, choose_precision
 from openjepa.encoder.baselines import pixels_beside

@@ -23,8 +23,8 @@ from support.servers import DataHub, Files
 
 from openjepa.data.batches import Batches, epoch_order, in_order
 from openjepa.data.open import open_dataset
-from openjepa.data.sources import remote
-from openjepa.data.sources.streaming import WINDOW, Sequential
+from openjepa.data.storage import remote
+from openjepa.data.storage.streaming import WINDOW, Sequential
 from openjepa.encoder.features import compute_features
 from openjepa.errors import BadImage, UsageError
 from openjepa.interop.open_model import open_model
@@ -91,7 +91,7 @@ def test_every_kind_gives_the_same_batches_and_the_same_embeddings(packed, kind)
 
 
 def test_what_can_only_be_streamed_gives_the_same_images_each_epoch_window_by_window(packed, monkeypatch):
-    monkeypatch.setattr("openjepa.data.sources.streaming.WINDOW", 10)
+    monkeypatch.setattr("openjepa.data.storage.streaming.WINDOW", 10)
     monkeypatch.setattr(Sequential, "window", 10)
     here, there = open_dataset(packed / "photos"), open_dataset(packed / "photos.tar.gz")
     assert list(there.paths) == list(here.paths) and there.window == 10
@@ -125,7 +125,7 @@ def test_shards_are_indexed_once_and_again_when_they_change(packed, tmp_path, mo
     folder = as_shards(packed / "photos", tmp_path / "own", 2)
     first = open_dataset(folder)
     with monkeypatch.context() as patch:
-        patch.setattr("openjepa.data.sources.tar.read_index", lambda *_: pytest.fail("read again"))
+        patch.setattr("openjepa.data.storage.tar_index.read_index", lambda *_: pytest.fail("read again"))
         assert open_dataset(folder).paths == first.paths
     as_tar(packed / "photos", folder / "data-0001.tar", names_in(packed / "photos")[:3])
     assert len(open_dataset(folder)) == COUNT // 2 + 3

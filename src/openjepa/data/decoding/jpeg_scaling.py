@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from openjepa.data.crops import crop_box
-from openjepa.data.dataset import ImageDataset
+from openjepa.data.dataset import ImageDataset, ImageFiles
 from openjepa.data.decoding.pixel_format import Pixels
 from openjepa.data.decoding.read import read_pixels
 
@@ -27,8 +27,7 @@ def load_for_crop(
     from those of the whole image scaled at once. Every other image is what `load` gives. A pure function, as `load` is.
     Raises BadImage.
     """
-    read = getattr(dataset, "read", None)
-    data = read(index) if read else b""
+    data = dataset.read(index) if isinstance(dataset, ImageFiles) else b""
     if not data.startswith(JPEG):
         return dataset.load(index)
 

@@ -6,10 +6,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from openjepa.data.decoding.pixel_format import Header, byte_range
 from openjepa.data.decoding.scientific import MAX_PIXELS, check_size, turned
@@ -60,20 +62,20 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     return upright
 
 
-def pillow_header(image: Image.Image) -> Header:
+def pillow_header(image: ImageFile) -> Header:
     """Of an opened image, without decoding it."""
     deep = is_deep_colour(image)  # asked first: what follows may decode the image, and then it is not to be seen
     # Pillow already reports the upright size of a TIFF, and decodes all of a PNG to look for EXIF at its end.
     known = image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info)
     sideways = not known and _orientation(image) in (5, 6, 7, 8)
     size = image.size[::-1] if sideways else image.size
-    pages = image.n_frames if image.format == "TIFF" else 1
+    pages = image.n_frames if isinstance(image, TiffImageFile) else 1
     bands, depth, parts = 3, "uint8", len(image.getbands())
     if is_grey_number(image):
         bands, depth = 1, "uint16" if is_16_bit_grey(image) else "other"
     elif image.mode in ("1", "L", "LA", "La"):
         bands = 1
-    if image.format == "TIFF":
+    if isinstance(image, TiffImageFile):
         parts = image.tag_v2.get(SAMPLES, 1)
     if deep:
         bands, depth = parts, "uint16"
@@ -92,13 +94,13 @@ def is_16_bit_grey(image: Image.Image) -> bool:
     return image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
 
 
-def is_deep_colour(image: Image.Image) -> bool:
+def is_deep_colour(image: ImageFile) -> bool:
     """Whether it is 16-bit colour without transparency, of which Pillow gives 8 bits and other libraries all."""
     if not all(map(find_spec, ("imagecodecs", "tifffile"))):
         return False
     if image.format == "PNG":
         return image.mode == "RGB" and bool(image.tile) and "RGB;16" in str(image.tile[0][3])
-    if image.format != "TIFF" or image.mode not in ("RGB", "RGBA", "RGBX"):
+    if not isinstance(image, TiffImageFile) or image.mode not in ("RGB", "RGBA", "RGBX"):
         return False
     return image.tag_v2.get(BITS, (8,))[0] == 16 and not set(image.tag_v2.get(EXTRA, ())) & {1, 2}
 
@@ -127,7 +129,7 @@ def bad_image_on_error() -> Iterator[None]:
         raise BadImage(_reason(error)) from error
 
 
-def open_image(stream: BinaryIO) -> Image.Image:
+def open_image(stream: IO[bytes]) -> ImageFile:
     """A file with its header read; raises whatever Pillow does, or BadImage."""
     stream.seek(0)
     if not stream.read(1):

@@ -1,9 +1,11 @@
 """From a file of any kind to the pixels that a pixel format asks for."""
 
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import IO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
+from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from openjepa.data.decoding.pillow import SAMPLES as TIFF_SAMPLES
 from openjepa.data.decoding.pillow import (
@@ -31,7 +33,7 @@ from openjepa.data.decoding.scientific import (
 NUMPY_MAGIC, DICOM_MAGIC = b"\x93NUMPY", b"DICM"
 
 
-def read_header(stream: BinaryIO) -> Header:
+def read_header(stream: IO[bytes]) -> Header:
     """What an image file says of itself, its pixels not decoded. Raises BadImage."""
     with bad_image_on_error():
         kind = _kind(stream)
@@ -42,7 +44,7 @@ def read_header(stream: BinaryIO) -> Header:
 
 
 def read_pixels(
-    stream: BinaryIO, pixel_format: PixelFormat = RGB, page: int = 0, times: Callable[[int, int], int] | None = None
+    stream: IO[bytes], pixel_format: PixelFormat = RGB, page: int = 0, times: Callable[[int, int], int] | None = None
 ) -> Pixels:
     """An image file as a pixel format asks for; `page` is which of several images in it, unless they are stacked.
 
@@ -63,20 +65,18 @@ def read_pixels(
             check_jpeg(image, _whole(stream))
             if times and pixel_format.picture:
                 reduce_jpeg(image, times)
-        pages = (
-            _pages(pixel_format, page, pillow_header(image) if image else tiff_header(stream))
-            if kind == "tiff"
-            else [0]
-        )
+        pages = range(1)
+        if kind == "tiff":
+            pages = _pages(pixel_format, page, pillow_header(image) if image else tiff_header(stream))
         return _read(stream, image, pixel_format, pages)
 
 
-def _read(stream: BinaryIO, image: Image.Image | None, pixel_format: PixelFormat, pages: range | list[int]) -> Pixels:
+def _read(stream: IO[bytes], image: ImageFile | None, pixel_format: PixelFormat, pages: range) -> Pixels:
     if image is None or len(pages) > 1:
         return as_pixels(read_tiff(stream, pages), pixel_format)
     image.seek(pages[0])
     if (
-        image.format == "TIFF"
+        isinstance(image, TiffImageFile)
         and pixel_format.channels not in (1, 3)
         and image.tag_v2.get(TIFF_SAMPLES) == pixel_format.channels
     ):
@@ -89,7 +89,7 @@ def _read(stream: BinaryIO, image: Image.Image | None, pixel_format: PixelFormat
     return as_pixels(native(image, pixel_format.channels), pixel_format)
 
 
-def _whole(stream: BinaryIO) -> bytes:
+def _whole(stream: IO[bytes]) -> bytes:
     stream.seek(0)
     return stream.read()
 
@@ -98,7 +98,7 @@ def _pages(pixel_format: PixelFormat, page: int, header: Header) -> range:
     return range(header.pages) if pixel_format.pages == "channels" else range(page, page + 1)
 
 
-def _kind(stream: BinaryIO) -> str:
+def _kind(stream: IO[bytes]) -> str:
     stream.seek(0)
     start = stream.read(132)
     if start[:6] == NUMPY_MAGIC:
@@ -108,7 +108,7 @@ def _kind(stream: BinaryIO) -> str:
     return "tiff" if start[:4] in TIFF_MAGIC else "other"
 
 
-def _pillow(stream: BinaryIO, kind: str) -> Image.Image | None:
+def _pillow(stream: IO[bytes], kind: str) -> ImageFile | None:
     """The file as Pillow opens it, or None for a TIFF that it cannot."""
     try:
         return open_image(stream)

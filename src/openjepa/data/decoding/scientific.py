@@ -5,7 +5,7 @@ import io
 import logging
 import math
 from types import ModuleType
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def check_size(width: int, height: int, bytes_a_pixel: int = 1) -> None:
         raise BadImage(f"larger than {MAX_BYTES:,} bytes of pixels ({width}x{height}, {bytes_a_pixel} bytes each)")
 
 
-def tiff_header(stream: BinaryIO) -> Header:
+def tiff_header(stream: IO[bytes]) -> Header:
     """Of a TIFF that Pillow cannot open, such as one of many bands or 64-bit numbers."""
     stream.seek(0)
     with needs("tifffile", "tiff").TiffFile(stream) as file:
@@ -50,7 +50,7 @@ def tiff_header(stream: BinaryIO) -> Header:
         return array_header((width, height), bands, dtype, len(file.pages))
 
 
-def read_tiff(stream: BinaryIO, pages: range) -> np.ndarray:
+def read_tiff(stream: IO[bytes], pages: range) -> np.ndarray:
     """Pages of a TIFF beside one another: [H, W, bands of all of them], numbers as stored."""
     stream.seek(0)
     with needs("tifffile", "tiff").TiffFile(stream) as file:
@@ -99,19 +99,19 @@ def turned(array: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(turn(array)) if turn else array
 
 
-def read_png(stream: BinaryIO) -> np.ndarray:
+def read_png(stream: IO[bytes]) -> np.ndarray:
     """A 16-bit PNG in colour, which Pillow cuts to 8 bits: uint16 [H, W, C]."""
     stream.seek(0)
     return needs("imagecodecs", "tiff").png_decode(stream.read())
 
 
-def numpy_header(stream: BinaryIO) -> Header:
+def numpy_header(stream: IO[bytes]) -> Header:
     shape, dtype, _ = _numpy_layout(stream)
     height, width, bands = (*shape, 1)[:3] if len(shape) == 2 or not _bands_first(shape) else (*shape[1:], shape[0])
     return array_header((width, height), bands, dtype, 1)
 
 
-def read_numpy(stream: BinaryIO) -> np.ndarray:
+def read_numpy(stream: IO[bytes]) -> np.ndarray:
     """An array [H, W], [H, W, C] or [C, H, W] in a .npy file: the shortest side of three is the channels."""
     shape, dtype, rows_first = _numpy_layout(stream)
     array = np.frombuffer(stream.read(math.prod(shape) * dtype.itemsize), dtype)
@@ -124,7 +124,7 @@ def _bands_first(shape: tuple[int, ...]) -> bool:
     return len(shape) == 3 and shape[0] < min(shape[1:])
 
 
-def _numpy_layout(stream: BinaryIO) -> tuple[tuple[int, ...], np.dtype, bool]:
+def _numpy_layout(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype, bool]:
     """Shape, type and whether rows come first; the stream stands at the first value."""
     stream.seek(0)
     version = np.lib.format.read_magic(stream)
@@ -134,7 +134,8 @@ def _numpy_layout(stream: BinaryIO) -> tuple[tuple[int, ...], np.dtype, bool]:
     shape, columns_first, dtype = read(stream)
     if dtype.kind not in NUMBERS or len(shape) not in (2, 3):
         raise BadImage(f"an array {list(shape)} of {dtype}; [H, W] and [H, W, C] of numbers are understood")
-    check_size(*sorted(shape)[-2:], dtype.itemsize * (min(shape) if len(shape) == 3 else 1))
+    width, height = sorted(shape)[-2:]
+    check_size(width, height, dtype.itemsize * (min(shape) if len(shape) == 3 else 1))
     start = stream.tell()
     there = stream.seek(0, io.SEEK_END) - start
     stream.seek(start)
@@ -143,7 +144,7 @@ def _numpy_layout(stream: BinaryIO) -> tuple[tuple[int, ...], np.dtype, bool]:
     return shape, dtype, not columns_first
 
 
-def dicom_header(stream: BinaryIO) -> Header:
+def dicom_header(stream: IO[bytes]) -> Header:
     data = _dicom(stream)
     grey, frames = data.get("SamplesPerPixel", 1) == 1, int(data.get("NumberOfFrames", 1) or 1)
     deep = grey and ("RescaleSlope" in data or data.BitsAllocated > 8)
@@ -152,7 +153,7 @@ def dicom_header(stream: BinaryIO) -> Header:
     return Header(size, f"DICOM {data.BitsAllocated}-bit", bands, "other" if deep else "uint8", frames, bands)
 
 
-def read_dicom(stream: BinaryIO, frames: range) -> np.ndarray:
+def read_dicom(stream: IO[bytes], frames: range) -> np.ndarray:
     """Grey [H, W, frames], bright where dense: float32 in the units of its rescaling, or else as a share of the largest
     value possible where there are more than 8 bits; colour uint8 [H, W, 3]."""
     data = _dicom(stream)
@@ -174,7 +175,7 @@ def _frame(data, pixels: ModuleType, number: int) -> np.ndarray:
     return array[..., None] if array.ndim == 2 else array
 
 
-def _dicom(stream: BinaryIO):
+def _dicom(stream: IO[bytes]):
     stream.seek(0)
     data = needs("pydicom", "dicom").dcmread(stream)
     check_size(int(data.Columns), int(data.Rows), int(data.BitsAllocated) // 8 * int(data.get("SamplesPerPixel", 1)))

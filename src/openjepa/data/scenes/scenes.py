@@ -13,6 +13,7 @@ from math import cos, hypot, pi, sin, sqrt
 import numpy as np
 from PIL import Image
 
+from openjepa.data.dataset import ImageDataset
 from openjepa.data.decoding.pixel_format import RGB
 from openjepa.data.scenes.palettes import PAINTS, THEMES
 from openjepa.data.scenes.render import World, render
@@ -58,7 +59,7 @@ class Scene:
     solids: tuple[int, ...]
 
 
-class Scenes:
+class Scenes(ImageDataset):
     """The first `count` scenes of the endless series `seed`, drawn when asked for in `size` (rows, columns) pixels.
 
     `labels` (int64 [n]) are "shape" and "distance" of the nearest solid, and "count" less one; `distances`
@@ -122,7 +123,7 @@ def draw_scene(seed: int, index: int, size: tuple[int, int] = (64, 64)) -> Scene
 def _answers(seed: int, start: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Shape (int64), count (int64) and distance (float32) of scenes start to start + n: a scene is one Philox block."""
     rng = generator(seed, SCENE_LABELS)
-    rng.bit_generator.advance(start)
+    rng.bit_generator.advance(start)  # type: ignore[attr-defined]  # Philox has it
     draws = rng.random((n, 4))
     distance = NEAREST * (FURTHEST / NEAREST) ** draws[:, 2]
     return (

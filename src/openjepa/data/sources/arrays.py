@@ -4,16 +4,32 @@ import io
 import os
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from openjepa.data.dataset import ImageFiles
 from openjepa.data.sources.labels import Labels, labels_of
-from openjepa.data.sources.names import printable
+from openjepa.data.sources.registry import Progress
+from openjepa.data.storage.location import locate
+from openjepa.data.storage.names import Names, printable
+from openjepa.data.storage.remote import is_remote
 from openjepa.errors import UsageError
 
 ARRAYS = (".npy", ".npz", ".h5", ".hdf5")
 DTYPE_KINDS = "uif"
+
+
+def takes(name: str) -> bool:
+    return locate(name).suffix in ARRAYS and not is_remote(name)
+
+
+def open(name: str, progress: Progress = None) -> ImageFiles:
+    """The images of an array, as FILE.npy, FILE.npz/NAME or FILE.h5/GROUP/NAME. Raises UsageError."""
+    place = locate(name)
+    rows, array, labels = open_arrays(place.file, place.inside)
+    return ImageFiles(place.shown, rows, Names.numbered(array or Path(place.file).stem, len(rows.array)), *labels)
 
 
 class ArrayRows:
@@ -21,19 +37,21 @@ class ArrayRows:
 
     window = 0
 
-    def __init__(self, opened: Callable[..., Any], *arguments: str) -> None:
-        self._opened, self._arguments, self._handle = opened, arguments, None
+    def __init__(self, opened: Callable[..., Any], *arguments: object) -> None:
+        self._opened, self._arguments = opened, arguments
+        self._handle: tuple[int | None, Any] | None = None
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_handle": None}
 
     @property
     def array(self) -> Any:
-        if self._handle is None or self._handle[0] not in (os.getpid(), None):
-            array = self._opened(*self._arguments)
-            # An array in memory can be used after a fork, an open HDF5 file cannot.
-            self._handle = None if isinstance(array, np.ndarray) else os.getpid(), array
-        return self._handle[1]
+        if self._handle and self._handle[0] in (os.getpid(), None):
+            return self._handle[1]
+        array = self._opened(*self._arguments)
+        # An array in memory can be used after a fork, an open HDF5 file cannot.
+        self._handle = None if isinstance(array, np.ndarray) else os.getpid(), array
+        return array
 
     def open(self, row: int) -> BinaryIO:
         stream = io.BytesIO()
@@ -108,10 +126,11 @@ def _read_hdf5(file: str) -> tuple[Callable, dict]:
     found: dict[str, Any] = {}
 
     def note(name: str, item: Any) -> None:
-        if hasattr(item, "shape"):
+        if isinstance(item, h5py.Dataset):
             found[name] = item
 
-    _h5py().File(file, "r").visititems(note)
+    h5py = _h5py()
+    h5py.File(file, "r").visititems(note)
     return _hdf5, found
 
 

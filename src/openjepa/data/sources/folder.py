@@ -1,175 +1,74 @@
-"""All files below a folder; of large folders a second listing only asks when each folder was last changed."""
+"""Images below a folder, local or remote: files nested anyhow, shards, or what Hugging Face's save_to_disk wrote."""
 
 import os
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import re
+from glob import glob
+from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+from openjepa.data.dataset import ImageFiles
+from openjepa.data.sources.lists import metadata_of
+from openjepa.data.sources.registry import Progress
+from openjepa.data.sources.tables import TABLES, open_tables
+from openjepa.data.sources.tar import open_tars
+from openjepa.data.storage.layout import Layout, candidates, images_among, only_split, wrapping_folders
+from openjepa.data.storage.listing import walk
+from openjepa.data.storage.location import locate
+from openjepa.data.storage.names import Names
+from openjepa.data.storage.remote import files_below, is_remote
+from openjepa.data.storage.storage import Folder, Skipped, on_one_line
+from openjepa.data.storage.tar_index import COMPRESSED, is_compressed
+from openjepa.errors import UsageError
 
-from openjepa.arrow import cache_file, load_tables, save_tables
-from openjepa.data.sources.names import Names, joined
-from openjepa.data.sources.storage import Skipped
-
-LAYOUT = 1
-CACHED_FROM = 10_000  # files; smaller folders are listed in no time
-SETTLED = 2 * 10**9  # ns: a change sooner after another may leave the folder's time as it is
-FOLDERS = pa.schema(
-    [
-        ("path", pa.large_binary()),
-        ("changed", pa.int64()),
-        ("device", pa.uint64()),
-        ("inode", pa.uint64()),
-        ("folders", pa.list_(pa.large_binary())),
-        ("links", pa.list_(pa.large_binary())),
-    ]
-)
-FILES = pa.schema([("name", pa.large_binary()), ("folder", pa.int32())])
+SHARDS = (".tar", *COMPRESSED, *TABLES)
 
 
-@dataclass
-class Found:
-    """What lies in one folder: names of its files, and the paths of the folders and of the links to folders in it."""
-
-    path: bytes
-    changed: int
-    key: tuple[int, int]
-    files: list[bytes] = field(default_factory=list)
-    folders: list[bytes] = field(default_factory=list)
-    links: list[bytes] = field(default_factory=list)
-    skipped: Skipped = field(default_factory=list)
+def takes(name: str) -> bool:
+    return is_remote(name) or os.path.isdir(os.path.expanduser(name))
 
 
-class Memory:
-    """What an earlier listing of `root` found, by folder."""
-
-    def __init__(self, root: str) -> None:
-        self.place = cache_file("listings", LAYOUT, os.path.realpath(root))
-        tables = load_tables(self.place, 2)
-        folders, self.files = tables if tables else (FOLDERS.empty_table(), FILES.empty_table())
-        columns = (folders[name].to_pylist() for name in FOLDERS.names)
-        self.known = {path: (number, *rest) for number, (path, *rest) in enumerate(zip(*columns, strict=True))}
-        self.used: list[int] = []
-
-    def recall(self, path: bytes, status: os.stat_result) -> Found | None:
-        number, changed, device, inode, folders, links = self.known.get(path, (-1, -1, 0, 0, [], []))
-        if (changed, device, inode) != (status.st_mtime_ns, status.st_dev, status.st_ino):
-            return None
-        self.used.append(number)
-        return Found(path, changed, (device, inode), folders=folders, links=links)
-
-    def recalled(self) -> tuple[Names, np.ndarray]:
-        """The files of the folders that were recalled, sorted, and the number that their folder had."""
-        files = self.files
-        if len(self.used) < len(self.known):
-            files = files.filter(pc.is_in(files["folder"], pa.array(self.used, pa.int32())))
-        return Names(files["name"]), files["folder"].to_numpy()
-
-    def keep(self, folders: list[Found], names: Names, owners: np.ndarray) -> None:
-        columns = [
-            [each.path for each in folders],
-            [each.changed for each in folders],
-            [each.key[0] for each in folders],
-            [each.key[1] for each in folders],
-            [each.folders for each in folders],
-            [each.links for each in folders],
-        ]
-        files = pa.table([names.array, pa.array(owners, pa.int32())], FILES)
-        typed = [pa.array(column, kind) for column, kind in zip(columns, FOLDERS.types, strict=True)]
-        save_tables(self.place, pa.table(typed, FOLDERS), files)
+def open(name: str, progress: Progress = None) -> ImageFiles:
+    """All images below a folder or URL. Raises OSError, UsageError."""
+    place = locate(name)
+    if is_remote(place.path):
+        return open_names(place.path, Names.of(files_below(place.path)), place.shown, [])
+    return _open_folder(place.path, place.shown, progress)
 
 
-def walk(root: str) -> tuple[Names, Skipped]:
-    """Names (relative, with "/", sorted by bytes) of all regular files below `root`, and what could not be entered.
-
-    Hidden files and folders are left out. Links are followed, but no folder is entered twice.
-    Raises OSError if `root` itself cannot be read.
-    """
-    memory = Memory(root)
-    folders, fresh, skipped = [], [], []
-    for found, is_new in _visit(os.fsencode(root), memory.recall, skipped):
-        folders.append(found)
-        skipped += found.skipped
-        if is_new and found.files:
-            fresh.append((len(folders) - 1, _below(found.path, found.files)))
-            found.files = []
-    if not fresh and len(memory.used) == len(memory.known):
-        return memory.recalled()[0], skipped
-    names, owners = _merge(folders, fresh, memory)
-    if len(names) >= CACHED_FROM:
-        memory.keep(folders, names, owners)
-    return names, skipped
+def _open_folder(root: str, shown: str, progress: Progress) -> ImageFiles:
+    if os.path.isfile(os.path.join(root, "dataset_dict.json")):
+        parts = [os.path.dirname(part) for part in glob("*/", root_dir=root)]
+        if not parts:
+            raise UsageError(f"{shown} has a dataset_dict.json and nothing beside: save or copy it again")
+        return _open_folder(os.path.join(root, only_split(parts, shown)), shown, progress)
+    if os.path.isfile(os.path.join(root, "state.json")):
+        return open_tables(sorted(map(str, Path(root).glob("*.arrow"))), shown, progress)
+    files, unread = walk(root)
+    shards = [os.path.join(root, name) for name in _shards(files)]
+    return (open_shards(shards, shown, progress) if shards else None) or open_names(root, files, shown, unread)
 
 
-def _merge(folders: list[Found], fresh: list[tuple[int, Names]], memory: Memory) -> tuple[Names, np.ndarray]:
-    old, owners = memory.recalled()
-    number = np.zeros(max(len(memory.known), 1), np.int32)
-    for place, folder in enumerate(folders):
-        if folder.path in memory.known:
-            number[memory.known[folder.path][0]] = place
-    names = joined([old, *(part for _, part in fresh)])
-    owners = np.concatenate([number[owners], *(np.full(len(part), place, np.int32) for place, part in fresh)])
-    order = names.order()
-    return names.take(order), owners[order]
+def _shards(files: Names) -> list[str]:
+    """The shards in a folder that holds no images itself."""
+    if images_among(files).any():
+        return []
+    found = files.where(files.match(rf"({'|'.join(map(re.escape, SHARDS))})\z"))
+    return [found.raw(row) for row in range(len(found))]
 
 
-def _below(folder: bytes, files: list[bytes]) -> Names:
-    names = Names.of(files)
-    return names.below(os.fsdecode(folder)) if folder else names
+def open_shards(paths: list[str], shown: str, progress: Progress) -> ImageFiles | None:
+    """The images of archives or tables; None where the paths are not all of one such kind."""
+    suffixes = {os.path.splitext(path)[1].lower() for path in paths}
+    if suffixes == {".tar"} or all(map(is_compressed, paths)):
+        return open_tars(paths, shown, progress)
+    return open_tables(paths, shown, progress) if len(suffixes) == 1 and suffixes <= set(TABLES) else None
 
 
-def _visit(root: bytes, recall: Callable, skipped: Skipped) -> Iterator[tuple[Found, bool]]:
-    """Every folder once, with whether it was read anew."""
-    seen: set[tuple[int, int]] = set()
-    waiting, links = [b""], []
-    while waiting or links:
-        # Links wait until all real folders are done, so that a real path wins over a link to it.
-        path = waiting.pop() if waiting else links.pop(0)
-        try:
-            status = os.stat(os.path.join(root, path))
-            if (status.st_dev, status.st_ino) in seen:
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            remembered = recall(path, status)
-            found = remembered or _scan(root, path, status)
-        except OSError as error:
-            if not path:
-                raise
-            skipped.append((os.fsdecode(path), str(error.strerror).lower()))
-            continue
-        waiting += reversed(found.folders)
-        links += found.links
-        yield found, not remembered
-
-
-def _scan(root: bytes, path: bytes, status: os.stat_result) -> Found:
-    settled = time.time_ns() - status.st_mtime_ns > SETTLED
-    found = Found(path, status.st_mtime_ns if settled else -1, (status.st_dev, status.st_ino))
-    with os.scandir(os.path.join(root, path)) as entries:
-        for entry in entries:
-            if entry.name.startswith(b".") or entry.name == b"__MACOSX":
-                continue
-            kind = _kind(entry)
-            if kind == "folder":
-                (found.links if entry.is_symlink() else found.folders).append(path + entry.name + b"/")
-            elif kind == "file":
-                found.files.append(entry.name)
-            else:
-                found.skipped.append((os.fsdecode(path + entry.name), kind))
-                found.changed = -1  # what a link leads to may change without the folder
-    found.folders.sort()
-    found.links.sort()
-    return found
-
-
-def _kind(entry: os.DirEntry[bytes]) -> str:
-    try:
-        if entry.is_dir():
-            return "folder"
-        if entry.is_file():
-            return "file"
-    except OSError:  # a link that leads to itself
-        return "broken link"
-    return "broken link" if entry.is_symlink() else "not a regular file"
+def open_names(root: str, files: Names, shown: str, unread: Skipped) -> ImageFiles:
+    """The images among named files below a folder, local or not. Raises UsageError if there are none."""
+    chosen, others = candidates(files, shown)
+    names = files if len(chosen) == len(files) else files.take(chosen)
+    Layout(names, wrapping_folders(names)).refuse_splits(shown)
+    labels, classes = Layout(names).classes()
+    if not labels and not is_remote(root):
+        labels, classes = metadata_of(root, names)
+    return ImageFiles(shown, Folder(root, names), names, labels, classes, on_one_line(unread) + others)

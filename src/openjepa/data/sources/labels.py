@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from openjepa.data.sources.names import printable
+from openjepa.data.storage.names import printable
 
 NONE = "(none)"
 Labels = tuple[dict[str, np.ndarray], dict[str, list[str]]]  # int64 [n] and the names of its values, by label

@@ -11,14 +11,46 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from openjepa.data.dataset import ImageFiles
 from openjepa.data.sources.labels import Labels, labels_of
-from openjepa.data.sources.names import Names, printable
-from openjepa.data.sources.remote import open_file
+from openjepa.data.sources.registry import Progress
+from openjepa.data.storage.layout import candidates
+from openjepa.data.storage.location import locate
+from openjepa.data.storage.names import Names, printable
+from openjepa.data.storage.remote import is_remote, open_file
+from openjepa.data.storage.storage import Folder, on_one_line
 from openjepa.errors import UsageError
 
 LISTS = (".txt", ".csv", ".tsv")
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img")
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # of Hugging Face's imagefolder
+
+
+def takes(name: str) -> bool:
+    place = locate(name)
+    return place.suffix in LISTS and not place.inside
+
+
+def open(name: str, progress: Progress = None) -> ImageFiles:
+    """The images that a text, CSV or TSV file lists. Raises UsageError."""
+    place = locate(name)
+    return open_list(place.file, place.shown)
+
+
+def open_list(path: str, shown: str) -> ImageFiles:
+    """The images that a file lists and that exist; the other columns are labels. Raises UsageError."""
+    paths, columns = read_list(path)
+    root = os.path.dirname(path)
+    chosen, skipped = candidates(Names.of(paths), shown)
+    there, absent = ([True] * len(chosen), []) if is_remote(path) else present(root, [paths[row] for row in chosen])
+    chosen = chosen[np.array(there)]
+    if not len(chosen):
+        raise UsageError(
+            f"none of the {len(absent):,} images listed in {shown} exists ({printable(absent[0][0])}, ...): "
+            "write paths that are absolute or relative to the folder of the list"
+        )
+    names = Names.of(paths[row] for row in chosen)
+    return ImageFiles(shown, Folder(root, names), names, *columns_at(columns, chosen), on_one_line(absent) + skipped)
 
 
 def read_list(file: str) -> tuple[list[str], dict[str, list[Any]]]:

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,15 +12,51 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from openjepa.arrow import cache_file, no_room
+from openjepa.data.dataset import ImageFiles
 from openjepa.data.sources.labels import Labels, labels_of
-from openjepa.data.sources.names import Names, joined, printable
-from openjepa.data.sources.remote import is_remote, open_file, state
+from openjepa.data.sources.lists import open_list
+from openjepa.data.sources.registry import Progress
+from openjepa.data.storage.location import locate
+from openjepa.data.storage.names import Names, joined, printable
+from openjepa.data.storage.remote import is_remote, open_file, state
 from openjepa.errors import BadImage, UsageError
 from openjepa.files import atomic_file
 
+TABLES = (".parquet", ".arrow")
 LAYOUT = 1
 ROWS = 64  # unpacked at once
 BINARY = (pa.types.is_binary, pa.types.is_large_binary)
+
+
+def takes(name: str) -> bool:
+    place = locate(name)
+    return place.suffix in TABLES and not place.inside
+
+
+def open(name: str, progress: Progress = None) -> ImageFiles:
+    """The images in the rows of a Parquet or Arrow file, or those that a Parquet file lists. Raises UsageError."""
+    place = locate(name)
+    return open_tables([place.file], place.shown, progress)
+
+
+def open_tables(files: list[str], shown: str, progress: Progress = None) -> ImageFiles:
+    """Rows of Parquet or Arrow files; a Parquet file without a column of images is a list of paths. UsageError."""
+    if files and files[0].lower().endswith(".parquet"):
+        if image_column(parquet_schema(files[0])) is None:
+            if len(files) > 1:
+                raise UsageError(f"{shown} has no column of images: give one list of paths, or files with images")
+            return open_list(files[0], shown)
+        files = unpacked(files, progress)
+    try:
+        rows = Rows(files)
+    except (pa.ArrowException, IndexError) as error:
+        reason = str(error).splitlines()[0] if files else "no .arrow file"
+        raise UsageError(f"{shown} is not a readable data set ({reason}): save or copy it again") from error
+    if rows.column is None:
+        raise UsageError(f"{shown} has no column of images: it has {', '.join(rows.tables[0].column_names)}")
+    if not len(rows):
+        raise UsageError(f"no images in {shown}: found 0 rows")
+    return ImageFiles(shown, rows, rows.names(), *rows.labels())
 
 
 class Rows:
@@ -33,7 +68,8 @@ class Rows:
     window = 0
 
     def __init__(self, files: list[str], column: str | None = None) -> None:
-        self.files, self._tables = files, None
+        self.files = files
+        self._tables: list[pa.Table] | None = None
         self.column = column or image_column(self.tables[0].schema)
         self._ends = np.cumsum([len(table) for table in self.tables])
 
@@ -138,7 +174,7 @@ def parquet_schema(file: str) -> pa.Schema:
         raise _damaged(file, error) from error
 
 
-def unpacked(files: list[str], progress: Callable[[int, int], None] | None = None) -> list[str]:
+def unpacked(files: list[str], progress: Progress = None) -> list[str]:
     """Arrow files with the rows of Parquet files, kept in the cache: rows of Parquet cannot be read one by one."""
     places = []
     for number, file in enumerate(files):

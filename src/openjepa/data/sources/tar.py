@@ -1,152 +1,133 @@
-"""Images in tar archives, WebDataset shards among them: where each lies is found out once, then it is read in place."""
+"""Images in tar archives: one, or the shards of a WebDataset."""
 
-import io
 import os
-import re
 import tarfile
-import threading
-import zlib
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from collections.abc import Iterator
 
+import numpy as np
 import pyarrow as pa
 
-from openjepa.arrow import cache_file, load_tables, save_tables
-from openjepa.data.sources.layout import is_image
-from openjepa.data.sources.names import Names, printable
-from openjepa.data.sources.remote import is_remote, open_file, state
-from openjepa.data.sources.storage import NO_IMAGE, Skipped, is_hidden, leaves
+from openjepa.data.dataset import ImageFiles
+from openjepa.data.sources.labels import Labels
+from openjepa.data.sources.registry import Progress
+from openjepa.data.storage.layout import Layout, candidates, wrapping_folders
+from openjepa.data.storage.location import locate
+from openjepa.data.storage.names import Names
+from openjepa.data.storage.remote import open_file
+from openjepa.data.storage.storage import Ranges, Skipped, Storage, missing_inside, on_one_line
+from openjepa.data.storage.streaming import Sequential
+from openjepa.data.storage.tar_index import Shard, clean, index_shards, is_compressed, members_of
 from openjepa.errors import UsageError
 
-LAYOUT = 1
-COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-AT_ONCE = 8
-NOT_IN_PLACE = (tarfile.LNKTYPE, tarfile.SYMTYPE)
-MEMBERS = pa.schema(
-    [("name", pa.large_binary()), ("start", pa.int64()), ("size", pa.int64()), ("label", pa.large_binary())]
-)
-SKIPPED = pa.schema([("name", pa.large_binary()), ("reason", pa.large_binary())])
+ABOUT_ALL = ("after ", "end of ")  # what is said of an archive, not of a file in it
 
 
-@dataclass
-class Shard:
-    """The images of one tar in the order of their names: MEMBERS, and what is none."""
-
-    members: pa.Table
-    skipped: Skipped
-
-    @property
-    def names(self) -> Names:
-        return Names(self.members["name"])
+def takes(name: str) -> bool:
+    place = locate(name)
+    return place.suffix == ".tar" or is_compressed(place.file)
 
 
-def is_compressed(path: str) -> bool:
-    return path.lower().endswith(COMPRESSED)
+def open(name: str, progress: Progress = None) -> ImageFiles:
+    """The images of a tar, as FILE.tar or FILE.tar/FOLDER. Raises UsageError."""
+    place = locate(name)
+    return open_tars([place.file], place.shown, progress, place.inside)
 
 
-def index_shards(files: list[str], progress: Callable[[int, int], None] | None = None) -> list[Shard]:
-    """The index of every tar, from the cache or read now. Raises UsageError naming those that are not there."""
-    lock, done = threading.Lock(), 0
+def open_tars(files: list[str], shown: str, progress: Progress = None, inside: str = "") -> ImageFiles:
+    """The images of tar archives, below the folder `inside` if there is one named; of several in the order of `files`.
 
-    def index(file: str) -> Shard | str:
-        nonlocal done
-        try:
-            return _cached(file)
-        except (OSError, tarfile.TarError) as error:
-            return f"{file}: {getattr(error, 'strerror', None) or error or 'not a tar archive'}"
-        finally:
-            with lock:
-                done += 1
-                if progress:
-                    progress(done, len(files))
-
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        shards = list(pool.map(index, files))
-    bad = [shard for shard in shards if isinstance(shard, str)]
-    if bad:
-        named = "; ".join(bad[:3]) + "; ..." * (len(bad) > 3)
-        raise UsageError(
-            printable(
-                f"{len(bad):,} of {len(files):,} archives cannot be read ({named}): copy or fetch again, or leave out"
-            )
-        )
-    return shards
-
-
-def _cached(file: str) -> Shard:
-    size, version = state(file)
-    place = cache_file("indexes", LAYOUT, file if is_remote(file) else os.path.realpath(file), size, version)
-    tables = load_tables(place, 2)
-    if tables:
-        return Shard(tables[0], [tuple(map(os.fsdecode, row.values())) for row in tables[1].to_pylist()])
-    with open_file(file) as stream:
-        shard = read_index(stream, None if is_compressed(file) else size)
-    rows = [{"name": os.fsencode(name), "reason": os.fsencode(reason)} for name, reason in shard.skipped]
-    save_tables(place, shard.members, pa.Table.from_pylist(rows, SKIPPED))
-    return shard
-
-
-def read_index(stream: io.IOBase, size: int | None) -> Shard:
-    """The index of a tar of `size` bytes (None: a compressed one, whose images keep their order).
-
-    What ends in the middle is indexed as far as it goes. Raises OSError, tarfile.TarError.
+    Compressed ones can only be streamed. Raises UsageError.
     """
-    compressed = size is None
-    images, labels, others, skipped = [], {}, [], []
-    try:
-        with tarfile.open(fileobj=stream, mode="r|*" if compressed else "r:") as archive:
-            for member in members_of(archive):
-                _note(archive, member, size, images, labels, others, skipped)
-            if not compressed:
-                stream.seek(archive.offset)
-                if len(stream.read(tarfile.BLOCKSIZE)) < tarfile.BLOCKSIZE:
-                    skipped.append(("end of the archive", "no end mark (cut between two files, or never closed)"))
-    except (tarfile.ReadError, EOFError, OSError, zlib.error) as error:
-        if not images or (isinstance(error, OSError) and error.errno):
-            raise
-        skipped.append((f"after {images[-1][0]}", f"the archive ends in the middle ({error})"))
-    keys = {key_of(name) for name, *_ in images}
-    skipped += [(name, reason) for name, reason in others if key_of(name) not in keys]
-    if not compressed:
-        images.sort()
-    columns = [[os.fsencode(name) for name, *_ in images], [s for _, s, _ in images], [n for *_, n in images]]
-    found = [labels.get(key_of(name)) for name, *_ in images]
-    return Shard(pa.table([*columns, found], MEMBERS), skipped)
+    shards = index_shards(files, progress)
+    members = _all_members(shards, homes(files))
+    if inside:
+        members = _below(members, inside, files[0])
+    chosen, others = candidates(Names(members["path"]), shown)
+    streams = any(map(is_compressed, files))
+    members = members.take(pa.array(np.sort(chosen) if streams else chosen))
+    names = Names(members["name"])
+    layout = Layout(names, wrapping_folders(names))
+    layout.refuse_splits(shown)
+    labels = class_numbers(members["label"])
+    skipped = on_one_line(_skipped(shards, homes(files), inside)) + others
+    storage = _storage(files, members, inside, streams)
+    return ImageFiles(shown, storage, Names(members["path"]), *(labels if labels[0] else layout.classes()), skipped)
 
 
-def members_of(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    while member := archive.next():
-        archive.members = []  # it would keep them all
-        yield member
+def homes(files: list[str]) -> list[str]:
+    """What is put before the names of each archive's images: nothing if there is but one."""
+    if len(files) == 1:
+        return [""]
+    short = [os.path.basename(file) for file in files]
+    return [f"{home}/" for home in (short if len(set(short)) == len(files) else files)]
 
 
-def _note(archive, member, size, images: list, labels: dict, others: Skipped, skipped: Skipped) -> None:
-    name = clean(member.name)
-    if member.isdir() or is_hidden(name):
-        return
-    if not is_image(name):
-        others.append((name, f"{NO_IMAGE} (suffix {PurePosixPath(name).suffix or 'none'})"))
-        if name.endswith(".cls") and member.size <= 1000 and member.isfile():
-            labels[key_of(name)] = archive.extractfile(member).read().strip()
-    elif leaves(name):
-        skipped.append((name, "points outside of the archive"))
-    elif member.type in NOT_IN_PLACE:
-        skipped.append((name, "a link inside of an archive"))
-    elif not member.isfile() or member.issparse():
-        skipped.append((name, "not a regular file"))
-    elif size is not None and member.offset_data + member.size > size:
-        skipped.append((name, "the archive ends in the middle of it"))
-    else:
-        images.append((name, member.offset_data, member.size))
+def _all_members(shards: list[Shard], prefixes: list[str]) -> pa.Table:
+    """MEMBERS of all shards with their `path`, shard and name, and the number of the shard, `owner`."""
+    parts = []
+    for number, (shard, prefix) in enumerate(zip(shards, prefixes, strict=True)):
+        part = shard.members.append_column("path", [shard.names.below(prefix).array])
+        parts.append(part.append_column("owner", [pa.array(np.full(len(part), number, np.int32))]))
+    return pa.concat_tables(parts)
 
 
-def clean(name: str) -> str:
-    return re.sub(r"\A(?:\./)+", "", name)
+def _below(members: pa.Table, inside: str, file: str) -> pa.Table:
+    """The members of one archive below a folder, by their names from there on."""
+    names = Names(members["name"])
+    within = names.starts(inside + "/")
+    if not within.any():
+        raise UsageError(missing_inside(names, inside, file))
+    kept = members.filter(pa.array(within))
+    inner = Names(kept["name"]).behind(len(os.fsencode(inside)) + 1).array
+    for column in ("name", "path"):
+        kept = kept.set_column(kept.schema.get_field_index(column), column, [inner])
+    return kept
 
 
-def key_of(name: str) -> str:
-    """What the files of one WebDataset sample share: the path up to the first dot of its last part."""
-    folder, _, last = name.rpartition("/")
-    return f"{folder}/{last.split('.')[0]}"
+def _skipped(shards: list[Shard], prefixes: list[str], inside: str) -> Skipped:
+    wanted = (inside + "/", *ABOUT_ALL) if inside else ("",)
+    return [
+        (prefix + name, reason)
+        for shard, prefix in zip(shards, prefixes, strict=True)
+        for name, reason in shard.skipped
+        if name.startswith(wanted)
+    ]
+
+
+def _storage(files: list[str], members: pa.Table, inside: str, streams: bool) -> Storage:
+    owners = members["owner"].to_numpy()
+    if streams:
+        names = Names(members["name"])
+        return Sequential(_stream_all, files, owners, names.below(inside + "/") if inside else names)
+    return Ranges(files, owners, members["start"].to_numpy(), members["size"].to_numpy())
+
+
+def _stream_all(files: list[str], owners: np.ndarray, names: Names) -> Iterator[bytes]:
+    """The bytes of named images one after another; `names` are in the order in which the archives hold them."""
+    for number, file in enumerate(files):
+        rows = np.flatnonzero(owners == number)
+        if len(rows):
+            yield from _stream(file, (names.raw(row) for row in rows))
+
+
+def _stream(file: str, wanted: Iterator[str]) -> Iterator[bytes]:
+    upcoming = next(wanted, None)
+    with open_file(file) as stream, tarfile.open(fileobj=stream, mode="r|*") as archive:
+        for member in members_of(archive):
+            content = archive.extractfile(member) if clean(member.name) == upcoming and member.isfile() else None
+            if content:
+                yield content.read()
+                upcoming = next(wanted, None)
+
+
+def class_numbers(labels: pa.ChunkedArray) -> Labels:
+    """Labels from the .cls files of a WebDataset; none unless every image has one, and they differ."""
+    if labels.null_count or not len(labels):
+        return {}, {}
+    codes, values = Names(labels).codes()
+    if len(values) < 2:
+        return {}, {}
+    rank = np.argsort(np.argsort([int(value) for value in values])) if all(map(str.isdecimal, values)) else None
+    if rank is None:
+        return {"class": codes}, {"class": values}
+    return {"class": rank[codes]}, {"class": sorted(values, key=int)}

@@ -1,12 +1,17 @@
 """Where the bytes of images lie: each storage knows its images by number."""
 
+import difflib
 import io
 import os
 import zipfile
-from typing import BinaryIO, Protocol
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import IO, Protocol
 
-from openjepa.data.sources.names import Names, printable
-from openjepa.data.sources.remote import is_remote, open_file, read_range, state
+import numpy as np
+
+from openjepa.data.storage.names import Names, printable
+from openjepa.data.storage.remote import is_remote, open_file, read_range, state
 
 Skipped = list[tuple[str, str]]  # (path, reason)
 NO_IMAGE = "not an image file"
@@ -18,7 +23,7 @@ class Storage(Protocol):
 
     window: int
 
-    def open(self, row: int) -> BinaryIO: ...
+    def open(self, row: int) -> IO[bytes]: ...
 
     def stamp(self, row: int) -> tuple[int, ...]:
         """Cheap to read, the size in bytes first; equal for files of equal content."""
@@ -37,7 +42,7 @@ class Folder:
         name = self.names.raw(row)
         return f"{self.root}/{name}" if is_remote(self.root) else os.path.join(self.root, name)
 
-    def open(self, row: int) -> BinaryIO:
+    def open(self, row: int) -> IO[bytes]:
         return open_file(self.path(row))
 
     def stamp(self, row: int) -> tuple[int, ...]:
@@ -52,8 +57,8 @@ class Zip:
 
     window = 0
 
-    def __init__(self, path: str, inside: str = "", names: Names | None = None) -> None:
-        self.path, self.inside, self.names = path, inside, names
+    def __init__(self, path: str, inside: str = "") -> None:
+        self.path, self.inside, self.names = path, inside, Names.of([])
         self._handle: tuple[int, zipfile.ZipFile] | None = None
 
     def members(self) -> list[zipfile.ZipInfo]:
@@ -64,7 +69,7 @@ class Zip:
     def name(self, member: zipfile.ZipInfo) -> str:
         return member.filename.removeprefix(self.inside)
 
-    def open(self, row: int) -> BinaryIO:
+    def open(self, row: int) -> IO[bytes]:
         return self._zip.open(self.inside + self.names.raw(row))
 
     def stamp(self, row: int) -> tuple[int, ...]:
@@ -90,10 +95,10 @@ class Ranges:
 
     window = 0
 
-    def __init__(self, files: list[str], owners, starts, sizes) -> None:
+    def __init__(self, files: list[str], owners: np.ndarray, starts: np.ndarray, sizes: np.ndarray) -> None:
         self.files, self.owners, self.starts, self.sizes = files, owners, starts, sizes
 
-    def open(self, row: int) -> BinaryIO:
+    def open(self, row: int) -> IO[bytes]:
         return io.BytesIO(read_range(self.files[self.owners[row]], int(self.starts[row]), int(self.sizes[row])))
 
     def stamp(self, row: int) -> tuple[int, ...]:
@@ -107,6 +112,15 @@ def is_hidden(name: str) -> bool:
 def leaves(name: str) -> bool:
     """Whether a member's name points outside of its archive."""
     return name.startswith("/") or ".." in name.split("/")
+
+
+def missing_inside(names: Iterable[str], inside: str, file: str) -> str:
+    """What to say of a folder that an archive with members `names` does not hold."""
+    folders = {str(parent) for name in names for parent in PurePosixPath(name).parents} - {".", "/"}
+    tops = sorted({folder.split("/")[0] for folder in folders})
+    near = difflib.get_close_matches(inside, sorted(folders), n=1)
+    hint = f"did you mean {file}/{near[0]}?" if near else "it holds " + (", ".join(tops[:10]) or "no folders")
+    return printable(f"{file} has no folder {inside}: {hint}")
 
 
 def is_lost(reason: str) -> bool:

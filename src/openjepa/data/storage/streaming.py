@@ -21,7 +21,8 @@ class Sequential:
     window = WINDOW
 
     def __init__(self, start: Callable[..., Iterator[bytes]], *arguments: object) -> None:
-        self._start, self._arguments, self._state = start, arguments, None
+        self._start, self._arguments = start, arguments
+        self._state: _Stream | None = None
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_state": None}
@@ -34,20 +35,22 @@ class Sequential:
 
     def _held(self, row: int) -> bytes:
         wanted, place = divmod(int(row), WINDOW)
-        if self._state is None or self._state.process != os.getpid() or self._state.number > wanted:
-            self._state = _Stream(self._start(*self._arguments))
-        while self._state.number < wanted:
-            self._state.advance(wanted)
-        if place >= len(self._state.held):
-            raise BadImage(GONE if self._state.fault is None else f"{GONE} ({self._state.fault})")
-        return self._state.held[place]
+        state = self._state
+        if state is None or state.process != os.getpid() or state.number > wanted:
+            self._state = state = _Stream(self._start(*self._arguments))
+        while state.number < wanted:
+            state.advance(wanted)
+        if place >= len(state.held):
+            raise BadImage(f"{GONE} ({state.fault})" if state.fault else GONE)
+        return state.held[place]
 
 
 class _Stream:
     """Where a process is in a stream: the images of window `number`; `fault` says why there are no more."""
 
     def __init__(self, images: Iterator[bytes]) -> None:
-        self.process, self.number, self.held, self.fault = os.getpid(), -1, [], None
+        self.process, self.number, self.fault = os.getpid(), -1, ""
+        self.held: list[bytes] = []
         self._images = images
 
     def advance(self, wanted: int) -> None:

@@ -4,7 +4,7 @@ import functools
 import glob
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
 from openjepa.errors import BadImage, UsageError
@@ -71,6 +71,7 @@ def _braces(pattern: str) -> Iterator[str]:
         yield pattern
         return
     span = re.fullmatch(r"(\d+)\.\.(\d+)", match[1])
+    values: Iterable[str]
     if span:
         first, last = int(span[1]), int(span[2])
         if last - first >= 10**6:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from typing import overload
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +40,12 @@ class Names(Sequence[str]):
     def __len__(self) -> int:
         return len(self.array)
 
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Names": ...
+
     def __getitem__(self, index: int | slice) -> "str | Names":
         return Names(self.array[index]) if isinstance(index, slice) else printable(self.raw(index))
 
@@ -51,12 +58,12 @@ class Names(Sequence[str]):
             return NotImplemented
         return len(self) == len(other) and all(mine == theirs for mine, theirs in zip(self, other, strict=True))
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]  # not hashable, as a list of texts is not
 
     def __repr__(self) -> str:
         return f"Names({list(self[:10])}{'...' * (len(self) > 10)})"
 
-    def raw(self, index: int) -> str:
+    def raw(self, index: int | np.integer) -> str:
         return os.fsdecode(self.array[int(index)].as_py())
 
     def take(self, indices: Sequence[int] | np.ndarray) -> "Names":
@@ -82,7 +89,7 @@ class Names(Sequence[str]):
     def replace(self, pattern: str, replacement: str) -> "Names":
         return Names(pc.replace_substring_regex(self.array, pattern=pattern, replacement=replacement))
 
-    def count(self, text: str) -> np.ndarray:
+    def occurrences(self, text: str) -> np.ndarray:
         """How often each name holds a text: int64 [n]."""
         return pc.count_substring(self.array, text).to_numpy().astype(np.int64)
 

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from openjepa.data.sources import folder as listing
-from openjepa.data.sources.folder import walk
+from openjepa.data.storage import listing
+from openjepa.data.storage.listing import walk
 
 
 @pytest.fixture

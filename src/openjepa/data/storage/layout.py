@@ -8,8 +8,8 @@ from itertools import takewhile
 import numpy as np
 import pyarrow.compute as pc
 
-from openjepa.data.sources.names import Names, printable
-from openjepa.data.sources.storage import NO_IMAGE, Skipped
+from openjepa.data.storage.names import Names, printable
+from openjepa.data.storage.storage import NO_IMAGE, Skipped
 from openjepa.errors import UsageError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".dcm", ".npy")
@@ -71,7 +71,7 @@ class Layout:
 
     def __init__(self, names: Names, wrapper: str = "") -> None:
         self.wrapper = wrapper
-        self.depth = names.count("/") - wrapper.count("/")
+        self.depth = names.occurrences("/") - wrapper.count("/")
         self.codes, self.tops = names.behind(len(os.fsencode(wrapper))).replace("(?s)/.*", "").codes()
 
     def refuse_splits(self, shown: str) -> None:
