@@ -129,7 +129,7 @@ def test_one_variable_moves_every_cache(tmp_path, monkeypatch):
 
 
 def test_the_weights_of_an_artifact_can_be_read_by_others(tmp_path):
-    from interop.test_writers import SIZES, ours
+    from interop.test_formats import SIZES, ours
 
     from openjepa.runs.initial_weights import store
 

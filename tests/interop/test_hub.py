@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from support.exports import export_to
 from support.hub_fake import Hub
 
 import openjepa
@@ -12,7 +13,6 @@ from openjepa.errors import UsageError
 from openjepa.interop.hub import fetch_file
 from openjepa.interop.load import load_encoder, open_source
 from openjepa.interop.source import IMAGENET_MEAN, IMAGENET_STD, Source
-from openjepa.interop.writers import write_hf, write_timm
 from openjepa.models.resize import weights_of
 
 
@@ -21,9 +21,8 @@ def source():
     return Source("ours", "openjepa", IMAGENET_MEAN, IMAGENET_STD, target=network)
 
 
-def files_of(folder, write=write_hf):
-    folder.mkdir()
-    write(folder, source(), "target", False)
+def files_of(folder, to="hf"):
+    export_to(to, folder, source())
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "openjepa.json"}
 
 
@@ -111,13 +110,13 @@ def test_timm_names_bring_both_encoders_where_the_published_file_is_what_they_me
     found = open_source("vit_huge_patch14_gap_224.in1k_ijepa")
     assert found.target and found.context and found.predictor and found.licence == "cc-by-nc-4.0"
     config.url, config.hf_hub_id = None, "lab/model"
-    hub.files = files_of(tmp_path / "timm", write_timm)
+    hub.files = files_of(tmp_path / "timm", "timm")
     assert same(open_source("vit_huge_patch14_gap_224.in1k_ijepa").target)
 
 
 def test_push(hub, tmp_path):
     (tmp_path / "artifact").mkdir()
-    write_hf(tmp_path / "artifact", source(), "target", False)
+    export_to("hf", tmp_path / "artifact", source())
     folder = openjepa.export(tmp_path / "artifact", to="hub:lab/model", licence="apache-2.0")
     assert hub.created == ["model"]
     assert hub.pushed.keys() >= {"README.md", "config.json", "model.safetensors", "openjepa.json", "comparison.json"}

@@ -6,12 +6,12 @@ import pickle
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.exports import export_to
 
 import openjepa
 from openjepa.errors import UsageError
 from openjepa.interop.artifact import load_artifact
 from openjepa.interop.load import load_encoder, open_source
-from openjepa.interop.writers import write_official
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_which_decides_the_encoder_that_others_open(content, published, tmp_path
 def test_there_and_back_gives_equal_tensors(content, published, tmp_path):
     openjepa.import_(published, tmp_path / "here", num_heads=4)
     (tmp_path / "back").mkdir()
-    write_official(tmp_path / "back", load_artifact(tmp_path / "here"), "target", True)
+    export_to("official", tmp_path / "back", load_artifact(tmp_path / "here"), predictor=True)
     back = torch.load(tmp_path / "back/checkpoint.pth.tar", weights_only=True)
     for part in ("encoder", "target_encoder", "predictor"):
         assert back[part].keys() == content[part].keys()

@@ -1,15 +1,18 @@
 """`openjepa export RUN --to FORMAT`: an encoder for other libraries, read back there and compared with ours."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 from typer import Argument, Option
 
+from openjepa.interop.formats.registry import Options, known
+
 
 def export(
     model: Annotated[str, Argument(help="A run, an artifact, or anything that import takes.", show_default=False)],
     *,
-    to: Annotated[str, Option(help="hf, timm, safetensors, onnx, official, or hub:OWNER/NAME.", show_default=False)],
+    to: Annotated[str, Option(help=f"Format: {known()}.", show_default=False)],
     out: Annotated[Path | None, Option(help="Folder to write to. [MODEL/export-FORMAT]")] = None,
     which: Annotated[str, Option(help="Encoder: target (the paper evaluates it) or context.")] = "target",
     with_predictor: Annotated[bool, Option("--with-predictor", help="Write the predictor too.")] = False,
@@ -28,16 +31,15 @@ def export(
     from openjepa.console import log
     from openjepa.interop.hub import push
     from openjepa.interop.load import open_source
-    from openjepa.runs.export import checked, folder_of, licence_of, write_export
+    from openjepa.runs.export import folder_of, licence_of, read_request, write_export
     from openjepa.runs.images import check_new_folder
 
     model, size = str(model), None if image_size is None else pixels(str(image_size))
-    format_, hub_name = checked(to, half)
-    folder = folder_of(model, format_, out)
+    request = read_request(to, Options(which, with_predictor, half), images)
+    folder = folder_of(model, request.format, out)
     check_new_folder(folder, "give --out another name")
     source = open_source(model, size, num_heads=num_heads)
-    licence = licence_of(source, licence)
-    write_export(folder, source, which, format_, with_predictor, half, images, licence, hub_name)
-    if hub_name:
-        log(f"pushed: {push(folder, hub_name)}")
+    write_export(folder, replace(source, licence=licence_of(source, licence)), request)
+    if request.hub_name:
+        log(f"pushed: {push(folder, request.hub_name)}")
     return folder

@@ -54,6 +54,11 @@ class Source:
         """Which encoder `encoder(which)` gives."""
         return which if getattr(self, which) else next(name for name in WHICH if getattr(self, name))
 
+    def alone(self, which: str) -> "Source":
+        """The same with no other network than the encoder that `encoder(which)` gives."""
+        parts = {"target": None, "context": None, "predictor": None, self.held(which): self.encoder(which)}
+        return replace(self, **parts)
+
     def remarks(self, which: str) -> list[str]:
         """The notes, and that it is another encoder than the one asked for."""
         if self.held(which) == which:

@@ -1,7 +1,6 @@
-"""The folder of an export: weights, comparison and card, written aside and put in its place when all is there."""
+"""The folder of an export: weights, comparison with openjepa, and model card."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,38 +14,46 @@ from openjepa.data.scenes.scenes import Scenes
 from openjepa.data.summary import inspect_dataset
 from openjepa.errors import UsageError
 from openjepa.files import atomic_folder, usage_error, write_json, write_text
-from openjepa.interop import writers
-from openjepa.interop.onnx import write_onnx
+from openjepa.interop.formats.compare import compare
+from openjepa.interop.formats.registry import FORMATS, HUB, Format, Options
+from openjepa.interop.model_card import Card, card_of, write_card
 from openjepa.interop.source import Source
-from openjepa.interop.writers import Theirs, compare
-from openjepa.reports.model_card import card_of, write_card
+from openjepa.masking.statistics import cover, in_words
+from openjepa.runs.folder import RunFolder, read_run_folder
 from openjepa.training.monitoring.online_probe import sample_images
 
-WRITERS: dict[str, Callable[..., Theirs]] = {
-    "hf": writers.write_hf,
-    "timm": writers.write_timm,
-    "safetensors": writers.write_safetensors,
-    "official": writers.write_official,
-}
-FORMATS = (*WRITERS, "onnx")
 COMPARED, LIMIT, HALF_LIMIT = 8, 1e-3, 5e-2
+MONITORS = ("rank", "std", "positional_fraction", "energy_gap", "ema_distance", "knn", "linear", "verdict")
 
 
-def checked(to: str, half: bool) -> tuple[str, str | None]:
-    """The format and, if it is to be pushed, the name on the Hub; raises UsageError."""
-    format_, _, hub_name = to.partition(":")
-    if format_ not in (*FORMATS, "hub") or bool(hub_name) != (format_ == "hub"):
-        raise UsageError(unknown("--to", to, (*FORMATS, "hub:OWNER/NAME")))
-    if half and format_ != "onnx":
-        raise UsageError(f"--half goes with --to onnx, not with --to {to}: leave it out")
-    return ("hf", hub_name) if hub_name else (format_, None)
+@dataclass(frozen=True)
+class Export:
+    """What is asked for: a format, what to write in it, images to compare on, the name to push it to on the Hub."""
+
+    format: Format
+    options: Options
+    images: str | None = None
+    hub_name: str | None = None
 
 
-def folder_of(model: str, format_: str, out: Path | None) -> Path:
+def read_request(to: str, options: Options, images: str | None) -> Export:
+    """An export as `--to` and other options state it; raises UsageError for a format that is not known or not fit."""
+    name, _, hub_name = to.partition(":")
+    known = {each.name: each for each in FORMATS}
+    if (name not in known and name != "hub") or bool(hub_name) != (name == "hub"):
+        raise UsageError(unknown("--to", to, (*known, HUB)))
+    format_ = known["hf" if hub_name else name]
+    if options.half and not format_.half:
+        able = ", ".join(each.name for each in FORMATS if each.half)
+        raise UsageError(f"--half goes with --to {able}, not with --to {to}: leave it out")
+    return Export(format_, options, images, hub_name or None)
+
+
+def folder_of(model: str, to: Format, out: Path | None) -> Path:
     """Where to write; raises UsageError if the model is no folder and no place is given."""
     if out is None and not Path(model).is_dir():
         raise UsageError(f"{model} is no folder to put an export into: give --out")
-    return Path(out) if out is not None else Path(model) / f"export-{format_}"
+    return Path(out) if out is not None else Path(model) / f"export-{to.name}"
 
 
 def licence_of(source: Source, given: str | None) -> str | None:
@@ -56,38 +63,23 @@ def licence_of(source: Source, given: str | None) -> str | None:
     return source.licence or given
 
 
-def write_export(
-    folder: Path,
-    source: Source,
-    which: str,
-    format_: str,
-    with_predictor: bool,
-    half: bool,
-    images: str | None,
-    licence: str | None,
-    hub_name: str | None,
-) -> None:
-    """Write, read back as others do, compare, and say what came of it."""
-    if with_predictor and (format_ == "onnx" or not source.predictor):
-        why = "ONNX holds the encoder alone" if format_ == "onnx" else f"{source.name} has no predictor"
+def write_export(folder: Path, source: Source, export: Export) -> None:
+    """Write the folder, open it with the other library, compare the two and log the differences. Raises UsageError."""
+    to, options = export.format, export.options
+    if options.with_predictor and not (to.predictor and source.predictor):
+        why = f"{source.name} has no predictor" if to.predictor else f"{to.name.upper()} holds the encoder alone"
         raise UsageError(f"{why}: leave out --with-predictor")
-    source = replace(source, licence=licence)
-    network = source.encoder(which)
-    pixels, named = comparison_images(source, which, images)
+    pixels, named = comparison_images(source, options.which, export.images)
     with usage_error(folder), atomic_folder(folder) as part:
-        comparison = compare(_write(part, source, which, format_, with_predictor, half), network, pixels)
-        write_json(part / "comparison.json", {"format": format_, "images_of": named, **comparison})
-        card = card_of(source, which, format_, hub_name or folder.resolve().name, licence, comparison, named)
-        write_text(part / "README.md", write_card(card))
-    log(*in_words(folder, format_, comparison, named, HALF_LIMIT if half else LIMIT), *source.remarks(which))
-    log(f"licence: {licence or 'not stated; --licence puts one on the card'}")
-
-
-def _write(folder: Path, source: Source, which: str, format_: str, with_predictor: bool, half: bool) -> Theirs:
-    if format_ != "onnx":
-        return WRITERS[format_](folder, source, which, with_predictor)
-    run = write_onnx(folder, source, which, half)
-    return lambda pixels: run(pixels)[1]
+        to.writer().write(part, source, options)
+        forward = to.writer().reopen(part, options, source)
+        comparison = compare(forward, source.encoder(options.which), pixels)
+        write_json(part / "comparison.json", {"format": to.name, "images_of": named, **comparison})
+        card = card_of(source, to, options, export.hub_name or folder.resolve().name, comparison, named)
+        write_text(part / "README.md", write_card(_with_run(card, Path(source.name))))
+    limit = HALF_LIMIT if options.half else LIMIT
+    log(*difference_lines(folder, to.name, comparison, named, limit), *source.remarks(options.which))
+    log(f"licence: {source.licence or 'not stated; --licence puts one on the card'}")
 
 
 def comparison_images(source: Source, which: str, images: str | None) -> tuple[Tensor, str]:
@@ -110,15 +102,41 @@ def drawn(image_size: tuple[int, int], channels: int) -> Tensor:
     return standardise(sample[:, torch.arange(channels) % 3], [0.5] * channels, [0.25] * channels)
 
 
-def in_words(folder: Path, format_: str, comparison: dict, named: str, limit: float) -> list[str]:
+def difference_lines(folder: Path, to: str, comparison: dict, named: str, limit: float) -> list[str]:
+    """The largest and mean differences as text, with a warning above `limit`."""
     gaps = [
         f"{what} max {comparison[what]['max']:.1e}, mean {comparison[what]['mean']:.1e}"
         for what in ("patch_tokens", "embedding")
     ]
     lines = [
-        f"{format_}: {folder}",
+        f"{to}: {folder}",
         f"difference from openjepa on {comparison['images']} images of {named}: {'; '.join(gaps)}",
     ]
     if not comparison["patch_tokens"]["max"] <= limit:
         lines.append(f"warning: that is more than {limit:g}: do not rely on this export")
     return lines
+
+
+def _with_run(card: Card, folder: Path) -> Card:
+    """The card with the data, recipe, masks, monitors and evaluation of a run, if the folder is one."""
+    if not (folder / "config.json").is_file() or not (folder / "encoder").is_dir():
+        return card
+    run = read_run_folder(folder)
+    changed = [(s.option, s.value) for s in run.settings() if s.changed and s.value != "–"]
+    masks = in_words(run.masks, cover(run.masks, run.config.batch_size, run.config.seed))
+    return replace(
+        card,
+        data=[f"source: {run.data}", *run.images.lines()],
+        recipe=[("steps", f"{run.steps:,}"), ("images a step", str(run.config.batch_size)), *changed],
+        masks=[("strategy", run.masks.name), *masks],
+        monitors=_last_monitors(run),
+        measured=run.results,
+    )
+
+
+def _last_monitors(run: RunFolder) -> list[tuple[str, str]]:
+    last: dict = {}
+    for record in run.records:
+        last |= {name: value for name, value in record.items() if name in MONITORS}
+    values = {name: last[name] for name in MONITORS if name in last}
+    return [(name, value if isinstance(value, str) else f"{value:.3g}") for name, value in values.items()]

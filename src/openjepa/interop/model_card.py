@@ -1,13 +1,14 @@
 """The model card of an export: the encoder, its training data, its measurements and its permitted use."""
 
+import json
+import re
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from openjepa.interop.formats.registry import Format, Options
 from openjepa.interop.source import Source
-from openjepa.masking.statistics import cover, in_words
-from openjepa.runs.folder import RunFolder, read_run_folder
 
 Rows = list[tuple[str, str]]
+YAML_WORDS = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,12 @@ class Card:
     library: str
     usage: str
     model: Rows
+    comparison: Rows
     data: list[str] = field(default_factory=list)
     recipe: Rows = field(default_factory=list)
     masks: Rows = field(default_factory=list)
     monitors: Rows = field(default_factory=list)
     measured: list[dict] = field(default_factory=list)
-    comparison: Rows = field(default_factory=list)
 
 
 def write_card(card: Card) -> str:
@@ -53,9 +54,15 @@ def write_card(card: Card) -> str:
 
 
 def _header(card: Card) -> str:
-    lines = [f"license: {card.licence or 'unknown'}", "pipeline_tag: image-feature-extraction"]
-    lines += [f"library_name: {card.library}"] if card.library else []
+    lines = [f"license: {yaml_text(card.licence or 'unknown')}", "pipeline_tag: image-feature-extraction"]
+    lines += [f"library_name: {yaml_text(card.library)}"] if card.library else []
     return "\n".join(["---", *lines, "tags:", "- ijepa", "- openjepa", "---"])
+
+
+def yaml_text(text: str) -> str:
+    """A text as a value in YAML: as it is where no reader could take it for something else, else quoted."""
+    plain = re.fullmatch(r"[A-Za-z][\w.+-]*", text, re.ASCII) and text.lower() not in YAML_WORDS
+    return text if plain else json.dumps(text)  # a JSON string is one of YAML's double-quoted strings
 
 
 def _section(title: str, body: str) -> str:
@@ -87,41 +94,26 @@ def _plain(text: str) -> str:
     return str(text).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
-USAGE = {
-    "hf": 'from transformers import AutoModel\n\nmodel = AutoModel.from_pretrained("{name}")\n'
-    "embedding = model(**inputs).last_hidden_state.mean(dim=1)",
-    "timm": 'import timm\n\nmodel = timm.create_model("local-dir:{name}", pretrained=True)\nembedding = model(pixels)',
-    "safetensors": 'from safetensors.torch import load_file\n\ntensors = load_file("{name}/encoder.safetensors")',
-    "onnx": 'import onnxruntime\n\nsession = onnxruntime.InferenceSession("{name}/encoder.onnx")\n'
-    'embedding, patch_tokens = session.run(None, {{"pixel_values": pixels}})',
-    "official": 'import openjepa\n\nencoder = openjepa.load_encoder("{name}/checkpoint.pth.tar", num_heads={heads})',
-}
-LIBRARY = {"hf": "transformers", "timm": "timm"}
-MONITORS = ("rank", "std", "positional_fraction", "energy_gap", "ema_distance", "knn", "linear", "verdict")
+def card_of(source: Source, to: Format, options: Options, name: str, comparison: dict, images: str) -> Card:
+    """The card of an export in a format, under `name`, compared with openjepa on `images`."""
+    return Card(
+        name=name,
+        licence=source.licence,
+        library=to.library,
+        usage=to.usage.format(name=name, heads=source.encoder(options.which).num_heads),
+        model=_model(source, options.which),
+        comparison=_comparison(comparison, images),
+    )
 
 
-def card_of(source: Source, which: str, to: str, name: str, licence: str | None, comparison: dict, images: str) -> Card:
-    """The card of an export in the format `to`, its comparison made on `images`."""
-    heads = source.encoder(which).num_heads
-    usage = USAGE[to].format(name=name, heads=heads)
-    shared = {"name": name, "licence": licence, "library": LIBRARY.get(to, ""), "usage": usage}
-    said = {"model": _model(source, which), "comparison": _comparison(comparison, images)}
-    folder = Path(source.name)
-    if not (folder / "config.json").is_file() or not (folder / "encoder").is_dir():
-        return Card(**shared, **said)
-    return Card(**shared, **said, **_of_run(read_run_folder(folder)))
-
-
-def _model(source: Source, which: str) -> list[tuple[str, str]]:
+def _model(source: Source, which: str) -> Rows:
     network = source.encoder(which)
+    millions = sum(p.numel() for p in network.parameters()) / 1e6
     (height, width), (rows, columns) = network.image_size, network.grid_size
     first = source.about.get("source", {})
     origin = [("weights from", f"{first['name']} ({first['kind']})")] if first else []
     return [
-        (
-            "encoder",
-            f"{source.held(which)} encoder, {sum(p.numel() for p in network.parameters()) / 1e6:.1f} M parameters",
-        ),
+        ("encoder", f"{source.held(which)} encoder, {millions:.1f} M parameters"),
         ("shape", f"{network.embed_dim} wide, {len(network.blocks)} blocks, {network.num_heads} heads"),
         ("input", f"{height}x{width} px, {rows}x{columns} patches of {network.patch_size} px"),
         ("preprocessing", "shorter side resized (antialiased bicubic), centre cropped, standardised"),
@@ -130,29 +122,7 @@ def _model(source: Source, which: str) -> list[tuple[str, str]]:
     ]
 
 
-def _of_run(run: RunFolder) -> dict:
-    """Data, recipe, masks, monitors and evaluation of a run."""
-    last: dict = {}
-    for record in run.records:
-        last |= {name: value for name, value in record.items() if name in MONITORS}
-    changed = [(s.option, s.value) for s in run.settings() if s.changed and s.value != "–"]
-    masks = in_words(run.masks, cover(run.masks, run.config.batch_size, run.config.seed))
-    return {
-        "data": [f"source: {run.data}", *run.images.lines()],
-        "recipe": [
-            ("steps", f"{run.steps:,}"),
-            ("images a step", str(run.config.batch_size)),
-            *changed,
-        ],
-        "masks": [("strategy", run.masks.name), *masks],
-        "monitors": [
-            (name, v if isinstance(v := last[name], str) else f"{v:.3g}") for name in MONITORS if name in last
-        ],
-        "measured": run.results,
-    }
-
-
-def _comparison(comparison: dict, images: str) -> list[tuple[str, str]]:
+def _comparison(comparison: dict, images: str) -> Rows:
     rows = [("images", f"{comparison['images']} of {images}")]
     for what in ("patch_tokens", "embedding"):
         gap = comparison[what]

@@ -4,17 +4,19 @@ import copy
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from openjepa.files import write_json
 from openjepa.interop.artifact import preprocessing
+from openjepa.interop.formats.registry import Forward, Options
 from openjepa.interop.source import Source
 from openjepa.models.vit import VisionTransformer
 from openjepa.optional import require
 
-NAMES = ("embedding", "patch_tokens")
+FILE, NAMES = "encoder.onnx", ("embedding", "patch_tokens")
 Run = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
@@ -30,25 +32,29 @@ class Graph(nn.Module):
         return tokens.mean(dim=1), tokens
 
 
-def write_onnx(folder: Path, source: Source, which: str, half: bool = False) -> Run:
+def write(folder: Path, source: Source, options: Options) -> None:
     """encoder.onnx, its weights in encoder.onnx.data where they are over 2 GiB, and encoder.json with preprocessing.
 
     The graph takes `pixel_values` [B, C, H, W], standardised, of the encoder's image size, any B.
-    Returns what onnxruntime makes of pixels: embedding and patch tokens.
     """
     require("onnx", "onnx")
-    path, encoder = folder / "encoder.onnx", source.encoder(which)
-    graph = Graph(copy.deepcopy(encoder) if half else encoder, torch.float16 if half else torch.float32).eval()
+    path, encoder = folder / FILE, source.encoder(options.which)
+    dtype = torch.float16 if options.half else torch.float32
+    graph = Graph(copy.deepcopy(encoder) if options.half else encoder, dtype).eval()
     pixels = torch.zeros(2, encoder.in_chans, *encoder.image_size)
     axes = {name: {0: "batch"} for name in ("pixel_values", *NAMES)}
-    names = {"input_names": ["pixel_values"], "output_names": list(NAMES), "dynamic_axes": axes}
-    with warnings.catch_warnings(action="ignore"), torch.no_grad():  # the comparison says whether the tracing went well
+    names: dict[str, Any] = {"input_names": ["pixel_values"], "output_names": list(NAMES), "dynamic_axes": axes}
+    with warnings.catch_warnings(action="ignore"), torch.no_grad():  # the comparison shows whether the tracing worked
         # The tracing exporter: many times faster than the newer one, and needs no other library.
         torch.onnx.export(graph, (pixels,), str(path), dynamo=False, opset_version=18, **names)
     gather_weights(path)
     about = {"image_size": encoder.image_size, **preprocessing(source), "licence": source.licence}
-    write_json(folder / "encoder.json", {**about, "input": "pixel_values", "outputs": NAMES, "half": half})
-    return run_onnx(path)
+    write_json(folder / "encoder.json", {**about, "input": "pixel_values", "outputs": NAMES, "half": options.half})
+
+
+def reopen(folder: Path, options: Options, source: Source) -> Forward:
+    run = run_onnx(folder / FILE)
+    return lambda pixels: run(pixels)[1]
 
 
 def gather_weights(path: Path) -> None:
@@ -67,6 +73,7 @@ def run_onnx(path: Path) -> Run:
     session = require("onnxruntime", "onnx").InferenceSession(path, providers=["CPUExecutionProvider"])
 
     def run(pixels: Tensor) -> tuple[Tensor, Tensor]:
-        return tuple(map(torch.from_numpy, session.run(list(NAMES), {"pixel_values": pixels.numpy()})))
+        embedding, tokens = session.run(list(NAMES), {"pixel_values": pixels.numpy()})
+        return torch.from_numpy(embedding), torch.from_numpy(tokens)
 
     return run

@@ -4,15 +4,15 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from support.exports import export_to
 
 import openjepa
 from openjepa.encoder.baselines import seeded
 from openjepa.errors import UsageError
 from openjepa.interop.artifact import load_artifact
+from openjepa.interop.formats.onnx import gather_weights, run_onnx
 from openjepa.interop.load import load_encoder, open_source
-from openjepa.interop.onnx import gather_weights, run_onnx, write_onnx
 from openjepa.interop.source import Source, adapted
-from openjepa.interop.writers import write_hf, write_official, write_safetensors, write_timm
 from openjepa.models.predictor import Predictor
 from openjepa.models.vit import resample_positions
 
@@ -68,7 +68,7 @@ def test_transformers_to_ours_and_back(tmp_path, size):
     (tmp_path / "back").mkdir()
     with torch.no_grad():
         torch.testing.assert_close(source.target(x), theirs(x).last_hidden_state, atol=1e-4, rtol=0)
-        back = write_hf(tmp_path / "back", source, "target", False)
+        back = export_to("hf", tmp_path / "back", source)
         torch.testing.assert_close(back(x), theirs(x).last_hidden_state, atol=1e-6, rtol=0)
     first, last = (load_file(tmp_path / name / "model.safetensors") for name in ("theirs", "back"))
     assert first.keys() == last.keys() and all(torch.equal(first[name], last[name]) for name in first)
@@ -85,7 +85,7 @@ def test_timm_to_ours_and_back(tmp_path, size):
     (tmp_path / "back").mkdir()
     with torch.no_grad():
         torch.testing.assert_close(source.target(x), theirs.forward_features(x), atol=1e-4, rtol=0)
-        back = write_timm(tmp_path / "back", source, "target", False)
+        back = export_to("timm", tmp_path / "back", source)
         torch.testing.assert_close(back(x), theirs.forward_features(x), atol=1e-4, rtol=0)
     first, last = theirs.state_dict(), load_file(tmp_path / "back/model.safetensors")
     assert first.keys() == last.keys() and all(torch.equal(first[name], last[name]) for name in first)
@@ -93,14 +93,14 @@ def test_timm_to_ours_and_back(tmp_path, size):
     assert again.target.num_heads == heads and again.mean == source.mean and again.target.image_size == size[0]
 
 
-@pytest.mark.parametrize("write", [write_hf, write_timm, write_safetensors, write_official])
+@pytest.mark.parametrize("to", ["hf", "timm", "safetensors", "official"])
 @pytest.mark.parametrize("which", ["target", "context"])
-def test_ours_to_theirs(tmp_path, write, which):
+def test_ours_to_theirs(tmp_path, to, which):
     source, x = ours(SIZES[0]), pixels(SIZES[0])
     with torch.no_grad():
-        theirs = write(tmp_path, source, which, True)(x)
+        theirs = export_to(to, tmp_path, source, which, predictor=True)(x)
         torch.testing.assert_close(theirs, source.encoder(which)(x), atol=1e-4, rtol=0)
-    stored = tmp_path / ("checkpoint.pth.tar" if write is write_official else "predictor.safetensors")
+    stored = tmp_path / ("checkpoint.pth.tar" if to == "official" else "predictor.safetensors")
     assert stored.is_file()
 
 
@@ -173,7 +173,7 @@ def test_the_pipeline_of_transformers_works_on_an_export(tmp_path):
     from transformers import pipeline
 
     source = ours(SIZES[0])
-    write_hf(tmp_path, source, "target", False)
+    export_to("hf", tmp_path, source)
     photo = Image.effect_noise((60, 48), 60).convert("RGB").resize((90, 72), Image.Resampling.BICUBIC)
     theirs = torch.tensor(pipeline("image-feature-extraction", model=str(tmp_path))(photo))[0]
     tokens = load_encoder(tmp_path).patch_tokens(photo).flatten(1, 2)[0]
@@ -184,7 +184,7 @@ def test_the_pipeline_of_transformers_works_on_an_export(tmp_path):
 def test_the_published_shape_at_other_sizes(tmp_path):
     """A 224/14 encoder at 448 and 98x196 px: the whole way, from its file to embeddings of photos."""
     source = ours(((224, 224), 14, 48, 1, 4, 2.0))
-    write_official(tmp_path, source, "target", True)
+    export_to("official", tmp_path, source, predictor=True)
     photo = Image.effect_noise((300, 200), 60).convert("RGB")
     for given, grid in ((448, (32, 32)), ("98x196", (7, 14))):
         folder = tmp_path / f"at{given}"
@@ -207,16 +207,14 @@ def test_resolution_and_channels_are_kept_by_an_import(tmp_path):
     folder.mkdir()
     (tmp_path / "hf").mkdir()
     source = ours(SIZES[0])
-    write_hf(folder, source, "target", True)
+    export_to("hf", folder, source, predictor=True)
     for size, given in (((64, 64), 64), ((16, 40), "16x40")):
         openjepa.import_(folder, tmp_path / f"at{given}", image_size=given)
         larger = load_artifact(tmp_path / f"at{given}")
         y = torch.randn(1, 3, *size)
         with torch.no_grad():
             torch.testing.assert_close(larger.target(y), source.target(y))
-            torch.testing.assert_close(
-                write_hf(tmp_path / "hf", larger, "target", False)(y), source.target(y), atol=1e-4, rtol=0
-            )
+            torch.testing.assert_close(export_to("hf", tmp_path / "hf", larger)(y), source.target(y), atol=1e-4, rtol=0)
         assert larger.predictor.grid_size == larger.target.grid_size
     grey = adapted(source, None, 1)
     levels = torch.rand(2, 1, 32, 32)
@@ -240,7 +238,7 @@ def test_weights_too_large_for_a_graph_lie_in_one_file(tmp_path):
     import onnx
 
     source, path = ours(SIZES[0]), tmp_path / "encoder.onnx"
-    write_onnx(tmp_path, source, "target")
+    export_to("onnx", tmp_path, source)
     (tmp_path / "encoder.json").unlink()
     # As the exporter leaves a graph of over 2 GiB.
     loose = {"all_tensors_to_one_file": False, "size_threshold": 0, "convert_attribute": True}
@@ -258,7 +256,7 @@ def test_weights_too_large_for_a_graph_lie_in_one_file(tmp_path):
 @pytest.mark.parametrize(("half", "limit"), [(False, 1e-3), (True, 2e-2)])
 def test_onnxruntime_agrees(tmp_path, size, half, limit):
     source = adapted(ours(SIZES[0]), size, None)
-    write_onnx(tmp_path, source, "target", half)
+    export_to("onnx", tmp_path, source, half=half)
     for count in (1, 7):
         x = torch.randn(count, 3, *size, generator=torch.Generator().manual_seed(count))
         with torch.no_grad():
