@@ -9,8 +9,6 @@ from openjepa.interop.source import Source
 def export_to(
     name: str, folder: Path, source: Source, which: str = "target", predictor: bool = False, half: bool = False
 ) -> Forward:
-    name: str, folder: Path, source: Source, which: str = "target", predictor: bool = False, half: bool = False
-) -> Forward:
     """Write a source into a folder, made if it is not there; what the other library makes of pixels."""
     folder.mkdir(exist_ok=True)
     options = Options(which, predictor, half)
