@@ -29,7 +29,8 @@ def data_check(
     from openjepa.errors import CheckFailed, UsageError
     from openjepa.evaluation.survey import leaks_between
     from openjepa.files import write_output
-    from openjepa.reports.data_check import check_page, findings, picture_rows, show, survey, table_rows, wrong_in
+    from openjepa.reports.data_check_findings import findings, show, survey, table_rows, wrong_in
+    from openjepa.reports.data_check_page import check_page
     from openjepa.runs.images import check_can_write, check_choice, check_workers
 
     out = Path(out)
@@ -43,7 +44,7 @@ def data_check(
     leaks = leaks_between(*surveys) if other else []
     wrong, rows = wrong_in(surveys, leaks), table_rows(surveys, leaks)
     title = " and ".join(one.dataset.source for one in surveys)
-    write_output(out, check_page(title, wrong, rows, surveys, picture_rows(surveys, leaks)))
+    write_output(out, check_page(title, wrong, rows, surveys, leaks))
     show(rows)
     log(*(f"wrong: {sentence}" for sentence in wrong), f"page: {out}")
     if strict and wrong:

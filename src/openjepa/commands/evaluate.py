@@ -57,7 +57,7 @@ def evaluate(
     from openjepa.evaluation.tasks.fewshot import parse_shots
     from openjepa.files import cache_folder, write_output
     from openjepa.process_group import rank
-    from openjepa.reports.evaluation import evaluation_page
+    from openjepa.reports.evaluation_page import evaluation_page
     from openjepa.runs import evaluation as evaluating
     from openjepa.runs.evaluation import Files, Images
     from openjepa.runs.images import check_workers

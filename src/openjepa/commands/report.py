@@ -17,7 +17,7 @@ def report(
     Returns the page. Raises UsageError if the folder is no run, or --data names no images.
     """
     from openjepa.console import log
-    from openjepa.reports.run import write_run_page
+    from openjepa.reports.run_page import write_run_page
     from openjepa.runs.folder import read_run_folder
 
     page = write_run_page(read_run_folder(Path(run)), data)

@@ -34,7 +34,7 @@ def tune(
     Raises UsageError for every mistake that a person can mend.
     """
     from openjepa.console import log
-    from openjepa.reports.tuning import write_study_page
+    from openjepa.reports.tune_page import write_tune_page
     from openjepa.studies.tune.start import Request, resume_study, start_study
 
     given = {name: value for name, value in settings.items() if value is not None}
@@ -46,5 +46,5 @@ def tune(
     except KeyboardInterrupt:
         log(f"stopped; trials that are finished are kept. Go on with: {asked.again}")
         raise
-    write_study_page(study, request)
+    write_tune_page(study, request)
     return study.folder

@@ -109,9 +109,9 @@ def is_fraction(record: dict) -> bool:
 
 def in_units(record: dict) -> tuple[str, str, str]:
     """Value, low and high as text: percent with a decimal, or three digits of what has units."""
-    value, low, high = (
-        f"{100 * record[key]:.1f}" if is_fraction(record) else f"{record[key]:.3g}" for key in ("value", "low", "high")
-    )
+    percent = is_fraction(record)
+    numbers = [record[key] for key in ("value", "low", "high")]
+    value, low, high = (f"{100 * number:z.1f}" if percent else f"{number:z.3g}" for number in numbers)
     return value, low, high
 
 

@@ -1,87 +1,70 @@
-"""HTML from plain values. Whatever is not already `Html` is escaped, so no name or path can become markup."""
+"""HTML pages from the templates in templates/. Every value is escaped unless it is markup that is made here."""
 
 import base64
-import html
 import io
-from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure
 from PIL import Image
 
-from openjepa.reports.style import CSS
+from openjepa.errors import UsageError
+from openjepa.evaluation.results import in_units
+from openjepa.reports import charts
 
-# The page may show what it contains, and neither fetch nor run anything.
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-
-
-class Html(str):
-    """Text that is markup already."""
+SMOOTH_FROM = 160  # pixels; smaller pictures are enlarged without smoothing
 
 
-def markup(value: object) -> Html:
-    """Any value as markup: Html as it is, everything else escaped."""
-    return value if isinstance(value, Html) else Html(html.escape(str(value)))
-
-
-def tag(name: str, *inside: object, **attributes: object) -> Html:
-    """An element; `class_` gives the attribute class, and so on. What is inside is escaped unless it is Html."""
-    given = "".join(f' {key.rstrip("_")}="{html.escape(str(value))}"' for key, value in attributes.items())
-    return Html(f"<{name}{given}>{''.join(map(markup, inside))}</{name}>")
-
-
-def joined(parts: Iterable[Html]) -> Html:
-    return Html("\n".join(parts))
-
-
-def section(title: str, *inside: object) -> Html:
-    return tag("section", tag("h2", title), *inside)
-
-
-def figure(body: Html, caption: str, title: str = "", **attributes: object) -> Html:
-    """A picture or chart with a sentence on how to read it."""
-    heading = [tag("h3", title)] if title else []
-    return tag("figure", *heading, body, tag("figcaption", caption), **attributes)
-
-
-def picture(image: np.ndarray, alt: str, **attributes: object) -> Html:
-    """uint8 [H, W, 3], stored in the page as PNG; `alt` also shows on hovering."""
+def png(image: np.ndarray) -> str:
+    """uint8 [H, W, 3] as the address of a PNG that stands in the page itself."""
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, "PNG", optimize=True)
-    data = base64.b64encode(stream.getvalue()).decode()
-    name = html.escape(alt)
-    given = "".join(f' {key.rstrip("_")}="{html.escape(str(value))}"' for key, value in attributes.items())
-    return Html(f'<img src="data:image/png;base64,{data}" alt="{name}" title="{name}"{given}>')
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
-def facts(pairs: Iterable[tuple[object, object]]) -> Html:
-    """Names and values in two columns."""
-    return tag("dl", *(part for name, value in pairs for part in (tag("dt", name), tag("dd", value))))
+def unbroken_options(command: str) -> Markup:
+    """A command whose options are not broken at their hyphens."""
+    words = (Markup('<span class="word">{}</span>').format(w) if w[:1] == "-" else escape(w) for w in command.split(" "))
+    return Markup(" ").join(words)
 
 
-def table(head: Sequence[object], rows: Iterable[Sequence[object]], **attributes: object) -> Html:
-    """A table whose first column names the rows."""
-    top = tag("thead", tag("tr", *(tag("th", name, scope="col") for name in head)))
-    body = [tag("tr", tag("th", name, scope="row"), *(tag("td", cell) for cell in cells)) for name, *cells in rows]
-    return tag("div", tag("table", top, tag("tbody", *body), **attributes), class_="scroll")
+def how_measured(protocol: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The protocol of a measurement by name, without the differences from other models, which have their own table."""
+    return [(name, value) for name, value in protocol.items() if name != "paired_difference_to"]
 
 
-def folded(summary: str, *inside: object) -> Html:
-    """What a reader may open."""
-    return tag("details", tag("summary", summary), *inside)
+def svg(figure: Figure, label: str) -> Markup:
+    return Markup(charts.svg(figure, label))
 
 
-def commands(text: str) -> Html:
-    """Text with commands in it, whose options are not broken at their hyphens."""
-    words = (tag("span", word, class_="word") if word.startswith("-") else markup(word) for word in text.split(" "))
-    return Html(" ".join(words))
-
-
-def page(title: str, *inside: object) -> str:
-    """A whole HTML document that needs nothing else."""
-    head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}"><link rel="icon" href="data:,">'
-        f"<title>{html.escape(title)}</title><style>{CSS}</style>"
+def _environment() -> Environment:
+    found = Environment(
+        loader=PackageLoader("openjepa.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    body = tag("body", tag("main", *inside))
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n{body}</html>\n'
+    found.filters |= {"png": png, "svg": svg, "in_units": in_units, "command": unbroken_options}
+    found.filters |= {"thousands": "{:,}".format, "protocol": how_measured}
+    found.tests["small"] = lambda image: max(image.shape) < SMOOTH_FROM
+    return found
+
+
+ENVIRONMENT = _environment()
+
+
+def render(template: str, **values: Any) -> str:
+    """A whole HTML document that needs no other file."""
+    return ENVIRONMENT.get_template(template).render(values).lstrip()
+
+
+def write_page(path: Path, template: str, **values: Any) -> None:
+    """Render a page and write it; raises UsageError if it cannot be written."""
+    try:
+        path.write_text(render(template, **values), encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error}") from error

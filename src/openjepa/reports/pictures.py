@@ -1,4 +1,4 @@
-"""Pictures of masks, patch maps and neighbours: uint8 arrays [H, W, 3], and their sections of the report."""
+"""Pictures as uint8 arrays [H, W, 3]: masks on images, patch maps, contact sheets; and the nearest images."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,13 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from openjepa.masking.settings import Masks
-from openjepa.masking.statistics import Coverage
-from openjepa.reports import charts
-from openjepa.reports.html import Html, figure, picture, section, tag
-
 PALETTE = ((240, 148, 50), (64, 156, 222), (226, 104, 152), (92, 178, 106), (154, 122, 212), (214, 192, 66))
-"""One colour for each target block, told apart with any colour vision in the order given; repeated after six."""
+"""The colours of target blocks, distinguishable with colour blindness in this order; repeated after six."""
 
 VEIL = np.array((40, 44, 52), np.float32)
 
@@ -22,7 +17,7 @@ VEIL = np.array((40, 44, 52), np.float32)
 def at_display_size(image: np.ndarray, grid_size: tuple[int, int], side: int = 224) -> np.ndarray:
     """An image [H, W, 3] with its longer side about `side` pixels and a whole number of pixels to a patch of the grid.
 
-    Small images are enlarged by repeating their pixels a whole number of times: what is shown is what the model sees.
+    Small images are enlarged by repeating each pixel, so that the picture shows exactly what the model sees.
     """
     factor = round(side / max(image.shape[:2]))
     if factor:
@@ -34,9 +29,9 @@ def at_display_size(image: np.ndarray, grid_size: tuple[int, int], side: int = 2
 
 
 def as_picture(image: np.ndarray) -> np.ndarray:
-    """An image [H, W, C] to look at, uint8 [H, W, 3]: its first three channels, of fewer the first in grey.
+    """An image [H, W, C] for display, uint8 [H, W, 3]: its first three channels or, of fewer, the first in grey.
 
-    8-bit values stay; of others, the 2nd to the 98th percentile of each channel becomes 0 to 255.
+    8-bit values are kept; of others, the 2nd to the 98th percentile of each channel is mapped to 0 to 255.
     """
     shown = image[..., :3] if image.shape[2] >= 3 else image[..., :1]
     if shown.dtype != np.uint8:
@@ -47,10 +42,10 @@ def as_picture(image: np.ndarray) -> np.ndarray:
 
 
 def draw_masks(image: np.ndarray, context_ids: Tensor, target_ids: Tensor, grid_size: tuple[int, int]) -> np.ndarray:
-    """The image with all but its context dimmed, and each target block tinted and outlined in its own colour.
+    """The image dimmed outside of its context, with each target block tinted and outlined in its own colour.
 
     image uint8 [H, W, 3], whose sides are multiples of the grid; context_ids [Nc]; target_ids [M, Nt]. The pixels of
-    context patches are left as they are (but for an outline, should a target cover them).
+    context patches are unchanged, except for the outline of a target that covers them.
     """
     context = _region(context_ids, grid_size, image.shape)
     picture = np.where(context[..., None], image, 0.22 * image + 0.78 * VEIL)
@@ -83,13 +78,13 @@ def _outline(region: np.ndarray, width: int) -> np.ndarray:
 def pca_maps(tokens: Tensor) -> np.ndarray:
     """The first three principal components of patch tokens [B, rows, columns, D] as colours: uint8, D becomes 3.
 
-    The components are those of all tokens together, so a colour means the same in every image. Red, green and blue
+    The components are computed over all tokens together, so a colour means the same in every image. Red, green and blue
     span the 2nd to the 98th percentile of the first, second and third; a component without variance is mid-grey.
     """
     flat = tokens.flatten(0, 2).double()
     centred = flat - flat.mean(dim=0)
     directions = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -3:].flip(1)
-    peaks = directions.gather(0, directions.abs().argmax(dim=0, keepdim=True))  # eigenvectors have no sign of their own
+    peaks = directions.gather(0, directions.abs().argmax(dim=0, keepdim=True))  # the sign of an eigenvector is arbitrary
     scores = (centred @ (directions * peaks.sign())).numpy()
     low, high = np.percentile(scores, (2, 98), axis=0)
     varies = high - low > 1e-9 * max(1.0, float(flat.abs().max()))
@@ -98,9 +93,9 @@ def pca_maps(tokens: Tensor) -> np.ndarray:
 
 
 def nearest(embeddings: Tensor, queries: Sequence[int], k: int) -> tuple[Tensor, Tensor]:
-    """The k images most alike each query by cosine, best first, itself left out, and their cosines: two [q, k].
+    """The k images most similar to each query, best first, and their cosine similarities: two tensors [q, k].
 
-    embeddings [n, D]; queries are q indices into them; k < n.
+    embeddings [n, D]; queries: q indices of them, which are never their own neighbours; k < n.
     """
     unit = torch.nn.functional.normalize(embeddings.float(), dim=1)
     cosines = unit[list(queries)] @ unit.T
@@ -127,76 +122,13 @@ def stack(images: Sequence[np.ndarray], gap: int = 24) -> np.ndarray:
     return np.pad(np.concatenate(padded), ((gap, 0), (0, 0), (0, 0)), constant_values=255)
 
 
-SMOOTH_FROM = 160
-
-
 class Tile(NamedTuple):
-    """An image uint8 [H, W, 3], its name, and the lines to stand below it."""
+    """An image uint8 [H, W, 3], its path, and the lines below it."""
 
     image: np.ndarray
     path: str
-    words: tuple[str, ...]
+    lines: tuple[str, ...]
 
 
-def masks(images: Sequence[np.ndarray], drawn: Sequence[Masks], coverage: Coverage) -> Html:
-    """Masks drawn on images uint8 [H, W, 3], one each, and how often each patch was context and target."""
-    grid_size = coverage.context.shape
-    tiles = [
-        picture(draw_masks(at_display_size(image, grid_size), *mask[:2], grid_size), f"masks of step {step}")
-        for step, (image, mask) in enumerate(zip(images, drawn, strict=False))
-    ]
-    parts = []
-    if tiles:
-        caption = (
-            "Bright: the context, all that the encoder sees. In colour: the target blocks, whose representations are "
-            "predicted from it. Dark: neither. One image for each of the first steps."
-        )
-        parts.append(figure(tag("div", *tiles, class_="pictures four"), caption))
-    fractions = {name: coverage.fractions(name) for name in ("context", "target")}
-    chart = Html(charts.svg(charts.coverage_chart(fractions), "how often each patch is context and target"))
-    parts.append(figure(chart, coverage_caption(coverage), class_="wide"))
-    return section("What was hidden, what was asked", *parts)
-
-
-def coverage_caption(coverage: Coverage) -> str:
-    rows, columns = coverage.context.shape
-    never = {name: int((getattr(coverage, name) == 0).sum()) for name in ("context", "target")}
-    unused = " and ".join(f"{count} are never {name}" for name, count in never.items() if count)
-    return (
-        f"How often each of the {rows}x{columns} patches was context and target in {coverage.images:,} "
-        f"sampled images; {f'of the patches {unused} (crossed)' if unused else 'every patch is used as both'}."
-    )
-
-
-def maps(images: Sequence[np.ndarray], trained: np.ndarray, untrained: np.ndarray) -> Html:
-    """Patch maps, uint8 [B, rows, columns, 3], of the trained and of an untrained encoder below their images."""
-    rows = {"image": images, "trained": trained, "untrained": untrained}
-    cells = [part for name, row in rows.items() for part in (tag("span", name), *(_tile(image, name) for image in row))]
-    grid = tag("div", *cells, class_="pictures rows", style=f"--count: {len(images)}")
-    caption = (
-        "The patch representations of all these images, their three main directions of variation as red, green and "
-        "blue: patches of like colour are alike to the encoder. Training is worth what the second row has and the "
-        "third has not; maps that are alike whatever the image show position, not content."
-    )
-    return section("What the patches say", figure(grid, caption))
-
-
-def neighbours(rows: Sequence[Sequence[Tile]], searched: int) -> Html:
-    """A row for each query, the query first; `searched` other images were compared with it."""
-    cells = [cell for query, *others in rows for cell in (captioned(query), tag("div"), *map(captioned, others))]
-    grid = tag("div", *cells, class_="pictures neighbours", style=f"--count: {len(rows[0]) - 1}")
-    caption = (
-        f"At the left of each row an image, then those of {searched:,} others whose embeddings are most like its own, "
-        "with the cosine between them. Labels, where there are any, were never shown to the encoder."
-    )
-    return section("What looks alike to the encoder", figure(grid, caption))
-
-
-def captioned(tile: Tile) -> Html:
-    """A picture with its lines below it."""
-    return tag("div", _tile(tile.image, tile.path), *(tag("span", word) for word in tile.words))
-
-
-def _tile(image: np.ndarray, name: str) -> Html:
-    small = {"class_": "pixelated"} if max(image.shape) < SMOOTH_FROM else {}
-    return picture(image, name, **small)
+def file_name(path: str) -> str:
+    return path.rpartition("/")[2]

@@ -1,4 +1,7 @@
-"""The pictures of the report: a run's masks, patch maps and neighbours on the user's own images."""
+"""The pictures of the report: a run's masks, patch maps and nearest neighbours, on images of its data."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +17,8 @@ from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import Crops, compute_features
 from openjepa.errors import UsageError
 from openjepa.masking.statistics import cover, first_masks
-from openjepa.reports import pictures as gallery
-from openjepa.reports.html import Html
-from openjepa.reports.pictures import as_picture, nearest, pca_maps
+from openjepa.reports.charts import coverage_chart
+from openjepa.reports.pictures import Tile, as_picture, at_display_size, draw_masks, file_name, nearest, pca_maps
 from openjepa.rng import SAMPLES, generator
 from openjepa.runs.folder import RunFolder
 
@@ -25,33 +27,52 @@ THUMBNAIL = 112
 
 
 def sample_of(data: str, seed: int, pixel_format: PixelFormat = RGB) -> ImageDataset:
-    """Up to 1,024 images of a source at random, the same for a seed; raises UsageError if there is none to read."""
+    """Up to 1,024 random images of a source, the same for a seed; raises UsageError if none can be read."""
     dataset = open_dataset(data)
-    bank = dataset.subset(sample_order(dataset, generator(seed, SAMPLES))[:SEARCHED])
-    bank = bank if pixel_format == RGB else inspect_dataset(bank, pixel_format=pixel_format)[0]
-    if not len(_shown(bank, (8, 8))):
+    sample = dataset.subset(sample_order(dataset, generator(seed, SAMPLES))[:SEARCHED])
+    sample = sample if pixel_format == RGB else inspect_dataset(sample, pixel_format=pixel_format)[0]
+    if not len(_first_images(sample, (8, 8))):
         raise UsageError(f"none of the images tried in {data} can be read")
-    return bank
+    return sample
 
 
-def picture_sections(run: RunFolder, bank: ImageDataset | None) -> list[Html]:
-    """Masks and coverage always, drawn on images where there are any; maps and neighbours once there is an encoder."""
-    config, settings = run.config, run.masks
-    images = _shown(bank, config.size) if bank else []
-    pictures = [as_picture(image) for image in images]
-    drawn = first_masks(settings, len(images), config.batch_size, config.seed)
-    sections = [gallery.masks(pictures, drawn, cover(settings, config.batch_size, config.seed))]
-    if bank and run.encoder:
-        encoders = run.encoder, untrained_like(run.encoder)
-        sections.append(gallery.maps(pictures, *(_maps(encoder, images) for encoder in encoders)))
-        sections += _neighbours(run.encoder, bank, config.workers)
-    return sections
+def draw_pictures(run: RunFolder, sample: ImageDataset | None) -> dict[str, Any]:
+    """Coverage of the masks; masks on images where there are images; maps and neighbours where there is an encoder."""
+    config, encoder = run.config, run.encoder
+    images = _first_images(sample, config.size) if sample else np.empty((0, *config.size, 3), np.uint8)
+    shown = [as_picture(image) for image in images]
+    coverage = cover(run.masks, config.batch_size, config.seed)
+    fractions = {name: coverage.fractions(name) for name in ("context", "target")}
+    pictures: dict[str, Any] = {
+        "masks": _masks(run, shown),
+        "coverage": coverage_chart(fractions),
+        "coverage_of": f"{config.grid_size[0]}x{config.grid_size[1]}",
+        "coverage_images": coverage.images,
+        "unused": {name: count for name, part in fractions.items() if (count := int((part == 0).sum()))},
+        "maps": {},
+        "neighbours": [],
+        "searched": 0,
+    }
+    if sample and encoder:
+        maps = {"trained": _maps(encoder, images), "untrained": _maps(untrained_like(encoder), images)}
+        rows, searched = _neighbours(encoder, sample, config.workers)
+        pictures |= {"maps": {"image": shown, **maps}, "neighbours": rows, "searched": searched}
+    return pictures
 
 
-def _shown(bank: ImageDataset, size: tuple[int, int]) -> np.ndarray:
+def _first_images(sample: ImageDataset, size: tuple[int, int]) -> np.ndarray:
     """The first readable images, [n, H, W, C], n up to 8."""
-    images, _, _ = Crops(bank, size, 4 * SHOWN)[0]
+    images, _, _ = Crops(sample, size, 4 * SHOWN)[0]
     return images[:SHOWN].permute(0, 2, 3, 1).numpy()
+
+
+def _masks(run: RunFolder, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Masks of the first steps, drawn on an image each."""
+    grid_size, masks = run.config.grid_size, first_masks(run.masks, len(images), run.config.batch_size, run.config.seed)
+    return [
+        draw_masks(at_display_size(image, grid_size), mask.context_ids, mask.target_ids, grid_size)
+        for image, mask in zip(images, masks, strict=True)
+    ]
 
 
 def _maps(encoder: Encoder, images: np.ndarray) -> np.ndarray:
@@ -59,25 +80,27 @@ def _maps(encoder: Encoder, images: np.ndarray) -> np.ndarray:
     return pca_maps(tokens.unflatten(1, encoder.network.grid_size))
 
 
-def _neighbours(encoder: Encoder, bank: ImageDataset, workers: int) -> list[Html]:
+def _neighbours(encoder: Encoder, sample: ImageDataset, workers: int) -> tuple[list[list[Tile]], int]:
+    """Rows of a query and its nearest neighbours, and the number of images each query was compared with."""
     with counting("embedding images") as progress:
-        vectors, kept, _ = compute_features(encoder, bank, workers, progress=progress)
+        vectors, kept, _ = compute_features(encoder, sample, workers, progress=progress)
     if len(kept) < 2:
-        return []
+        return [], 0
     found = nearest(vectors, range(min(QUERIES, len(kept))), min(NEIGHBOURS, len(kept) - 1))
 
-    def tile(i: int, words: str) -> gallery.Tile:
-        return _tile(bank, kept[i], encoder.image_size, words)
+    def tile(i: int, cosine: str) -> Tile:
+        return _tile(sample, kept[i], encoder.image_size, cosine)
 
     rows = [
         [tile(query, ""), *(tile(i, f"{cosine:.3f}") for i, cosine in zip(ids, cosines, strict=True))]
         for query, (ids, cosines) in enumerate(zip(*(part.tolist() for part in found), strict=True))
     ]
-    return [gallery.neighbours(rows, len(kept) - 1)]
+    return rows, len(kept) - 1
 
 
-def _tile(bank: ImageDataset, index: int, image_size: tuple[int, int], words: str) -> gallery.Tile:
-    shrink = min(1, THUMBNAIL / max(image_size))
-    image = resize_centre_crop(bank.load(index), tuple(max(1, round(side * shrink)) for side in image_size))
-    named = [names[bank.labels[label][index]] for label, names in bank.classes.items()][:1]
-    return gallery.Tile(as_picture(image), bank.paths[index], (words, *named))
+def _tile(sample: ImageDataset, index: int, image_size: tuple[int, int], cosine: str) -> Tile:
+    height, width = (max(1, round(side * min(1, THUMBNAIL / max(image_size)))) for side in image_size)
+    image = resize_centre_crop(sample.load(index), (height, width))
+    named = [names[sample.labels[label][index]] for label, names in sample.classes.items()][:1]
+    path = sample.paths[index]
+    return Tile(as_picture(image), path, tuple(filter(None, (cosine, file_name(path), *named))))

@@ -75,6 +75,12 @@ class RunFolder:
         """The last step that was logged."""
         return self.records[-1]["step"] if self.records else 0
 
+    @property
+    def started_with(self) -> str:
+        """The command that started the run, without the folder of the program."""
+        program, _, arguments = self.command.partition(" ")
+        return f"{Path(program).name} {arguments}"
+
     def settings(self) -> list[Setting]:
         """All settings, in the order of the command line's panels."""
         values = dataclasses.asdict(self.config)

@@ -1,4 +1,4 @@
-"""The paper's ablations (Assran et al. 2023, arXiv 2301.08243), and whether a study of one's own agrees with them."""
+"""The ablations of the paper (Assran et al. 2023, arXiv 2301.08243), and whether the results of a study agree."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,15 +6,19 @@ from typing import Any
 
 from scipy.stats import spearmanr
 
-SAME, DIFFERENT, UNKNOWN = "same trend", "different trend", "not enough trials to say"
-# A range of two to four runs is beyond 3 standard deviations of one run by chance in about one case of ten or fewer.
-BEYOND = 3.0
+from openjepa.studies.tune.conclusion import CLEAR
+
+SAME, DIFFERENT, UNKNOWN = "same trend", "different trend", "no clear trend"
+TRENDS = {SAME: "good", DIFFERENT: "warn"}  # the colours of badges
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """Accuracies in % by value of a setting. `order` is 1 or -1 where only the direction carries over: the paper's
-    values are then those of larger networks, and larger was better (1) or worse (-1)."""
+    """Accuracies in % by value of a setting.
+
+    `order` is 1 or -1 where the paper's values belong to larger networks, so that only the direction can be compared:
+    larger values were better (1) or worse (-1).
+    """
 
     setting: str
     title: str
@@ -23,7 +27,7 @@ class Ablation:
     order: int = 0
 
     def expected(self, value: Any) -> float | None:
-        """A number by which the paper ranks this value; None for a value that it has not tried."""
+        """A number by which the paper ranks this value; None for a value that the paper does not have."""
         return self.order * value if self.order else self.results.get(value)
 
 
@@ -81,13 +85,13 @@ ABLATIONS = (
 def trend(ablation: Ablation, ours: Mapping[Any, float], noise: float) -> str:
     """Whether our results by value rise and fall as the paper's do: the sign of Spearman's rank correlation.
 
-    "not enough trials to say" where fewer than two values are among the paper's, where ours differ by no more than
-    three times `noise` (the standard deviation of one run), or where they are as much alike as opposed.
+    There is no clear trend where fewer than two values are among the paper's, where our results differ by no more than
+    three times `noise` (the standard deviation of one run), or where the correlation is zero.
     """
     pairs = [(ablation.expected(value), result) for value, result in ours.items()]
     pairs = [pair for pair in pairs if pair[0] is not None]
     results = [result for _, result in pairs]
-    if len(pairs) < 2 or max(results) - min(results) <= BEYOND * noise:
+    if len(pairs) < 2 or max(results) - min(results) <= CLEAR * noise:
         return UNKNOWN
     rho = spearmanr(*zip(*pairs, strict=True)).statistic
     return SAME if rho > 0 else DIFFERENT if rho < 0 else UNKNOWN

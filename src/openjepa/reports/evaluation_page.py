@@ -1,0 +1,56 @@
+"""The page of `openjepa evaluate`: results with intervals, charts, differences, and how each was measured."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from openjepa.evaluation.results import is_fraction
+from openjepa.reports.html import render
+from openjepa.reports.result_charts import result_chart, task_name
+
+LOOKS = ("appearance", "semantics")
+Record = dict[str, Any]
+
+
+class Difference(NamedTuple):
+    """`model` minus `other` on a task; clear ("yes" or "no") if the interval does not contain 0."""
+
+    task: str
+    model: str
+    other: str
+    number: Record
+    clear: str
+
+
+def evaluation_page(records: Sequence[Record], verdicts: Sequence[str] = ()) -> str:
+    """A whole HTML document from the records of `evaluate`; `verdicts` are sentences at its top."""
+    models = list(dict.fromkeys(record["model"] for record in records))
+    looks = [record for record in records if record["task"].split(":")[0] in LOOKS]
+    others = [record for record in records if record not in looks and is_fraction(record)]
+    tasks: dict[str, dict[str, Record]] = {}
+    for record in records:
+        tasks.setdefault(task_name(record["task"]), {})[record["model"]] = record
+    return render(
+        "evaluation.html",
+        data=records[0]["data"],
+        near_duplicates=records[0]["protocol"]["near_duplicates"],
+        models=models,
+        verdicts=verdicts,
+        tasks=tasks,
+        others=result_chart(others) if others else None,
+        looks=result_chart(looks) if looks else None,
+        differences=_differences(records, models),
+        protocols=[(task_name(r["task"]), r["model"], r["protocol"]) for r in records],
+    )
+
+
+def _differences(records: Sequence[Record], models: Sequence[str]) -> list[Difference]:
+    """Of every two models, the one named later minus the other, on the same test images."""
+    found = []
+    for record in records:
+        for other in models[: models.index(record["model"])]:
+            if paired := record["protocol"]["paired_difference_to"].get(other):
+                value, low, high = paired
+                number = {"metric": record["metric"], "value": value, "low": low, "high": high}
+                clear = "yes" if low > 0 or high < 0 else "no"
+                found.append(Difference(task_name(record["task"]), record["model"], other, number, clear))
+    return found

@@ -1,0 +1,124 @@
+"""Charts of what is monitored while a run trains, and what each quantity means."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from openjepa.reports.charts import MUTED, PIXELS, RUN, UNTRAINED, styled
+
+BASELINES = {"untrained": (UNTRAINED, (0, (5, 2.5))), "pixels": (PIXELS, (0, (1.2, 1.8)))}
+Lines = Mapping[str, tuple[Sequence[float], Sequence[float]]]
+
+
+@dataclass(frozen=True)
+class Monitored:
+    """A quantity of metrics.jsonl: its title, its meaning, how to read its curve, whether it is shown in percent."""
+
+    title: str
+    meaning: str
+    reading: str
+    percent: bool = True
+
+
+MONITORED = {
+    "loss": Monitored(
+        "Loss",
+        "Distance between predictions and targets.",
+        "It also falls in runs that collapse, so it does not show whether the encoder is good.",
+        percent=False,
+    ),
+    "rank": Monitored(
+        "Effective rank",
+        "Number of directions in which the embeddings of a fixed sample vary.",
+        "Below the dashed line, the images have become more similar to each other than before training.",
+        percent=False,
+    ),
+    "positional_fraction": Monitored(
+        "Positional fraction",
+        "Fraction of the targets' variance that position alone explains.",
+        "Near 100 %, the targets describe where a patch is and not what it shows.",
+    ),
+    "energy_gap": Monitored(
+        "Energy gap",
+        "How much better a prediction fits its own image than another image at the same position.",
+        "At 0 %, predictions do not depend on the content.",
+    ),
+    "knn": Monitored(
+        "k-NN",
+        "Accuracy of a vote among the most similar images, on a small sample.",
+        "It is good only if it is above both dashed lines.",
+    ),
+    "linear": Monitored(
+        "Linear probe",
+        "Accuracy of a linear classifier on the same sample.",
+        "It is good only if it is above both dashed lines.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A quantity over the steps of a run; `levels` are baselines by name. With `percent`, values are fractions."""
+
+    steps: Sequence[int]
+    values: Sequence[float]
+    levels: Mapping[str, float] = field(default_factory=dict)
+    percent: bool = False
+
+
+@styled
+def curve_chart(curve: Curve, last_step: int) -> Figure:
+    """A curve on axes from 0 to `last_step`; its last value and its baselines are in the legend above."""
+    figure = Figure((3.3, 2.15), layout="constrained")
+    axes = figure.add_subplot()
+    scale = 100 if curve.percent else 1
+    values, levels = [scale * v for v in curve.values], {name: scale * v for name, v in curve.levels.items()}
+    axes.plot(curve.steps, values, color=RUN, linewidth=1.8, label=f"last {_number(values[-1], curve.percent)}")
+    axes.plot(curve.steps[-1:], values[-1:], "o", color=RUN, markersize=4, clip_on=False)
+    for name, level in levels.items():
+        colour, dashes = BASELINES[name]
+        label = f"{name} {_number(level, curve.percent)}"
+        axes.axhline(level, color=colour, linestyle=dashes, linewidth=1.4, label=label)
+    axes.set_xlim(0, last_step)
+    axes.set_ylim(min(0, *values), 1.08 * max(*values, *levels.values(), 1 if curve.percent else 1e-9))
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set_xlabel("step")
+    _number_values(axes, curve.percent)
+    spacing = {"handlelength": 1.4, "handletextpad": 0.4, "columnspacing": 0.8, "borderpad": 0}
+    figure.legend(loc="outside upper left", ncols=3, **spacing)
+    return figure
+
+
+def _number_values(axes: Axes, percent: bool) -> None:
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.yaxis.set_major_formatter("{x:g} %" if percent else "{x:g}")
+
+
+def _number(value: float, percent: bool) -> str:
+    return f"{value:z.1f} %" if percent else f"{value:z.3g}"
+
+
+@styled
+def runs_chart(lines: Lines, ours: str, reference: str, percent: bool) -> Figure:
+    """One quantity over the percentage of each run that is done: two runs in colour, the others in grey.
+
+    lines: by run, percentages and values; with `percent` the values are fractions.
+    """
+    figure = Figure((4.6, 2.1), layout="constrained")
+    axes = figure.add_subplot()
+    colours = {reference: UNTRAINED, ours: RUN}
+    for name in sorted(lines, key=lambda name: list(colours).index(name) if name in colours else -1):
+        done, values = lines[name]
+        scaled = [100 * value for value in values] if percent else values
+        look = {"color": colours[name], "linewidth": 1.8} if name in colours else {"color": MUTED, "alpha": 0.5}
+        axes.plot(done, scaled, **look)
+    axes.set_xlim(0, 100)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_formatter("{x:g} %")
+    axes.set_xlabel("of the run")
+    _number_values(axes, percent)
+    return figure

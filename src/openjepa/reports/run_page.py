@@ -1,0 +1,172 @@
+"""The report of a run: what its folder holds, and what its encoder makes of its images."""
+
+import shlex
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from openjepa.console import duration, log
+from openjepa.data.dataset import ImageDataset
+from openjepa.errors import UsageError
+from openjepa.evaluation.results import above, is_fraction
+from openjepa.reports.html import write_page
+from openjepa.reports.monitor_charts import MONITORED, Curve, curve_chart
+from openjepa.reports.result_charts import is_baseline, result_chart, task_name
+from openjepa.reports.run_pictures import draw_pictures, sample_of
+from openjepa.runs.folder import RunFolder, Setting, training_seconds
+
+BADGES = {
+    "healthy": "good",
+    "weak": "warn",
+    "not learning": "warn",
+    "early": "calm",
+    "collapsed": "bad",
+    "positional collapse": "bad",
+    "dimensional collapse": "bad",
+    "unstable": "bad",
+}
+PLACES = ("better than both baselines", "not clearly better than both baselines", "worse than a baseline")
+
+
+class Verdict(NamedTuple):
+    """A badge, its colour (good, calm, warn or bad), and a sentence."""
+
+    text: str
+    kind: str
+    sentence: str
+
+
+def write_run_page(run: RunFolder, data: str | None) -> Path:
+    """Write report.html into the run folder; raises UsageError if `data` is given and holds no images."""
+    images, missing = _images(run, data)
+    notes = [*_unfinished(run), *missing]
+    path = run.path / "report.html"
+    write_page(
+        path,
+        "run.html",
+        run=run,
+        notes=notes,
+        verdict=_verdict(run),
+        images=_about_images(run),
+        model=_about_model(run),
+        results=_results(run) if run.encoder and run.results else None,
+        measure=_measure_command(run),
+        curves=_curves(run),
+        pictures=draw_pictures(run, images),
+        panels=_settings_by_panel(run),
+    )
+    log(*notes)
+    return path
+
+
+def _images(run: RunFolder, data: str | None) -> tuple[ImageDataset | None, list[str]]:
+    """Images to show, and notes on them; it is no error if those of the run are gone."""
+    if data:
+        moved = data != run.data
+        return sample_of(data, run.config.seed, run.pixel_format), [f"The pictures show images of {data}."] * moved
+    try:
+        return sample_of(run.data, run.config.seed, run.pixel_format), []
+    except UsageError as error:
+        return None, [f"Without pictures: {error}. If the images have moved, give their new place as --data."]
+
+
+def _verdict(run: RunFolder) -> Verdict:
+    judged = [record for record in run.records if "verdict" in record]
+    if not judged:
+        return Verdict("not begun", "calm", "no step was logged")
+    status, sentence = judged[-1]["status"], judged[-1]["verdict"]
+    return Verdict(status, BADGES.get(status, "calm"), sentence.removeprefix(f"{status}: "))
+
+
+def _unfinished(run: RunFolder) -> list[str]:
+    if run.encoder:
+        return []
+    again = shlex.join(["openjepa", "pretrain", run.data, "--out", str(run.path), "--resume"])
+    return [f"Not finished: step {run.done:,} of {run.steps:,}. Continue with {again}"]
+
+
+def _about_images(run: RunFolder) -> list[tuple[str, ...]]:
+    first, *lines = run.images.lines("skipped.txt")
+    return [("source", run.data), ("images", first), *(tuple(line.split(": ", 1)) for line in lines)]
+
+
+def _about_model(run: RunFolder) -> list[tuple[str, str]]:
+    config, masks = run.config, run.masks
+    depth, targets = config.predictor_depth, masks.num_targets
+    size = f", {sum(p.numel() for p in run.encoder.network.parameters()) / 1e6:.1f} M parameters" if run.encoder else ""
+    epochs = run.steps * config.batch_size / run.images.images
+    (height, width), (rows, columns) = config.size, config.grid_size
+    return [
+        ("encoder", config.model_name + size),
+        ("predictor", f"{depth} block{'s' * (depth != 1)}, embedding dimension {config.predictor_dim}"),
+        ("input", f"{height}x{width} px, {rows}x{columns} patches of {config.patch_size} px"),
+        ("masks", f"{masks.name}; {targets} target block{'s' * (targets != 1)} in each"),
+        ("length", f"{run.steps:,} steps of {config.batch_size:,} images, {epochs:.1f} epochs"),
+        ("time", f"{duration(training_seconds(run.records, config.batch_size))} of training"),
+    ]
+
+
+def _measure_command(run: RunFolder) -> str:
+    """The command that gives the results of a run, and the report with them."""
+    path = str(run.path)
+    evaluate = ["openjepa", "evaluate", path, run.data, "--json", f"{path}/evaluation.json"]
+    return f"{shlex.join(evaluate)} && {shlex.join(['openjepa', 'report', path])}"
+
+
+def _results(run: RunFolder) -> dict[str, Any]:
+    """The results as a table by task and model, a chart, where this run stands, and how it was measured."""
+    records = run.results
+    models = list(dict.fromkeys(record["model"] for record in records))
+    ours = run.name if run.name in models else models[-1]
+    tasks: dict[str, dict[str, dict]] = {}
+    for record in records:
+        tasks.setdefault(task_name(record["task"]), {})[record["model"]] = record
+    fractions = [record for record in records if is_fraction(record)]
+    return {
+        "ours": ours,
+        "models": models,
+        "standing": standing(records, ours),
+        "tasks": tasks,
+        "chart": result_chart(fractions) if fractions else None,
+        "protocol": records[-1]["protocol"],
+        "protocols": {task: row[ours]["protocol"] for task, row in tasks.items() if ours in row},
+    }
+
+
+def standing(records: list[dict[str, Any]], ours: str) -> str:
+    """How a model compares with the baselines on each task, by whether the intervals overlap.
+
+    Tasks that probe appearance are left out, because a high value there is no merit.
+    """
+    found: dict[str, list[str]] = {place: [] for place in PLACES}
+    judged = [r for r in records if not r["task"].startswith("appearance")]
+    for mine in (record for record in judged if record["model"] == ours):
+        others = [r for r in records if r["task"] == mine["task"] and is_baseline(r["model"])]
+        below = any(above(other, mine) for other in others)
+        best = all(above(mine, other) for other in others)
+        found[PLACES[2 if below else 0 if best else 1]].append(task_name(mine["task"]))
+    return f"{ours} is " + "; ".join(f"{where} in {', '.join(tasks)}" for where, tasks in found.items() if tasks) + "."
+
+
+def _curves(run: RunFolder) -> list[dict[str, Any]]:
+    """A chart of every monitored quantity that was logged."""
+    found = []
+    for name, about in MONITORED.items():
+        pairs = [(record["step"], record[name]) for record in run.records if name in record]
+        if pairs:
+            steps, values = zip(*pairs, strict=True)
+            curve = Curve(steps, values, _baseline_levels(run, name), about.percent)
+            found.append({"chart": curve_chart(curve, run.steps), "about": about})
+    return found
+
+
+def _baseline_levels(run: RunFolder, name: str) -> dict[str, float]:
+    start = run.records[0] if run.records[0]["step"] == 0 and name != "energy_gap" else {}
+    levels = {"untrained": start.get(name), "pixels": start.get(f"{name}_pixels")}
+    return {level: value for level, value in levels.items() if value is not None}
+
+
+def _settings_by_panel(run: RunFolder) -> dict[str, list[Setting]]:
+    panels: dict[str, list[Setting]] = {}
+    for setting in run.settings():
+        panels.setdefault(setting.panel, []).append(setting)
+    return panels

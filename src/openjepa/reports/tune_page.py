@@ -1,0 +1,155 @@
+"""The page of a study: the winner and its command, settings side by side, curves, all runs, the paper's ablations."""
+
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from openjepa.console import duration, log
+from openjepa.reports.html import write_page
+from openjepa.reports.monitor_charts import MONITORED, runs_chart
+from openjepa.reports.paper_ablations import ABLATIONS, TRENDS, Ablation, trend
+from openjepa.reports.result_charts import settings_chart
+from openjepa.runs.command_line import setting_in_words
+from openjepa.studies.tune.conclusion import conclusion, percent, points, results_by_setting, winner_command
+from openjepa.studies.tune.halving import best
+from openjepa.studies.tune.space import COMBINED, RECIPE, split, values_of
+from openjepa.studies.tune.start import Request
+from openjepa.studies.tune.study import Study
+from openjepa.training.monitoring.metrics_log import read_metrics
+
+CHARTED = ("loss", "rank", "positional_fraction", "energy_gap")
+HEAD = ("run", "linear %", "k-NN %", "rank", "position", "energy gap", "seconds")
+
+
+def write_tune_page(study: Study, request: Request) -> Path:
+    """Write tune.html into the study's folder, and print which settings won. Raises UsageError if it cannot."""
+    found, command = conclusion(study), winner_command(study, request)
+    path = study.folder / "tune.html"
+    write_page(
+        path,
+        "tune.html",
+        data=request.data,
+        budget=request.budget,
+        verdict={"text": found.text, "kind": "good" if found.better else "calm", "sentence": found.sentence},
+        changes=_changes(study),
+        command=command,
+        about=_about(study, request),
+        settings=_settings_chart(study),
+        curves=_curves(study),
+        winner=study.winner["candidate"],
+        recipe=RECIPE,
+        head=HEAD,
+        rungs=[_rung(study, rung) for rung in range(len(study.plan.sizes), 0, -1)],
+        ablations=_ablations(study),
+        noise=points(study.noise),
+    )
+    log(found.sentence, f"train with: {command}", f"page: {path}")
+    return path
+
+
+def _changes(study: Study) -> list[tuple[str, str, str]]:
+    """Option, value in the recipe, value of the winner."""
+    own = values_of(study.base)
+    changed = study.winner["changes"].items()
+    return [(*setting_in_words(name, own[name]), setting_in_words(name, value)[1]) for name, value in changed]
+
+
+def _about(study: Study, request: Request) -> list[tuple[str, str]]:
+    ground, records = study.ground, study.records
+    tested = f", on {len(ground.labelled[1]):,} held-out images" if ground.labelled else ""
+    return [
+        ("images", f"{len(ground.dataset):,}"),
+        ("start", f"recipe {request.recipe}"),
+        ("tried", f"{len(study.tried)} changes, {len(records)} runs"),
+        ("chosen by", f"linear probe{tested}"),
+        ("took", f"{duration(sum(r['seconds'] for r in records))} of {request.budget}"),
+    ]
+
+
+def _settings_chart(study: Study) -> Any:
+    """The first rung: every changed setting beside the recipe."""
+    groups: dict[str, dict[str, float]] = {}
+    for record in study.rung(1):
+        if record["changes"] and "linear" in record:
+            setting = split(record["changes"])[1]
+            groups.setdefault(setting, {})[record["candidate"]] = 100 * record["linear"]
+    own = fmean(study.alike) if study.alike else 0.0
+    return settings_chart(groups, 100 * own, 100 * study.noise, "linear probe in %")
+
+
+def _curves(study: Study) -> list[dict[str, Any]]:
+    """A chart of each monitored quantity of the last rung's runs."""
+    runs = [record for record in study.rung(len(study.plan.sizes)) if "failed" not in record]
+    logs = {run["candidate"]: read_metrics(study.folder / "trials" / run["folder"]) for run in runs}
+    steps = {run["candidate"]: run["steps"] for run in runs}
+    found = []
+    for name in CHARTED:
+        lines = {}
+        for run, records in logs.items():
+            pairs = [(100 * r["step"] / steps[run], r[name]) for r in records if name in r]
+            lines[run] = tuple(zip(*pairs, strict=True)) if pairs else ((), ())
+        chart = runs_chart(lines, study.winner["candidate"], RECIPE, MONITORED[name].percent)
+        found.append({"chart": chart, "about": MONITORED[name]})
+    return found
+
+
+class Rung(NamedTuple):
+    title: str
+    rows: list[list[str]]
+
+
+def _rung(study: Study, rung: int) -> Rung:
+    """The runs of a rung, best first, then the baselines."""
+    records = {record["candidate"]: record for record in study.records if record["rung"] == rung}
+    order = best({name: record.get("linear") for name, record in records.items()}, len(records))
+    order += [name for name in records if name not in order]
+    steps, images = records[RECIPE]["steps"], study.plan.images[rung - 1]
+    title = f"Rung {rung}: {len(records)} runs of {steps:,} steps ({images:,} images)"
+    return Rung(title, [*(_row(records[name]) for name in order), *_baselines(study)])
+
+
+def _row(record: dict[str, Any]) -> list[str]:
+    name = record["candidate"]
+    if "failed" in record:
+        return [name, "diverged"]
+    if name == COMBINED:
+        name += ": " + ", ".join(f"{k} {setting_in_words(k, v)[1]}" for k, v in record["changes"].items())
+    now = record["monitors"]
+    numbers = [percent(record["linear"]), percent(record["knn"]), f"{now['rank']:.1f}"]
+    return [name, *numbers, f"{now['positional_fraction']:.0%}", f"{now['energy_gap']:.2f}", f"{record['seconds']:.0f}"]
+
+
+def _baselines(study: Study) -> list[list[str]]:
+    names = {"pixels": "raw pixels"}
+    return [
+        [names.get(name, name), percent(found["linear"]), percent(found["knn"]), *["–"] * 4]
+        for name, found in study.baselines.items()
+    ]
+
+
+class Comparison(NamedTuple):
+    """An ablation of the paper beside this study: rows of a value, the paper's accuracy and ours."""
+
+    ablation: Ablation
+    trend: str
+    kind: str
+    rows: list[tuple[str, str, str]]
+
+
+def _ablations(study: Study) -> list[Comparison]:
+    tried, found = results_by_setting(study), []
+    for ablation in ABLATIONS:
+        ours = tried.get(f"{ablation.setting}, multiblock") or tried.get(ablation.setting, {})
+        said = trend(ablation, ours, study.noise)
+        found.append(Comparison(ablation, said, TRENDS.get(said, "calm"), _rows(ablation, ours)))
+    return found
+
+
+def _rows(ablation: Ablation, ours: dict[Any, float]) -> list[tuple[str, str, str]]:
+    values = list(dict.fromkeys([*ablation.results, *ours]))
+    values.sort(key=lambda value: (isinstance(value, str), value if not isinstance(value, str) else ""))
+    paper = {value: f"{result:.1f}" for value, result in ablation.results.items()}
+    return [
+        (setting_in_words(ablation.setting, v)[1], paper.get(v, "–"), percent(ours[v]) if v in ours else "–")
+        for v in values
+    ]
