@@ -1,6 +1,7 @@
-"""What all tests share: one thread, so that numbers do not depend on the machine, and the reference files."""
+"""What all tests share: one thread, so that numbers do not depend on the machine, reference files, a browser."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--need-shared", action="store_true", help="fail, rather than skip, where ../shared is absent")
+    parser.addoption("--need-shared", action="store_true", help="fail, rather than skip, without ../shared or Chromium")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,6 +31,16 @@ def shared(request: pytest.FixtureRequest) -> Path:
         message = f"reference files are not at {SHARED}"
         pytest.fail(message) if request.config.getoption("--need-shared") else pytest.skip(message)
     return SHARED
+
+
+@pytest.fixture
+def chromium(request: pytest.FixtureRequest) -> str:
+    """The path of an installed Chromium."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not path:
+        message = "Chromium is not installed"
+        pytest.fail(message) if request.config.getoption("--need-shared") else pytest.skip(message)
+    return path
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
-"""Charts are the same bytes each time, lead nowhere, and draw what they are given."""
+"""Charts are the same bytes each time, have no outside reference, and draw the values that they are given."""
 
 import re
 from xml.etree import ElementTree
 
 import numpy as np
 
-from openjepa.reports.charts import Curve, as_picture, coverage_chart, curve_chart, result_chart, svg
+from openjepa.reports.charts import as_picture, coverage_chart, svg
+from openjepa.reports.monitor_charts import Curve, curve_chart, runs_chart
+from openjepa.reports.result_charts import result_chart, settings_chart
 
 RECORDS = [
     {"model": model, "task": task, "value": value, "low": value - 0.02, "high": value + 0.02}
@@ -16,8 +18,8 @@ RECORDS = [
 
 def charts():
     curve = Curve([0, 10, 20], [0.5, 0.25, 0.125], {"untrained": 0.5, "pixels": 0.3}, percent=True)
-    share = np.linspace(0, 0.5, 12).reshape(3, 4)
-    return curve_chart(curve, 40), result_chart(RECORDS), coverage_chart({"context": share, "target": 1 - share})
+    part = np.linspace(0, 0.5, 12).reshape(3, 4)
+    return curve_chart(curve, 40), result_chart(RECORDS), coverage_chart({"context": part, "target": 1 - part})
 
 
 def test_svg_is_the_same_each_time_and_refers_to_nothing_outside():
@@ -46,3 +48,25 @@ def test_dots_stand_where_the_values_are():
     assert dots == {30, 35, 61.234}
     picture = as_picture(result_chart(RECORDS), dpi=50)
     assert picture.dtype == np.uint8 and (picture[0] == 255).all() and picture.min() < 100
+
+
+def test_a_curve_ends_at_its_last_value_and_zero_has_no_sign():
+    axes = curve_chart(Curve([0, 10], [0.3, -0.0001], percent=True), 40).axes[0]
+    assert axes.get_xlim() == (0, 40)
+    assert axes.lines[0].get_ydata()[-1] == axes.lines[1].get_ydata()[0] == -0.01
+    assert axes.lines[0].get_label() == "last 0.0 %"
+
+
+def test_settings_beyond_the_noise_are_in_colour():
+    groups = {"lr": {"lr 0.1": 40.0, "lr 0.2": 44.2}, "masks": {"masks <b>": 30.0}}
+    axes = settings_chart(groups, 44.0, 0.5, "linear").axes[0]
+    dots = [line for line in axes.lines if line.get_marker() == "o"]
+    assert [line.get_xdata()[0] for line in dots] == [40.0, 44.2, 30.0]
+    assert dots[0].get_color() == dots[2].get_color() != dots[1].get_color()
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["lr 0.1", "lr 0.2", "masks <b>"]
+
+
+def test_the_winners_run_is_drawn_above_the_others():
+    lines = {"best": ((0, 100), (0.3, 0.05)), "recipe": ((0, 50, 100), (0.3, 0.2, 0.1)), "other": ((0, 100), (0, 1))}
+    drawn = runs_chart(lines, "best", "recipe", percent=True).axes[0].lines
+    assert [list(line.get_ydata()) for line in drawn] == [[0, 100], [30, 20, 10], [30, 5]]

@@ -1,74 +1,63 @@
-"""The page is one file: it needs nothing, runs nothing, and what people typed stays text."""
+"""Values stay text in every template, and pictures are stored whole."""
 
 import base64
 import io
-import re
-from html.parser import HTMLParser
 
 import numpy as np
+import pytest
 from PIL import Image
+from support.html_checks import check_stands_alone
 
-from openjepa.reports.html import commands, facts, figure, folded, page, picture, section, table, tag
-from openjepa.reports.run_sections import about, heading, note, standing
+from openjepa.errors import UsageError
+from openjepa.reports.evaluation_page import evaluation_page
+from openjepa.reports.html import ENVIRONMENT, png, unbroken_options, write_page
 
 NASTY = "<script>alert('x')</script>&\"><img src=x onerror=y>"
 
 
-class Tags(HTMLParser):
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.seen = [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.seen.append((tag, dict(attributes)))
-        if tag not in ("meta", "link", "img"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
+def parts(name, *values, **named):
+    return str(getattr(ENVIRONMENT.get_template("parts.html").module, name)(*values, **named))
 
 
-def test_whatever_a_person_names_stays_text():
+def test_whatever_a_user_names_stays_text():
     image = np.zeros((2, 2, 3), np.uint8)
-    parts = (
-        heading(NASTY, NASTY, NASTY, NASTY),
-        note(NASTY),
-        about([(NASTY, NASTY)], [(NASTY, NASTY)], {NASTY: {NASTY: 3}}),
-        section(NASTY, figure(picture(image, NASTY), NASTY, NASTY), folded(NASTY, facts([(NASTY, NASTY)]))),
-        table([NASTY, NASTY], [(NASTY, NASTY)]),
-        tag("pre", commands(f"openjepa pretrain {NASTY} --out {NASTY}"), title=NASTY),
-    )
-    found = Tags(page(NASTY, *parts))
-    assert not found.open
-    assert "script" not in {name for name, _ in found.seen}
-    assert [a["src"][:5] for name, a in found.seen if name == "img"] == ["data:"]
-    assert not any(key.startswith("on") for _, attributes in found.seen for key in attributes)
+    tile = {"image": image, "path": NASTY, "lines": [NASTY]}
+    record = {"metric": NASTY, "value": 0.5, "low": 0.4, "high": 0.6}
+    made = [
+        parts("badge", NASTY, NASTY),
+        parts("facts", [(NASTY, NASTY)]),
+        parts("table", [NASTY, NASTY], [(NASTY, NASTY)], NASTY),
+        parts("number", record),
+        parts("ours", NASTY),
+        parts("image", image, NASTY),
+        parts("tile", tile, NASTY),
+        parts("counts_by_label", {NASTY: {NASTY: 1}}, NASTY),
+        unbroken_options(f"openjepa {NASTY} --out {NASTY} --{NASTY}"),
+    ]
+    for text in made:
+        assert "<script" not in text and "<img src=x" not in text
 
 
-def test_the_page_forbids_itself_the_network():
-    text = page("a", "b")
-    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
-    assert policy.startswith("default-src 'none'") and "//" not in text
+def test_an_evaluation_with_nasty_names_stands_alone():
+    protocol = {"near_duplicates": 2, "paired_difference_to": {"pixels": [0.1, 0.05, 0.2]}, NASTY: NASTY}
+    record = {"data": NASTY, "metric": "accuracy", "value": 0.5, "low": 0.4, "high": 0.6, "protocol": protocol}
+    records = [record | {"model": model, "task": task} for model in ("pixels", NASTY) for task in ("knn", NASTY)]
+    text = evaluation_page(records, [NASTY])
+    check_stands_alone(text)
+    assert text.count("2 test images have a near duplicate") == 1
 
 
 def test_pictures_are_stored_whole():
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    (data,) = re.findall(r"base64,([^\"]*)", picture(image, "x"))
+    data = png(image).removeprefix("data:image/png;base64,")
     assert (np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) == image).all()
 
 
-def test_the_standing_is_by_intervals_that_do_not_overlap():
-    def record(model, task, value):
-        return {"model": model, "task": task, "value": value, "low": value - 0.02, "high": value + 0.02}
+def test_options_are_not_broken_at_their_hyphens():
+    assert unbroken_options("a --b-c d") == 'a <span class="word">--b-c</span> d'
 
-    values = {"linear": (0.3, 0.4, 0.5), "knn": (0.3, 0.4, 0.42), "knn:count": (0.3, 0.5, 0.4)}
-    records = [
-        record(model, task, value)
-        for task, row in values.items()
-        for model, value in zip(("pixels", "untrained", "mine"), row, strict=True)
-    ]
-    assert standing(records, "mine") == (
-        "mine is above both baselines in linear probe; not clearly above both baselines in k-NN; "
-        "below a baseline in k-NN (count)."
-    )
+
+def test_a_page_that_cannot_be_written(tmp_path):
+    values = {"title": "t", "verdict": {"text": "", "kind": "", "sentence": ""}, "rows": [("a",)], "surveys": []}
+    with pytest.raises(UsageError, match="cannot write"):
+        write_page(tmp_path / "none" / "page.html", "data_check.html", **values, pictures=[], charts=[], listed=1)

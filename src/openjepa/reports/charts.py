@@ -6,6 +6,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -21,7 +22,7 @@ RUN, PIXELS, UNTRAINED = "#1f66b3", "#8b93a1", "#c27c1e"
 VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line", PAPER: "paper"}
 VARIABLES |= {RUN: "run", PIXELS: "pixels", UNTRAINED: "untrained"}
 METADATA = ("Date", "Creator", "Format", "Type")  # which savefig writes by default
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 8.5,
@@ -51,7 +52,7 @@ STYLE = {
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Decorate a function that makes a figure: it uses the style above and leaves matplotlib's settings as they were."""
+    """Make a function draw in the style above, without a lasting change of matplotlib's settings."""
 
     @functools.wraps(draw)
     def wrapped(*args, **kwargs) -> Figure:

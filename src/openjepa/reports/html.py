@@ -27,7 +27,9 @@ def png(image: np.ndarray) -> str:
 
 def unbroken_options(command: str) -> Markup:
     """A command whose options are not broken at their hyphens."""
-    words = (Markup('<span class="word">{}</span>').format(w) if w[:1] == "-" else escape(w) for w in command.split(" "))
+    words = (
+        Markup('<span class="word">{}</span>').format(w) if w[:1] == "-" else escape(w) for w in command.split(" ")
+    )
     return Markup(" ").join(words)
 
 

@@ -114,8 +114,8 @@ def runs_chart(lines: Lines, ours: str, reference: str, percent: bool) -> Figure
     for name in sorted(lines, key=lambda name: list(colours).index(name) if name in colours else -1):
         done, values = lines[name]
         scaled = [100 * value for value in values] if percent else values
-        look = {"color": colours[name], "linewidth": 1.8} if name in colours else {"color": MUTED, "alpha": 0.5}
-        axes.plot(done, scaled, **look)
+        highlighted = name in colours
+        axes.plot(done, scaled, color=colours.get(name, MUTED), alpha=None if highlighted else 0.5, linewidth=1.8)
     axes.set_xlim(0, 100)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.xaxis.set_major_formatter("{x:g} %")

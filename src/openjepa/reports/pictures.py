@@ -84,7 +84,7 @@ def pca_maps(tokens: Tensor) -> np.ndarray:
     flat = tokens.flatten(0, 2).double()
     centred = flat - flat.mean(dim=0)
     directions = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -3:].flip(1)
-    peaks = directions.gather(0, directions.abs().argmax(dim=0, keepdim=True))  # the sign of an eigenvector is arbitrary
+    peaks = directions.gather(0, directions.abs().argmax(dim=0, keepdim=True))  # to fix the signs
     scores = (centred @ (directions * peaks.sign())).numpy()
     low, high = np.percentile(scores, (2, 98), axis=0)
     varies = high - low > 1e-9 * max(1.0, float(flat.abs().max()))

@@ -1,4 +1,4 @@
-"""What the page concludes: a lead is told from noise, and the command is the one that was found."""
+"""A lead is distinguished from noise, and the command has the settings that were found."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from openjepa.config import build_config
-from openjepa.reports.tuning import _beside_the_paper, by_setting, conclusion, winner_command
+from openjepa.reports.paper_ablations import ABLATIONS, trend
+from openjepa.studies.tune.conclusion import conclusion, results_by_setting, winner_command
 from openjepa.studies.tune.halving import Plan
 from openjepa.studies.tune.start import Request
 from openjepa.studies.tune.study import Study
@@ -40,21 +41,21 @@ def study_of(best, own, failed=False):
         (0.40, 0.50, True, "better"),
     ],
 )
-def test_a_lead_is_told_from_noise(best, own, failed, badge):
-    good, said, sentence = conclusion(study_of(best, own, failed))
-    assert said == badge and good == (badge == "better")
-    assert "\n" not in sentence and ("diverges" in sentence) == failed
+def test_a_lead_is_distinguished_from_noise(best, own, failed, badge):
+    found = conclusion(study_of(best, own, failed))
+    assert found.text == badge and found.better == (badge == "better")
+    assert "\n" not in found.sentence and ("diverges" in found.sentence) == failed
 
 
 def test_results_stand_by_setting_beside_the_recipes_mean():
-    assert by_setting(study_of(0.55, 0.50)) == {
+    assert results_by_setting(study_of(0.55, 0.50)) == {
         "num_targets": {4: pytest.approx(0.5), 2: 0.55},
         "lr": {1e-3: pytest.approx(0.5)},
     }
 
 
-@pytest.mark.parametrize(("results", "trend"), [((0.3, 0.4), "same trend"), ((0.6, 0.55), "different trend")])
-def test_blocks_stand_beside_the_paper_with_the_masks_that_they_were_tried_with(results, trend):
+@pytest.mark.parametrize(("results", "expected"), [((0.3, 0.4), "same trend"), ((0.6, 0.55), "different trend")])
+def test_blocks_stand_beside_the_paper_with_the_masks_that_they_were_tried_with(results, expected):
     study = study_of(0.5, 0.5)
     study.base = build_config({}, {"steps": 1, "masks": "random"})
     changes = [{}, {"num_targets": 1}, {"num_targets": 2}]
@@ -62,9 +63,10 @@ def test_blocks_stand_beside_the_paper_with_the_masks_that_they_were_tried_with(
         {"candidate": str(n), "rung": 1, "changes": {"masks": "multiblock"} | change, "linear": value}
         for n, (change, value) in enumerate(zip(changes, (0.5, *results), strict=True))
     ]
-    assert by_setting(study)["num_targets, multiblock"] == {4: 0.5, 1: results[0], 2: results[1]}
-    assert by_setting(study)["masks"] == {"random": pytest.approx(0.5), "multiblock": 0.5}
-    assert trend in _beside_the_paper(study)
+    assert results_by_setting(study)["num_targets, multiblock"] == {4: 0.5, 1: results[0], 2: results[1]}
+    assert results_by_setting(study)["masks"] == {"random": pytest.approx(0.5), "multiblock": 0.5}
+    (blocks,) = (ablation for ablation in ABLATIONS if ablation.setting == "num_targets")
+    assert trend(blocks, results_by_setting(study)["num_targets, multiblock"], study.noise) == expected
 
 
 @pytest.mark.parametrize("recipe", ["reference", "laptop"])  # laptop too: left out, pretrain would pick another
@@ -74,3 +76,11 @@ def test_the_command_has_what_was_given_and_what_was_found(recipe):
         f"openjepa pretrain 'my photos' --out study-pretrained --time 2h --recipe {recipe} "
         "--image-size 64 --crop-scale 0.5 1.0 --num-targets 2"
     )
+
+
+def test_the_command_gives_switches_as_options_and_leaves_out_what_has_no_use():
+    given = {"horizontal_flip": True, "target_aspect_ratio": (0.5, 2.0)}
+    study = study_of(0.55, 0.5)
+    study.records[3]["changes"] = {"masks": "random"}
+    command = winner_command(study, Request("d", Path("study"), "2h", None, "laptop", given))
+    assert command.endswith("--recipe laptop --horizontal-flip --masks random")

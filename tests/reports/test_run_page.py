@@ -1,0 +1,31 @@
+"""The report says how a model compares with the baselines."""
+
+from openjepa.reports.run_page import standing
+
+
+def test_the_standing_is_by_intervals_that_do_not_overlap():
+    def record(model, task, value):
+        return {"model": model, "task": task, "value": value, "low": value - 0.02, "high": value + 0.02}
+
+    values = {
+        "linear": (0.3, 0.4, 0.5),
+        "knn": (0.3, 0.4, 0.42),
+        "knn:count": (0.3, 0.5, 0.4),
+        "appearance:colour": (0.3, 0.4, 0.1),
+    }
+    records = [
+        record(model, task, value)
+        for task, row in values.items()
+        for model, value in zip(("pixels", "untrained", "mine"), row, strict=True)
+    ]
+    assert standing(records, "mine") == (
+        "mine is better than both baselines in linear probe; not clearly better than both baselines in k-NN; "
+        "worse than a baseline in k-NN (count)."
+    )
+
+
+def test_of_an_error_less_is_better():
+    error = {"task": "count-error", "metric": "RMSE"}
+    ours, pixels, untrained = ({"low": low, "high": low + 1, "value": low} | error for low in (1, 3, 5))
+    records = [ours | {"model": "mine"}, pixels | {"model": "pixels"}, untrained | {"model": "untrained"}]
+    assert standing(records, "mine") == "mine is better than both baselines in count-error."
