@@ -4,13 +4,11 @@ import base64
 import io
 
 import numpy as np
-import pytest
 from PIL import Image
 from support.html_checks import check_stands_alone
 
-from openjepa.errors import UsageError
 from openjepa.reports.evaluation_page import evaluation_page
-from openjepa.reports.html import ENVIRONMENT, png, unbroken_options, write_page
+from openjepa.reports.html import ENVIRONMENT, png, unbroken_options
 
 NASTY = "<script>alert('x')</script>&\"><img src=x onerror=y>"
 
@@ -55,9 +53,3 @@ def test_pictures_are_stored_whole():
 
 def test_options_are_not_broken_at_their_hyphens():
     assert unbroken_options("a --b-c d") == 'a <span class="word">--b-c</span> d'
-
-
-def test_a_page_that_cannot_be_written(tmp_path):
-    values = {"title": "t", "verdict": {"text": "", "kind": "", "sentence": ""}, "rows": [("a",)], "surveys": []}
-    with pytest.raises(UsageError, match="cannot write"):
-        write_page(tmp_path / "none" / "page.html", "data_check.html", **values, pictures=[], charts=[], listed=1)

@@ -2,7 +2,6 @@
 
 import base64
 import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 from PIL import Image
 
-from openjepa.errors import UsageError
 from openjepa.evaluation.results import in_units
 from openjepa.reports import charts
 
@@ -62,11 +60,3 @@ ENVIRONMENT = _environment()
 def render(template: str, **values: Any) -> str:
     """A whole HTML document that needs no other file."""
     return ENVIRONMENT.get_template(template).render(values).lstrip()
-
-
-def write_page(path: Path, template: str, **values: Any) -> None:
-    """Render a page and write it; raises UsageError if it cannot be written."""
-    try:
-        path.write_text(render(template, **values), encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error}") from error

@@ -8,7 +8,8 @@ from openjepa.console import duration, log
 from openjepa.data.dataset import ImageDataset
 from openjepa.errors import UsageError
 from openjepa.evaluation.results import above, is_fraction
-from openjepa.reports.html import write_page
+from openjepa.files import write_output
+from openjepa.reports.html import render
 from openjepa.reports.monitor_charts import MONITORED, Curve, curve_chart
 from openjepa.reports.result_charts import is_baseline, result_chart, task_name
 from openjepa.reports.run_pictures import draw_pictures, sample_of
@@ -39,9 +40,7 @@ def write_run_page(run: RunFolder, data: str | None) -> Path:
     """Write report.html into the run folder; raises UsageError if `data` is given and holds no images."""
     images, missing = _images(run, data)
     notes = [*_unfinished(run), *missing]
-    path = run.path / "report.html"
-    write_page(
-        path,
+    text = render(
         "run.html",
         run=run,
         notes=notes,
@@ -54,6 +53,8 @@ def write_run_page(run: RunFolder, data: str | None) -> Path:
         pictures=draw_pictures(run, images),
         panels=_settings_by_panel(run),
     )
+    path = run.path / "report.html"
+    write_output(path, text)
     log(*notes)
     return path
 

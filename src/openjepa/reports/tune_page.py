@@ -5,7 +5,8 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from openjepa.console import duration, log
-from openjepa.reports.html import write_page
+from openjepa.files import write_output
+from openjepa.reports.html import render
 from openjepa.reports.monitor_charts import MONITORED, runs_chart
 from openjepa.reports.paper_ablations import ABLATIONS, TRENDS, Ablation, trend
 from openjepa.reports.result_charts import settings_chart
@@ -24,9 +25,7 @@ HEAD = ("run", "linear %", "k-NN %", "rank", "position", "energy gap", "seconds"
 def write_tune_page(study: Study, request: Request) -> Path:
     """Write tune.html into the study's folder, and print which settings won. Raises UsageError if it cannot."""
     found, command = conclusion(study), winner_command(study, request)
-    path = study.folder / "tune.html"
-    write_page(
-        path,
+    text = render(
         "tune.html",
         data=request.data,
         budget=request.budget,
@@ -43,6 +42,8 @@ def write_tune_page(study: Study, request: Request) -> Path:
         ablations=_ablations(study),
         noise=points(study.noise),
     )
+    path = study.folder / "tune.html"
+    write_output(path, text)
     log(found.sentence, f"train with: {command}", f"page: {path}")
     return path
 
