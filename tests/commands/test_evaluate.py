@@ -127,7 +127,7 @@ def test_both_encoders_paired_stored_and_shown(trained, tmp_path, capsys):
     assert [float(row["value"]) for row in table] == [r["value"] for r in records]
     page = places["page"].read_text()
     assert page.count('<th scope="row">k-NN</th>') == 1 + 6  # four numbers, and every two models once
-    assert "Every task is judged by itself" in page
+    assert "Each task is tested separately" in page
     assert "(context encoder) is better here; not told apart" in page and "<svg" in page and "//" not in page
 
 
