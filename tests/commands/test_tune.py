@@ -15,11 +15,10 @@ from openjepa.config import build_config
 from openjepa.data.open import open_dataset
 from openjepa.runs.images import open_images
 from openjepa.studies.tune import costs, study
-from openjepa.studies.tune import label_free_score as score
 from openjepa.studies.tune import start as tuning
 from openjepa.studies.tune.conclusion import winner_command
 from openjepa.studies.tune.halving import Costs
-from openjepa.studies.tune.trials import make_ground, run_trial
+from openjepa.studies.tune.trial import prepare_trials, run_trial
 
 SMALL = {"image_size": 16, "batch_size": 8, "workers": 0, "precision": "float32", "log_every": 1}
 FIXED = {
@@ -45,8 +44,11 @@ BASELINE = {"linear": 0.4, "knn": 0.4}
 def planned(monkeypatch):
     """Costs by which a budget of 20 s comes to runs of 2 and of 6 steps or so, on any machine."""
 
-    def planted(ground, base, tried):
-        return Costs(dict.fromkeys(tried, 0.05), "recipe", 0.05, 2, 0.1), {"untrained": BASELINE, "pixels": BASELINE}
+    def planted(data, base, candidates):
+        return Costs(dict.fromkeys(candidates, 0.05), "recipe", 0.05, 2, 0.1), {
+            "untrained": BASELINE,
+            "pixels": BASELINE,
+        }
 
     monkeypatch.setattr(tuning, "measure_costs", planted)
     monkeypatch.setattr(costs, "LEAST_STEPS", 1)
@@ -57,12 +59,12 @@ def judged(monkeypatch):
     """Trials that are not run but judged by their settings; keeps what was asked for."""
     asked = []
 
-    def fake(folder, ground, config, steps, progress):
+    def fake(folder, data, config, steps, progress):
         asked.append((folder.name, steps))
         value = 0.5 + 0.1 * (config.num_targets == 2) + 0.05 * (config.lr > 1e-3) + 0.002 * config.seed
         now = {"rank": 20.0, "std": 1.0, "positional_fraction": 0.2, "energy_gap": 0.5, "ema_distance": 0.1}
         record = {"steps": steps, "images": 8 * steps, "seconds": 1.0, "monitors": now, "untrained": now}
-        return record | {"score": value, "linear": value, "knn": value}
+        return record | {"linear": value, "knn": value}
 
     monkeypatch.setattr(study, "run_trial", fake)
     monkeypatch.setattr(study.Study, "noise", 0.01)
@@ -76,7 +78,7 @@ def test_a_study_and_the_command_that_it_ends_with(planned, photos, tmp_path, ca
     records = study.read_trials(out)
     for record in records:
         assert record["images"] <= plan["images"][record["rung"] - 1] and record["steps"] >= 1
-        assert {"monitors", "untrained", "score", "linear", "knn", "seconds"} <= record.keys()
+        assert {"monitors", "untrained", "linear", "knn", "seconds"} <= record.keys()
         assert openjepa.load_encoder(out / "trials" / record["folder"]).image_size == (16, 16)
         assert not (out / "trials" / record["folder"] / "checkpoints").exists()
     assert sum(r["rung"] == 1 for r in records) == plan["runs"][0]
@@ -145,50 +147,41 @@ def test_the_images_pick_the_recipe_and_the_winner_names_it(planned, judged, tmp
         assert words in pages[0]
 
 
-def ground_of(photos, config):
-    dataset, summary = open_images(photos)
-    return make_ground(str(photos), dataset, summary, open_dataset(photos), config)
+def data_of(photos, config):
+    return prepare_trials(str(photos), open_images(photos), open_dataset(photos), config)
 
 
 def test_a_trial_that_was_killed_ends_as_if_it_had_not_been(photos, tmp_path):
     config = build_config({}, GIVEN | {"steps": 8, "checkpoint_minutes": 0})
-    ground = ground_of(photos, config)
+    data = data_of(photos, config)
 
     def killed(step, steps):
         if step == 5:
             raise SystemExit
 
     with pytest.raises(SystemExit):
-        run_trial(tmp_path / "killed", ground, config, 8, killed)
-    resumed, whole = (run_trial(tmp_path / name, ground, config, 8, lambda *_: None) for name in ("killed", "whole"))
+        run_trial(tmp_path / "killed", data, config, 8, killed)
+    resumed, whole = (run_trial(tmp_path / name, data, config, 8, lambda *_: None) for name in ("killed", "whole"))
     assert resumed["monitors"] == whole["monitors"] and resumed["linear"] == whole["linear"]
 
 
 def test_a_trial_that_diverges_is_a_result(photos, tmp_path):
     config = build_config({}, GIVEN | {"steps": 6, "lr": 1e30, "warmup": 0.0})
-    record = run_trial(tmp_path / "run", ground_of(photos, config), config, 6, lambda *_: None)
-    assert "the loss is" in record["failed"] and "score" not in record
+    record = run_trial(tmp_path / "run", data_of(photos, config), config, 6, lambda *_: None)
+    assert "the loss is" in record["failed"] and "linear" not in record
 
 
-def planted_study(tmp_path, monkeypatch, scores):
-    runs = [{"group": "a", "score": s, "linear": i / 10} for i, s in enumerate(scores)]
-    (tmp_path / "runs.json").write_text(json.dumps({"runs": runs}))
-    monkeypatch.setattr(score, "STUDY", tmp_path / "runs.json")
-
-
-def test_without_labels_the_study_of_the_score_decides(planned, judged, tmp_path, monkeypatch):
+def test_without_labels_tune_asks_for_some(planned, judged, tmp_path):
     flat = draw_photos(tmp_path / "flat", 12, classes=())
-    for poor in ([], [5, 4, 3, 2, 1, 0], [1, 0, 3, 2, 0.5, 4]):
-        planted_study(tmp_path, monkeypatch, poor)
-        with pytest.raises(openjepa.UsageError, match=r"no labels to choose by.*one folder a class.*--labelled"):
-            openjepa.tune(flat, out=tmp_path / "study", budget="20s", **GIVEN)
-        assert not (tmp_path / "study").exists()
+    with pytest.raises(openjepa.UsageError, match=r"flat has no labels.*one folder a class.*--labelled"):
+        openjepa.tune(flat, out=tmp_path / "study", budget="20s", **GIVEN)
+    few = draw_photos(tmp_path / "few", 6)
+    with pytest.raises(openjepa.UsageError, match=r"few holds too few labelled images: give a dozen or more"):
+        openjepa.tune(flat, out=tmp_path / "study", budget="20s", labelled=few, **GIVEN)
+    assert not (tmp_path / "study").exists()
     photos = draw_photos(tmp_path / "photos")
-    openjepa.tune(flat, out=tmp_path / "labelled", budget="20s", labelled=photos, **GIVEN)
-    assert len(judged) == 13 and "linear" in study.read_trials(tmp_path / "labelled")[0]
-    planted_study(tmp_path, monkeypatch, [0, 1, 2, 3, 5, 4])
-    openjepa.tune(flat, out=tmp_path / "study", budget="20s", **GIVEN)
-    assert len(judged) == 26
+    openjepa.tune(flat, out=tmp_path / "study", budget="20s", labelled=photos, **GIVEN)
+    assert len(judged) == 13 and "linear" in study.read_trials(tmp_path / "study")[0]
 
 
 def test_refusals(planned, photos, tmp_path, monkeypatch):
@@ -224,7 +217,7 @@ def test_resume_refuses_another_study(planned, judged, photos, tmp_path):
 def test_measured_costs_and_baselines(photos):
     config = build_config({}, GIVEN | {"steps": 1})
     tried = {"recipe": {}, "lr 1": {"lr": 1.0}, "four": {"num_targets": 4}, "wide": {"predictor_dim": 64}}
-    found, baselines = costs.measure_costs(ground_of(photos, config), config, tried)
+    found, baselines = costs.measure_costs(data_of(photos, config), config, tried)
     assert found.image["lr 1"] == found.image["recipe"] > 0  # the same steps are not measured twice
     assert found.combined >= max(found.image.values()) and found.run > 0
     assert baselines["pixels"]["linear"] == 1.0  # the two classes differ in colour
@@ -249,5 +242,5 @@ def test_noise_is_what_seeds_differ_by_and_no_less_than_the_sample_allows():
     records = [{"rung": 1, "changes": {"seed": s} if s else {}, "linear": v} for s, v in enumerate((0.5, 0.6, 0.7))]
     records.append({"rung": 1, "changes": {"lr": 1.0}, "linear": 0.1})
     many, few = (SimpleNamespace(labelled=((), range(n))) for n in (10_000, 16))
-    spread = [study.Study(None, ground, None, {}, None, {}, records).noise for ground in (many, few)]
+    spread = [study.Study(None, data, None, {}, None, {}, records).noise for data in (many, few)]
     assert spread == pytest.approx([0.1, 0.125])

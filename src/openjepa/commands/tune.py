@@ -1,4 +1,4 @@
-"""`openjepa tune DATA --out STUDY`: which settings suit a person's own images, by short runs and successive halving."""
+"""`openjepa tune DATA --out STUDY`: which settings suit the user's images, by short runs and successive halving."""
 
 from functools import partial
 from pathlib import Path
@@ -18,20 +18,22 @@ def tune(
     *,
     out: Annotated[Path, Option(help="Folder to write the study to.", show_default=False)],
     budget: Annotated[str, Option(help="Time for the whole study, as 30m or 2h.")] = "1h",
-    labelled: Annotated[str | None, Option(help="Images to choose by, one folder a class, if DATA has none.")] = None,
+    labelled: Annotated[
+        str | None, Option(help="Images to choose by, one folder a class, if DATA has no labels.")
+    ] = None,
     recipe: Annotated[
         str | None,
         Option(help="Named settings to start from: laptop, small, paper or reference; left out, images decide."),
     ] = None,
-    resume: Annotated[bool, Option("--resume", help="Go on with the study in --out; no trial is run twice.")] = False,
+    resume: Annotated[bool, Option("--resume", help="Resume the study in --out; no trial runs twice.")] = False,
     **settings: Any,
 ) -> Path:
-    """Find settings for unlabelled images: short runs, of which the best third goes on three times as long.
+    """Find settings for images: short runs, of which the best third is repeated three times as long.
 
     Settings that are given stay as they are; the others are changed one at a time, then the best together. Trials are
-    chosen by linear accuracy where there are labels, and else by a score that needs none. Writes trials/NAME/ (run
+    chosen by linear accuracy, so some images need labels: DATA's own, or --labelled. Writes trials/NAME/ (run
     folders), trials.jsonl, tune.json and tune.html, with the command for the winner. Returns the folder.
-    Raises UsageError for every mistake that a person can mend.
+    Raises UsageError.
     """
     from openjepa.console import log
     from openjepa.reports.tune_page import write_tune_page
@@ -44,7 +46,7 @@ def tune(
     try:
         study.run()
     except KeyboardInterrupt:
-        log(f"stopped; trials that are finished are kept. Go on with: {asked.again}")
+        log(f"stopped; finished trials are kept. Resume with: {asked.again}")
         raise
     write_tune_page(study, request)
     return study.folder

@@ -56,13 +56,12 @@ def _changes(study: Study) -> list[tuple[str, str, str]]:
 
 
 def _about(study: Study, request: Request) -> list[tuple[str, str]]:
-    ground, records = study.ground, study.records
-    tested = f", on {len(ground.labelled[1]):,} held-out images" if ground.labelled else ""
+    records = study.records
     return [
-        ("images", f"{len(ground.dataset):,}"),
+        ("images", f"{len(study.data.dataset):,}"),
         ("start", f"recipe {request.recipe}"),
-        ("tried", f"{len(study.tried)} changes, {len(records)} runs"),
-        ("chosen by", f"linear probe{tested}"),
+        ("tried", f"{len(study.candidates)} changes, {len(records)} runs"),
+        ("chosen by", f"linear probe, on {study.test_images:,} held-out images"),
         ("took", f"{duration(sum(r['seconds'] for r in records))} of {request.budget}"),
     ]
 

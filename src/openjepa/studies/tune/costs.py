@@ -4,33 +4,36 @@ import dataclasses
 import time
 from collections.abc import Mapping
 
-from openjepa.config import Config, option
 from openjepa.console import counting, duration
 from openjepa.encoder.baselines import pixels_beside
 from openjepa.errors import UsageError
 from openjepa.runs.build_training import build_batches, build_stepper, schedule_of
 from openjepa.runs.plan import HALF_LIVES, OVERHEAD
+from openjepa.runs.settings import Config, option
 from openjepa.studies.tune.halving import Costs, Plan, least_seconds, make_plan
 from openjepa.studies.tune.space import RECIPE, REPEATS, Changes
-from openjepa.studies.tune.trials import Ground, as_encoder, monitor_of
+from openjepa.studies.tune.trial import TrialData, as_encoder, monitor_of
 from openjepa.training.schedules import ema_half_life
 from openjepa.training.timing import TIMED, WARM_UP, measure_cost
 
-LEAST_STEPS = 50  # of a run in the first rung: fewer say nothing about a setting
+LEAST_STEPS = 50  # of a run in the first rung: after fewer, settings cannot be compared
 FREE = ("lr", "ema_momentum", "weight_decay", "loss", "warmup")  # settings that do not change what a step costs
-ROOM = 1.2  # on the least budget that is named, because the next measurement differs from this one
+ROOM = 1.2  # on the least budget in the message, because the next measurement differs from this one
 
 
-def plan_study(costs: Costs, base: Config, tried: Mapping[str, Changes], budget: float, taken: float) -> Plan:
-    """The plan for `budget` seconds of which `taken` are gone; raises UsageError, naming the least, if too small."""
+def plan_study(costs: Costs, base: Config, candidates: Mapping[str, Changes], budget: float, taken: float) -> Plan:
+    """The plan for `budget` seconds of which `taken` have passed.
+
+    Raises UsageError, which names the least possible budget, if it is too small.
+    """
     plan = make_plan(costs, budget - taken, grown_images(base))
     images = LEAST_STEPS * base.batch_size
     if plan.images[0] < images:
         need = ROOM * (taken + least_seconds(costs, images))
-        fixed = option(next(iter(list(tried.values())[-1])))
+        fixed = option(next(iter(list(candidates.values())[-1])))
         raise UsageError(
-            f"--budget {duration(budget)} is too small to try {len(tried) - 1} changes for {LEAST_STEPS} steps each "
-            f"and the best for longer: give --budget {int(need / 60) + 1}m, or fix settings, such as {fixed}"
+            f"--budget {duration(budget)} is too small to try {len(candidates) - 1} changes for {LEAST_STEPS} steps "
+            f"each and the best for longer: give --budget {int(need / 60) + 1}m, or fix settings, such as {fixed}"
         )
     return plan
 
@@ -43,47 +46,47 @@ def grown_images(base: Config) -> float:
     return HALF_LIVES * ema_half_life(schedule_of(base, 1).ema_momentum[0]) * base.batch_size
 
 
-def measure_costs(ground: Ground, base: Config, tried: Mapping[str, Changes]) -> tuple[Costs, dict[str, dict]]:
-    """Costs by a few steps of each kind of run; and, timed on the way, the accuracies of the baselines."""
-    measuring, baselines = _measuring(ground, base)
-    kinds = {name: dataclasses.replace(base, **_costly(changes)) for name, changes in tried.items()}
+def measure_costs(data: TrialData, base: Config, candidates: Mapping[str, Changes]) -> tuple[Costs, dict[str, dict]]:
+    """Costs, timed by a few steps of each kind of run, and the accuracies of the baselines."""
+    measuring, baselines = _measuring(data, base)
+    kinds = {name: dataclasses.replace(base, **_costly(changes)) for name, changes in candidates.items()}
     found: dict[Config, tuple[float, float]] = {}
     with counting("measuring what steps cost") as progress:
         for kind in dict.fromkeys(kinds.values()):
-            found[kind] = _stepping(ground, kind)
+            found[kind] = _stepping(data, kind)
             progress(len(found), len(set(kinds.values())))
     image = {name: OVERHEAD * found[kind][0] for name, kind in kinds.items()}
     beside = measuring + max(start for _, start in found.values())
-    return Costs(image, RECIPE, _all_together(image, tried), REPEATS, OVERHEAD * beside), baselines
+    return Costs(image, RECIPE, _all_together(image, candidates), REPEATS, OVERHEAD * beside), baselines
 
 
 def _costly(changes: Changes) -> Changes:
     return {name: value for name, value in changes.items() if name not in FREE}
 
 
-def _stepping(ground: Ground, config: Config) -> tuple[float, float]:
+def _stepping(data: TrialData, config: Config) -> tuple[float, float]:
     """Seconds an image, and seconds until the first steps are done."""
     begun = time.monotonic()
-    stepper = build_stepper(config, WARM_UP + TIMED, ground.mean, ground.std)
-    step = measure_cost(stepper, build_batches(ground.dataset, config), config.workers).step_seconds
+    stepper = build_stepper(config, WARM_UP + TIMED, data.mean, data.std)
+    step = measure_cost(stepper, build_batches(data.dataset, config), config.workers).step_seconds
     return step / config.batch_size, max(0.0, time.monotonic() - begun - (WARM_UP + TIMED) * step)
 
 
-def _measuring(ground: Ground, config: Config) -> tuple[float, dict[str, dict]]:
+def _measuring(data: TrialData, config: Config) -> tuple[float, dict[str, dict]]:
     """Seconds that a run spends on measuring at its start and end; accuracies of pixels and an untrained encoder."""
-    stepper, begun = build_stepper(config, 1, ground.mean, ground.std), time.monotonic()
-    monitor_of(ground, config, stepper)(stepper.model)
+    stepper, begun = build_stepper(config, 1, data.mean, data.std), time.monotonic()
+    monitor_of(data, config, stepper)(stepper.model)
     monitored = time.monotonic()
-    untrained = ground.accuracies(as_encoder(stepper, ground))
+    untrained = data.accuracies(as_encoder(stepper, data))
     seconds = 2 * (monitored - begun) + time.monotonic() - monitored
-    pixels = pixels_beside(config.size, ground.dataset.pixel_format, ground.mean, ground.std)
-    return seconds, {"untrained": untrained, "pixels": ground.accuracies(pixels)}
+    pixels = pixels_beside(config.size, data.dataset.pixel_format, data.mean, data.std)
+    return seconds, {"untrained": untrained, "pixels": data.accuracies(pixels)}
 
 
-def _all_together(image: Mapping[str, float], tried: Mapping[str, Changes]) -> float:
-    """Seconds an image of the dearest combination there could be: every setting adds what its dearest value adds."""
+def _all_together(image: Mapping[str, float], candidates: Mapping[str, Changes]) -> float:
+    """An upper bound on the seconds an image of any combination: every setting adds what its costliest value adds."""
     more: dict[str, float] = {}
-    for name, changes in tried.items():
+    for name, changes in candidates.items():
         for setting in changes:
             more[setting] = max(more.get(setting, 0.0), image[name] - image[RECIPE])
     return image[RECIPE] + sum(more.values())

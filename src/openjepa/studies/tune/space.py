@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from openjepa.config import Config, shown
 from openjepa.errors import UsageError
 from openjepa.runs.images import mask_settings
+from openjepa.runs.settings import Config, shown
 from openjepa.runs.unused_settings import without_effect
 from openjepa.training.schedules import ema_range
 
@@ -45,7 +45,7 @@ VARIATIONS: dict[str, Callable[[Config], list[Any]]] = {
     "optimizer": _these("muon", "adamw"),
     "weight_decay": _these((0.04, 0.4), (0.05, 0.05)),
     "masks": _these("multiblock", "rasterized", "block", "random"),
-    # The last two are for random masks, which take one share only.
+    # The last two are for random masks, which take a single fraction.
     "target_scale": _these((0.1, 0.2), (0.15, 0.2), (0.2, 0.3), (0.25, 0.25), (0.75, 0.75)),
     "num_targets": _these(1, 2, 3, 4, 6),
     "context_scale": _these((0.4, 1.0), (0.65, 1.0), (0.85, 1.0)),
@@ -60,14 +60,14 @@ VARIATIONS: dict[str, Callable[[Config], list[Any]]] = {
 
 
 RECIPE, COMBINED = "recipe", "combined"
-REPEATS = 2  # further seeds of the recipe in the first rung, by which noise is known
+REPEATS = 2  # further seeds of the recipe in the first rung, to estimate noise
 BLOCKS = {"num_targets", "target_scale", "context_scale"}
 MULTIBLOCK = {"masks": "multiblock"}
 Changes = dict[str, Any]
 
 
 def values_of(config: Config) -> Changes:
-    """The settings of a config, with what its masks come to where it leaves them open."""
+    """The settings of a config, with the masks that it resolves to where it leaves them open."""
     masks = mask_settings(config)
     now = dataclasses.asdict(config)
     return now | {name: getattr(masks, name) for name in BLOCKS} | {"masks": masks.strategy}
@@ -91,13 +91,13 @@ def candidates(base: Config, fixed: Collection[str]) -> dict[str, Changes]:
 
 
 def split(changes: Changes) -> tuple[Changes, str, Any]:
-    """What a candidate is about, the last of its changes (setting and value), and those that it is tried beside."""
+    """The changes that a candidate is tried with, and its own change: the last setting and value."""
     *others, (setting, value) = changes.items()
     return dict(others), setting, value
 
 
 def is_change(base: Config, changes: Changes) -> bool:
-    """Whether these are possible, and other than what the base has, or would have with the masks that they need."""
+    """Whether changes are possible and differ from the base, or from the base with the masks that they need."""
     beside, setting, value = split(changes)
     possible = fits(base, beside) and fits(base, changes)
     return possible and values_of(dataclasses.replace(base, **beside))[setting] != value
@@ -111,15 +111,18 @@ def fits(base: Config, changes: Changes) -> bool:
         return False
 
 
-def combination(base: Config, tried: Mapping[str, Changes], gains: Mapping[str, float], noise: float) -> Changes | None:
+def combination(
+    base: Config, candidates: Mapping[str, Changes], gains: Mapping[str, float], noise: float
+) -> Changes | None:
     """The best value of every setting that gained more than the noise, as far as they fit together.
 
-    tried: changes by name, of one setting each and the masks that it needs; gains: what they gained over the recipe.
-    None where fewer than two of them helped: the best is a candidate already.
+    candidates: changes by name, of one setting each and the masks that it needs; gains: their accuracies less that of
+    the recipe. None where fewer than two of them helped: the best is a candidate already.
     """
-    joined, parts = {}, 0
+    joined: Changes = {}
+    parts = 0
     for name in sorted(gains, key=lambda name: -gains[name]):
-        change = tried[name]
+        change = candidates[name]
         agrees = all(joined.get(setting, value) == value for setting, value in change.items())
         if gains[name] > noise and agrees and fits(base, joined | change):
             joined, parts = joined | change, parts + 1

@@ -1,4 +1,4 @@
-"""Begin a study or go on with one: images, labels or their absence, costs, plan."""
+"""Start a study or resume one: images, labels, costs, plan."""
 
 import dataclasses
 import json
@@ -10,31 +10,36 @@ from pathlib import Path
 from typing import Any
 
 from openjepa._version import __version__
-from openjepa.config import MACHINE, Config, build_config, current_names, normal, option, seconds, shown
 from openjepa.console import duration, log
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.summary import Summary
 from openjepa.errors import UsageError
 from openjepa.evaluation.splits import check_labels
 from openjepa.files import usage_error, write_json
-from openjepa.recipes import recipe
 from openjepa.runs.images import check_new_folder, pick_for, prepare_images
-from openjepa.runs.start import check_patches, fingerprint, resolve_precision
-from openjepa.runs.unused_settings import check_settings
+from openjepa.runs.settings import (
+    MACHINE,
+    Config,
+    option,
+    recipe_config,
+    seconds,
+    shown,
+    stored_config,
+    stored_settings,
+)
+from openjepa.runs.start import check_patches, fingerprint
 from openjepa.studies.tune.costs import measure_costs, plan_study
 from openjepa.studies.tune.halving import FACTOR, Plan
-from openjepa.studies.tune.label_free_score import agreement, read_study
 from openjepa.studies.tune.space import RECIPE, candidates
 from openjepa.studies.tune.study import Study
-from openjepa.studies.tune.trials import Ground, make_ground
+from openjepa.studies.tune.trial import TrialData, prepare_trials
 
-ENOUGH = 0.6  # rank correlation with accuracy, from which the label-free score may choose
 FILE = "tune.json"
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the person asked for; `given` are the settings that stay as they are. Without a recipe the images decide."""
+    """The options of the command; `given` are the settings that are not varied. Without a recipe the images decide."""
 
     data: str
     out: Path
@@ -55,7 +60,7 @@ class Request:
 
 
 def start_study(request: Request) -> tuple[Study, Request]:
-    """A new study, its plan said, and the request with its recipe; nothing is written before all has been checked."""
+    """A new study, its plan logged, and the request with its recipe; nothing is written before all is checked."""
     begun = time.monotonic()
     check_new_folder(request.out, "go on with --resume, or give --out another name")
     budget, base = budget_seconds(request.budget), base_config(request)
@@ -65,14 +70,12 @@ def start_study(request: Request) -> tuple[Study, Request]:
     request = settled(request, images[1])
     base = base_config(request)
     tried = candidates(base, request.given)
-    ground = _ground(request, base, images)
-    if not ground.labelled:
-        check_score(request.data)
+    data = _trial_data(request, base, images)
     log(f"measuring what the runs of {len(tried) - 1} changes cost")
-    costs, baselines = measure_costs(ground, base, tried)
+    costs, baselines = measure_costs(data, base, tried)
     plan = plan_study(costs, base, tried, budget, time.monotonic() - begun)
     tried.pop(RECIPE)
-    study = Study(request.out, ground, base, tried, plan, baselines)
+    study = Study(request.out, data, base, tried, plan, baselines)
     log(*study_plan_lines(study))
     _write(study, request)
     return study, request
@@ -93,21 +96,21 @@ def resume_study(request: Request) -> tuple[Study, Request]:
         raise UsageError(f"{request.out} holds no study to resume: leave out --resume to start one")
     try:
         stored = json.loads(path.read_text())
-        base = Config(**{name: normal(name, value) for name, value in current_names(stored["base"]).items()})
-        tried = {n: {k: normal(k, v) for k, v in current_names(c).items()} for n, c in stored["tried"].items()}
+        base = stored_config(stored["base"])
+        tried = {name: stored_settings(changes) for name, changes in stored["tried"].items()}
         plan, baselines = Plan(**stored["plan"]), stored["baselines"]
         asked, paths = stored["request"], stored["paths"]
-        then = {name: normal(name, value) for name, value in current_names(asked["given"]).items()}
+        then = stored_settings(asked["given"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} is damaged ({error}): give --out another name to start again") from error
     _check_same(request, asked, base)
     given = {name: request.given[name] for name in MACHINE if name in request.given}
     base = dataclasses.replace(base, **given)
     request = dataclasses.replace(request, recipe=asked["recipe"], given=then | given)
-    ground = _ground(request, base, _images(request, base))
-    if fingerprint(ground.dataset) != paths:
+    data = _trial_data(request, base, _images(request, base))
+    if fingerprint(data.dataset) != paths:
         raise UsageError(f"{request.data} holds other images than the study in {request.out}: give it another --out")
-    study = Study(request.out, ground, base, tried, plan, baselines)
+    study = Study(request.out, data, base, tried, plan, baselines)
     log(*study_plan_lines(study))
     return study, request
 
@@ -115,7 +118,7 @@ def resume_study(request: Request) -> tuple[Study, Request]:
 def _check_same(request: Request, asked: dict[str, str], base: Config) -> None:
     now = {name: getattr(request, name) for name in ("budget", "labelled", "recipe")}
     then = {name: asked[name] for name in now} | ({} if request.recipe else {"recipe": None})
-    now |= {name: normal(name, value) for name, value in request.given.items() if name not in MACHINE}
+    now |= {name: value for name, value in stored_settings(request.given).items() if name not in MACHINE}
     then |= {name: getattr(base, name) for name in request.given if name not in MACHINE}
     for name, value in now.items():
         if value != then[name]:
@@ -131,56 +134,45 @@ def budget_seconds(budget: str) -> float:
 
 
 def base_config(request: Request) -> Config:
-    """The recipe with what was given, its precision settled; every trial gives it a length of its own."""
+    """The recipe with the settings given, its precision resolved; every trial has a length of its own."""
     for name in ("time", "epochs", "steps"):
         if name in request.given:
             raise UsageError(f"{option(name)} is decided by --budget here: leave it out")
-    config = build_config(recipe(request.recipe or "laptop", request.given), request.given | {"steps": 1})
-    check_settings(config, request.given)
-    return resolve_precision(config)
+    return recipe_config(request.recipe or "laptop", request.given, steps=1)
 
 
 def _images(request: Request, base: Config) -> tuple[ImageDataset, Summary]:
-    wanted = {"max_skipped": base.max_skipped, "channels": base.channels, "pages": base.pages}
-    return prepare_images(request.data, base.workers, **wanted)
+    return prepare_images(
+        request.data, base.workers, max_skipped=base.max_skipped, channels=base.channels, pages=base.pages
+    )
 
 
-def _ground(request: Request, base: Config, images: tuple[ImageDataset, Summary]) -> Ground:
-    dataset, summary = images
-    check_patches(request.data, summary, base.patch_size)
-    labels = _labels(request, dataset, base)
-    ground = make_ground(request.data, dataset, summary, labels, base)
-    if request.labelled and not ground.labelled:
-        raise UsageError(f"{request.labelled} holds too few labelled images: give a dozen or more, of two classes")
-    return ground
+def _trial_data(request: Request, base: Config, images: tuple[ImageDataset, Summary]) -> TrialData:
+    check_patches(request.data, images[1], base.patch_size)
+    return prepare_trials(request.data, images, _labels(request, images[0], base), base)
 
 
 def _labels(request: Request, dataset: ImageDataset, base: Config) -> ImageDataset:
+    """The images to measure on. Raises UsageError if they have no labels."""
     if not request.labelled:
+        if not dataset.labels:
+            raise UsageError(
+                f"{request.data} has no labels, and tune chooses settings by accuracy: put some images, a few hundred "
+                "are enough, in one folder a class and give them as --labelled"
+            )
         return dataset
-    wanted = {"pixel_format": dataset.pixel_format, "max_skipped": base.max_skipped}
-    labels, _ = prepare_images(request.labelled, base.workers, **wanted)
+    labels, _ = prepare_images(
+        request.labelled, base.workers, pixel_format=dataset.pixel_format, max_skipped=base.max_skipped
+    )
     check_labels(labels, labels)
     return labels
 
 
-def check_score(data: str) -> None:
-    """Raise UsageError if the label-free score has not ranked the runs of the study as accuracy did."""
-    runs = read_study()
-    rho = agreement(runs)
-    if rho < ENOUGH:
-        raise UsageError(
-            f"{data} has no labels to choose by, and the score without labels may not choose (rank correlation with "
-            f"accuracy {rho:.2f} over {len(runs)} runs, needed {ENOUGH}): put some images, a few hundred will do, in "
-            "one folder a class and give them as --labelled"
-        )
-
-
 def study_plan_lines(study: Study) -> list[str]:
-    """What will be tried, how long, and by what it is chosen."""
-    plan, asked = study.plan, study.ground.labelled and len(study.ground.labelled[1])
-    by = f"linear probe, on {asked:,} held-out images" if asked else "the score without labels"
-    lines = [f"plan: {len(study.tried)} changes of the recipe, chosen by {by}"]
+    """What will be tried, how long, and what it is chosen by."""
+    plan = study.plan
+    by = f"linear probe, on {study.test_images:,} held-out images"
+    lines = [f"plan: {len(study.candidates)} changes of the recipe, chosen by {by}"]
     for rung, (runs, images, taken) in enumerate(zip(plan.runs, plan.images, plan.seconds, strict=True), 1):
         steps = images // study.base.batch_size
         lines.append(
@@ -190,15 +182,15 @@ def study_plan_lines(study: Study) -> list[str]:
 
 
 def _write(study: Study, request: Request) -> None:
-    summary: Summary = study.ground.summary
+    summary: Summary = study.data.summary
     about = {
         "request": dataclasses.asdict(request) | {"out": str(request.out)},
         "base": dataclasses.asdict(study.base),
-        "tried": study.tried,
+        "tried": study.candidates,
         "plan": dataclasses.asdict(study.plan),
         "baselines": study.baselines,
         "found": dataclasses.asdict(summary),
-        "paths": fingerprint(study.ground.dataset),
+        "paths": fingerprint(study.data.dataset),
         "command": " ".join(sys.argv),
         "openjepa_version": __version__,
     }

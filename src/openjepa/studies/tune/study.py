@@ -1,4 +1,4 @@
-"""The study that `tune` makes: planned from measured costs, rung after rung, each finished trial kept."""
+"""The study of `tune`: rung after rung of trials, each of which is stored when it has finished."""
 
 import dataclasses
 import json
@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import stdev
 
-from openjepa.config import Config, current_names
 from openjepa.console import counting, duration, log
 from openjepa.errors import UsageError
 from openjepa.files import write_text
+from openjepa.runs.settings import Config, stored_settings
 from openjepa.studies.tune.halving import Plan, best
 from openjepa.studies.tune.space import COMBINED, RECIPE, REPEATS, Changes, combination
-from openjepa.studies.tune.trials import Ground, run_trial
+from openjepa.studies.tune.trial import TrialData, run_trial
 from openjepa.training.monitoring.metrics_log import current_metrics
 
 TRIALS = "trials.jsonl"
@@ -22,26 +22,32 @@ TRIALS = "trials.jsonl"
 
 @dataclass
 class Study:
-    """A study in `folder`: `base` is the recipe with what the person gave, `tried` the changes of it by name.
+    """A study.
 
-    `baselines` are the accuracies of "pixels" and of the recipe's "untrained" encoder.
+    folder      where it is stored
+    data        what all trials share
+    base        the recipe with the settings that the user gave
+    candidates  changes of it by name, without the recipe itself
+    plan        how long, and how many go on to the next rung
+    baselines   accuracies of "pixels" and of the recipe's "untrained" encoder
+    records     of finished trials
     """
 
     folder: Path
-    ground: Ground
+    data: TrialData
     base: Config
-    tried: dict[str, Changes]
+    candidates: dict[str, Changes]
     plan: Plan
     baselines: dict[str, dict[str, float]]
     records: list[dict] = field(default_factory=list)
 
     @property
-    def by(self) -> str:
-        """What trials are chosen by: linear, or score where there are no labels."""
-        return "linear" if self.ground.labelled else "score"
+    def test_images(self) -> int:
+        """The number of images that accuracies are measured on."""
+        return len(self.data.labelled[1])
 
     def run(self) -> None:
-        """All trials that are not done yet. Raises UsageError if the disk is full."""
+        """Run all trials that have not finished. Raises UsageError if the disk is full."""
         try:
             self._load_trials()
             self._rungs()
@@ -55,15 +61,15 @@ class Study:
         write_text(self.folder / TRIALS, "".join(json.dumps(record) + "\n" for record in self.records))
 
     def _rungs(self) -> None:
-        entrants = {RECIPE: {}} | repeats(self.base) | self.tried
+        entrants: dict[str, Changes] = {RECIPE: {}} | repeats(self.base) | self.candidates
         for rung in range(1, len(self.plan.sizes) + 1):
             for name, changes in entrants.items():
-                self._trial(rung, name, changes)
+                self._run_trial(rung, name, changes)
             if rung < len(self.plan.sizes):
                 entrants = self._next(rung)
 
     def _next(self, rung: int) -> dict[str, Changes]:
-        """Who goes on: the recipe, the best third, and after the first rung the best settings together."""
+        """The trials after a rung: the recipe, the best third, and after the first rung the best settings together."""
         changes = {record["candidate"]: record["changes"] for record in self.rung(rung)}
         going = best(self.values(rung), self.plan.sizes[rung])
         entrants = {RECIPE: {}} | {name: changes[name] for name in going}
@@ -71,11 +77,11 @@ class Study:
             values = self.values(1)
             own = values.pop(RECIPE) or 0.0
             gains = {name: value - own for name, value in values.items() if value is not None}
-            together = combination(self.base, self.tried, gains, self.noise)
+            together = combination(self.base, self.candidates, gains, self.noise)
             entrants |= {COMBINED: together} if together else {}
         return entrants
 
-    def _trial(self, rung: int, name: str, changes: Changes) -> None:
+    def _run_trial(self, rung: int, name: str, changes: Changes) -> None:
         if any((record["rung"], record["candidate"]) == (rung, name) for record in self.records):
             return
         steps = max(1, self.plan.images[rung - 1] // changes.get("batch_size", self.base.batch_size))
@@ -83,7 +89,7 @@ class Study:
         folder = self.folder / "trials" / f"{rung}-{re.sub(r'[^A-Za-z0-9_.]+', '-', name)}"
         with counting(f"rung {rung}, {name}") as progress:
             record = {"candidate": name, "rung": rung, "changes": changes, "folder": folder.name}
-            record |= run_trial(folder, self.ground, config, steps, progress)
+            record |= run_trial(folder, self.data, config, steps, progress)
         self.records.append(json.loads(json.dumps(record)) | {"changes": changes})
         with (self.folder / TRIALS).open("a") as file:
             file.write(json.dumps(record) + "\n")
@@ -94,24 +100,24 @@ class Study:
         return [r for r in self.records if r["rung"] == rung and "seed" not in r["changes"]]
 
     def values(self, rung: int) -> dict[str, float | None]:
-        """What the trials of a rung are chosen by; None for a run that failed."""
-        return {record["candidate"]: record.get(self.by) for record in self.rung(rung)}
+        """Linear accuracies of the trials of a rung, by which they are chosen; None for a run that failed."""
+        return {record["candidate"]: record.get("linear") for record in self.rung(rung)}
 
     @property
     def alike(self) -> list[float]:
-        """What the recipe's seeds came to in the first rung."""
+        """The accuracies of the recipe's seeds in the first rung."""
         seeds = [r for r in self.records if r["rung"] == 1 and not r["changes"].keys() - {"seed"}]
-        return [record[self.by] for record in seeds if self.by in record]
+        return [record["linear"] for record in seeds if "linear" in record]
 
     @property
     def noise(self) -> float:
         """How far two runs of one setting differ: the standard deviation over the recipe's seeds in the first rung.
 
-        Where there are labels it is at least the standard error of an accuracy on that many images.
+        It is at least the standard error of an accuracy on that many images.
         """
-        same, asked = self.alike, len(self.ground.labelled[1]) if self.ground.labelled else 0
+        same = self.alike
         spread = stdev(same) if len(same) > 1 else 0.0
-        return max(spread, (same[0] * (1 - same[0]) / asked) ** 0.5 if asked and same else 0.0)
+        return max(spread, (same[0] * (1 - same[0]) / self.test_images) ** 0.5 if same else 0.0)
 
     @property
     def winner(self) -> dict:
@@ -131,18 +137,16 @@ def outcome(record: Mapping) -> str:
     """A trial in a few words."""
     if "failed" in record:
         return "diverged"
-    accuracy = f"linear {record['linear']:.1%}, k-NN {record['knn']:.1%}, " if "linear" in record else ""
-    return f"{accuracy}score {record['score']:.3f}, {duration(record['seconds'])}"
+    return f"linear {record['linear']:.1%}, k-NN {record['knn']:.1%}, {duration(record['seconds'])}"
 
 
 def read_trials(folder: Path) -> list[dict]:
-    """Finished trials; a line that a crash cut short is left out, and its trial is run again."""
+    """Finished trials; a line that a crash cut short is left out, and its trial runs again."""
     path, records = folder / TRIALS, []
     for line in path.read_text().splitlines() if path.exists() else []:
         try:
             record = json.loads(line)
         except ValueError:
             continue
-        changes = {k: tuple(v) if isinstance(v, list) else v for k, v in current_names(record["changes"]).items()}
-        records.append(current_metrics(record) | {"changes": changes})
+        records.append(current_metrics(record) | {"changes": stored_settings(record["changes"])})
     return records

@@ -1,0 +1,133 @@
+"""One trial of `tune`: a short run on images that all trials share, measured at its end."""
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from openjepa.data.dataset import ImageDataset
+from openjepa.data.statistics import channel_statistics
+from openjepa.data.summary import Summary
+from openjepa.encoder.encoder import Encoder
+from openjepa.encoder.feature_cache import FeatureStore
+from openjepa.encoder.features import Model, Progress
+from openjepa.errors import UsageError
+from openjepa.evaluation.pipeline import measure
+from openjepa.evaluation.probes.best_linear import ONE_PROBE
+from openjepa.evaluation.session import Part, Session
+from openjepa.evaluation.splits import holdout_split
+from openjepa.rng import SAMPLES, generator
+from openjepa.runs.build_training import build_batches, build_stepper
+from openjepa.runs.settings import Config
+from openjepa.runs.start import Launch, assemble
+from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_steps
+from openjepa.training.loop import Diverged
+from openjepa.training.monitoring.metrics_log import read_metrics
+from openjepa.training.monitoring.monitors import Monitor
+from openjepa.training.step import Stepper
+
+LABELLED, TESTED = 15_000, 1 / 3  # labelled images at most, and the fraction of them that is tested on
+LEAST = 12  # labelled images, below which no probe is trained
+TASKS = ("linear", "knn")
+MONITORS = ("rank", "std", "positional_fraction", "energy_gap", "ema_distance")
+
+
+@dataclass(frozen=True)
+class TrialData:
+    """What all trials share.
+
+    source     the images as the user named them
+    dataset    the images to train on, with their summary and the mean and std of their channels
+    labelled   the images to fit probes on, and those to test on
+    workers    processes that read images
+    seed       of the probes
+    """
+
+    source: str
+    dataset: ImageDataset
+    summary: Summary
+    mean: list[float]
+    std: list[float]
+    labelled: tuple[ImageDataset, ImageDataset]
+    workers: int
+    seed: int
+
+    def accuracies(self, model: Model) -> dict[str, float]:
+        """linear and knn: fractions, the mean over labels."""
+        fit, test = (Part(dataset) for dataset in self.labelled)
+        session = Session(model, fit, test, FeatureStore(None, self.workers), self.seed, probes=ONE_PROBE)
+        return {task: fmean(r.record()["value"] for r in measure(session, [task])) for task in TASKS}
+
+
+def prepare_trials(
+    source: str, images: tuple[ImageDataset, Summary], labels: ImageDataset, config: Config
+) -> TrialData:
+    """`labels` are the images to measure on: those that are trained on, or others. Raises UsageError if too few."""
+    mean, std = channel_statistics(images[0], seed=config.seed)
+    labelled = _split(labels, config.seed)
+    return TrialData(source, *images, mean, std, labelled, config.workers, config.seed)
+
+
+def _split(dataset: ImageDataset, seed: int) -> tuple[ImageDataset, ImageDataset]:
+    """Up to 10,000 images to fit probes on and 5,000 to test on, of the classes that have two or more."""
+    label = next(iter(dataset.labels))
+    sample = dataset.subset(generator(seed, SAMPLES).permutation(len(dataset))[:LABELLED])
+    classes, counts = np.unique(sample.labels[label], return_counts=True)
+    sample = sample.subset(np.flatnonzero(np.isin(sample.labels[label], classes[counts > 1])))
+    if len(sample) < LEAST or sum(counts > 1) < 2:
+        raise UsageError(f"{dataset.source} holds too few labelled images: give a dozen or more, of two classes")
+    parts = holdout_split(sample.labels[label], TESTED, seed, sample.classes[label])
+    return sample.subset(parts[0]), sample.subset(parts[1])
+
+
+def run_trial(folder: Path, data: TrialData, config: Config, steps: int, progress: Progress) -> dict[str, Any]:
+    """Train from the start, or from the last checkpoint of a trial that was stopped, and measure.
+
+    Returns steps, images, seconds, `monitors` at the end, `untrained` (those at the start) and the accuracies; for a
+    run that diverged, `failed` instead of the last three.
+    """
+    begun = time.monotonic()
+    launch = _open(folder, data, config, steps)
+    record: dict[str, Any] = {"steps": steps, "images": steps * config.batch_size}
+    try:
+        launch.run.train(lambda logged: progress(logged["step"], steps))
+    except Diverged as error:
+        return record | {"seconds": time.monotonic() - begun, "failed": str(error)}
+    launch.export("encoder", launch.run.stepper.model, steps)
+    first, last = ({name: logged[name] for name in MONITORS} for logged in _ends(folder))
+    measured = {"monitors": last, "untrained": first, **data.accuracies(as_encoder(launch.run.stepper, data))}
+    shutil.rmtree(launch.run.checkpoints)  # those of all trials would fill the disk
+    return record | {"seconds": time.monotonic() - begun} | measured
+
+
+def _ends(folder: Path) -> tuple[dict, dict]:
+    logged = [record for record in read_metrics(folder) if "rank" in record]
+    return logged[0], logged[-1]
+
+
+def _open(folder: Path, data: TrialData, config: Config, steps: int) -> Launch:
+    stepper = build_stepper(config, steps, data.mean, data.std)
+    launch = assemble(folder, stepper, build_batches(data.dataset, config), config, data.source, data.summary)
+    launch.run.probe = None  # it asks too few images to choose by: accuracies are measured in the end
+    if checkpoint_steps(launch.run.checkpoints):
+        try:
+            launch.run.resume()
+        except DamagedCheckpoint:
+            shutil.rmtree(folder)
+            return _open(folder, data, config, steps)
+    launch.describe(steps)
+    return launch
+
+
+def as_encoder(stepper: Stepper, data: TrialData) -> Encoder:
+    network, how = stepper.model.target_encoder, (stepper.device, stepper.precision, data.dataset.pixel_format)
+    return Encoder(network, stepper.mean, stepper.std, "trial", *how)
+
+
+def monitor_of(data: TrialData, config: Config, stepper: Stepper) -> Monitor:
+    """The monitor that a trial has."""
+    return assemble(Path(), stepper, build_batches(data.dataset, config), config, data.source, data.summary).run.monitor
