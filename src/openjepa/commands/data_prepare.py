@@ -25,22 +25,31 @@ def data_prepare(
 ) -> Path:
     """Write a copy of the images with their shorter side at SIZE pixels, labels kept, in a few large files.
 
-    The same command goes on after it was stopped, by whatever. Images that cannot be read are listed in skipped.txt.
+    The same command continues a copy that was interrupted. Images that cannot be read are listed in skipped.txt.
     Returns the folder, which every command takes as images. Raises UsageError.
     """
     from openjepa.console import counting, log
-    from openjepa.data.prepare import Shrinking, write_missing
+    from openjepa.data.prepare import FILE, Shrinking, write_missing
+    from openjepa.data.summary import counted
     from openjepa.errors import UsageError
-    from openjepa.runs.images import LISTED, check_choice, check_skipped, check_workers, open_images, write_skipped
-    from openjepa.runs.prepared_folder import check_numbers, claim, size_in_words
+    from openjepa.runs.images import (
+        LISTED,
+        check_can_write,
+        check_choice,
+        check_skipped,
+        check_workers,
+        open_images,
+        write_skipped,
+    )
 
     src, dst = str(src), Path(dst)
-    check_numbers(size, to, format, quality, per_shard)
+    _check_numbers(size, to, format, quality, per_shard)
     check_choice(channels, pages)
     check_workers(workers)
     dataset, summary = open_images(src, max_skipped=max_skipped, channels=channels, pages=pages)
     shrinking = Shrinking(dataset, dst, size, to, format, quality, per_shard)
-    there = claim(shrinking, src)
+    check_can_write(dst / FILE)
+    there = shrinking.claim(src)
     if there:
         log(f"{there:,} of {len(shrinking):,} files are there already")
     try:
@@ -52,8 +61,27 @@ def data_prepare(
     except OSError as error:
         raise UsageError(f"cannot write {dst}: {error}; make room, and give the same command again") from error
     except KeyboardInterrupt:
-        log("stopped; the files that are finished are kept: give the same command again to go on")
+        log("stopped; finished files are kept: give the same command again to continue")
         raise
     check_skipped(src, skipped, len(dataset) - len(unread), max_skipped, str(dst / LISTED))
-    log(f"{len(dataset) - len(unread):,} images in {dst}: {size_in_words(shrinking)}; {len(skipped):,} files skipped")
+    size_written = f"{counted(len(shrinking), 'file')}, {shrinking.bytes_written() / 2**20:,.1f} MiB"
+    log(f"{len(dataset) - len(unread):,} images in {dst}: {size_written}; {len(skipped):,} files skipped")
     return dst
+
+
+def _check_numbers(size: int, to: str, format_: str, quality: int, per_shard: int) -> None:
+    """Raise UsageError for a setting that is not possible."""
+    from openjepa.config import option, unknown
+    from openjepa.data.prepare import FORMATS, SHARD_SUFFIXES
+    from openjepa.errors import UsageError
+
+    for name, value, choices in (("to", to, tuple(SHARD_SUFFIXES)), ("format", format_, FORMATS)):
+        if value not in choices:
+            raise UsageError(unknown(option(name), value, choices))
+    for name, number, good, allowed in (
+        ("size", size, size >= 1, "1 or more"),
+        ("quality", quality, 1 <= quality <= 100, "1 to 100"),
+        ("per_shard", per_shard, per_shard >= 1, "1 or more"),
+    ):
+        if not good:
+            raise UsageError(f"{option(name)} {number} is not possible: give {allowed}")

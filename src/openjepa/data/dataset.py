@@ -10,7 +10,7 @@ import numpy as np
 from openjepa.data.decoding.pillow import bad_image_on_error
 from openjepa.data.decoding.pixel_format import RGB, PixelFormat, Pixels, as_pixels, disagreement
 from openjepa.data.decoding.read import read_pixels
-from openjepa.data.storage.names import Names
+from openjepa.data.storage.names import Names, digest
 from openjepa.data.storage.storage import Skipped, Storage
 from openjepa.errors import BadImage, UsageError
 
@@ -46,6 +46,11 @@ class ImageDataset(Protocol):
     def subset(self, indices: Sequence[int] | np.ndarray) -> "ImageDataset":
         """The images at `indices`, in that order, with the same `classes`."""
         ...
+
+
+def fingerprint(dataset: ImageDataset) -> str:
+    """A hash of the names of the images in their order, by which a run or a copy recognises its data."""
+    return digest(dataset.paths)
 
 
 def sample_order(dataset: ImageDataset, rng: np.random.Generator) -> np.ndarray:

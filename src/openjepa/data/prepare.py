@@ -6,7 +6,7 @@ import signal
 import tarfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +14,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from openjepa._version import __version__
 from openjepa.data.crops import resized, size_of
-from openjepa.data.dataset import ImageDataset, ImageFiles
+from openjepa.data.dataset import ImageDataset, ImageFiles, fingerprint
 from openjepa.data.decoding.pixel_format import Pixels
 from openjepa.data.storage.storage import Skipped
-from openjepa.errors import BadImage
-from openjepa.files import atomic_file, write_json
+from openjepa.errors import BadImage, UsageError
+from openjepa.files import atomic_file, usage_error, write_json
 
 SHARD_SUFFIXES = {"shards": "tar", "parquet": "parquet"}
-KEPT = {
-    "JPEG": "jpg",
-    "PNG": "png",
-    "WEBP": "webp",
-    "BMP": "bmp",
-}  # suffixes of files that are small enough as they are
-LEFT_OUT = ".skipped"
+KEPT = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "BMP": "bmp"}  # suffixes of files that stay as they are
+FILE, LEFT_OUT = "prepare.json", ".skipped"
+FORMATS = ("jpg", "png")
 
 
 @dataclass(frozen=True)
@@ -74,17 +71,54 @@ class Shrinking:
 
     def _file(self, index: int) -> tuple[str, bytes]:
         image = self.dataset.load(index)
-        if (
-            self.dataset.pixel_format.picture
-            and min(size_of(image)) <= self.size
-            and isinstance(self.dataset, ImageFiles)
-        ):
+        small = self.dataset.pixel_format.picture and min(size_of(image)) <= self.size
+        if small and isinstance(self.dataset, ImageFiles):
             data = self.dataset.read(index)
             suffix = KEPT.get(Image.open(io.BytesIO(data)).format or "") if not self.dataset.pages[index] else None
             if suffix:
                 return suffix, data
         pixels = stored(shrunk(image, self.size), self.dataset.pixel_format.values)
         return encoded(pixels, self.format, self.quality)
+
+    def claim(self, source: str) -> int:
+        """Make the folder, or find a copy of the same images with the same settings; returns its finished files.
+
+        Raises UsageError if the folder holds something else or cannot be written.
+        """
+        now, file = self.about(source), self.folder / FILE
+        if not file.is_file():
+            if self.folder.exists() and any(not path.name.startswith(".") for path in self.folder.iterdir()):
+                raise UsageError(f"{self.folder} exists and is not empty: give another name")
+            with usage_error(self.folder):
+                write_json(file, now)
+            return 0
+        try:
+            then = json.loads(file.read_text())
+            then = {"pixel_format": then.get("reading"), **then}  # as older versions called it
+        except (OSError, ValueError, AttributeError) as error:
+            raise UsageError(f"{file} is damaged ({error}): give another name") from error
+        if changed := [name for name in now if name != "openjepa_version" and now[name] != then.get(name)]:
+            raise UsageError(
+                f"{self.folder} was begun with another {changed[0]} ({then.get(changed[0])}, now {now[changed[0]]}): "
+                "give the first value to continue, or another name"
+            )
+        return len(self) - len(self.missing())
+
+    def about(self, source: str) -> dict:
+        """What decides every byte of the copy; JSON-able."""
+        return {
+            "source": source,
+            **{"size": self.size, "to": self.to, "format": self.format},
+            **{"quality": self.quality, "per_shard": self.per_shard},
+            "pixel_format": asdict(self.dataset.pixel_format),
+            "images": len(self.dataset),
+            "paths": fingerprint(self.dataset),
+            "openjepa_version": __version__,
+        }
+
+    def bytes_written(self) -> int:
+        """The bytes of all files, which must be there."""
+        return sum(self.path(shard).stat().st_size for shard in range(len(self)))
 
     def skipped(self) -> Skipped:
         """What shards that are there have left out."""

@@ -14,10 +14,9 @@ from openjepa.config import MACHINE, Config, option, read_config, save_config, s
 from openjepa.console import TrainingDisplay, log
 from openjepa.data.batches import Batches
 from openjepa.data.crops import standardise
-from openjepa.data.dataset import ImageDataset
+from openjepa.data.dataset import ImageDataset, fingerprint
 from openjepa.data.decoding.pixel_format import RGB, stored_pixel_format
 from openjepa.data.statistics import channel_statistics
-from openjepa.data.storage.names import digest
 from openjepa.data.summary import Summary
 from openjepa.device import PRECISIONS, choose_device, choose_precision
 from openjepa.encoder.baselines import pixels_beside
@@ -248,11 +247,6 @@ def _load_newest_checkpoint(run: Run) -> None:
     except DamagedCheckpoint as error:
         raise UsageError(f"{error}: give --out another name to start again") from error
     log(*complaints, f"resuming after step {run.done:,} of {run.steps:,}")
-
-
-def fingerprint(dataset: ImageDataset) -> str:
-    """A hash of the names of the images in their order, by which a run knows its data again."""
-    return digest(dataset.paths)
 
 
 def assemble(

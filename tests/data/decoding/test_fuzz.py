@@ -1,12 +1,12 @@
 """Damaged files of every format are read or refused, in this process; benchmarks/fuzz.py does it two thousand times."""
 
 import importlib.util
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from openjepa.data.decoding.read import read_pixels
 from openjepa.errors import BadImage
@@ -36,13 +36,14 @@ def test_the_same_seed_damages_the_same_way(image):
     assert first == again != list(fuzz.mutations([image], 30, seed=3))
 
 
-def test_a_jpeg_that_claims_more_than_it_holds_is_refused_at_once(image):
+def test_a_jpeg_that_claims_more_than_it_holds_is_refused_before_it_is_decoded(image, monkeypatch):
     data = fuzz.encodings(image)["jpeg progressive"]
     start = data.find(b"\xff\xc2\0")
     lie = data[: start + 5] + (9000).to_bytes(2) * 2 + data[start + 9 :]
     scans = data[:-2] + b"\xff\xda" * 700_000 + data[-2:]
-    for bomb, said in ((lie, "claims more pixels than it can hold"), (scans, "too many scans")):
-        begun = time.process_time()
-        with pytest.raises(BadImage, match=said):
+    decoded = []
+    monkeypatch.setattr(ImageFile, "load", lambda self: decoded.append(self))
+    for bomb, reason in ((lie, "claims more pixels than it can hold"), (scans, "too many scans")):
+        with pytest.raises(BadImage, match=reason):
             read_pixels(fuzz.io.BytesIO(bomb))
-        assert time.process_time() - begun < 2
+    assert not decoded

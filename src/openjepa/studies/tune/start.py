@@ -11,7 +11,7 @@ from typing import Any
 
 from openjepa._version import __version__
 from openjepa.console import duration, log
-from openjepa.data.dataset import ImageDataset
+from openjepa.data.dataset import ImageDataset, fingerprint
 from openjepa.data.summary import Summary
 from openjepa.errors import UsageError
 from openjepa.evaluation.splits import check_labels
@@ -27,7 +27,7 @@ from openjepa.runs.settings import (
     stored_config,
     stored_settings,
 )
-from openjepa.runs.start import check_patches, fingerprint
+from openjepa.runs.start import check_patches
 from openjepa.studies.tune.costs import measure_costs, plan_study
 from openjepa.studies.tune.halving import FACTOR, Plan
 from openjepa.studies.tune.space import RECIPE, candidates
