@@ -1,4 +1,4 @@
-"""Libraries that not everybody has."""
+"""Optional dependencies."""
 
 import importlib
 from types import ModuleType
@@ -7,7 +7,7 @@ from openjepa.errors import UsageError
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """The module, or a UsageError that names the extra of openjepa which brings it."""
+    """The module; raises UsageError with the extra of openjepa that installs it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -64,7 +64,7 @@ def test_a_model_of_the_hub_is_fetched_once_and_checked_ever_after(hub, tmp_path
 
 def test_a_model_of_the_hub_goes_on_where_it_broke_off(hub):
     hub.cut = 5000
-    with pytest.raises(UsageError, match=r"could not be fetched .*it goes on where it stopped"):
+    with pytest.raises(UsageError, match=r"could not be fetched .*the download resumes where it stopped"):
         open_source("lab/model")
     hub.cut = None
     hub.ranges.clear()

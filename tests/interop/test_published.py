@@ -71,7 +71,7 @@ def test_licence_and_preprocessing_come_along(published, tmp_path, capsys):
 
 
 def test_heads_that_nothing_tells_are_asked_for(published):
-    with pytest.raises(UsageError, match=r"48 wide and the tensors do not say how many heads.*give --num-heads"):
+    with pytest.raises(UsageError, match=r"48 wide and the tensors do not state how many heads.*give --num-heads"):
         open_source(str(published))
     with pytest.raises(UsageError, match="5 heads do not divide"):
         open_source(str(published), num_heads=5)

@@ -21,7 +21,7 @@ def import_(
     image_size: Annotated[str | None, Option(help="Use it at another size, as 448 or ROWSxCOLUMNS.")] = None,
     channels: Annotated[int | None, Option(help="Let it read more channels, or 1.")] = None,
     num_heads: Annotated[int | None, Option(help="Attention heads, for a width that is no standard size.")] = None,
-    statistics: Annotated[str, Option(help="Mean and std: auto, imagenet, or source (as the folder says).")] = "auto",
+    statistics: Annotated[str, Option(help="Mean and std: auto, imagenet, or source (those of the folder).")] = "auto",
     licence: Annotated[str | None, Option(help="Licence of the weights, where it is another than we know.")] = None,
 ) -> Path:
     """Import weights: every tensor is used exactly once, or nothing is written and what does not fit is listed.

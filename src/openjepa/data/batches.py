@@ -1,4 +1,4 @@
-"""Which images, crops and masks make up a step: a pure function of (seed, step), whoever computes it."""
+"""The images, crops and masks of a step: a pure function of (seed, step), the same in every process."""
 
 import functools
 import signal
@@ -26,7 +26,7 @@ from openjepa.rng import CROPS, ORDER, generator
 class Batch:
     """images uint8 or float32 [B, C, H, W]; masks of B * masks_per_image; indices int64 [B]; skipped [(path, reason)].
 
-    `total` is the number of images of the step, where these are only a part of them (0: they are all).
+    `total` is the number of images of the step where these are only a part of it (0: they are all).
     """
 
     images: Tensor
@@ -69,9 +69,9 @@ def epoch_order(seed: int, count: int, epoch: int, window: int = 0) -> np.ndarra
 
 @dataclass(frozen=True)
 class Batches(Dataset):
-    """`batches[step]` is the batch of that step. Batches straddle epochs; none is short.
+    """`batches[step]` is the batch of that step. A batch may span two epochs; all have `batch_size` images.
 
-    With a `world_size` above one it is the part of `rank`: the slots of the global batch, in order, shared out evenly.
+    With a `world_size` above one it is the part of `rank`: the slots of the global batch are divided evenly, in order.
     """
 
     dataset: ImageDataset
@@ -131,14 +131,14 @@ class Batches(Dataset):
 def start_worker(_worker: int) -> None:
     # Ctrl-C is for the main process, which ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Memory of images is kept for the next ones, 64 MB at most, and not fetched anew from the system page by page.
+    # Pillow reuses up to 64 MB of image memory instead of asking the system for new pages.
     Image.core.set_blocks_max(4)
 
 
 def in_order(dataset: Dataset, keys: Sequence[int], workers: int, pin_memory: bool = False) -> Iterator:
     """dataset[key] for every key, in order, prepared ahead by `workers` processes (0: by this one)."""
     with warnings.catch_warnings():
-        # More workers than cores is slower at worst, and the person chose their number.
+        # More workers than cores are slower at worst, and the user chose their number.
         warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
         loader = DataLoader(
             dataset,

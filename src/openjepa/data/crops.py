@@ -14,7 +14,7 @@ from openjepa.data.decoding.pixel_format import Pixels
 def crop_box(
     width: int, height: int, scale: tuple[float, float], aspect: float, rng: np.random.Generator
 ) -> tuple[float, float, float, float]:
-    """A random box (left, top, right, bottom) in pixels covering a share `scale` of the image.
+    """A random box (left, top, right, bottom) in pixels covering a fraction in the range `scale` of the image.
 
     Its width over height is log-uniform in [3/4, 4/3] times `aspect`; after ten tries that do not fit, the largest
     centred box of that aspect (Szegedy et al. 2015, arXiv 1409.4842, section 6, as torchvision's RandomResizedCrop).

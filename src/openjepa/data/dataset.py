@@ -1,6 +1,7 @@
 """What the rest of openjepa knows of images: `ImageDataset`; and the one that reads files."""
 
 import copy
+import hashlib
 import io
 from collections.abc import Sequence
 from typing import IO, Protocol
@@ -10,7 +11,7 @@ import numpy as np
 from openjepa.data.decoding.pillow import bad_image_on_error
 from openjepa.data.decoding.pixel_format import RGB, PixelFormat, Pixels, as_pixels, disagreement
 from openjepa.data.decoding.read import read_pixels
-from openjepa.data.storage.names import Names, digest
+from openjepa.data.storage.names import Names
 from openjepa.data.storage.storage import Skipped, Storage
 from openjepa.errors import BadImage, UsageError
 
@@ -50,7 +51,10 @@ class ImageDataset(Protocol):
 
 def fingerprint(dataset: ImageDataset) -> str:
     """A hash of the names of the images in their order, by which a run or a copy recognises its data."""
-    return digest(dataset.paths)
+    found = hashlib.sha256()
+    for place, name in enumerate(dataset.paths):
+        found.update((b"\n" if place else b"") + name.encode("utf-8", "surrogateescape"))
+    return found.hexdigest()
 
 
 def sample_order(dataset: ImageDataset, rng: np.random.Generator) -> np.ndarray:

@@ -1,8 +1,8 @@
 """A dataset decoded once and held as bytes, for runs that pass over it many times."""
 
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
@@ -10,51 +10,46 @@ from openjepa.data.dataset import ImageDataset
 from openjepa.data.decoding.pixel_format import RGB, PixelFormat, Pixels, as_loaded
 from openjepa.data.storage.storage import Skipped
 from openjepa.data.summary import Summary
+from openjepa.data.workers import mapped
 from openjepa.errors import BadImage, UsageError
 
 CHUNK = 32
 
-_dataset: ImageDataset  # of a worker process
 
-
+@dataclass(eq=False)
 class ImagesInMemory(ImageDataset):
     """An ImageDataset over one buffer: image i is `pixels[starts[i]:][:H * W * C]`, row by row.
 
-    pixels uint8 or float32 [values of all images], as `pixel_format` has them; starts int64 [n]; shapes int64
-    [n, 2] (H, W).
-    One buffer and not an array an image, so that forked workers share its pages. Subsets share it too.
+    pixels  uint8 or float32 [values of all images], as `pixel_format` has them
+    starts  int64 [n]
+    shapes  int64 [n, 2] (H, W)
+
+    One buffer and not one array for each image, so that forked workers and subsets use the same memory.
     """
 
-    def __init__(
-        self,
-        source: str,
-        paths: Sequence[str],
-        labels: dict[str, np.ndarray],
-        classes: dict[str, list[str]],
-        pixels: np.ndarray,
-        starts: np.ndarray,
-        shapes: np.ndarray,
-        pixel_format: PixelFormat = RGB,
-    ) -> None:
-        self.pixel_format = pixel_format
-        self.source, self.paths, self.labels, self.classes = source, paths, labels, classes
-        self._pixels, self._starts, self._shapes = pixels, starts, shapes
+    source: str
+    paths: Sequence[str]
+    labels: dict[str, np.ndarray]
+    classes: dict[str, list[str]]
+    pixels: np.ndarray
+    starts: np.ndarray
+    shapes: np.ndarray
+    pixel_format: PixelFormat = RGB
 
     def __len__(self) -> int:
-        return len(self._starts)
+        return len(self.starts)
 
     def load(self, index: int) -> Pixels:
-        height, width = self._shapes[index]
-        start, channels = self._starts[index], self.pixel_format.channels
-        image = self._pixels[start : start + height * width * channels].reshape(height, width, channels)
+        height, width = self.shapes[index]
+        start, channels = self.starts[index], self.pixel_format.channels
+        image = self.pixels[start : start + height * width * channels].reshape(height, width, channels)
         return as_loaded(image, self.pixel_format)
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "ImagesInMemory":
         chosen = np.arange(len(self))[np.asarray(indices)]
         paths = [self.paths[index] for index in chosen]
         labels = {key: values[chosen] for key, values in self.labels.items()}
-        starts, shapes = self._starts[chosen], self._shapes[chosen]
-        return ImagesInMemory(self.source, paths, labels, self.classes, self._pixels, starts, shapes, self.pixel_format)
+        return replace(self, paths=paths, labels=labels, starts=self.starts[chosen], shapes=self.shapes[chosen])
 
 
 def decoded_bytes(summary: Summary) -> int:
@@ -72,8 +67,10 @@ def hold_in_memory(
     Returns the images that could be decoded, in order, and (path, reason) of the others.
     `progress(done, total)` is called for each. Raises UsageError if none can be decoded.
     """
-    pixels, shapes, kept, bad = bytearray(), [], [], []
-    for index, decoded in enumerate(_decode_all(dataset, workers)):
+    pixels, shapes, kept = bytearray(), [], []
+    bad: Skipped = []
+    chunks = [range(start, min(start + CHUNK, len(dataset))) for start in range(0, len(dataset), CHUNK)]
+    for index, decoded in enumerate(chain.from_iterable(mapped(_decode, dataset, chunks, workers))):
         if isinstance(decoded, str):
             bad.append((dataset.paths[index], decoded))
         else:
@@ -96,28 +93,12 @@ def _in_memory(dataset: ImageDataset, kept: list[int], pixels: bytearray, shapes
     return ImagesInMemory(dataset.source, paths, labels, dataset.classes, flat, starts, shapes, dataset.pixel_format)
 
 
-def _decode_all(dataset: ImageDataset, workers: int) -> Iterator[np.ndarray | str]:
+def _decode(dataset: ImageDataset, indices: range) -> list[np.ndarray | str]:
     """For each image its pixels [H, W] or [H, W, C], or the reason why there are none."""
-    if workers <= 0:
-        yield from (_decode(dataset, index) for index in range(len(dataset)))
-        return
-    chunks = [range(start, min(start + CHUNK, len(dataset))) for start in range(0, len(dataset), CHUNK)]
-    with ProcessPoolExecutor(workers, initializer=_adopt, initargs=(dataset,)) as pool:
-        for chunk in pool.map(_decode_chunk, chunks):
-            yield from chunk
+    return [_decode_one(dataset, index) for index in indices]
 
 
-def _adopt(dataset: ImageDataset) -> None:
-    global _dataset
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process
-    _dataset = dataset
-
-
-def _decode_chunk(indices: range) -> list[np.ndarray | str]:
-    return [_decode(_dataset, index) for index in indices]
-
-
-def _decode(dataset: ImageDataset, index: int) -> np.ndarray | str:
+def _decode_one(dataset: ImageDataset, index: int) -> np.ndarray | str:
     try:
         return np.asarray(dataset.load(index))
     except BadImage as error:

@@ -17,7 +17,7 @@ def open_dataset(source: str | Path, progress: Progress = None) -> ImageDataset:
 
     Only names are read here, and indexes of archives made; damage shows when images are inspected or loaded. Labels
     are {"class": int64 [n]} if every image lies exactly one folder deep and there are at least two such folders (those
-    that wrap all images of an archive do not count), or what columns and .cls files say. A folder called "scenes" is
+    that wrap all images of an archive do not count), or those of columns and .cls files. A folder called "scenes" is
     opened as "./scenes". `progress(done, total)` is called while archives are indexed.
 
     Raises UsageError: nothing there, no images, an archive that is broken or encrypted, or a test or validation

@@ -1,11 +1,9 @@
-"""A smaller copy of a data set, shard by shard: each shard depends on its images alone, and is there whole or not."""
+"""A smaller copy of a data set in shards; each depends on its images alone and is written whole or not at all."""
 
 import io
 import json
-import signal
 import tarfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from openjepa.data.crops import resized, size_of
 from openjepa.data.dataset import ImageDataset, ImageFiles, fingerprint
 from openjepa.data.decoding.pixel_format import Pixels
 from openjepa.data.storage.storage import Skipped
+from openjepa.data.workers import mapped
 from openjepa.errors import BadImage, UsageError
 from openjepa.files import atomic_file, usage_error, write_json
 
@@ -147,7 +146,7 @@ def encoded(pixels: np.ndarray, format_: str, quality: int) -> tuple[str, bytes]
 
 
 def stored(pixels: np.ndarray, values: str) -> np.ndarray:
-    """Pixels as numbers that are read the same way again: shares of full scale become 16 bits."""
+    """Pixels as numbers that are read the same way again: fractions of full scale become 16 bits."""
     return np.rint(pixels.clip(0, 1) * 65535).astype(np.uint16) if values == "unit" else pixels
 
 
@@ -180,33 +179,9 @@ def _write_parquet(path: Path, rows: Iterator, classes: dict[str, list[str]]) ->
             writer.write_batch(pa.RecordBatch.from_pylist([row], schema=schema))
 
 
-_shrinking: Shrinking  # of a worker process
-
-
-def _adopt(shrinking: Shrinking) -> None:
-    global _shrinking
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process
-    _shrinking = shrinking
-
-
-def _write(shard: int) -> int:
-    _shrinking.write(shard)
-    return shard
-
-
 def write_missing(shrinking: Shrinking, workers: int, progress: Callable[[int, int], None]) -> None:
-    """Writes every shard that is not there, in `workers` processes (0: in this one). Raises OSError."""
+    """Write every shard that is not there, in `workers` processes (0: in this one). Raises OSError."""
     waiting = shrinking.missing()
     done = len(shrinking) - len(waiting)
-    if workers <= 0:
-        for number, shard in enumerate(waiting, done + 1):
-            shrinking.write(shard)
-            progress(number, len(shrinking))
-        return
-    with ProcessPoolExecutor(workers, initializer=_adopt, initargs=(shrinking,)) as pool:
-        try:
-            for number, _ in enumerate(pool.map(_write, waiting), done + 1):
-                progress(number, len(shrinking))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    for number, _ in enumerate(mapped(Shrinking.write, shrinking, waiting, workers), done + 1):
+        progress(number, len(shrinking))

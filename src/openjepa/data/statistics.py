@@ -9,14 +9,14 @@ from openjepa.data.dataset import ImageDataset, sample_order
 from openjepa.data.decoding.pixel_format import Pixels
 from openjepa.errors import BadImage, UsageError
 
-SMALLEST_STD = 1e-3  # of 8-bit values as shares of 255
+SMALLEST_STD = 1e-3  # of 8-bit values as fractions of 255
 CONSTANT = 1e-6  # std over mean, below which other values are taken to be all the same
 
 
 def channel_statistics(dataset: ImageDataset, sample: int = 1000, seed: int = 0) -> tuple[list[float], list[float]]:
-    """Mean and std of each channel over all pixels of a sample of images; 8-bit values as shares of 255.
+    """Mean and std of each channel over all pixels of a sample of images; 8-bit values as fractions of 255.
 
-    The sample is drawn from `seed` (of what is streamed, the first images); unreadable ones are passed over.
+    The sample is drawn from `seed` (of what is streamed, the first images); unreadable ones are skipped.
     A std so small (images of one colour) that dividing by it makes no sense is raised: to 1e-3 where values have 8
     bits, else to the mean, or to 1. Raises UsageError if no image of the sample can be read.
     """

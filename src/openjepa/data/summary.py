@@ -1,4 +1,4 @@
-"""What a dataset holds, before anything is trained on it."""
+"""The content of a dataset, read before anything is trained on it."""
 
 import hashlib
 from collections import Counter
@@ -64,7 +64,7 @@ class Summary:
         return min(self._median_size())
 
     def lines(self, listed_in: str = "") -> list[str]:
-        """Three to seven lines for a person. `listed_in` names the file to which the caller writes `skipped`."""
+        """Three to seven lines for the user. `listed_in` names the file to which the caller writes `skipped`."""
         lines = [f"{counted(self.images, 'image')}{self._labels_in_words()}", f"sizes: {self._sizes_in_words()}"]
         lines.append(f"modes: {_counts(self.modes, 6)}")
         if self.pixel_format != RGB or self.changed:
@@ -117,13 +117,12 @@ def inspect_dataset(
     channels: int | None = None,
     pages: str = "first",
 ) -> tuple[ImageDataset, Summary]:
-    """Reads every header; returns the dataset without the files that have no readable one, and what was found.
+    """Read every header; returns the dataset without the files that have no readable one, and what was found.
 
-    It is read as `pixel_format` says; without one, as suits the images (`choose_pixel_format`), with
-    `channels` and `pages`.
-    `progress(done, total)` is called now and then. Files cut off after the header show only when decoded.
-    Of a dataset that is no files, the first image is loaded and the others are taken to be like it.
-    Raises UsageError if no image is usable, or none has the channels asked for.
+    It is read in `pixel_format`; without one, in the format that suits the images (`choose_pixel_format`) with
+    `channels` and `pages`. `progress(done, total)` is called every 256 files. Files cut off after the header are
+    found only when they are decoded. Of a dataset that is not files, the first image is loaded and the others are
+    taken to be like it. Raises UsageError if no image is usable, or none has the channels asked for.
     """
     if not isinstance(dataset, ImageFiles):
         wanted = pixel_format or PixelFormat(channels or dataset.pixel_format.channels, dataset.pixel_format.values)
@@ -134,58 +133,48 @@ def inspect_dataset(
         path, reason = bad[0]
         raise UsageError(f"no image in {dataset.source} can be read ({len(looked_at):,} tried; {path}: {reason})")
     pixel_format = pixel_format or choose_pixel_format(headers.values(), dataset.source, channels, pages)
-    unfit = [index for index, header in headers.items() if not pixel_format.takes(header)]
-    _check_channels(dataset.source, pixel_format, [headers[index] for index in unfit], len(headers))
-    for index in unfit:
-        have = f"{channels_of(headers.pop(index), pixel_format.pages)} channels"
-        why = f"{NOT_ASKED} ({have})" if channels else f"{have}, not {pixel_format.channels}"
-        bad.append((dataset.paths[index], why))
+    bad += _take_unfit(dataset, headers, pixel_format, asked=channels is not None)
     unused = [index for index in looked_at if index not in headers]
     good = dataset if not unused else dataset.subset(np.delete(np.arange(len(dataset)), unused))
-    counts = [header.pages for header in headers.values()]
     if pixel_format.pages == "images":
-        good = good.split_pages(counts)
-    else:
-        counts = [1] * len(counts)
+        good = good.split_pages([header.pages for header in headers.values()])
     good = good.read_as(pixel_format)
-    duplicates, compared = _duplicates(good)
-    summary = Summary(
-        source=good.source,
-        images=len(good),
-        sizes=_sizes(headers.values(), counts),
-        modes=dict(_tally((header.mode for header in headers.values()), counts).most_common()),
-        classes=_class_counts(good),
-        skipped=bad + good.skipped,
+    return good, _summary_of_files(good, list(headers.values()), bad, len(looked_at))
+
+
+def _take_unfit(dataset: ImageFiles, headers: dict[int, Header], pixel_format: PixelFormat, asked: bool) -> Skipped:
+    """Remove the headers of images with other channels; (path, reason) of each. Raises UsageError if none is left."""
+    have = {index: channels_of(header, pixel_format.pages) for index, header in headers.items()}
+    unfit = [index for index, header in headers.items() if not pixel_format.takes(header)]
+    if len(unfit) == len(headers):
+        found = ", ".join(map(str, sorted(set(have.values()))))
+        raise UsageError(disagreement(dataset.source, found, pixel_format.channels))
+    for index in unfit:
+        del headers[index]
+    why = f"{NOT_ASKED} ({{}} channels)" if asked else f"{{}} channels, not {pixel_format.channels}"
+    return [(dataset.paths[index], why.format(have[index])) for index in unfit]
+
+
+def _summary_of_files(dataset: ImageFiles, headers: list[Header], bad: Skipped, looked_at: int) -> Summary:
+    pixel_format = dataset.pixel_format
+    images = [each for each in headers for _ in range(each.pages if pixel_format.pages == "images" else 1)]
+    sizes = Counter(header.size for header in images)
+    duplicates, compared = _duplicates(dataset)
+    changes = Counter(filter(None, (_change(header, pixel_format) for header in headers)))
+    return Summary(
+        source=dataset.source,
+        images=len(dataset),
+        sizes=sorted(((*size, n) for size, n in sizes.items()), key=lambda row: (row[0] * row[1], row)),
+        modes=dict(Counter(header.mode for header in images).most_common()),
+        classes=_class_counts(dataset),
+        skipped=bad + dataset.skipped,
         duplicates=duplicates,
         compared=compared,
         read_as=asdict(pixel_format),
-        changed=dict(
-            Counter(filter(None, (_change(header, pixel_format) for header in headers.values()))).most_common()
-        ),
-        paged=sum(header.pages > 1 for header in headers.values()) if pixel_format.pages == "first" else 0,
-        looked_at=len(looked_at),
+        changed=dict(changes.most_common()),
+        paged=sum(header.pages > 1 for header in headers) if pixel_format.pages == "first" else 0,
+        looked_at=looked_at,
     )
-    return good, summary
-
-
-def _tally(values: Iterable[Hashable], counts: Iterable[int]) -> Counter:
-    found: Counter = Counter()
-    for value, count in zip(values, counts, strict=True):
-        found[value] += count
-    return found
-
-
-def _sizes(headers: Iterable[Header], counts: Iterable[int]) -> list[tuple[int, int, int]]:
-    sizes = _tally((header.size for header in headers), counts)
-    return sorted(((*size, count) for size, count in sizes.items()), key=lambda row: (row[0] * row[1], row))
-
-
-def _check_channels(source: str, pixel_format: PixelFormat, unfit: list[Header], tried: int) -> None:
-    if len(unfit) == tried:
-        found = ", ".join(
-            str(number) for number in sorted({channels_of(header, pixel_format.pages) for header in unfit})
-        )
-        raise UsageError(disagreement(source, found, pixel_format.channels))
 
 
 def _change(header: Header, pixel_format: PixelFormat) -> str:
@@ -217,7 +206,8 @@ def _looked_at(dataset: ImageFiles, pages: str) -> list[int]:
 def _read_headers(
     dataset: ImageFiles, looked_at: list[int], progress: Callable[[int, int], None]
 ) -> tuple[dict[int, Header], Skipped]:
-    headers, bad = {}, []
+    headers: dict[int, Header] = {}
+    bad: Skipped = []
     for done, index in enumerate(looked_at, 1):
         try:
             with dataset.open(index) as stream:

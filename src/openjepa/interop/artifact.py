@@ -2,8 +2,8 @@
 
 config.json  model.safetensors  preprocessor_config.json      as transformers' I-JEPA expects: the target encoder,
     unless another was asked for when it was imported
-context_encoder.safetensors  predictor.safetensors  openjepa.json   what that layout cannot say; an import has what its
-    source had, and target_encoder.safetensors where the context encoder takes the first place
+context_encoder.safetensors  predictor.safetensors  openjepa.json   what that layout cannot state; an import has what
+    its source had, and target_encoder.safetensors where the context encoder takes the first place
 """
 
 import json

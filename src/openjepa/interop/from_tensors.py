@@ -73,8 +73,8 @@ def heads_of(embed_dim: int, given: int | None, what: str) -> int:
     """The number of attention heads; raises UsageError where it cannot be known or does not divide the width."""
     heads = given or HEADS.get(embed_dim)
     if heads is None or embed_dim % heads:
-        said = f"{heads} heads do not divide it" if heads else "the tensors do not say how many heads it has"
-        raise UsageError(f"{what} is {embed_dim} wide and {said}: give --num-heads")
+        reason = f"{heads} heads do not divide it" if heads else "the tensors do not state how many heads it has"
+        raise UsageError(f"{what} is {embed_dim} wide and {reason}: give --num-heads")
     return heads
 
 
@@ -118,9 +118,9 @@ def _checked(state: dict[str, Tensor], network: torch.nn.Module, what: str) -> d
         ],
         "not finite": [name for name, value in state.items() if not value.isfinite().all()],
     }
-    said = [f"{fault}: {_some(names)}" for fault, names in faults.items() if names]
-    if said:
-        raise UsageError(f"{what} does not fit, so nothing of it is used; {'; '.join(said)}")
+    found = [f"{fault}: {_some(names)}" for fault, names in faults.items() if names]
+    if found:
+        raise UsageError(f"{what} does not fit, so nothing of it is used; {'; '.join(found)}")
     return {name: state[name].float() for name in expected}
 
 

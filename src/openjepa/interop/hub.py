@@ -1,4 +1,4 @@
-"""Weights from afar: fetched in pieces that resume, recorded at the first time, checked ever after."""
+"""Weights from the Hub and the web: downloads that resume; hashes recorded the first time and checked later."""
 
 import os
 from collections.abc import Callable
@@ -60,7 +60,7 @@ def endpoint() -> str | None:
 
 
 def _download(url: str, path: Path, version: str, headers: dict[str, str]) -> None:
-    """Fetch a file unless it is there; what is left of an earlier try at the same version is gone on with."""
+    """Fetch a file unless it is there, resuming an earlier download of the same version."""
     if path.is_file():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ def _fetched(folder: Path, name: str, fetch: Callable[[dict], str], by_hand: str
             raise
         except Exception as error:  # the library raises its own, its transport's and the system's
             raise UsageError(
-                f"{name} could not be fetched ({first_line(error)}): try again, it goes on where it stopped; "
+                f"{name} could not be fetched ({first_line(error)}): try again, the download resumes where it stopped; "
                 f"or {by_hand}"
             ) from error
     _check(folder, record, name)
@@ -116,5 +116,5 @@ def _check(folder: Path, record: dict, name: str) -> None:
         if path.stat().st_size != stamp["size"] or file_hash(path) != stamp["sha256"]:
             raise UsageError(
                 f"{path} is not the file that was first fetched for {name}: delete it to fetch it again, or delete "
-                f"{folder} and its record to start anew"
+                f"{folder} and its record to start again"
             )

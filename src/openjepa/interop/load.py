@@ -1,4 +1,4 @@
-"""What a person may name as weights: a run, an artifact, a checkpoint, a folder, a timm model, a model of the Hub."""
+"""What a user may name as weights: a run, an artifact, a checkpoint, a folder, a timm model, a model of the Hub."""
 
 import re
 from dataclasses import replace

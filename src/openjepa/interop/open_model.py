@@ -1,4 +1,4 @@
-"""What a person may call a model: a run, an artifact, `pixels`, or `untrained:` with a name or another model."""
+"""What a user may name as a model: a run, an artifact, `pixels`, or `untrained:` with a name or another model."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,7 @@ SMALL, USUAL = (32, 32), (224, 224)
 def open_model(
     name: str, device: torch.device, precision: torch.dtype, image_size: tuple[int, int] | None = None
 ) -> Model:
-    """The model of a name; `image_size` is for names that do not say their own. Raises UsageError.
+    """The model of a name; `image_size` is for names that do not state their own. Raises UsageError.
 
     Without any, patches of 14 or 16 px are taken to be of images of 224 px, and smaller ones of 32 px.
     """

@@ -63,11 +63,11 @@ def hf_source(folder: Path, name: str, statistics: str = "auto") -> Source:
     state, notes = without_dropped(tensors, name)
     size, heads = _size(config.get("image_size")), config.get("num_attention_heads", 12)
     network = encoder_from_tensors(from_hf(state), name, heads, size, config.get("layer_norm_eps", 1e-12))
-    mean, std, said = _statistics(folder, name, statistics)
+    mean, std, notice = _statistics(folder, name, statistics)
     published = bool(PUBLISHED_NAME.search(name.rstrip("/")))
     licence = PUBLISHED_LICENCE if published else _card_licence(folder)
     which = {"context": network} if published else {"target": network}
-    return Source(name, "hf", mean, std, **which, licence=licence, notes=(*notes, *said))
+    return Source(name, "hf", mean, std, **which, licence=licence, notes=(*notes, *notice))
 
 
 def plain_source(
@@ -78,8 +78,8 @@ def plain_source(
         key.removeprefix("module.").removeprefix("ijepa."): value for key, value in tensors_of(state, name).items()
     }
     network, notes = plain_vit(from_hf(state), name, num_heads, image_size)
-    said = f"{name} does not say its preprocessing: taken to be ImageNet's mean and std"
-    return Source(name, "timm", IMAGENET_MEAN, IMAGENET_STD, target=network, notes=(*notes, said))
+    notice = f"{name} does not state its preprocessing: ImageNet's mean and std are used"
+    return Source(name, "timm", IMAGENET_MEAN, IMAGENET_STD, target=network, notes=(*notes, notice))
 
 
 def plain_vit(
@@ -125,7 +125,7 @@ def _size(given: int | list[int] | None) -> tuple[int, int] | None:
 
 
 def _statistics(folder: Path, name: str, wanted: str) -> tuple[list[float], list[float], list[str]]:
-    """Mean and std, and what to say where the folder's own are not those of the published weights."""
+    """Mean and std, and a notice where the folder's own are not those of the published weights."""
     path = folder / "preprocessor_config.json"
     own = read_json(path) if path.is_file() else {}
     mean, std = own.get("image_mean") or IMAGENET_MEAN, own.get("image_std") or IMAGENET_STD
@@ -134,10 +134,10 @@ def _statistics(folder: Path, name: str, wanted: str) -> tuple[list[float], list
         return mean, std, []
     differs = f"{name}'s own preprocessor has mean {mean[0]:g} and std {std[0]:g}"
     if wanted == "imagenet" or PUBLISHED_NAME.search(name.rstrip("/")):
-        said = "the published weights were trained with ImageNet's, which are used"
-        return IMAGENET_MEAN, IMAGENET_STD, [f"warning: {differs}; {said}"]
-    said = "they are used; for a copy of the published weights give --statistics imagenet"
-    return mean, std, [f"warning: {differs}, not ImageNet's; {said}"]
+        used = "the published weights were trained with ImageNet's, which are used"
+        return IMAGENET_MEAN, IMAGENET_STD, [f"warning: {differs}; {used}"]
+    used = "they are used; for a copy of the published weights give --statistics imagenet"
+    return mean, std, [f"warning: {differs}, not ImageNet's; {used}"]
 
 
 def _card_licence(folder: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""What was read from somewhere else: the networks there are, their preprocessing, their licence."""
+"""Networks that were read from a file or another library, with their preprocessing and licence."""
 
 from dataclasses import dataclass, field, replace
 
@@ -20,7 +20,7 @@ class Source:
     kind     official, hf, timm or openjepa
     mean, std per channel, in [0, 1] units
     licence  of the weights, None where the source states none
-    notes    what a person should know of this source, a sentence each
+    notes    what a user should know of this source, a sentence each
     about    JSON-able facts of how it was trained, {} where unknown
     values, pages   of its `pixel_format`
     """

@@ -1,4 +1,4 @@
-"""Weights from files that are not ours: nothing in them is run, and what is no weight is refused in words."""
+"""Weights from files of other programs: no code in them is run, and what is not a tensor is refused."""
 
 import json
 import pickle
@@ -70,7 +70,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_pickle(path: Path) -> Any:
     try:
-        with warnings.catch_warnings(action="ignore"):  # what torch has to say of a pickle, the error says better
+        with warnings.catch_warnings(action="ignore"):  # torch's warnings repeat what the error states
             # Mapped, a checkpoint of many gigabytes costs no more memory than the tensors that are used.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
@@ -88,5 +88,5 @@ def _wanted(error: Exception) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, short enough for a line of ours."""
+    """The first sentence of an error, at most 160 characters."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].split(". ")[0][:160]

@@ -34,12 +34,12 @@ _UPRIGHT = {
 }
 _IGNORE_PILLOW = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
-# Without a handler of its own, Pillow's complaints about odd TIFFs would go to stderr.
+# Without a handler of its own, Pillow's warnings about unusual TIFFs would go to stderr.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def reduce_jpeg(image: Image.Image, times: Callable[[int, int], int]) -> None:
-    """Have a JPEG decoded 1, 2, 4 or 8 times smaller, rounded up, as `times` says of its upright (width, height)."""
+    """Have a JPEG decoded 1, 2, 4 or 8 times smaller, rounded up, by `times` of its upright (width, height)."""
     width, height = image.size
     smaller = times(height, width) if _orientation(image) in (5, 6, 7, 8) else times(width, height)
     if smaller > 1:
@@ -58,13 +58,13 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     rgb = _to_rgb(image)
     orientation = _orientation(image)
     upright = rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
-    upright.info = {}  # an orientation kept here would be applied twice by whoever honours it next
+    upright.info = {}  # an orientation kept here would be applied a second time by the next reader
     return upright
 
 
 def pillow_header(image: ImageFile) -> Header:
     """Of an opened image, without decoding it."""
-    deep = is_deep_colour(image)  # asked first: what follows may decode the image, and then it is not to be seen
+    deep = is_deep_colour(image)  # first, because what follows may decode the image and discard its bit depth
     # Pillow already reports the upright size of a TIFF, and decodes all of a PNG to look for EXIF at its end.
     known = image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info)
     sideways = not known and _orientation(image) in (5, 6, 7, 8)
@@ -145,7 +145,7 @@ def check_jpeg(image: Image.Image, data: bytes) -> None:
     pixels = image.width * image.height
     if pixels > PIXELS_A_BYTE * len(data):
         raise BadImage(f"claims more pixels than it can hold ({image.width}x{image.height} in {len(data):,} bytes)")
-    if pixels * len(data) < SCANS * MAX_PIXELS:  # more bytes than it can have scans: spared the time of counting
+    if pixels * len(data) < SCANS * MAX_PIXELS:  # no count of scans could exceed the limit
         return
     if pixels * (scans := data.count(START_OF_SCAN)) > SCANS * MAX_PIXELS:
         raise BadImage(f"too many scans ({scans:,} of {image.width}x{image.height} pixels)")
@@ -160,15 +160,15 @@ def _silence_pillow() -> None:
 
 def _orientation(image: Image.Image) -> int:
     if _is_plain_jpeg(image):
-        return 1  # told without the time that Pillow takes to look for it
+        return 1  # known without Pillow's slow search for it
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # a damaged EXIF block says nothing against the pixels
+    except Exception:  # the pixels may be sound although the EXIF block is damaged
         return 1
 
 
 def _is_plain_jpeg(image: Image.Image) -> bool:
-    """Whether it is a JPEG that says nothing of its orientation."""
+    """Whether it is a JPEG without a stored orientation."""
     return image.format == "JPEG" and not image.info.keys() & {"exif", "xmp"}
 
 

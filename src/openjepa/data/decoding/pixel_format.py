@@ -1,4 +1,4 @@
-"""How the values in files become the pixels that a model reads: a property of the model, settled when it is trained."""
+"""How the values in files become the pixels that a model reads: a property of the model, fixed when it is trained."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ Pixels = Image.Image | np.ndarray
 
 
 class Header(NamedTuple):
-    """What a file says of itself.
+    """What the header of a file states.
 
     size   (width, height) in pixels, upright
     mode   Pillow's name, or such as "12xfloat32"
@@ -84,7 +84,7 @@ def channels_of(header: Header, pages: str) -> int:
 
 
 def disagreement(source: str, have: str, want: int) -> str:
-    """What to say of images that cannot be read in the channels wanted."""
+    """The message for images that cannot be read with the channels asked for."""
     return (
         f"{source} holds images of {have} channels, where {want} {'is' if want == 1 else 'are'} to be read: "
         "give images and a model (or --channels) that agree"
@@ -97,7 +97,7 @@ def choose_pixel_format(
     """What suits all images of a source: grey and colour together are read as 3 channels, all grey as 1.
 
     8 bits where any image has 8, 16 where all have 16, else the numbers as they are. Raises UsageError for other
-    mixtures, unless `channels` says which are meant.
+    mixtures, unless `channels` selects those of one number.
     """
     headers = list(headers)
     counts = Counter(channels_of(header, pages) for header in headers)

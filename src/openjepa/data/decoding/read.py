@@ -34,7 +34,7 @@ NUMPY_MAGIC, DICOM_MAGIC = b"\x93NUMPY", b"DICM"
 
 
 def read_header(stream: IO[bytes]) -> Header:
-    """What an image file says of itself, its pixels not decoded. Raises BadImage."""
+    """The header of an image file, without decoding its pixels. Raises BadImage."""
     with bad_image_on_error():
         kind = _kind(stream)
         if kind in ("numpy", "dicom"):
@@ -48,7 +48,7 @@ def read_pixels(
 ) -> Pixels:
     """An image file as a pixel format asks for; `page` is which of several images in it, unless they are stacked.
 
-    A JPEG is decoded 1, 2, 4 or 8 times smaller, as `times(width, height)` of its upright size says.
+    A JPEG is decoded 1, 2, 4 or 8 times smaller, by `times(width, height)` of its upright size.
     8-bit images read as 1 or 3 channels are PIL images, others arrays [H, W, C] of uint8 or float32. All are upright.
 
     Raises BadImage with a short reason: "empty file", "truncated", "not an image (...)", "larger than ...",

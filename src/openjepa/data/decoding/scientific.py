@@ -17,7 +17,7 @@ MAX_BYTES = 3 * MAX_PIXELS  # of an image once decoded
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 NUMBERS = "biuf"
 
-for _name in ("tifffile", "pydicom"):  # their complaints about odd files would go to stderr
+for _name in ("tifffile", "pydicom"):  # their warnings about unusual files would go to stderr
     logging.getLogger(_name).addHandler(logging.NullHandler())
     logging.getLogger(_name).propagate = False
 
@@ -154,8 +154,10 @@ def dicom_header(stream: IO[bytes]) -> Header:
 
 
 def read_dicom(stream: IO[bytes], frames: range) -> np.ndarray:
-    """Grey [H, W, frames], bright where dense: float32 in the units of its rescaling, or else as a share of the largest
-    value possible where there are more than 8 bits; colour uint8 [H, W, 3]."""
+    """Grey [H, W, frames], bright where dense, or colour uint8 [H, W, 3].
+
+    Grey is float32 in the units of its rescaling; without one, more than 8 bits become a fraction of the largest value.
+    """
     data = _dicom(stream)
     pixels = needs("pydicom.pixels", "dicom")
     check_size(int(data.Columns), int(data.Rows), 4 * len(frames))

@@ -21,7 +21,7 @@ class World:
     `eye` is the camera's height. `tilt` is the slope at which the middle of the frame looks; the frame's shorter side
     spans slopes of -0.5 to 0.5 around it. `sun` is the unit vector towards the sun. `ground` (float32 [2, 3]) are the
     colours of a checkerboard with squares of side `tile`, turned by `turn` radians and moved by `shift` squares. At the
-    depth 1 / `fog`, a share 1 - 1/e of what one sees is haze.
+    depth 1 / `fog`, a fraction 1 - 1/e of the colour is haze.
     """
 
     eye: float
@@ -91,7 +91,7 @@ def _glow(world: World, u: ndarray, v: ndarray | float) -> ndarray:
 
 
 def _veil(world: World, depth: ndarray) -> ndarray:
-    """The share of haze in what is seen at a depth."""
+    """The fraction of haze in the colour at a depth."""
     far = depth * world.fog
     return 1 - np.exp(-far * np.sqrt(far))
 
@@ -145,7 +145,7 @@ def _neighbourhood(world: World, solid: Solid, u: ndarray, z: ndarray) -> Box:
 
 
 def _openness(solid: Solid, x: ndarray, z: ndarray) -> ndarray:
-    """The share of the sky's light that a solid leaves to the ground close to it; a shape that looks right, no more."""
+    """The fraction of the sky's light that reaches the ground close to a solid; an approximation by eye."""
     away = (x - solid.x) ** 2 + (z - solid.z) ** 2
     close = np.maximum(1 - away / (CLOSE * solid.reach) ** 2, 0)
     return 1 - 0.75 * close * close
@@ -216,7 +216,7 @@ def _highlight(world: World, u: ndarray, v: ndarray, normal: Normal, toward: nda
 
 
 def _sunlit(world: World, solid: Solid, x: ndarray, y: ndarray, z: ndarray) -> ndarray | float:
-    """The share of the sun that the other solids leave to the points of this one."""
+    """The fraction of the sun that the other solids do not hide from points of this one."""
     lit: ndarray | float = 1.0
     for other in world.solids:
         if other is not solid and _may_shade(world, other, solid):

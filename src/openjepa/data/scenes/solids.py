@@ -68,7 +68,7 @@ def cast(solid: Solid, eye: float, u: ndarray, v: ndarray) -> Hit:
 
 
 def shadow(solid: Solid, sun: Vector, x: ndarray, y: ndarray | float, z: ndarray) -> ndarray:
-    """The share of a wide sun, in the direction `sun`, that the solid hides from points outside of it.
+    """The fraction of a wide sun, in the direction `sun`, that the solid hides from points outside of it.
 
     A ray that leaves its blocker behind by `gap` sees less of the sun the further away the blocker is.
     """

@@ -16,6 +16,7 @@ from openjepa.data.storage.location import locate
 from openjepa.data.storage.names import Names, printable
 from openjepa.data.storage.remote import is_remote
 from openjepa.errors import UsageError
+from openjepa.optional import require
 
 ARRAYS = (".npy", ".npz", ".h5", ".hdf5")
 DTYPE_KINDS = "uif"
@@ -129,21 +130,13 @@ def _read_hdf5(file: str) -> tuple[Callable, dict]:
         if isinstance(item, h5py.Dataset):
             found[name] = item
 
-    h5py = _h5py()
+    h5py = require("h5py", "hdf5")
     h5py.File(file, "r").visititems(note)
     return _hdf5, found
 
 
 def _hdf5(file: str, name: str) -> Any:
-    return _h5py().File(file, "r")[name]
-
-
-def _h5py() -> Any:
-    try:
-        import h5py
-    except ImportError as error:
-        raise UsageError("HDF5 files need h5py: pip install 'openjepa[hdf5]'") from error
-    return h5py
+    return require("h5py", "hdf5").File(file, "r")[name]
 
 
 READERS = {".npy": _read_npy, ".npz": _read_npz, ".h5": _read_hdf5, ".hdf5": _read_hdf5}

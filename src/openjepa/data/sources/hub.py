@@ -12,6 +12,7 @@ from openjepa.data.storage.names import Names
 from openjepa.data.storage.streaming import Sequential
 from openjepa.errors import UsageError
 from openjepa.files import cache_folder, write_text
+from openjepa.optional import require
 
 TRAIN = "train"
 STREAMED_ROWS = 64  # at once
@@ -40,10 +41,7 @@ def open(typed: str, progress: Progress = None) -> ImageFiles:
 
 
 def _load(typed: str, name: str, config: str | None, split: str, streaming: bool) -> Any:
-    try:
-        import datasets
-    except ImportError as error:
-        raise UsageError("hf: needs datasets: pip install 'openjepa[datasets]'") from error
+    datasets = require("datasets", "datasets")
     try:
         return datasets.load_dataset(_full_name(name), config, split=split, streaming=streaming)
     except (Exception, SystemExit) as error:  # the library raises nearly everything there is
@@ -83,7 +81,7 @@ def _image(typed: str, found: Any) -> str:
 def _streamed(typed: str, found: Any, key: tuple) -> ImageFiles:
     split = (found.info.splits or {}).get(key[2])
     if not split or not split.num_examples:
-        raise UsageError(f"the Hub does not say how many images {typed} has: give hf: instead of hf-stream:")
+        raise UsageError(f"the Hub does not state how many images {typed} has: give hf: instead of hf-stream:")
     rows = Sequential(_stream_rows, typed, *key, _image(typed, found))
     return ImageFiles(typed, rows, Names.numbered(key[2], split.num_examples))
 
@@ -92,7 +90,7 @@ def _stream_rows(typed: str, name: str, config: str | None, split: str, column: 
     import datasets
 
     found = _load(typed, name, config, split, True).select_columns([column])
-    # Row by row, the library would share the rows out among loader workers, each of which reads them all here.
+    # Iterated by rows, the library would divide them among loader workers, while here each worker reads all.
     for batch in found.cast_column(column, datasets.Image(decode=False)).iter(batch_size=STREAMED_ROWS):
         for image in batch[column]:
             yield image["bytes"] or b""

@@ -1,4 +1,4 @@
-"""Labels from the columns that people keep beside images."""
+"""Labels from columns beside images."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -14,7 +14,7 @@ def takes(name: str) -> bool:
 
 
 def open(name: str, progress: Progress = None) -> Scenes:
-    """20,000 scenes of seed 0 unless the name says otherwise. Raises UsageError."""
+    """20,000 scenes of seed 0 unless the name gives others. Raises UsageError."""
     match = NAME.fullmatch(name)
     if not match:
         raise UsageError(f"{name} is not understood: write scenes, scenes:COUNT or scenes:COUNT:SEED (scenes:20000:0)")

@@ -135,7 +135,7 @@ def _values(tables: list[pa.Table], name: str) -> list:
 
 
 def _features(schema: pa.Schema) -> dict:
-    """What Hugging Face datasets says of the columns, where it has."""
+    """Hugging Face's description of the columns, or {}."""
     try:
         found = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         return {name: about for name, about in found.items() if isinstance(about, dict)}

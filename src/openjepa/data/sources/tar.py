@@ -19,7 +19,7 @@ from openjepa.data.storage.streaming import Sequential
 from openjepa.data.storage.tar_index import Shard, clean, index_shards, is_compressed, members_of
 from openjepa.errors import UsageError
 
-ABOUT_ALL = ("after ", "end of ")  # what is said of an archive, not of a file in it
+ABOUT_ALL = ("after ", "end of ")  # begin reasons about an archive, not about a file in it
 
 
 def takes(name: str) -> bool:

@@ -16,6 +16,7 @@ from openjepa.data.sources.registry import Progress
 from openjepa.data.storage.names import Names
 from openjepa.errors import UsageError
 from openjepa.files import cache_folder
+from openjepa.optional import require
 
 PREFIX, TRAIN = "torchvision:", "train"
 
@@ -27,10 +28,7 @@ def takes(name: str) -> bool:
 def open(typed: str, progress: Progress = None) -> ImageFiles:
     """torchvision:NAME[:SPLIT], fetched into the cache the first time. Raises UsageError, also without a network."""
     _, name, *rest = typed.split(":")
-    try:
-        from torchvision import datasets
-    except ImportError as error:
-        raise UsageError("torchvision: needs torchvision: pip install 'openjepa[torchvision]'") from error
+    datasets = require("torchvision", "torchvision").datasets
     known = [each for each in datasets.__all__ if "download" in inspect.signature(getattr(datasets, each)).parameters]
     if name not in known or len(rest) > 1:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)

@@ -1,4 +1,4 @@
-"""What a list of file names says: which may be images, which folders are classes, which are splits."""
+"""Which of many file names may be images, which folders are classes, and which are splits."""
 
 import os
 from collections import Counter
@@ -57,7 +57,7 @@ def _others(others: Names) -> Skipped:
 
 def wrapping_folders(names: Names) -> str:
     """The folders around all names, as "a/b/"; "" if there are none."""
-    # What the first and the last in their order share is shared by all between them.
+    # In sorted order, all names between the first and the last have their common prefix.
     ends = [os.fsdecode(name).split("/")[:-1] for name in pc.min_max(names.array).as_py().values()]
     pairs = zip(*ends, strict=False)
     return "".join(first + "/" for first, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
@@ -88,7 +88,7 @@ class Layout:
 
 
 def only_split(parts: Sequence[str], shown: str) -> str:
-    """The one part of a data set; raises UsageError if there are several: which to take is for the person to say."""
+    """The one part of a data set; raises UsageError if there are several, of which the user must name one."""
     parts = sorted(parts, key=lambda part: (part.lower() not in TRAIN, part))
     if len(parts) == 1:
         return parts[0]

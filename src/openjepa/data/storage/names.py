@@ -1,6 +1,5 @@
 """Many file names in little memory: one Arrow buffer instead of a Python string each."""
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
@@ -114,11 +113,3 @@ class Names(Sequence[str]):
 
 def joined(parts: Sequence[Names]) -> Names:
     return Names(pa.chunked_array([part.array for part in parts], pa.large_binary()))
-
-
-def digest(names: Iterable[str]) -> str:
-    """A hash of names in their order."""
-    found = hashlib.sha256()
-    for place, name in enumerate(names):
-        found.update((b"\n" if place else b"") + name.encode("utf-8", "surrogateescape"))
-    return found.hexdigest()

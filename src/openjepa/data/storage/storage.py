@@ -78,7 +78,7 @@ class Zip:
 
     @property
     def _zip(self) -> zipfile.ZipFile:
-        # A forked process shares the position in the file with its parent, so each process opens its own.
+        # A forked process and its parent have one position in the file, so each process opens its own.
         if self._handle is None or self._handle[0] != os.getpid():
             self._handle = os.getpid(), zipfile.ZipFile(open_file(self.path) if is_remote(self.path) else self.path)
         return self._handle[1]
@@ -115,7 +115,7 @@ def leaves(name: str) -> bool:
 
 
 def missing_inside(names: Iterable[str], inside: str, file: str) -> str:
-    """What to say of a folder that an archive with members `names` does not hold."""
+    """The message for a folder that an archive with members `names` does not hold."""
     folders = {str(parent) for name in names for parent in PurePosixPath(name).parents} - {".", "/"}
     tops = sorted({folder.split("/")[0] for folder in folders})
     near = difflib.get_close_matches(inside, sorted(folders), n=1)

@@ -46,7 +46,7 @@ class Sequential:
 
 
 class _Stream:
-    """Where a process is in a stream: the images of window `number`; `fault` says why there are no more."""
+    """Where a process is in a stream: the images of window `number`; `fault` is the reason why there are no more."""
 
     def __init__(self, images: Iterator[bytes]) -> None:
         self.process, self.number, self.fault = os.getpid(), -1, ""

@@ -94,7 +94,7 @@ def _cached(file: str) -> Shard:
 def read_index(stream: BinaryIO, size: int | None) -> Shard:
     """The index of a tar of `size` bytes (None: a compressed one, whose images keep their order).
 
-    What ends in the middle is indexed as far as it goes. Raises OSError, tarfile.TarError.
+    A truncated archive is indexed as far as it can be read. Raises OSError, tarfile.TarError.
     """
     compressed = size is None
     images: list[tuple[str, int, int]] = []
@@ -153,6 +153,6 @@ def clean(name: str) -> str:
 
 
 def key_of(name: str) -> str:
-    """What the files of one WebDataset sample share: the path up to the first dot of its last part."""
+    """The key of a WebDataset sample: the path up to the first dot of its last part."""
     folder, _, last = name.rpartition("/")
     return f"{folder}/{last.split('.')[0]}"

@@ -1,0 +1,41 @@
+"""Work on many items in several processes."""
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, TypeVar
+
+Shared = TypeVar("Shared")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_work: tuple[Callable[[Any, Any], Any], Any]  # of a worker process: the function and its first argument
+
+
+def mapped(
+    function: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item], workers: int
+) -> Iterator[Result]:
+    """function(shared, item) for every item, in order, in `workers` processes (0: in this one).
+
+    `shared` is sent to each process once. After an error, items that have not been started are not worked on.
+    """
+    if workers <= 0:
+        yield from (function(shared, item) for item in items)
+        return
+    with ProcessPoolExecutor(workers, initializer=_start, initargs=(function, shared)) as pool:
+        try:
+            yield from pool.map(_call, items)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _start(function: Callable[[Any, Any], Any], shared: Any) -> None:
+    global _work
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process
+    _work = function, shared
+
+
+def _call(item: Any) -> Any:
+    function, shared = _work
+    return function(shared, item)
