@@ -53,8 +53,9 @@ def at_channels(
     """The encoder, mean and std for images of another number of channels: more than it has, or 1.
 
     Of more channels, channel c gets the weights of channel c mod C, divided by the number of channels that get the
-    same: images that repeat their channels give the same tokens as before. For 1 channel the stem is summed, the differences in mean and std
-    folded into it: grey images give the same tokens as with grey in every channel. Raises ValueError.
+    same: images that repeat their channels give the same tokens as before. For 1 channel the stem is summed, the
+    differences in mean and std folded into it: grey images give the same tokens as with grey in every channel.
+    Raises ValueError.
     """
     old = encoder.in_chans
     if channels != 1 and channels < old:
