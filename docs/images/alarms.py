@@ -1,4 +1,4 @@
-"""Make the picture of docs/troubleshooting.md: monitors of healthy runs and of runs that are broken on purpose.
+"""Make the picture of docs/troubleshooting.md: monitors of healthy runs and of runs that fail on purpose.
 
 python docs/images/alarms.py      reads benchmarks/results/alarms-*.json, writes docs/images/alarms.png
 """
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from openjepa.reports.charts import STYLE
 
 HERE = Path(__file__).parent
-CASES = {  # file, drawn where it is there: name, colour
+CASES = {  # file, left out if missing: name, colour
     "healthy": ("healthy", "#1d7a46"),
     "published-adamw": ("published first weights, AdamW", "#c27c1e"),
     "no-stop-gradient": ("no stop-gradient, EMA 0", "#b3261e"),
@@ -23,7 +23,7 @@ CASES = {  # file, drawn where it is there: name, colour
 PANELS = {
     "loss": "loss",
     "rank": "effective rank",
-    "positional_fraction": "positional share",
+    "positional_fraction": "positional fraction",
     "energy_gap": "energy gap",
 }
 
@@ -33,14 +33,14 @@ def main() -> None:
         figure = Figure(figsize=(9.6, 2.6), layout="constrained", dpi=200)
         for axes, (key, title) in zip(figure.subplots(1, len(PANELS), sharex=True), PANELS.items(), strict=True):
             axes.set_title(title, loc="left", fontsize=9)
-            axes.set_xlabel("share of the run")
+            axes.set_xlabel("fraction of the run")
             for case, (name, colour) in CASES.items():
                 path = HERE / f"../../benchmarks/results/alarms-{case}.json"
                 if not path.exists():
                     continue
-                told = json.loads(path.read_text())
-                records = [record for record in told["records"] if record.get(key) is not None]
-                done = [record["step"] / told["steps"] for record in records]
+                stored = json.loads(path.read_text())
+                records = [record for record in stored["records"] if record.get(key) is not None]
+                done = [record["step"] / stored["steps"] for record in records]
                 axes.plot(done, [record[key] for record in records], "o-", ms=3, lw=1.4, color=colour, label=name)
             if key == "loss":
                 axes.set_yscale("log")

@@ -25,7 +25,7 @@ def table(section: int) -> list[dict[str, str]]:
 
 
 def settings(axes: Axes) -> None:
-    """Every run of section 6: what one choice did to neighbours and to the linear probe."""
+    """Section 6: k-NN over linear accuracy, a point for each run."""
     for row in table(6):
         muon = row["optimizer, lr"].startswith("Muon")
         colour = COLOURS[row["method"]]
@@ -33,14 +33,14 @@ def settings(axes: Axes) -> None:
     for method, colour in COLOURS.items():
         axes.plot([], [], "o", color=colour, label=f"{method}, Muon")
         axes.plot([], [], "o", mec=colour, mfc="none", label=f"{method}, AdamW")
-    axes.set(xlabel="linear probe, %", ylabel="k-NN, %", title="one run a point (lab log, 6)")
+    axes.set(xlabel="linear probe, %", ylabel="k-NN, %", title="a point for each run (lab log, 6)")
     axes.legend(fontsize=7)
 
 
-def draws(axes: Axes) -> None:
-    """Section 8: linear accuracy after about 200 seconds, by how a step is made up."""
+def masks_per_step(axes: Axes) -> None:
+    """Section 8: linear accuracy after about 200 seconds, by images, masks and targets per step."""
     rows = sorted(table(8), key=lambda row: float(row["linear"]))
-    names = [f"{row['images x draws a step']}, {row['asked of 48 hidden']} asked" for row in rows]
+    names = [f"{row['images x draws a step']}, {row['asked of 48 hidden']} targets" for row in rows]
     places = range(len(rows))
     axes.barh(
         places, [float(row["linear"]) for row in rows], color=[COLOURS[row["method"]] for row in rows], height=0.7
@@ -49,7 +49,7 @@ def draws(axes: Axes) -> None:
     axes.set(
         xlabel="linear probe, %",
         xlim=(37.9, None),
-        title="images x draws a step (lab log, 8); untrained: 37.9",
+        title="images x masks per step (lab log, 8); untrained: 37.9",
     )
 
 
@@ -58,7 +58,7 @@ def main() -> None:
         figure = Figure(figsize=(9.6, 3.4), layout="constrained", dpi=200)
         left, right = figure.subplots(1, 2)
         settings(left)
-        draws(right)
+        masks_per_step(right)
         for axes in (left, right):
             axes.set_title(axes.get_title(), loc="center", fontsize=9)
         figure.savefig(HERE / "study.png")

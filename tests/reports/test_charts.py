@@ -67,6 +67,6 @@ def test_settings_beyond_the_noise_are_in_colour():
 
 
 def test_the_winners_run_is_drawn_above_the_others():
-    lines = {"best": ((0, 100), (0.3, 0.05)), "recipe": ((0, 50, 100), (0.3, 0.2, 0.1)), "other": ((0, 100), (0, 1))}
+    lines = {"best": [(0, 0.3), (100, 0.05)], "recipe": [(0, 0.3), (50, 0.2), (100, 0.1)], "other": [(0, 0), (100, 1)]}
     drawn = runs_chart(lines, "best", "recipe", percent=True).axes[0].lines
     assert [list(line.get_ydata()) for line in drawn] == [[0, 100], [30, 20, 10], [30, 5]]

@@ -22,7 +22,7 @@ def test_whatever_a_user_names_stays_text():
     tile = {"image": image, "path": NASTY, "lines": [NASTY]}
     record = {"metric": NASTY, "value": 0.5, "low": 0.4, "high": 0.6}
     made = [
-        parts("badge", NASTY, NASTY),
+        parts("badge", NASTY),
         parts("facts", [(NASTY, NASTY)]),
         parts("table", [NASTY, NASTY], [(NASTY, NASTY)], NASTY),
         parts("number", record),

@@ -9,11 +9,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from openjepa.data.crops import resize_centre_crop
 from openjepa.evaluation.survey import Leak, Survey
 from openjepa.reports import charts
 from openjepa.reports.html import render
-from openjepa.reports.pictures import Tile, as_picture, file_name
+from openjepa.reports.pictures import Tile, file_name, tile_of
 
 TILE = (112, 112)
 SHOWN = 24  # groups, pairs or images in a section of pictures
@@ -48,11 +47,11 @@ def check_page(
     leaks  images of the second source that are also in the first
     """
     sentence = "; ".join(wrong) or "no file is unreadable or repeated"
-    badge, kind = ("needs a look", "warn") if wrong else ("nothing wrong", "good")
+    badge = "needs a look" if wrong else "nothing wrong"
     return render(
         "data_check.html",
         title=title,
-        verdict={"text": badge, "kind": kind, "sentence": sentence},
+        verdict={"text": badge, "sentence": sentence},
         rows=rows,
         surveys=surveys,
         pictures=picture_sections(surveys, leaks),
@@ -96,11 +95,8 @@ def _more(found: Sequence[Any]) -> str:
     return f" The first {SHOWN} of {len(found):,} are shown." if len(found) > SHOWN else ""
 
 
-def _tile(one: Survey, index: int, *words: str) -> Tile:
-    image = as_picture(resize_centre_crop(one.dataset.load(index), TILE))
-    named = [names[one.dataset.labels[label][index]] for label, names in one.dataset.classes.items()][:1]
-    path = one.dataset.paths[index]
-    return Tile(image, path, (file_name(path), *named, *filter(None, words)))
+def _tile(one: Survey, index: int, *lines: str) -> Tile:
+    return tile_of(one.dataset, index, TILE, after=lines)
 
 
 @charts.styled

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from openjepa.evaluation.results import is_fraction
 from openjepa.reports.html import render
-from openjepa.reports.result_charts import result_chart, task_name
+from openjepa.reports.result_charts import by_task, result_chart, task_name
 
 LOOKS = ("appearance", "semantics")
 Record = dict[str, Any]
@@ -26,16 +26,13 @@ def evaluation_page(records: Sequence[Record], verdicts: Sequence[str] = ()) -> 
     models = list(dict.fromkeys(record["model"] for record in records))
     looks = [record for record in records if record["task"].split(":")[0] in LOOKS]
     others = [record for record in records if record not in looks and is_fraction(record)]
-    tasks: dict[str, dict[str, Record]] = {}
-    for record in records:
-        tasks.setdefault(task_name(record["task"]), {})[record["model"]] = record
     return render(
         "evaluation.html",
         data=records[0]["data"],
         near_duplicates=records[0]["protocol"]["near_duplicates"],
         models=models,
         verdicts=verdicts,
-        tasks=tasks,
+        tasks=by_task(records),
         others=result_chart(others) if others else None,
         looks=result_chart(looks) if looks else None,
         differences=_differences(records, models),

@@ -12,6 +12,7 @@ from PIL import Image
 
 from openjepa.evaluation.results import in_units
 from openjepa.reports import charts
+from openjepa.runs.command_line import option_words
 
 SMOOTH_FROM = 160  # pixels; smaller pictures are enlarged without smoothing
 
@@ -49,7 +50,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     found.filters |= {"png": png, "svg": svg, "in_units": in_units, "command": unbroken_options}
-    found.filters |= {"thousands": "{:,}".format, "protocol": how_measured}
+    found.filters |= {"thousands": "{:,}".format, "protocol": how_measured, "percent": "{:.1%}".format}
+    found.filters["options"] = lambda settings: " ".join(option_words(settings))
     found.tests["small"] = lambda image: max(image.shape) < SMOOTH_FROM
     return found
 

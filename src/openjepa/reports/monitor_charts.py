@@ -1,4 +1,4 @@
-"""Charts of what is monitored while a run trains, and what each quantity means."""
+"""Charts of what is monitored while a run trains."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,53 +10,12 @@ from matplotlib.ticker import MaxNLocator
 from openjepa.reports.charts import MUTED, PIXELS, RUN, UNTRAINED, styled
 
 BASELINES = {"untrained": (UNTRAINED, (0, (5, 2.5))), "pixels": (PIXELS, (0, (1.2, 1.8)))}
-Lines = Mapping[str, tuple[Sequence[float], Sequence[float]]]
+Lines = Mapping[str, Sequence[tuple[float, float]]]  # by run: (percentage of the run, value)
 
 
-@dataclass(frozen=True)
-class Monitored:
-    """A quantity of metrics.jsonl: its title, its meaning, how to read its curve, whether it is shown in percent."""
-
-    title: str
-    meaning: str
-    reading: str
-    percent: bool = True
-
-
-MONITORED = {
-    "loss": Monitored(
-        "Loss",
-        "Distance between predictions and targets.",
-        "It also falls in runs that collapse, so it does not show whether the encoder is good.",
-        percent=False,
-    ),
-    "rank": Monitored(
-        "Effective rank",
-        "Number of directions in which the embeddings of a fixed sample vary.",
-        "Below the dashed line, the images have become more similar to each other than before training.",
-        percent=False,
-    ),
-    "positional_fraction": Monitored(
-        "Positional fraction",
-        "Fraction of the targets' variance that position alone explains.",
-        "Near 100 %, the targets describe where a patch is and not what it shows.",
-    ),
-    "energy_gap": Monitored(
-        "Energy gap",
-        "How much better a prediction fits its own image than another image at the same position.",
-        "At 0 %, predictions do not depend on the content.",
-    ),
-    "knn": Monitored(
-        "k-NN",
-        "Accuracy of a vote among the most similar images, on a small sample.",
-        "It is good only if it is above both dashed lines.",
-    ),
-    "linear": Monitored(
-        "Linear probe",
-        "Accuracy of a linear classifier on the same sample.",
-        "It is good only if it is above both dashed lines.",
-    ),
-}
+# What is charted, in this order; templates/monitored.html has the titles and captions.
+MONITORED = ("loss", "rank", "positional_fraction", "energy_gap", "knn", "linear")
+FRACTIONS = ("positional_fraction", "energy_gap", "knn", "linear")  # shown in percent
 
 
 @dataclass(frozen=True)
@@ -106,16 +65,15 @@ def _number(value: float, percent: bool) -> str:
 def runs_chart(lines: Lines, ours: str, reference: str, percent: bool) -> Figure:
     """One quantity over the percentage of each run that is done: two runs in colour, the others in grey.
 
-    lines: by run, percentages and values; with `percent` the values are fractions.
+    With `percent` the values are fractions.
     """
     figure = Figure((4.6, 2.1), layout="constrained")
     axes = figure.add_subplot()
     colours = {reference: UNTRAINED, ours: RUN}
     for name in sorted(lines, key=lambda name: list(colours).index(name) if name in colours else -1):
-        done, values = lines[name]
-        scaled = [100 * value for value in values] if percent else values
-        highlighted = name in colours
-        axes.plot(done, scaled, color=colours.get(name, MUTED), alpha=None if highlighted else 0.5, linewidth=1.8)
+        done = [x for x, _ in lines[name]]
+        values = [100 * y if percent else y for _, y in lines[name]]
+        axes.plot(done, values, color=colours.get(name, MUTED), alpha=None if name in colours else 0.5, linewidth=1.8)
     axes.set_xlim(0, 100)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.xaxis.set_major_formatter("{x:g} %")

@@ -9,7 +9,6 @@ from scipy.stats import spearmanr
 from openjepa.studies.tune.conclusion import CLEAR
 
 SAME, DIFFERENT, UNKNOWN = "same trend", "different trend", "no clear trend"
-TRENDS = {SAME: "good", DIFFERENT: "warn"}  # the colours of badges
 
 
 @dataclass(frozen=True)

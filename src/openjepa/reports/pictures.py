@@ -8,6 +8,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from openjepa.data.crops import resize_centre_crop
+from openjepa.data.dataset import ImageDataset
+
 PALETTE = ((240, 148, 50), (64, 156, 222), (226, 104, 152), (92, 178, 106), (154, 122, 212), (214, 192, 66))
 """The colours of target blocks, distinguishable with colour blindness in this order; repeated after six."""
 
@@ -132,3 +135,13 @@ class Tile(NamedTuple):
 
 def file_name(path: str) -> str:
     return path.rpartition("/")[2]
+
+
+def tile_of(
+    dataset: ImageDataset, index: int, size: tuple[int, int], before: Sequence[str] = (), after: Sequence[str] = ()
+) -> Tile:
+    """An image of a dataset, cropped to `size` (height, width), above its file name and its first label."""
+    path, image = dataset.paths[index], resize_centre_crop(dataset.load(index), size)
+    labels = [names[dataset.labels[label][index]] for label, names in dataset.classes.items()][:1]
+    lines = (*before, file_name(path), *labels, *after)
+    return Tile(as_picture(image), path, tuple(line for line in lines if line))

@@ -19,6 +19,14 @@ def task_name(task: str) -> str:
     return TASKS.get(probe, probe) + (f" ({label})" if label else "")
 
 
+def by_task(records: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """The records by task in words, then by model."""
+    tasks: dict[str, dict[str, dict[str, Any]]] = {}
+    for record in records:
+        tasks.setdefault(task_name(record["task"]), {})[record["model"]] = record
+    return tasks
+
+
 def is_baseline(model: str) -> bool:
     return model == "pixels" or model.startswith("untrained")
 

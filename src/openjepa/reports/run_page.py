@@ -2,7 +2,9 @@
 
 import shlex
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+from matplotlib.figure import Figure
 
 from openjepa.console import duration, log
 from openjepa.data.dataset import ImageDataset
@@ -10,30 +12,12 @@ from openjepa.errors import UsageError
 from openjepa.evaluation.results import above, is_fraction
 from openjepa.files import write_output
 from openjepa.reports.html import render
-from openjepa.reports.monitor_charts import MONITORED, Curve, curve_chart
-from openjepa.reports.result_charts import is_baseline, result_chart, task_name
+from openjepa.reports.monitor_charts import FRACTIONS, MONITORED, Curve, curve_chart
+from openjepa.reports.result_charts import by_task, is_baseline, result_chart, task_name
 from openjepa.reports.run_pictures import draw_pictures, sample_of
 from openjepa.runs.folder import RunFolder, Setting, training_seconds
 
-BADGES = {
-    "healthy": "good",
-    "weak": "warn",
-    "not learning": "warn",
-    "early": "calm",
-    "collapsed": "bad",
-    "positional collapse": "bad",
-    "dimensional collapse": "bad",
-    "unstable": "bad",
-}
 PLACES = ("better than both baselines", "not clearly better than both baselines", "worse than a baseline")
-
-
-class Verdict(NamedTuple):
-    """A badge, its colour (good, calm, warn or bad), and a sentence."""
-
-    text: str
-    kind: str
-    sentence: str
 
 
 def write_run_page(run: RunFolder, data: str | None) -> Path:
@@ -46,7 +30,8 @@ def write_run_page(run: RunFolder, data: str | None) -> Path:
         notes=notes,
         verdict=_verdict(run),
         images=_about_images(run),
-        model=_about_model(run),
+        parameters=sum(p.numel() for p in run.encoder.network.parameters()) / 1e6 if run.encoder else None,
+        trained_for=duration(training_seconds(run.records, run.config.batch_size)),
         results=_results(run) if run.encoder and run.results else None,
         measure=_measure_command(run),
         curves=_curves(run),
@@ -70,12 +55,12 @@ def _images(run: RunFolder, data: str | None) -> tuple[ImageDataset | None, list
         return None, [f"Without pictures: {error}. If the images have moved, give their new place as --data."]
 
 
-def _verdict(run: RunFolder) -> Verdict:
+def _verdict(run: RunFolder) -> dict[str, str]:
     judged = [record for record in run.records if "verdict" in record]
     if not judged:
-        return Verdict("not begun", "calm", "no step was logged")
+        return {"text": "not begun", "sentence": "no step was logged"}
     status, sentence = judged[-1]["status"], judged[-1]["verdict"]
-    return Verdict(status, BADGES.get(status, "calm"), sentence.removeprefix(f"{status}: "))
+    return {"text": status, "sentence": sentence.removeprefix(f"{status}: ")}
 
 
 def _unfinished(run: RunFolder) -> list[str]:
@@ -90,22 +75,6 @@ def _about_images(run: RunFolder) -> list[tuple[str, ...]]:
     return [("source", run.data), ("images", first), *(tuple(line.split(": ", 1)) for line in lines)]
 
 
-def _about_model(run: RunFolder) -> list[tuple[str, str]]:
-    config, masks = run.config, run.masks
-    depth, targets = config.predictor_depth, masks.num_targets
-    size = f", {sum(p.numel() for p in run.encoder.network.parameters()) / 1e6:.1f} M parameters" if run.encoder else ""
-    epochs = run.steps * config.batch_size / run.images.images
-    (height, width), (rows, columns) = config.size, config.grid_size
-    return [
-        ("encoder", config.model_name + size),
-        ("predictor", f"{depth} block{'s' * (depth != 1)}, embedding dimension {config.predictor_dim}"),
-        ("input", f"{height}x{width} px, {rows}x{columns} patches of {config.patch_size} px"),
-        ("masks", f"{masks.name}; {targets} target block{'s' * (targets != 1)} in each"),
-        ("length", f"{run.steps:,} steps of {config.batch_size:,} images, {epochs:.1f} epochs"),
-        ("time", f"{duration(training_seconds(run.records, config.batch_size))} of training"),
-    ]
-
-
 def _measure_command(run: RunFolder) -> str:
     """The command that gives the results of a run, and the report with them."""
     path = str(run.path)
@@ -118,9 +87,7 @@ def _results(run: RunFolder) -> dict[str, Any]:
     records = run.results
     models = list(dict.fromkeys(record["model"] for record in records))
     ours = run.name if run.name in models else models[-1]
-    tasks: dict[str, dict[str, dict]] = {}
-    for record in records:
-        tasks.setdefault(task_name(record["task"]), {})[record["model"]] = record
+    tasks = by_task(records)
     fractions = [record for record in records if is_fraction(record)]
     return {
         "ours": ours,
@@ -148,15 +115,15 @@ def standing(records: list[dict[str, Any]], ours: str) -> str:
     return f"{ours} is " + "; ".join(f"{where} in {', '.join(tasks)}" for where, tasks in found.items() if tasks) + "."
 
 
-def _curves(run: RunFolder) -> list[dict[str, Any]]:
+def _curves(run: RunFolder) -> list[tuple[str, Figure]]:
     """A chart of every monitored quantity that was logged."""
     found = []
-    for name, about in MONITORED.items():
+    for name in MONITORED:
         pairs = [(record["step"], record[name]) for record in run.records if name in record]
         if pairs:
             steps, values = zip(*pairs, strict=True)
-            curve = Curve(steps, values, _baseline_levels(run, name), about.percent)
-            found.append({"chart": curve_chart(curve, run.steps), "about": about})
+            curve = Curve(steps, values, _baseline_levels(run, name), name in FRACTIONS)
+            found.append((name, curve_chart(curve, run.steps)))
     return found
 
 

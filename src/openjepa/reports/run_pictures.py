@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from openjepa.console import counting
-from openjepa.data.crops import resize_centre_crop
 from openjepa.data.dataset import ImageDataset, sample_order
 from openjepa.data.decoding.pixel_format import RGB, PixelFormat
 from openjepa.data.open import open_dataset
@@ -18,7 +17,7 @@ from openjepa.encoder.features import Crops, compute_features
 from openjepa.errors import UsageError
 from openjepa.masking.statistics import cover, first_masks
 from openjepa.reports.charts import coverage_chart
-from openjepa.reports.pictures import Tile, as_picture, at_display_size, draw_masks, file_name, nearest, pca_maps
+from openjepa.reports.pictures import Tile, as_picture, at_display_size, draw_masks, nearest, pca_maps, tile_of
 from openjepa.rng import SAMPLES, generator
 from openjepa.runs.folder import RunFolder
 
@@ -88,19 +87,13 @@ def _neighbours(encoder: Encoder, sample: ImageDataset, workers: int) -> tuple[l
         return [], 0
     found = nearest(vectors, range(min(QUERIES, len(kept))), min(NEIGHBOURS, len(kept) - 1))
 
+    height, width = (max(1, round(side * min(1, THUMBNAIL / max(encoder.image_size)))) for side in encoder.image_size)
+
     def tile(i: int, cosine: str) -> Tile:
-        return _tile(sample, kept[i], encoder.image_size, cosine)
+        return tile_of(sample, kept[i], (height, width), before=[cosine])
 
     rows = [
         [tile(query, ""), *(tile(i, f"{cosine:.3f}") for i, cosine in zip(ids, cosines, strict=True))]
         for query, (ids, cosines) in enumerate(zip(*(part.tolist() for part in found), strict=True))
     ]
     return rows, len(kept) - 1
-
-
-def _tile(sample: ImageDataset, index: int, image_size: tuple[int, int], cosine: str) -> Tile:
-    height, width = (max(1, round(side * min(1, THUMBNAIL / max(image_size)))) for side in image_size)
-    image = resize_centre_crop(sample.load(index), (height, width))
-    named = [names[sample.labels[label][index]] for label, names in sample.classes.items()][:1]
-    path = sample.paths[index]
-    return Tile(as_picture(image), path, tuple(filter(None, (cosine, file_name(path), *named))))

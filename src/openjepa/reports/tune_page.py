@@ -4,22 +4,23 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from matplotlib.figure import Figure
+
 from openjepa.console import duration, log
 from openjepa.files import write_output
 from openjepa.reports.html import render
-from openjepa.reports.monitor_charts import MONITORED, runs_chart
-from openjepa.reports.paper_ablations import ABLATIONS, TRENDS, Ablation, trend
+from openjepa.reports.monitor_charts import FRACTIONS, Lines, runs_chart
+from openjepa.reports.paper_ablations import ABLATIONS, Ablation, trend
 from openjepa.reports.result_charts import settings_chart
 from openjepa.runs.command_line import setting_in_words
 from openjepa.studies.tune.conclusion import conclusion, percent, points, results_by_setting, winner_command
 from openjepa.studies.tune.halving import best
-from openjepa.studies.tune.space import COMBINED, RECIPE, split, values_of
+from openjepa.studies.tune.space import RECIPE, split, values_of
 from openjepa.studies.tune.start import Request
 from openjepa.studies.tune.study import Study
 from openjepa.training.monitoring.metrics_log import read_metrics
 
 CHARTED = ("loss", "rank", "positional_fraction", "energy_gap")
-HEAD = ("run", "linear %", "k-NN %", "rank", "position", "energy gap", "seconds")
 
 
 def write_tune_page(study: Study, request: Request) -> Path:
@@ -27,17 +28,14 @@ def write_tune_page(study: Study, request: Request) -> Path:
     found, command = conclusion(study), winner_command(study, request)
     text = render(
         "tune.html",
-        data=request.data,
-        budget=request.budget,
-        verdict={"text": found.text, "kind": "good" if found.better else "calm", "sentence": found.sentence},
+        study=study,
+        request=request,
+        verdict={"text": found.text, "sentence": found.sentence},
         changes=_changes(study),
         command=command,
-        about=_about(study, request),
         settings=_settings_chart(study),
         curves=_curves(study),
-        winner=study.winner["candidate"],
-        recipe=RECIPE,
-        head=HEAD,
+        seconds=duration(sum(record["seconds"] for record in study.records)),
         rungs=[_rung(study, rung) for rung in range(len(study.plan.sizes), 0, -1)],
         ablations=_ablations(study),
         noise=points(study.noise),
@@ -55,18 +53,7 @@ def _changes(study: Study) -> list[tuple[str, str, str]]:
     return [(*setting_in_words(name, own[name]), setting_in_words(name, value)[1]) for name, value in changed]
 
 
-def _about(study: Study, request: Request) -> list[tuple[str, str]]:
-    records = study.records
-    return [
-        ("images", f"{len(study.data.dataset):,}"),
-        ("start", f"recipe {request.recipe}"),
-        ("tried", f"{len(study.candidates)} changes, {len(records)} runs"),
-        ("chosen by", f"linear probe, on {study.test_images:,} held-out images"),
-        ("took", f"{duration(sum(r['seconds'] for r in records))} of {request.budget}"),
-    ]
-
-
-def _settings_chart(study: Study) -> Any:
+def _settings_chart(study: Study) -> Figure:
     """The first rung: every changed setting beside the recipe."""
     groups: dict[str, dict[str, float]] = {}
     for record in study.rung(1):
@@ -77,54 +64,34 @@ def _settings_chart(study: Study) -> Any:
     return settings_chart(groups, 100 * own, 100 * study.noise, "linear probe in %")
 
 
-def _curves(study: Study) -> list[dict[str, Any]]:
+def _curves(study: Study) -> list[tuple[str, Figure]]:
     """A chart of each monitored quantity of the last rung's runs."""
     runs = [record for record in study.rung(len(study.plan.sizes)) if "failed" not in record]
-    logs = {run["candidate"]: read_metrics(study.folder / "trials" / run["folder"]) for run in runs}
-    steps = {run["candidate"]: run["steps"] for run in runs}
+    logs = [(run, read_metrics(study.folder / "trials" / run["folder"])) for run in runs]
     found = []
     for name in CHARTED:
-        lines = {}
-        for run, records in logs.items():
-            pairs = [(100 * r["step"] / steps[run], r[name]) for r in records if name in r]
-            lines[run] = tuple(zip(*pairs, strict=True)) if pairs else ((), ())
-        chart = runs_chart(lines, study.winner["candidate"], RECIPE, MONITORED[name].percent)
-        found.append({"chart": chart, "about": MONITORED[name]})
+        lines: Lines = {
+            run["candidate"]: [(100 * r["step"] / run["steps"], r[name]) for r in records if name in r]
+            for run, records in logs
+        }
+        found.append((name, runs_chart(lines, study.winner["candidate"], RECIPE, name in FRACTIONS)))
     return found
 
 
 class Rung(NamedTuple):
-    title: str
-    rows: list[list[str]]
+    """The runs of a rung, best first."""
+
+    number: int
+    steps: int
+    images: int
+    runs: list[dict[str, Any]]
 
 
-def _rung(study: Study, rung: int) -> Rung:
-    """The runs of a rung, best first, then the baselines."""
-    records = {record["candidate"]: record for record in study.records if record["rung"] == rung}
+def _rung(study: Study, number: int) -> Rung:
+    records = {record["candidate"]: record for record in study.records if record["rung"] == number}
     order = best({name: record.get("linear") for name, record in records.items()}, len(records))
     order += [name for name in records if name not in order]
-    steps, images = records[RECIPE]["steps"], study.plan.images[rung - 1]
-    title = f"Rung {rung}: {len(records)} runs of {steps:,} steps ({images:,} images)"
-    return Rung(title, [*(_row(records[name]) for name in order), *_baselines(study)])
-
-
-def _row(record: dict[str, Any]) -> list[str]:
-    name = record["candidate"]
-    if "failed" in record:
-        return [name, "diverged"]
-    if name == COMBINED:
-        name += ": " + ", ".join(f"{k} {setting_in_words(k, v)[1]}" for k, v in record["changes"].items())
-    now = record["monitors"]
-    numbers = [percent(record["linear"]), percent(record["knn"]), f"{now['rank']:.1f}"]
-    return [name, *numbers, f"{now['positional_fraction']:.0%}", f"{now['energy_gap']:.2f}", f"{record['seconds']:.0f}"]
-
-
-def _baselines(study: Study) -> list[list[str]]:
-    names = {"pixels": "raw pixels"}
-    return [
-        [names.get(name, name), percent(found["linear"]), percent(found["knn"]), *["–"] * 4]
-        for name, found in study.baselines.items()
-    ]
+    return Rung(number, records[RECIPE]["steps"], study.plan.images[number - 1], [records[name] for name in order])
 
 
 class Comparison(NamedTuple):
@@ -132,7 +99,6 @@ class Comparison(NamedTuple):
 
     ablation: Ablation
     trend: str
-    kind: str
     rows: list[tuple[str, str, str]]
 
 
@@ -140,8 +106,7 @@ def _ablations(study: Study) -> list[Comparison]:
     tried, found = results_by_setting(study), []
     for ablation in ABLATIONS:
         ours = tried.get(f"{ablation.setting}, multiblock") or tried.get(ablation.setting, {})
-        said = trend(ablation, ours, study.noise)
-        found.append(Comparison(ablation, said, TRENDS.get(said, "calm"), _rows(ablation, ours)))
+        found.append(Comparison(ablation, trend(ablation, ours, study.noise), _rows(ablation, ours)))
     return found
 
 

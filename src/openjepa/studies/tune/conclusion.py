@@ -16,9 +16,8 @@ CLEAR = 3.0
 
 
 class Conclusion(NamedTuple):
-    """Whether the winner is clearly better than the recipe; the same in a word or two, and in a sentence."""
+    """How the winner compares with the recipe: "better", "within noise" or "keep the recipe", and in a sentence."""
 
-    better: bool
     text: str
     sentence: str
 
@@ -28,15 +27,15 @@ def conclusion(study: Study) -> Conclusion:
     winner = study.winner
     name, value, own = winner["candidate"], winner["linear"], study.values(len(study.plan.sizes))[RECIPE]
     if name == RECIPE:
-        return Conclusion(False, "keep the recipe", f"No change beat the recipe over {winner['steps']:,} steps.")
+        return Conclusion("keep the recipe", f"No change beat the recipe over {winner['steps']:,} steps.")
     if own is None:
-        return Conclusion(True, "better", f"The best run ({name}) trains, while the recipe as it is diverges.")
+        return Conclusion("better", f"The best run ({name}) trains, while the recipe as it is diverges.")
     by = f"{points(value - own)} ({percent(value)} against {percent(own)})"
     noise = f"runs of the same settings differ by {points(study.noise)} (one standard deviation)"
     if value - own <= CLEAR * study.noise:
         sentence = f"The best run ({name}) leads the recipe by {by}, but {noise}: the recipe may be as good."
-        return Conclusion(False, "within noise", sentence)
-    return Conclusion(True, "better", f"The best run ({name}) is better than the recipe by {by}; {noise}.")
+        return Conclusion("within noise", sentence)
+    return Conclusion("better", f"The best run ({name}) is better than the recipe by {by}; {noise}.")
 
 
 def percent(value: float) -> str:
