@@ -20,7 +20,7 @@ from openjepa.commands.pretrain import pretrain
 from openjepa.config import read_config
 from openjepa.methods.ijepa import IJEPA
 from openjepa.models.vit import take
-from openjepa.recipes import recipe
+from openjepa.recipe import recipe
 from openjepa.runs import build_model
 from openjepa.training.monitoring.metrics_log import read_metrics
 from openjepa.training.monitoring.verdict import verdict

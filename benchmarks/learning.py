@@ -47,7 +47,7 @@ from openjepa.evaluation.probes.logistic import linear_probe
 from openjepa.evaluation.session import Part, Session
 from openjepa.evaluation.splits import split_held_out
 from openjepa.interop.load import load_encoder
-from openjepa.recipes import recipe
+from openjepa.recipe import recipe
 from openjepa.rng import SAMPLES, generator
 from openjepa.runs.build_model import build_model
 from openjepa.runs.images import mask_settings

@@ -11,7 +11,7 @@ import torch
 from support.photos import draw_photos
 
 from openjepa.config import build_config
-from openjepa.recipes import recipe
+from openjepa.recipe import recipe
 from openjepa.runs.build_model import build_model
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -68,7 +68,7 @@ def test_the_gap_is_split_into_images_a_second_and_learning_an_image(capsys):
 
 def test_a_learning_run_records_its_images_and_its_precision(tmp_path, monkeypatch):
     draw_photos(tmp_path / "data" / "train", 24)
-    monkeypatch.setattr("openjepa.commands.report.report", lambda out: None)
+    monkeypatch.setattr("openjepa.commands.pretrain.report", lambda out: None)
     monkeypatch.setattr(learning, "measured", lambda model, data, test: {"linear": 50.0})
     line = learning.run(
         str(tmp_path / "data"), "pure", 0, True, tmp_path / "run", "vit_nano", images=30, precision="bf16"
@@ -82,7 +82,7 @@ alarms = script("alarms")
 
 def test_every_broken_run_can_be_made_and_is_judged_before_half_time(tmp_path, monkeypatch):
     draw_photos(tmp_path / "photos")
-    monkeypatch.setattr("openjepa.commands.report.report", lambda out: None)
+    monkeypatch.setattr("openjepa.commands.pretrain.report", lambda out: None)
     monkeypatch.setattr(alarms, "RESULTS", tmp_path)
     monkeypatch.setattr(alarms, "STEPS", 4)
     monkeypatch.setattr(alarms.build_model, "IJEPA", alarms.IJEPA)

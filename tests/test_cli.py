@@ -11,7 +11,11 @@ from support.photos import draw_photos
 
 import openjepa
 from openjepa import cli
-from openjepa.config import FIELDS
+from openjepa.commands import COMMANDS
+from openjepa.commands.options import value_text
+from openjepa.config import CHOICES, build_config
+from openjepa.errors import option
+from openjepa.recipe import RECIPES, recipe
 
 
 def run(capsys, monkeypatch, *words):
@@ -20,6 +24,16 @@ def run(capsys, monkeypatch, *words):
     with pytest.raises(SystemExit) as ended:
         cli.main()
     return ended.value.code, capsys.readouterr().err
+
+
+def screen(capsys, monkeypatch, columns, *words):
+    """What a command prints on a terminal of so many columns."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys, "argv", ["openjepa", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0
+    return capsys.readouterr().out
 
 
 def tree(folder: Path) -> list[str]:
@@ -51,13 +65,38 @@ def test_help_and_version_do_not_import_torch():
         assert "pretrain" in done.stdout or openjepa.__version__ in done.stdout
 
 
-def test_every_setting_is_an_option_and_a_keyword():
-    import inspect
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_every_command_is_a_function_and_has_a_help_screen(command, capsys, monkeypatch):
+    assert getattr(openjepa, command.function) is command.load()
+    assert command.name.split()[-1] in screen(capsys, monkeypatch, 80, *command.words, "--help").splitlines()[0]
 
-    for command in (openjepa.pretrain, openjepa.demo):
-        keywords = inspect.signature(command).parameters
-        assert set(FIELDS) <= set(keywords)
-        assert all(keywords[name].kind is inspect.Parameter.KEYWORD_ONLY for name in FIELDS)
+
+def test_a_help_screen_has_every_setting_its_choices_and_what_a_run_without_options_uses(capsys, monkeypatch):
+    text = screen(capsys, monkeypatch, 200, "pretrain", "--help")
+    usual = build_config(recipe("laptop"), {})
+    for name, value in vars(usual).items():
+        about = text.split(f"\n  {option(name)}")[1].split("\n  --")[0]
+        assert all(choice in about for choice in CHOICES.get(name, ()))
+        assert value is None or f": {value_text(value)}]" in " ".join(about.split())
+    assert "[recipe: 0.0005]" in text and "[default: 1e-06]" in text
+    assert "Returns" not in text and "Raises" not in text
+    assert "[default: 0.2]" in screen(capsys, monkeypatch, 80, "demo", "--help")  # its own context ratio
+
+
+def test_a_help_screen_abridges_nothing(capsys, monkeypatch):
+    for columns in (60, 80, 120):
+        text = screen(capsys, monkeypatch, columns, "pretrain", "--help")
+        assert "…" not in text and "--no-checkpoint-activations" in text
+        assert max(map(len, text.splitlines())) <= columns
+
+
+def test_recipes(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    assert openjepa.recipes().keys() == RECIPES.keys()
+    settings = openjepa.recipes("paper")
+    assert settings == vars(build_config(recipe("paper"), {}))
+    row = next(line for line in capsys.readouterr().out.splitlines() if "--batch-size" in line)
+    assert "2048" in row and " 16 " in row and "Images in a step" in row
 
 
 def test_unknown_words(refused, photos, tmp_path):

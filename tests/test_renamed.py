@@ -8,9 +8,10 @@ import pytest
 
 import openjepa
 from openjepa.cli import main
-from openjepa.config import RENAMED, Config, given_names, given_options, read_config, save_config
+from openjepa.config import Config, read_config, save_config
 from openjepa.data.decoding.pixel_format import PixelFormat, stored_pixel_format
 from openjepa.interop.load import load_encoder
+from openjepa.renamed import RENAMED, given_names, given_options
 from openjepa.training.monitoring.metrics_log import read_metrics
 
 SMALL = {"image_size": 16, "steps": 2, "batch_size": 4, "workers": 0, "log_every": 1}
@@ -37,12 +38,12 @@ def test_processes_beside_the_first_give_no_notice(capsys, monkeypatch):
 
 
 def test_the_command_line_and_the_function_take_old_names(tmp_path, monkeypatch, capsys):
-    words = ["openjepa", "masks", "--target-aspect", "0.5", "2", "--out", str(tmp_path / "a.png")]
+    words = ["openjepa", "masks", "--masks", "block", "--target-aspect", "0.5", "2", "--out", str(tmp_path / "a.png")]
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 0 and "--target-aspect is now --target-aspect-ratio;" in capsys.readouterr().err
-    openjepa.masks(target_aspect=(0.5, 2.0), out=tmp_path / "b.png")
+    openjepa.masks(masks="block", target_aspect=(0.5, 2.0), out=tmp_path / "b.png")
     assert "--target-aspect is now --target-aspect-ratio;" in capsys.readouterr().err
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 

@@ -10,28 +10,16 @@ import importlib
 from typing import Any
 
 from openjepa._version import __version__
+from openjepa.commands import COMMANDS
 from openjepa.errors import UsageError
 
-_HOMES = {
-    "demo": "openjepa.commands.demo",
-    "pretrain": "openjepa.commands.pretrain",
-    "tune": "openjepa.commands.tune",
-    "evaluate": "openjepa.commands.evaluate",
-    "predict": "openjepa.commands.predict",
-    "embed": "openjepa.commands.embed",
-    "report": "openjepa.commands.report",
-    "masks": "openjepa.commands.masks",
-    "import_": "openjepa.commands.import_",
-    "export": "openjepa.commands.export",
-    "data_check": "openjepa.commands.data_check",
-    "data_prepare": "openjepa.commands.data_prepare",
-    "bench": "openjepa.commands.bench",
-    "load_encoder": "openjepa.interop.load",
-}
-__all__ = ["UsageError", "__version__", *_HOMES]
+_COMMANDS = {command.function: command for command in COMMANDS}
+__all__ = ["UsageError", "__version__", "load_encoder", *_COMMANDS]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'openjepa' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _COMMANDS:
+        return _COMMANDS[name].load()
+    if name == "load_encoder":
+        return importlib.import_module("openjepa.interop.load").load_encoder
+    raise AttributeError(f"module 'openjepa' has no attribute {name!r}")

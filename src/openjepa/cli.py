@@ -6,38 +6,58 @@ import sys
 import typer
 
 from openjepa._version import __version__
-from openjepa.commands.bench import bench
-from openjepa.commands.data_check import data_check
-from openjepa.commands.data_prepare import data_prepare
-from openjepa.commands.demo import demo
-from openjepa.commands.embed import embed
-from openjepa.commands.evaluate import evaluate
-from openjepa.commands.export import export
-from openjepa.commands.import_ import import_
-from openjepa.commands.masks import masks
-from openjepa.commands.predict import predict
-from openjepa.commands.pretrain import pretrain
-from openjepa.commands.report import report
-from openjepa.commands.tune import tune
-from openjepa.config import given_options
-from openjepa.errors import CheckFailed, UsageError
+from openjepa.commands import COMMANDS, GROUPS, Command
+from openjepa.errors import CheckFailed, RankZeroError, UsageError
+from openjepa.renamed import given_options
 
-app = typer.Typer(
-    name="openjepa",
-    help="Self-supervised learning for images by I-JEPA: a folder of images becomes a trained, measured encoder.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-for command in (demo, pretrain, tune, evaluate, predict, embed, report, masks, import_, export, bench):
-    app.command(command.__name__.rstrip("_"))(command)
-data = typer.Typer(help="Check a set of images, or prepare a smaller copy of it.", no_args_is_help=True)
-for command in (data_check, data_prepare):
-    data.command(command.__name__.removeprefix("data_"))(command)
-app.add_typer(data, name="data")
+HELP = "Self-supervised learning for images by I-JEPA: a folder of images becomes a trained, measured encoder."
 
-# Typer's own error class is not public under a name of its own.
-CommandLineError = typer.BadParameter.__mro__[2]
+
+def main() -> None:
+    """Run the command line. An error that the user can correct is one line on stderr and exit code 2."""
+    try:
+        status = run(given_options(sys.argv[1:]))
+    except typer.TyperException as error:
+        status = report_error(error.format_message(), error)
+    except UsageError as error:
+        status = report_error(str(error), error)
+    except CheckFailed as error:
+        print(f"openjepa: {error}", file=sys.stderr)
+        status = 1
+    except (KeyboardInterrupt, typer.Abort):
+        status = 130
+    sys.exit(status)
+
+
+def run(words: list[str]) -> int:
+    """Parse the words of a command line, then call the function of the command that they name; gives the exit code."""
+    named = next((command for command in COMMANDS if words[: len(command.words)] == command.words), None)
+    options = build_app(named)(words, standalone_mode=False)
+    if not named or isinstance(options, int):  # help and version give an exit code
+        return options or 0
+    named.load()(**vars(options))
+    return 0
+
+
+def build_app(named: Command | None) -> typer.Typer:
+    """A parser that knows the options of one command, which it returns, and the names and help of the others."""
+    app = typer.Typer(name="openjepa", help=HELP, no_args_is_help=True, add_completion=False)
+    app.callback()(common_options)
+    parents = {"": app} | {name: typer.Typer(help=text, no_args_is_help=True) for name, text in GROUPS.items()}
+    for command in COMMANDS:
+        *group, name = command.words
+        parent = parents[" ".join(group)]
+        if command is named:
+            command.add_to(parent)
+        else:
+            parent.command(name, help=command.help, rich_help_panel=None if group else command.panel)(no_options)
+    for name in GROUPS:
+        app.add_typer(parents[name], name=name)
+    return app
+
+
+def no_options() -> None:
+    """A command that is listed and not run."""
 
 
 def print_version(wanted: bool) -> None:
@@ -46,26 +66,22 @@ def print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-def options(version: bool = typer.Option(False, "--version", callback=print_version, is_eager=True)) -> None:
-    pass
+def common_options(
+    version: bool = typer.Option(False, "--version", help="Print the version.", callback=print_version, is_eager=True),
+) -> None:
+    """Options of the command line as a whole."""
 
 
-def main() -> None:
-    """Run the command line; a person's mistake ends in one line on stderr and exit code 2."""
-    try:
-        status = app(given_options(sys.argv[1:]), standalone_mode=False)
-    except (UsageError, CommandLineError) as error:
-        message = error.format_message() if isinstance(error, CommandLineError) else str(error)
-        rank, told = os.environ.get("RANK", "0"), any(getattr(e, "told", False) for e in (error, error.__cause__))
-        if rank != "0":
-            message = "" if told else f"process {rank}: {message}"
-        if message:  # none where the help was asked for by giving no words at all
-            print(f"openjepa: {' '.join(message.split())}", file=sys.stderr)
-        status = 2
-    except CheckFailed as error:
-        print(f"openjepa: {error}", file=sys.stderr)
-        status = 1
-    except (KeyboardInterrupt, typer.Abort):
-        status = 130
-    sys.exit(status if isinstance(status, int) else 0)
+def report_error(message: str, error: BaseException) -> int:
+    """Print an error in one line; of several processes each says its own, and only rank 0 what it raised in all."""
+    rank = os.environ.get("RANK", "0")
+    if rank != "0":
+        message = "" if of_rank_zero(error) else f"process {rank}: {message}"
+    if message:  # empty where help was printed because no words were given
+        print(f"openjepa: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def of_rank_zero(error: BaseException | None) -> bool:
+    """Whether an error, or one that it follows from, was raised in rank 0."""
+    return error is not None and (isinstance(error, RankZeroError) or of_rank_zero(error.__cause__))

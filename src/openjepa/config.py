@@ -1,35 +1,48 @@
 """Every setting of a training run, declared once: the command line and `openjepa.pretrain` are made from this."""
 
 import dataclasses
-import difflib
 import json
 import math
-import os
 import re
-import sys
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from openjepa.errors import UsageError
+from openjepa.data.decoding.pixel_format import PAGES
+from openjepa.device import PRECISIONS
+from openjepa.errors import UsageError, option, shown, unknown
 from openjepa.files import write_json
+from openjepa.masking.samplers import STRATEGIES
+from openjepa.methods.ijepa import LOSSES
+from openjepa.models.vit import SIZES
+from openjepa.renamed import current_names
+from openjepa.training.optimizer import OPTIMIZERS
 
-MODELS = ("vit_nano", "vit_micro", "vit_tiny", "vit_small", "vit_base", "vit_large", "vit_huge", "vit_giant")
-CHOICES = {
+
+class Described(Protocol):
+    @property
+    def help(self) -> str: ...
+
+
+# Choices that are entries with a line of help, and the names of all choices: adding an entry there adds it here.
+DESCRIBED: dict[str, Mapping[str, Described]] = {"masks": STRATEGIES}
+CHOICES: dict[str, Collection[str]] = {
     "method": ("ijepa", "hybrid", "mae"),
-    "model": MODELS,
+    "model": SIZES,
     "weight_init": ("unit", "published"),
-    "masks": ("multiblock", "rasterized", "block", "random", "reference"),
-    "optimizer": ("muon", "adamw"),
+    "masks": STRATEGIES,
+    "optimizer": OPTIMIZERS,
     "target_sequences": ("joint", "separate"),
-    "loss": ("smooth_l1", "l2"),
-    "precision": ("auto", "bf16", "float32"),
-    "pages": ("first", "channels", "images"),
+    "loss": LOSSES,
+    "precision": ("auto", *PRECISIONS),
+    "pages": PAGES,
 }
-# Old names of settings and their names now: stored files keep the old ones, typed ones are accepted with a notice.
-RENAMED = {"objective": "method", "mask_draws": "masks_per_image", "target_aspect": "target_aspect_ratio"}
-MACHINE = ("device", "workers", "log_every", "checkpoint_minutes", "keep_every", "max_skipped", "accumulate")
-MACHINE += ("checkpoint_activations", "compile", "cuda_graph")
+# Settings that may change when a run is resumed.
+MACHINE = (
+    *("device", "workers", "log_every", "checkpoint_minutes", "keep_every", "max_skipped", "accumulate"),
+    *("checkpoint_activations", "compile", "cuda_graph"),
+)
 
 
 def setting(default: Any, panel: str, text: str) -> Any:
@@ -43,69 +56,82 @@ class Config:
     time: str | None = setting("10m", "Length", "Train at most this long, as 90s, 10m or 2h; resolved once to steps.")
     epochs: float | None = setting(None, "Length", "Passes over the images.")
     steps: int | None = setting(None, "Length", "Optimizer steps.")
-    method: str = setting("ijepa", "Model", "What is predicted: ijepa representations, mae pixels, hybrid both.")
-    init: str | None = setting(None, "Model", "Weights to go on from: a run, or anything that openjepa import takes.")
+    method: str = setting("ijepa", "Model", "Training method")
+    init: str | None = setting(None, "Model", "Weights to start from: a run, or anything that openjepa import takes.")
     init_freeze: float = setting(
-        0.1, "Model", "With --init and no predictor there: share of the run in which a fresh predictor learns alone."
+        0.1, "Model", "With --init weights that have no predictor: fraction of the run that trains the new one alone."
     )
-    model: str = setting("vit_nano", "Model", f"Size: {', '.join(MODELS)}.")
+    model: str = setting("vit_nano", "Model", "Size of the encoder")
     image_size: str = setting("32", "Model", "Pixels, as 32 or ROWSxCOLUMNS.")
-    patch_size: int = setting(4, "Model", "Pixels a side; divides the image size.")
-    channels: int | None = setting(None, "Model", "Channels that it reads; left out, the images decide.")
-    pages: str = setting("first", "Model", "Of files with several images: first, channels (stacked) or images (apart).")
-    weight_init: str = setting("unit", "Model", "Scale of the first weights: unit (keeps variance) or published (.02).")
+    patch_size: int = setting(4, "Model", "Pixels of a patch's side; divides the image size.")
+    channels: int | None = setting(None, "Model", "Channels of the images; left out, the images decide.")
+    pages: str = setting("first", "Model", "Of files with several images, the first, all as channels, or all as images")
+    weight_init: str = setting("unit", "Model", "Scale of the first weights, unit variance or a std of 0.02")
     predictor_dim: int = setting(64, "Model", "Width of the predictor.")
     predictor_depth: int = setting(2, "Model", "Blocks of the predictor.")
     predictor_heads: int = setting(4, "Model", "Attention heads of the predictor.")
-    masks: str | None = setting(None, "Masks", "multiblock (ijepa's), random (mae's), rasterized, block, or reference.")
-    num_targets: int | None = setting(None, "Masks", "Target blocks an image (4; 1 for block and random).")
-    target_scale: tuple[float, float] | None = setting(None, "Masks", "Share of the image in a target block (.15 .2).")
-    target_aspect_ratio: tuple[float, float] = setting((0.75, 1.5), "Masks", "Height over width of a target block.")
-    context_scale: tuple[float, float] | None = setting(
-        None, "Masks", "Share of the image in the context block (.85 1)."
+    masks: str | None = setting(None, "Masks", "Which patches are context and which are targets")
+    num_targets: int | None = setting(None, "Masks", "Target blocks of an image; left out, the masks decide.")
+    target_scale: tuple[float, float] | None = setting(
+        None, "Masks", "Fraction of the image in a target block, from and to; left out, the masks decide."
     )
-    context_ratio: float = setting(0.25, "Masks", "Share of the patches that the context keeps.")
+    target_aspect_ratio: tuple[float, float] = setting(
+        (0.75, 1.5), "Masks", "Height over width of a target block, from and to."
+    )
+    context_scale: tuple[float, float] | None = setting(
+        None, "Masks", "Fraction of the image in the context block, from and to; left out, the masks decide."
+    )
+    context_ratio: float = setting(0.25, "Masks", "Fraction of the patches that are context.")
     masks_per_image: int = setting(1, "Masks", "Masks per image; they share one forward pass of the target encoder.")
-    crop_scale: tuple[float, float] = setting((0.3, 1.0), "Training", "Share of an image in its random crop.")
+    crop_scale: tuple[float, float] = setting(
+        (0.3, 1.0), "Training", "Fraction of an image's area in its random crop, from and to."
+    )
     horizontal_flip: bool = setting(False, "Training", "Mirror half of the crops, left to right.")
     any_orientation: bool = setting(
         False,
         "Training",
-        "Mirror and turn the crops: for images without an up or a left (microscope, satellite).",
+        "Mirror and rotate the crops: for images without an up or a left (microscope, satellite).",
     )
-    batch_size: int = setting(64, "Training", "Images a step.")
-    optimizer: str = setting("muon", "Training", "muon (in blocks; adamw elsewhere) or adamw.")
-    lr: float = setting(1e-3, "Training", "Peak learning rate; muon takes five times that for its matrices.")
+    batch_size: int = setting(64, "Training", "Images in a step, over all processes.")
+    optimizer: str = setting("muon", "Training", "Optimizer; muon trains the matrices in blocks, adamw the rest")
+    lr: float = setting(1e-3, "Training", "Peak learning rate; muon uses five times that for its matrices.")
     lr_start: float = setting(0.0, "Training", "Learning rate that the warm-up starts from.")
     lr_end: float = setting(1e-6, "Training", "Learning rate at the end.")
-    warmup: float = setting(0.1, "Training", "Share of the run in which the learning rate rises.")
-    weight_decay: tuple[float, float] = setting((0.05, 0.05), "Training", "At the start and at the end.")
+    warmup: float = setting(0.1, "Training", "Fraction of the run in which the learning rate rises.")
+    weight_decay: tuple[float, float] = setting((0.05, 0.05), "Training", "Weight decay at the start and at the end.")
     ema_momentum: tuple[float, float] | None = setting(
-        None, "Training", "Of the target encoder, at start and end; left out, .99 to .998 by the run's length, and 1."
+        None,
+        "Training",
+        "Of the target encoder, at the start and at the end; left out, from 0.99 to 0.998 by the length of the run, "
+        "and 1.",
     )
     target_sequences: str = setting(
-        "joint", "Model", "Predict the blocks of an image in one sequence (joint) or one each (separate, as published)."
+        "joint", "Model", "Predict the target blocks of an image in one sequence, or each in its own as published"
     )
-    loss: str = setting("smooth_l1", "Training", "smooth_l1 or l2, between representations.")
+    loss: str = setting("smooth_l1", "Training", "Loss between representations")
     clip_grad: float = setting(3.0, "Training", "Largest gradient norm; 0 for no clipping.")
-    seed: int = setting(0, "Training", "Same seed, same run.")
-    device: str = setting("auto", "Machine", "auto (CUDA, then MPS, then CPU) or a device's name.")
-    precision: str = setting("auto", "Machine", "auto (bf16 where the device has it), bf16 or float32.")
-    workers: int = setting(2, "Machine", "Processes that read and crop images; 0 for none.")
-    accumulate: int = setting(1, "Machine", "Parts that a batch is computed in, to save memory; same update.")
+    seed: int = setting(0, "Training", "Seed of weights, order, crops and masks: the same seed gives the same run.")
+    device: str = setting("auto", "Machine", "auto (CUDA, then MPS, then CPU), or the name of a device.")
+    precision: str = setting("auto", "Machine", "Arithmetic; auto is bf16 where the device has it")
+    workers: int = setting(2, "Machine", "Processes that read images; 0 for none.")
+    accumulate: int = setting(
+        1, "Machine", "Parts that a batch is computed in, to save memory; the update is the same."
+    )
     checkpoint_activations: bool = setting(
-        False, "Machine", "Compute activations again instead of keeping them: less memory, about a third slower."
+        False, "Machine", "Recompute activations instead of keeping them: less memory, about a third slower."
     )
     compile: bool = setting(False, "Machine", "Compile the blocks with torch.compile, where there is a compiler.")
     cuda_graph: bool = setting(
-        True, "Machine", "On a GPU, run a step's loss and gradients as one CUDA graph, where all steps have one shape."
+        True, "Machine", "On a GPU, run a step's loss and gradients as one CUDA graph where all steps have one shape."
     )
     log_every: int = setting(10, "Machine", "Steps between two lines of the log.")
     checkpoint_minutes: float = setting(5.0, "Machine", "Minutes between two checkpoints.")
     max_skipped: float = setting(
-        0.05, "Machine", "Largest share of the images that may be unusable; with more the run stops."
+        0.05, "Machine", "Largest fraction of the images that may be unusable; beyond it the command stops."
     )
-    keep_every: int = setting(0, "Machine", "Keep the checkpoint of every so many steps; 0 for last two and best.")
+    keep_every: int = setting(
+        0, "Machine", "Keep the checkpoint of every so many steps; 0 keeps the last two and best."
+    )
 
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
@@ -117,7 +143,7 @@ class Config:
         for name in ("workers", "keep_every", "clip_grad", "lr_start", "checkpoint_minutes"):
             self._check(name, getattr(self, name) >= 0, "0 or more")
         for name in ("crop_scale", "target_scale", "context_scale"):
-            self._check(name, self._is_range(name, 0, 1), "two rising shares above 0 and at most 1, e.g. 0.3 1")
+            self._check(name, self._is_range(name, 0, 1), "two rising fractions above 0 and at most 1, e.g. 0.3 1")
         self._check("seed", 0 <= self.seed < 2**63, "0 or more, below 2**63")
         self._check("lr_end", 0 <= self.lr_end < math.inf, "0 or more")
         self._check(
@@ -130,7 +156,7 @@ class Config:
             or (self._is_pair("ema_momentum") and all(0 <= m <= 1 for m in self.ema_momentum)),
             "two numbers from 0 to 1",
         )
-        self._check("max_skipped", 0 <= self.max_skipped <= 1, "a share from 0 to 1")
+        self._check("max_skipped", 0 <= self.max_skipped <= 1, "a fraction from 0 to 1")
         self._check("context_ratio", 0 < self.context_ratio < 1, "above 0 and below 1")
         self._check("init_freeze", 0 <= self.init_freeze < 1, "at least 0 and below 1")
         self._check("warmup", 0 <= self.warmup < 1, "at least 0 and below 1")
@@ -163,8 +189,8 @@ class Config:
                 f"--patch-size {patch} does not divide --image-size {self.image_size}: the nearest is {near}"
             )
         step = math.lcm(4, self.predictor_heads)
-        near = max(1, round(self.predictor_dim / step)) * step
-        allowed = f"a multiple of 4 and of --predictor-heads {self.predictor_heads}, such as {near}"
+        nearest = max(1, round(self.predictor_dim / step)) * step
+        allowed = f"a multiple of 4 and of --predictor-heads {self.predictor_heads}, such as {nearest}"
         self._check("predictor_dim", self.predictor_dim % step == 0, allowed)
 
     @property
@@ -180,56 +206,6 @@ class Config:
     @property
     def grid_size(self) -> tuple[int, int]:
         return self.size[0] // self.patch_size, self.size[1] // self.patch_size
-
-
-def current_names(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a stored file under the names that they have now."""
-    return {RENAMED.get(name, name): value for name, value in settings.items()}
-
-
-def given_names(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings given as keywords under the names that they have now, with a notice for every old one."""
-    for old in settings.keys() & RENAMED.keys():
-        if settings.get(RENAMED[old]) is not None:
-            raise UsageError(f"{option(old)} is now {option(RENAMED[old])}: give one of them")
-        notify_renamed(old)
-        settings = {name: value for name, value in settings.items() if name != RENAMED[old]}
-    return current_names(settings)
-
-
-def given_options(words: list[str]) -> list[str]:
-    """The words of a command line, options under the names that they have now, with a notice for every old one."""
-    old_options = {option(old): old for old in RENAMED}
-    current = []
-    for word in words:
-        name, equals, value = word.partition("=")
-        if name in old_options:
-            notify_renamed(old_options[name])
-            word = option(RENAMED[old_options[name]]) + equals + value
-        current.append(word)
-    return current
-
-
-def notify_renamed(old: str) -> None:
-    """One line on stderr, of several processes from the first only."""
-    if os.environ.get("RANK", "0") == "0":
-        message = f"{option(old)} is now {option(RENAMED[old])}; the old name goes away in the next version"
-        print(f"openjepa: {message}", file=sys.stderr)
-
-
-def option(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def shown(value: Any) -> str:
-    return " ".join(f"{v:g}" for v in value) if isinstance(value, tuple | list) else str(value)
-
-
-def unknown(what: str, given: Any, known: Any) -> str:
-    """The message for a name that is not known, with the nearest that is."""
-    near = difflib.get_close_matches(str(given), list(known), n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return f"{what} {given} is not known: known are {', '.join(known)}{hint}"
 
 
 def image_size(given: str) -> tuple[int, int]:
@@ -250,11 +226,21 @@ def seconds(given: str) -> float:
 
 
 FIELDS = {f.name: f for f in dataclasses.fields(Config)}
-MAX_SKIPPED: float = FIELDS["max_skipped"].default
 
 
-def build_config(base: dict[str, Any], given: dict[str, Any]) -> Config:
-    """A Config from a recipe's settings and what the person gave, which wins; None means not given."""
+def help_of(name: str) -> str:
+    """What a setting is, and its choices where it has some."""
+    text = FIELDS[name].metadata["help"]
+    if name in DESCRIBED:
+        return f"{text}: {'; '.join(f'{choice}, {entry.help}' for choice, entry in DESCRIBED[name].items())}."
+    return f"{text}: {', '.join(CHOICES[name])}." if name in CHOICES else text
+
+
+MAX_SKIPPED: float = Config.max_skipped
+
+
+def build_config(base: Mapping[str, Any], given: Mapping[str, Any]) -> Config:
+    """A Config from a recipe's settings and what the user gave, which overrides them; None means not given."""
     given = {name: value for name, value in given.items() if value is not None}
     for name in given:
         if name not in FIELDS:
@@ -264,7 +250,7 @@ def build_config(base: dict[str, Any], given: dict[str, Any]) -> Config:
     if given.keys() & {"time", "epochs", "steps"}:
         base = {name: value for name, value in base.items() if name not in ("epochs", "steps")}
     try:
-        return Config(**{name: normal(name, value) for name, value in (base | given).items()})
+        return Config(**{name: normal(name, value) for name, value in {**base, **given}.items()})
     except TypeError as error:
         raise UsageError(f"a setting has the wrong type: {error}") from error
 

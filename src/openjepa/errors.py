@@ -1,19 +1,47 @@
-"""The two ways in which a person's input can be wrong."""
+"""Errors that the command line reports in one line, and the words that their messages share."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
 
 
 class UsageError(ValueError):
-    """A mistake the user can mend. One line: what was given, what is allowed, what to do.
+    """An input that the user can correct. One line: what was given, what is allowed, what to do.
 
     The command line prints the message without a traceback and exits with code 2.
     """
 
 
+class RankZeroError(Exception):
+    """The cause of an error that rank 0 raised and reported, where the other processes raise it too."""
+
+
 class CheckFailed(Exception):
-    """What was to be checked is not as it should be; the message, one line, says what. The command ends with 1."""
+    """A check that the user asked for failed; the message, one line, says how. The command line exits with code 1."""
 
 
 class BadImage(ValueError):
     """One file that cannot be used as an image; the message is the reason.
 
-    It is skipped, counted and listed. No run ends because of one.
+    Such files are skipped, counted and listed; a single one does not end a run.
     """
+
+
+def option(name: str) -> str:
+    """A setting as it is given on the command line."""
+    return "--" + name.replace("_", "-")
+
+
+def shown(value: Any) -> str:
+    """A value of a setting as it is given on the command line."""
+    if isinstance(value, tuple | list):
+        return " ".join(map(shown, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def unknown(what: str, given: Any, known: Iterable[str]) -> str:
+    """The message for an unknown name, with the nearest that is known."""
+    known = list(known)
+    near = difflib.get_close_matches(str(given), known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"{what} {given} is not known: known are {', '.join(known)}{hint}"

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
+from openjepa.errors import RankZeroError
+
 T = TypeVar("T")
 
 
@@ -40,6 +42,7 @@ def on_rank_zero(call: Callable[[], T]) -> T:
             outcome[1] = error
     dist.broadcast_object_list(outcome, device=torch.device("cpu"))
     if outcome[1]:
-        outcome[1].told = rank() > 0
+        if rank() > 0:
+            raise outcome[1] from RankZeroError()
         raise outcome[1]
     return outcome[0]

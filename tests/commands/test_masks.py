@@ -19,7 +19,7 @@ def numbers(text: str) -> list[float]:
 
 def test_statistics_equal_direct_counting(tmp_path, capsys):
     out = tmp_path / "new" / "masks.png"
-    assert openjepa.masks(image_size="96", patch_size=8, seed=5, out=out) == out
+    assert openjepa.masks(masks="multiblock", context_ratio=0.25, image_size="96", patch_size=8, seed=5, out=out) == out
     said = dict(re.findall(r"^  (\S+(?: \S+)?)  +(.*)$", capsys.readouterr().out, re.M))
     counts = np.zeros((2, 144))
     for step in range(64):
@@ -36,6 +36,13 @@ def test_statistics_equal_direct_counting(tmp_path, capsys):
     assert min(Image.open(out).size) > 400
 
 
+def test_without_options_the_masks_are_those_of_a_run_without_options(tmp_path, capsys):
+    openjepa.masks(out=tmp_path / "masks.png")
+    assert capsys.readouterr().out.startswith("random masks on 8x8 patches")
+    openjepa.masks(recipe="paper", out=tmp_path / "masks.png")
+    assert capsys.readouterr().out.startswith("multiblock masks on 14x14 patches")
+
+
 def test_reference_masks_show_their_faults(tmp_path, capsys):
     openjepa.masks(image_size="96", patch_size=8, masks="reference", batch_size=32, out=tmp_path / "masks.png")
     said = capsys.readouterr().out
@@ -45,7 +52,7 @@ def test_reference_masks_show_their_faults(tmp_path, capsys):
 
 def test_masks_are_drawn_on_the_image_given(tmp_path):
     Image.new("RGB", (50, 40), (250, 10, 60)).save(tmp_path / "red.png")
-    openjepa.masks(image=tmp_path / "red.png", out=tmp_path / "masks.png")
+    openjepa.masks(image=tmp_path / "red.png", context_ratio=0.25, out=tmp_path / "masks.png")
     picture = np.asarray(Image.open(tmp_path / "masks.png"))
     red = (picture == (250, 10, 60)).all(-1).sum()
     assert red == 8 * 16 * (4 * 7) ** 2  # eight drawings, 16 context patches of 4 pixels, enlarged seven times
@@ -55,7 +62,7 @@ def test_masks_are_drawn_on_the_image_given(tmp_path):
     ("words", "said"),
     [
         (["--patch-size", "5"], "--patch-size 5"),
-        (["--context-ratio", "0.9"], "--context-ratio 0.25"),
+        (["--masks", "multiblock", "--context-ratio", "0.9"], "--context-ratio 0.25"),
         (["--image-size", "4"], "2x2"),
         (["--masks", "blok"], "did you mean block?"),
         (["--image", "nothing.jpg"], "nothing.jpg cannot be read"),

@@ -15,7 +15,7 @@ import openjepa
 import openjepa.runs.start
 from openjepa import cli, runs
 from openjepa.config import build_config
-from openjepa.recipes import recipe
+from openjepa.recipe import recipe
 from openjepa.runs.folder import read_run_folder, training_seconds
 from openjepa.runs.images import mask_settings
 

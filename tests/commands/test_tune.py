@@ -68,7 +68,7 @@ def judged(monkeypatch):
 
     monkeypatch.setattr(study, "run_trial", fake)
     monkeypatch.setattr(study.Study, "noise", 0.01)
-    monkeypatch.setattr("openjepa.reports.tune_page.write_tune_page", lambda *_: None)
+    monkeypatch.setattr("openjepa.commands.tune.write_tune_page", lambda *_: None)
     return asked
 
 
@@ -133,15 +133,13 @@ def test_nothing_runs_twice(planned, judged, photos, tmp_path, monkeypatch, caps
 def test_the_images_pick_the_recipe_and_the_winner_names_it(planned, judged, tmp_path, monkeypatch, capsys):
     """Photos are tuned at the size at which pretrain would train them; a study that is resumed still knows it."""
     photos, pages = draw_photos(tmp_path / "photos", side=80), []
-    monkeypatch.setattr(
-        "openjepa.reports.tune_page.write_tune_page", lambda *found: pages.append(winner_command(*found))
-    )
+    monkeypatch.setattr("openjepa.commands.tune.write_tune_page", lambda *found: pages.append(winner_command(*found)))
     given = {name: value for name, value in GIVEN.items() if name != "image_size"}
     for more in (given, {"resume": True, "budget": "20s"}):
         out = openjepa.tune(photos, **{"out": tmp_path / "study", "budget": "20s"} | more)
     base = json.loads((out / "tune.json").read_text())["base"]
     assert (base["image_size"], base["patch_size"]) == ("64", 8)
-    assert "recipe laptop at 64 px with patches of 8" in capsys.readouterr().out
+    assert "recipe laptop, vit_nano at 64 px with patches of 8" in capsys.readouterr().out
     assert pages[0] == pages[1]
     for words in ("--recipe laptop", "--image-size 64", "--patch-size 8", "--num-targets 2", "--ema-momentum 0.9 1.0"):
         assert words in pages[0]

@@ -9,7 +9,7 @@ from openjepa.errors import UsageError
 from openjepa.interop.load import load_encoder
 from openjepa.masking.samplers import sample_masks
 from openjepa.methods.mae import MAE
-from openjepa.recipes import recipe
+from openjepa.recipe import recipe
 from openjepa.runs.build_model import build_model
 from openjepa.runs.images import mask_settings
 

@@ -82,10 +82,10 @@ def test_coverage_counts_what_was_sampled(strategy):
     assert coverage.context.sum() == drawn * images_a_batch
     if strategy == "reference":
         assert len(coverage.context_lengths) > 1
-        assert not coverage.fractions("context")[-1].any() and not coverage.fractions("target")[:, -1].any()
+        assert not coverage.fractions["context"][-1].any() and not coverage.fractions["target"][:, -1].any()
     else:
         assert coverage.context_lengths == {settings.context_length: coverage.target_sizes.total()}
-        assert coverage.fractions("context").mean() == pytest.approx(settings.context_length / 80)
+        assert coverage.fractions["context"].mean() == pytest.approx(settings.context_length / 80)
         assert coverage.both == 0 and coverage.context.min() > 0 and coverage.target.min() > 0
     words = dict(in_words(settings, coverage))
     assert words["overlap"].startswith("none") == (coverage.both == 0)

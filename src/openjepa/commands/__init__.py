@@ -1,0 +1,59 @@
+"""The commands by name. To add one, write one file in this folder and one entry here.
+
+Nothing else is imported before a command is chosen, so that help appears at once.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import typer
+
+
+class Command(NamedTuple):
+    """A command: its words on the command line, where its function is, and its place and line in the help screen."""
+
+    name: str
+    module: str
+    function: str
+    panel: str
+    help: str
+
+    @property
+    def words(self) -> list[str]:
+        return self.name.split()
+
+    def load(self) -> Callable[..., Any]:
+        """The function, whose keywords are the options of the command."""
+        return getattr(importlib.import_module(f"openjepa.commands.{self.module}"), self.function)
+
+    def add_to(self, parser: typer.Typer) -> None:
+        """Add the command with its options to a parser, which returns their values as the fields of an object."""
+        options = importlib.import_module("openjepa.commands.options").option_list(self.load())
+        screen = importlib.import_module("openjepa.commands.help_screen").CommandWithHelp
+        text = (inspect.getdoc(self.load()) or "").partition("\n\nReturns")[0]
+        parser.command(self.words[-1], help=text, cls=screen)(options)
+
+
+TRAIN, USE, LOOK = "Train and measure", "Use an encoder", "Look before training"
+COMMANDS = (
+    Command(
+        "demo", "demo", "demo", TRAIN, "Train on drawn scenes and measure the encoder, in minutes and without data."
+    ),
+    Command("pretrain", "pretrain", "pretrain", TRAIN, "Train an encoder on unlabelled images."),
+    Command("tune", "tune", "tune", TRAIN, "Find settings for your images by many short runs."),
+    Command("evaluate", "evaluate", "evaluate", TRAIN, "Measure encoders on labelled images, beside baselines."),
+    Command("report", "report", "report", TRAIN, "Write the report of a run, one HTML page."),
+    Command("embed", "embed", "embed", USE, "Write one vector for each image."),
+    Command("predict", "predict", "predict", USE, "Apply a classifier that evaluate --save-head wrote."),
+    Command("import", "import_", "import_", USE, "Import weights from elsewhere."),
+    Command("export", "export", "export", USE, "Export an encoder for another library."),
+    Command("recipes", "recipes", "recipes", LOOK, "List the recipes, or the settings of one."),
+    Command("masks", "masks", "masks", LOOK, "Show what a mask setting hides."),
+    Command("bench", "bench", "bench", LOOK, "Measure how fast a run would be, and what limits it."),
+    Command("data check", "data.check", "data_check", LOOK, "Find unreadable, duplicate and odd images."),
+    Command("data prepare", "data.prepare", "data_prepare", LOOK, "Write a smaller copy of a set of images."),
+)
+# Words that several commands share: their help.
+GROUPS = {"data": "Check a set of images, or prepare a smaller copy of it."}

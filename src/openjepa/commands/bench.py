@@ -1,45 +1,46 @@
-"""`openjepa bench DATA`: how fast a run on this machine would be, how fast it could be, and what holds it back."""
+"""`openjepa bench DATA`: how fast a run on this machine would be, how fast it could be, and what limits it."""
 
 from typing import Annotated, Any
 
 from typer import Option
 
-from openjepa.commands.options import Data, with_settings
+from openjepa.commands.options import Data, Recipe, Settings
+from openjepa.console import console, log
+from openjepa.data.statistics import channel_statistics
+from openjepa.errors import UsageError
+from openjepa.recipe import config_of
+from openjepa.runs.build_training import build_batches, build_stepper, settle_compiler
+from openjepa.runs.images import prepare_images, settler
+from openjepa.runs.plan import speed_lines
+from openjepa.runs.start import resolve_precision
+from openjepa.runs.unused_settings import check_settings
+from openjepa.training.timing import measure_speed
+
+SETTINGS = Settings()
 
 
-@with_settings
 def bench(
     data: Data,
     *,
-    recipe: Annotated[
-        str | None, Option(help="Named settings, as of pretrain; left out, images and device decide.")
-    ] = None,
-    seconds: Annotated[float, Option(help="To spend on the step alone and on the input alone, each.")] = 3.0,
-    **settings: Any,
+    recipe: Recipe = None,
+    seconds: Annotated[float, Option(help="Seconds to measure the step alone, and again the input alone.")] = 3.0,
+    **settings: Annotated[Any, SETTINGS],
 ) -> dict[str, float]:
     """Measure the step, the input and both for your images, model and device, and name the bottleneck.
 
-    Takes the settings of pretrain and writes nothing. Returns images a second (step_rate, input_rate, rate), the
-    fractions input_fraction and fraction_of_peak, and memory in bytes. Raises UsageError for what a person can mend.
-    """
-    from openjepa.config import build_config
-    from openjepa.console import console, log
-    from openjepa.data.statistics import channel_statistics
-    from openjepa.errors import UsageError
-    from openjepa.recipes import recipe as settings_of
-    from openjepa.runs.build_training import build_batches, build_stepper, settle_compiler
-    from openjepa.runs.images import prepare_images, settler
-    from openjepa.runs.plan import speed_lines
-    from openjepa.runs.start import resolve_precision
-    from openjepa.runs.unused_settings import check_settings
-    from openjepa.training.timing import measure_speed
+    Takes the settings of pretrain and writes nothing.
 
+    Returns images a second (step_rate, input_rate, rate), the fractions input_fraction and fraction_of_peak, and memory
+    in bytes. Raises UsageError.
+    """
+    settings = SETTINGS.given(settings)
     if seconds <= 0:
         raise UsageError(f"--seconds {seconds:g} is not possible: give a number above 0")
-    config = build_config(settings_of(recipe or "laptop", settings), settings)
+    config = config_of(recipe, settings)
     check_settings(config, settings)
-    wanted = {"max_skipped": config.max_skipped, "channels": config.channels, "pages": config.pages}
-    dataset, summary = prepare_images(str(data), config.workers, **wanted)
+    dataset, summary = prepare_images(
+        str(data), config.workers, max_skipped=config.max_skipped, channels=config.channels, pages=config.pages
+    )
     config = settle_compiler(resolve_precision(config if recipe else settler(settings)(summary)))
     batches = build_batches(dataset, config)
     mean, std = channel_statistics(dataset, seed=config.seed)

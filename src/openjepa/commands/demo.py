@@ -1,11 +1,24 @@
 """`openjepa demo`: no data, no network, a few minutes on a laptop; ends with a table and a report."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from typer import Option
 
-from openjepa.commands.options import with_settings
+from openjepa.commands.options import Settings
+from openjepa.commands.report import report
+from openjepa.config import Config, build_config
+from openjepa.console import log
+from openjepa.encoder.feature_cache import FeatureStore
+from openjepa.evaluation.probes.best_linear import ONE_PROBE
+from openjepa.evaluation.session import Part, Session
+from openjepa.evaluation.splits import split_held_out
+from openjepa.recipe import recipe
+from openjepa.runs.evaluation import make_records, measure, open_models, versions
+from openjepa.runs.images import prepare_images
+from openjepa.runs.outputs import show_records, write_records
+from openjepa.runs.start import resume_run, start_run
 
 TRAIN, TEST = "scenes:20000:0", "scenes:8000:1"
 PROBED = 8000
@@ -13,35 +26,31 @@ TASKS = ("linear", "knn")
 # What the demo changes of `laptop`. Scenes are mostly background, so the context shows more of them. A slower machine
 # does as many of the steps as fit in the time. Without workers, because on two cores they take more from the arithmetic
 # than they give to the crops.
-SETTINGS = {"image_size": "48", "patch_size": 8, "context_ratio": 0.2, "steps": 4000, "time": "360s", "workers": 0}
+CHANGES = {"image_size": "48", "patch_size": 8, "context_ratio": 0.2, "steps": 4000, "time": "360s", "workers": 0}
+SETTINGS = Settings(values=CHANGES)
 
 
-@with_settings
 def demo(
     *,
     data: Annotated[str | None, Option(help="Your own images instead of drawn scenes.")] = None,
     out: Annotated[Path, Option(help="Folder to write the run to.")] = Path("runs/demo"),
     resume: Annotated[bool, Option("--resume", help="Go on with the demo in --out from its last checkpoint.")] = False,
-    **settings: Any,
+    **settings: Annotated[Any, SETTINGS],
 ) -> Path:
     """Draw scenes, train an encoder on them, measure it beside pixels and an untrained encoder, write a report.
 
     The encoder never sees the labels it is measured by: the nearest object's shape, its distance in six bins, and the
     number of objects. With --data the same is done with a folder of images; it is measured if it holds one folder a
-    class. Returns the run folder.
-    """
-    from openjepa.commands.report import report
-    from openjepa.config import build_config
-    from openjepa.console import log
-    from openjepa.evaluation.splits import split_held_out
-    from openjepa.recipes import recipe
-    from openjepa.runs.start import resume_run, start_run
+    class.
 
+    Returns the run folder. Raises UsageError.
+    """
+    settings = SETTINGS.given(settings)
     source, out = str(data or TRAIN), Path(out)
-    config = build_config(recipe("laptop", settings | {"time": None}) | SETTINGS, settings)
+    config = demo_config(settings)
     launch = resume_run(source, out, config, settings) if resume else start_run(source, out, config, settings)
     if launch.run.batches.dataset.labels:
-        split_held_out(launch.run.batches.dataset, config.seed)  # refused now, if at all, and not after the training
+        split_held_out(launch.run.batches.dataset, config.seed)  # an error now, not after the training
     launch.train("demo", *(["--data", source] if data else []))
     launch.finish()
     if launch.run.batches.dataset.labels:
@@ -52,16 +61,13 @@ def demo(
     return out
 
 
+def demo_config(given: Mapping[str, Any]) -> Config:
+    """The settings of a demo with those that are given; more time makes no larger model."""
+    return build_config({**recipe("laptop", {**given, "time": None}), **CHANGES}, given)
+
+
 def _measure(launch: Any, data: str | None) -> None:
     """Evaluate the run beside its baselines on what it was trained on, and on images that it has not seen."""
-    from openjepa.console import log
-    from openjepa.encoder.feature_cache import FeatureStore
-    from openjepa.evaluation.probes.best_linear import ONE_PROBE
-    from openjepa.evaluation.session import Part, Session
-    from openjepa.evaluation.splits import split_held_out
-    from openjepa.runs.evaluation import make_records, measure, open_models, versions
-    from openjepa.runs.images import prepare_images
-    from openjepa.runs.outputs import show_records, write_records
 
     config, train = launch.config, launch.run.batches.dataset
     if data:

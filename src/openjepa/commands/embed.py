@@ -1,12 +1,19 @@
-"""`openjepa embed MODEL DATA --out FILE.parquet`: one vector an image, ready to search."""
+"""`openjepa embed MODEL DATA --out FILE.parquet`: one vector for each image."""
 
 from pathlib import Path
 from typing import Annotated
 
 from typer import Argument, Option
 
-from openjepa.commands.options import Data, SkippedFraction
+from openjepa.arrow import write_vectors
+from openjepa.commands.options import Data, Device, Precision, SkippedFraction, Workers
 from openjepa.config import MAX_SKIPPED
+from openjepa.console import counting, log
+from openjepa.device import choose_device, choose_precision
+from openjepa.encoder.features import compute_features
+from openjepa.errors import UsageError
+from openjepa.interop.open_model import open_model
+from openjepa.runs.images import check_can_write, check_skipped, check_workers, open_images
 
 
 def embed(
@@ -14,23 +21,17 @@ def embed(
     data: Data,
     *,
     out: Annotated[Path, Option(help="Parquet file to write.", show_default=False)],
-    device: Annotated[str, Option(help="auto (CUDA, then MPS, then CPU) or a device's name.")] = "auto",
-    precision: Annotated[str, Option(help="auto (bf16 where the device has it), bf16 or float32.")] = "auto",
-    workers: Annotated[int, Option(help="Processes that read images; 0 for none.")] = 2,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    workers: Workers = 2,
     max_skipped: SkippedFraction = MAX_SKIPPED,
 ) -> Path:
     """Write the embedding of every image: columns path (text) and vector (float32 list of the model's width).
 
-    Images that cannot be read are left out, counted and named. Returns the file. Raises UsageError.
-    """
-    from openjepa.arrow import write_vectors
-    from openjepa.console import counting, log
-    from openjepa.device import choose_device, choose_precision
-    from openjepa.encoder.features import compute_features
-    from openjepa.errors import UsageError
-    from openjepa.interop.open_model import open_model
-    from openjepa.runs.images import check_can_write, check_skipped, check_workers, open_images
+    Images that cannot be read are left out, counted and named.
 
+    Returns the file. Raises UsageError.
+    """
     model, data, out = str(model), str(data), Path(out)
     if out.suffix != ".parquet":
         raise UsageError(f"{out} is not a Parquet file: give a name that ends in .parquet")

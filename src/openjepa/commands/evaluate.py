@@ -5,9 +5,23 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from openjepa.commands.options import SkippedFraction
+from openjepa.commands.options import Device, Precision, SkippedFraction, Workers
 from openjepa.config import MAX_SKIPPED
+from openjepa.console import log
+from openjepa.device import choose_device
+from openjepa.encoder.feature_cache import FeatureStore
+from openjepa.errors import UsageError
+from openjepa.evaluation.session import Session
+from openjepa.evaluation.tasks.fewshot import parse_shots
 from openjepa.evaluation.tasks.registry import TASKS
+from openjepa.files import cache_folder, write_output
+from openjepa.process_group import rank
+from openjepa.reports.evaluation_page import evaluation_page
+from openjepa.runs import evaluation as evaluating
+from openjepa.runs.evaluation import Files, Images
+from openjepa.runs.images import check_workers
+from openjepa.runs.outputs import Outputs, make_verdicts, runs_by_seed, show_records
+from openjepa.training.distributed import joined
 
 FILES = "Annotations"
 
@@ -36,34 +50,23 @@ def evaluate(
     csv: Annotated[Path | None, Option(help="File to write the numbers to, as a table.")] = None,
     page: Annotated[Path | None, Option(help="File to write a page with charts to (.html).")] = None,
     save_head: Annotated[Path | None, Option(help="Folder to write the last model's linear probe to.")] = None,
-    cache: Annotated[Path | None, Option(help="Folder of features computed once. [OPENJEPA_CACHE/features]")] = None,
+    cache: Annotated[
+        Path | None, Option(help="Folder of computed features; left out, OPENJEPA_CACHE/features.")
+    ] = None,
     seed: Annotated[int, Option(help="Of the splits and draws.")] = 0,
-    device: Annotated[str, Option(help="auto (CUDA, then MPS, then CPU) or a device's name.")] = "auto",
-    precision: Annotated[str, Option(help="auto (bf16 where the device has it), bf16 or float32.")] = "auto",
-    workers: Annotated[int, Option(help="Processes that read images; 0 for none.")] = 2,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    workers: Workers = 2,
     max_skipped: SkippedFraction = MAX_SKIPPED,
 ) -> list[dict]:
     """Measure encoders on labelled images, always beside raw pixels and an untrained encoder.
 
-    A run that is measured keeps the records in its folder, as evaluation.json, for its report. Returns one record for
-    each model, label and task, with the keys model, data, task, metric, value, low, high and protocol; accuracies are
-    fractions, low and high their 95 % interval. docs/evaluation.md explains the tasks. Raises UsageError.
-    """
-    from openjepa.console import log
-    from openjepa.device import choose_device
-    from openjepa.encoder.feature_cache import FeatureStore
-    from openjepa.errors import UsageError
-    from openjepa.evaluation.session import Session
-    from openjepa.evaluation.tasks.fewshot import parse_shots
-    from openjepa.files import cache_folder, write_output
-    from openjepa.process_group import rank
-    from openjepa.reports.evaluation_page import evaluation_page
-    from openjepa.runs import evaluation as evaluating
-    from openjepa.runs.evaluation import Files, Images
-    from openjepa.runs.images import check_workers
-    from openjepa.runs.outputs import Outputs, make_verdicts, runs_by_seed, show_records
-    from openjepa.training.distributed import joined
+    The records of a run are kept in its folder, as evaluation.json, for its report. docs/evaluation.md explains the
+    tasks.
 
+    Returns one record for each model, label and task, with the keys model, data, task, metric, value, low, high and
+    protocol; accuracies are fractions, low and high their 95 % interval. Raises UsageError.
+    """
     names = [str(name) for name in dict.fromkeys([models] if isinstance(models, str | Path) else models)]
     chosen, few = evaluating.parse_tasks(tasks), parse_shots(shots)
     outputs = Outputs(*(None if path is None else Path(path) for path in (json, csv, page, save_head)))

@@ -1,4 +1,4 @@
-"""`openjepa export RUN --to FORMAT`: an encoder for other libraries, read back there and compared with ours."""
+"""`openjepa export RUN --to FORMAT`: an encoder for other libraries, opened there and compared."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,14 +6,20 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from openjepa.config import image_size as pixels
+from openjepa.console import log
 from openjepa.interop.formats.registry import Options, known
+from openjepa.interop.hub import push
+from openjepa.interop.load import open_source
+from openjepa.runs.export import folder_of, licence_of, read_request, write_export
+from openjepa.runs.images import check_new_folder
 
 
 def export(
     model: Annotated[str, Argument(help="A run, an artifact, or anything that import takes.", show_default=False)],
     *,
     to: Annotated[str, Option(help=f"Format: {known()}.", show_default=False)],
-    out: Annotated[Path | None, Option(help="Folder to write to. [MODEL/export-FORMAT]")] = None,
+    out: Annotated[Path | None, Option(help="Folder to write to; left out, MODEL/export-FORMAT.")] = None,
     which: Annotated[str, Option(help="Encoder: target (the paper evaluates it) or context.")] = "target",
     with_predictor: Annotated[bool, Option("--with-predictor", help="Write the predictor too.")] = False,
     image_size: Annotated[str | None, Option(help="For images of another size, as 448 or ROWSxCOLUMNS.")] = None,
@@ -25,15 +31,10 @@ def export(
     """Write an encoder as another library opens it, open it there, and compare the two on images.
 
     The folder holds the weights, comparison.json and README.md, the model card. With hub:OWNER/NAME the folder, as for
-    hf, is pushed to the Hub. Returns the folder. Raises UsageError.
-    """
-    from openjepa.config import image_size as pixels
-    from openjepa.console import log
-    from openjepa.interop.hub import push
-    from openjepa.interop.load import open_source
-    from openjepa.runs.export import folder_of, licence_of, read_request, write_export
-    from openjepa.runs.images import check_new_folder
+    hf, is pushed to the Hub.
 
+    Returns the folder. Raises UsageError.
+    """
     model, size = str(model), None if image_size is None else pixels(str(image_size))
     request = read_request(to, Options(which, with_predictor, half), images)
     folder = folder_of(model, request.format, out)

@@ -1,9 +1,18 @@
-"""`openjepa import SRC DST`: weights from elsewhere as an artifact of ours, whole or not at all."""
+"""`openjepa import SRC DST`: weights from elsewhere as an artifact, whole or not at all."""
 
 from pathlib import Path
 from typing import Annotated
 
 from typer import Argument, Option
+
+from openjepa._version import __version__
+from openjepa.config import image_size as pixels
+from openjepa.config import option
+from openjepa.console import log
+from openjepa.errors import UsageError
+from openjepa.interop.load import open_source
+from openjepa.runs.images import check_new_folder
+from openjepa.runs.initial_weights import describe, store
 
 
 def import_(
@@ -18,24 +27,19 @@ def import_(
     dst: Annotated[Path, Argument(help="Folder to write the artifact to.", show_default=False)],
     *,
     which: Annotated[str, Option(help="Encoder to put first: target (the paper evaluates it) or context.")] = "target",
-    image_size: Annotated[str | None, Option(help="Use it at another size, as 448 or ROWSxCOLUMNS.")] = None,
-    channels: Annotated[int | None, Option(help="Let it read more channels, or 1.")] = None,
+    image_size: Annotated[str | None, Option(help="Change its image size, as 448 or ROWSxCOLUMNS.")] = None,
+    channels: Annotated[int | None, Option(help="Change the number of channels that it reads.")] = None,
     num_heads: Annotated[int | None, Option(help="Attention heads, for a width that is no standard size.")] = None,
     statistics: Annotated[str, Option(help="Mean and std: auto, imagenet, or source (those of the folder).")] = "auto",
-    licence: Annotated[str | None, Option(help="Licence of the weights, where it is another than we know.")] = None,
+    licence: Annotated[str | None, Option(help="Licence of the weights, where the source does not state it.")] = None,
 ) -> Path:
     """Import weights: every tensor is used exactly once, or nothing is written and what does not fit is listed.
 
-    All networks that the source has come along, with their preprocessing and licence. Returns DST, which evaluate,
+    All networks of the source are imported, with their preprocessing and licence.
+
+    Returns DST, which evaluate,
     embed, export and `pretrain --init` take, and which transformers opens. Raises UsageError.
     """
-    from openjepa._version import __version__
-    from openjepa.config import image_size as pixels
-    from openjepa.console import log
-    from openjepa.interop.load import open_source
-    from openjepa.runs.images import check_new_folder
-    from openjepa.runs.initial_weights import describe, store
-
     src, dst, size = str(src), Path(dst), None if image_size is None else pixels(str(image_size))
     check_new_folder(dst, "give DST another name")
     _check_count("channels", channels)
@@ -50,8 +54,5 @@ def import_(
 
 
 def _check_count(name: str, value: int | None) -> None:
-    from openjepa.config import option
-    from openjepa.errors import UsageError
-
     if value is not None and value < 1:
         raise UsageError(f"{option(name)} {value} is not possible: give at least 1")

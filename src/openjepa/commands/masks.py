@@ -1,44 +1,44 @@
-"""`openjepa masks`: what a mask setting hides and asks for, before anything is trained with it."""
+"""`openjepa masks`: what a mask setting hides and what it asks for, before anything is trained with it."""
 
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+import numpy as np
 from typer import Option
 
-from openjepa.commands.options import with_settings
+from openjepa.commands.options import Recipe, Settings
+from openjepa.config import FIELDS
+from openjepa.console import log
+from openjepa.data.crops import resize_centre_crop
+from openjepa.data.decoding.read import read_pixels
+from openjepa.data.scenes.scenes import draw_scene
+from openjepa.errors import BadImage, UsageError
+from openjepa.masking.statistics import cover, first_masks, in_words
+from openjepa.recipe import config_of
+from openjepa.reports.masks import mask_sheet, write_png
+from openjepa.runs.images import mask_settings
+from openjepa.runs.unused_settings import check_settings
 
-if TYPE_CHECKING:
-    import numpy as np
-
-NAMES = ("image_size", "patch_size", "masks", "num_targets", "target_scale", "target_aspect_ratio", "context_scale")
-NAMES += ("context_ratio", "batch_size", "seed")
+MASK_SETTINGS = tuple(name for name, spec in FIELDS.items() if spec.metadata["panel"] == "Masks")
+SETTINGS = Settings(("method", "image_size", "patch_size", *MASK_SETTINGS, "batch_size", "seed"))
 DRAWN = 8
 
 
-@partial(with_settings, names=NAMES)
 def masks(
     *,
     image: Annotated[Path | None, Option(help="Image to draw the masks on; without it a scene is drawn.")] = None,
     out: Annotated[Path, Option(help="PNG file to write.")] = Path("masks.png"),
-    **settings: Any,
+    recipe: Recipe = None,
+    **settings: Annotated[Any, SETTINGS],
 ) -> Path:
-    """Show masks: what they come to over 4,096 images, and a picture of eight with heat maps of where they fall.
+    """Show masks: figures over 4,096 images, and a picture of eight masks with heat maps of where they fall.
 
-    They are the masks of a run with these settings; the batch size matters to --masks reference only.
+    They are the masks of a run with these settings.
+
     Returns the picture. Raises UsageError.
     """
-    from openjepa.config import build_config, unknown
-    from openjepa.console import log
-    from openjepa.errors import UsageError
-    from openjepa.masking.statistics import cover, first_masks, in_words
-    from openjepa.reports.masks import mask_sheet, write_png
-    from openjepa.runs.images import mask_settings
-    from openjepa.runs.unused_settings import check_settings
-
-    for name in settings.keys() - set(NAMES):
-        raise UsageError(unknown("setting", name, NAMES))
-    config = build_config({}, settings)
+    settings = SETTINGS.given(settings)
+    config = config_of(recipe, settings)
     check_settings(config, settings)
     chosen, picture = mask_settings(config), open_picture(image, config.size)
     coverage = cover(chosen, config.batch_size, config.seed)
@@ -50,13 +50,8 @@ def masks(
     return Path(out)
 
 
-def open_picture(path: Path | None, size: tuple[int, int]) -> "np.ndarray":
+def open_picture(path: Path | None, size: tuple[int, int]) -> np.ndarray:
     """An image file, or a drawn scene without one, as the model sees it: uint8 [*size, 3]. Raises UsageError."""
-    from openjepa.data.crops import resize_centre_crop
-    from openjepa.data.decoding.read import read_pixels
-    from openjepa.data.scenes.scenes import draw_scene
-    from openjepa.errors import BadImage, UsageError
-
     if path is None:
         return draw_scene(0, 7, size).image
     try:

@@ -1,44 +1,91 @@
-"""Turn the fields of Config into keyword options of a command, so that each setting is declared once."""
+"""The options of a command: the keywords of its function, and settings of Config where it takes them."""
 
-import functools
+import dataclasses
 import inspect
-from collections.abc import Callable, Iterable
-from typing import Annotated, Any, get_type_hints
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args, get_type_hints
 
-import typer
+from typer import Argument, Option
 
-from openjepa.config import FIELDS, Config, given_names, shown
+from openjepa.config import FIELDS, Config, build_config, help_of
 from openjepa.data.sources.registry import known
+from openjepa.errors import UsageError, shown, unknown
+from openjepa.recipe import DECIDED, RECIPES, recipe
+from openjepa.renamed import given_names
 
-SkippedFraction = Annotated[float, typer.Option(help=FIELDS["max_skipped"].metadata["help"])]
 Data = Annotated[
     str,
-    typer.Argument(
-        help=f"Images: {known()}.",
-        show_default=False,
-    ),
+    Argument(help=f"Images: {known()}.", show_default=False),
 ]
+Recipe = Annotated[
+    str | None,
+    Option(help=f"Named settings: {', '.join(RECIPES)}; left out, the images, the device and the time decide."),
+]
+Channels = Annotated[int | None, Option(help="Use the images with so many channels; left out, the images decide.")]
+Pages = Annotated[str, Option(help=help_of("pages"))]
+Device = Annotated[str, Option(help=help_of("device"))]
+Precision = Annotated[str, Option(help=help_of("precision"))]
+Workers = Annotated[int, Option(help=help_of("workers"))]
+SkippedFraction = Annotated[float, Option(help=help_of("max_skipped"))]
 
 
-def with_settings(command: Callable, names: Iterable[str] = FIELDS) -> Callable:
-    """Give `command(..., **settings)` one keyword for each named setting; left out (None), the recipe decides."""
+@dataclass(frozen=True)
+class Settings:
+    """What a command's `**settings` accepts, as an annotation: `**settings: Annotated[Any, Settings()]`.
+
+    names   fields of Config
+    values  what a run without options uses, shown as its default; None for recipe `laptop`, which is then named
+    """
+
+    names: tuple[str, ...] = tuple(FIELDS)
+    values: Mapping[str, Any] | None = None
+
+    def default(self, name: str) -> str:
+        """What a help screen says a run without options uses."""
+        usual = build_config(recipe("laptop") | dict(self.values or {}), {})
+        value = dataclasses.asdict(usual)[name]
+        kind = "recipe" if name in DECIDED and self.values is None else "default"
+        return "" if value is None else f"{kind}: {value_text(value)}"
+
+    def given(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """The settings under their current names; raises UsageError for one that the command does not take."""
+        settings = given_names(settings)
+        for name in settings.keys() - set(self.names):
+            raise UsageError(unknown("setting", name, self.names))
+        return settings
+
+
+def value_text(value: Any) -> str:
+    """A value of a setting in a table or help screen."""
+    if value is None:
+        return "–"
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else shown(value)
+
+
+def option_list(function: Callable[..., Any]) -> type:
+    """A dataclass with one field for each option of a function: its keywords, and the settings that it takes.
+
+    Typer makes the command line from the annotations of the fields.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    fields: list[tuple[str, Any, Any]] = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            fields += _setting_fields(get_args(hints[name])[1])
+        else:
+            default = {} if parameter.default is inspect.Parameter.empty else {"default": parameter.default}
+            fields.append((name, hints[name], dataclasses.field(**default)))
+    return dataclasses.make_dataclass("Options", fields, kw_only=True)
+
+
+def _setting_fields(settings: Settings) -> Iterable[tuple[str, Any, Any]]:
     types = get_type_hints(Config)
-
-    @functools.wraps(command)
-    def with_current_names(*args: Any, **given: Any) -> Any:
-        return command(*args, **given_names(given))
-
-    signature = inspect.signature(command)
-    own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    settings = []
-    for name in names:
-        spec = FIELDS[name]
-        default = "" if spec.default is None else f" [{shown(spec.default)}]"
-        text = typer.Option(help=spec.metadata["help"] + default, rich_help_panel=spec.metadata["panel"])
-        annotation = Annotated[types[name] | None, text]
-        settings.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
-    with_current_names.__signature__ = signature.replace(parameters=[*own, *settings])
-    hints = get_type_hints(command, include_extras=True)
-    hints.pop("settings", None)
-    with_current_names.__annotations__ = hints | {p.name: p.annotation for p in settings}
-    return with_current_names
+    for name in settings.names:
+        option = Option(
+            help=help_of(name),
+            show_default=settings.default(name) or False,
+            metavar="<from> <to>" if "tuple" in str(types[name]) else None,
+            rich_help_panel=FIELDS[name].metadata["panel"],
+        )
+        yield name, Annotated[types[name] | None, option], dataclasses.field(default=None)

@@ -5,8 +5,15 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from openjepa.commands.options import Data, SkippedFraction
+from openjepa.commands.options import Data, Device, Precision, SkippedFraction, Workers
 from openjepa.config import MAX_SKIPPED
+from openjepa.console import counting, log
+from openjepa.device import choose_device, choose_precision
+from openjepa.encoder.features import compute_features
+from openjepa.errors import UsageError
+from openjepa.files import write_rows
+from openjepa.interop.classifier import load_classifier
+from openjepa.runs.images import check_can_write, check_skipped, check_workers, open_images
 
 
 def predict(
@@ -14,23 +21,17 @@ def predict(
     data: Data,
     *,
     out: Annotated[Path, Option(help="CSV file to write.", show_default=False)],
-    device: Annotated[str, Option(help="auto (CUDA, then MPS, then CPU) or a device's name.")] = "auto",
-    precision: Annotated[str, Option(help="auto (bf16 where the device has it), bf16 or float32.")] = "auto",
-    workers: Annotated[int, Option(help="Processes that read images; 0 for none.")] = 2,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    workers: Workers = 2,
     max_skipped: SkippedFraction = MAX_SKIPPED,
 ) -> Path:
     """Write the class of every image: columns path, prediction, probability, and each class's probability.
 
-    Images that cannot be read are left out, counted and named. Returns the file. Raises UsageError.
-    """
-    from openjepa.console import counting, log
-    from openjepa.device import choose_device, choose_precision
-    from openjepa.encoder.features import compute_features
-    from openjepa.errors import UsageError
-    from openjepa.files import write_rows
-    from openjepa.interop.classifier import load_classifier
-    from openjepa.runs.images import check_can_write, check_skipped, check_workers, open_images
+    Images that cannot be read are left out, counted and named.
 
+    Returns the file. Raises UsageError.
+    """
     data, out = str(data), Path(out)
     if out.suffix != ".csv":
         raise UsageError(f"{out} is not a CSV file: give a name that ends in .csv")

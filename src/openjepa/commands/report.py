@@ -1,9 +1,13 @@
-"""`openjepa report RUN`: one page that says what was trained on what, and what came of it."""
+"""`openjepa report RUN`: one page that says what was trained, on which images, and with which results."""
 
 from pathlib import Path
 from typing import Annotated
 
 from typer import Argument, Option
+
+from openjepa.console import log
+from openjepa.reports.run_page import write_run_page
+from openjepa.runs.folder import read_run_folder
 
 
 def report(
@@ -13,13 +17,10 @@ def report(
 ) -> Path:
     """Write RUN/report.html: one file that needs no network, with results, curves, masks, patch maps and neighbours.
 
-    Without the images it is made without pictures, and of a run that has not finished with what there is; it says so.
+    Without the images the page has no pictures; of an unfinished run it shows what there is.
+
     Returns the page. Raises UsageError if the folder is no run, or --data names no images.
     """
-    from openjepa.console import log
-    from openjepa.reports.run_page import write_run_page
-    from openjepa.runs.folder import read_run_folder
-
     page = write_run_page(read_run_folder(Path(run)), data)
     log(f"report: {page}")
     return page

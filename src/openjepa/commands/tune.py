@@ -1,18 +1,20 @@
 """`openjepa tune DATA --out STUDY`: which settings suit the user's images, by short runs and successive halving."""
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 from typer import Option
 
-from openjepa.commands.options import Data, with_settings
+from openjepa.commands.options import Data, Recipe, Settings
 from openjepa.config import FIELDS
+from openjepa.console import log
+from openjepa.reports.tune_page import write_tune_page
+from openjepa.studies.tune.start import Request, resume_study, start_study
 
 LENGTH = ("time", "epochs", "steps")  # which the budget decides
+SETTINGS = Settings(tuple(name for name in FIELDS if name not in LENGTH))
 
 
-@partial(with_settings, names=[name for name in FIELDS if name not in LENGTH])
 def tune(
     data: Data,
     *,
@@ -21,25 +23,19 @@ def tune(
     labelled: Annotated[
         str | None, Option(help="Images to choose by, one folder a class, if DATA has no labels.")
     ] = None,
-    recipe: Annotated[
-        str | None,
-        Option(help="Named settings to start from: laptop, small, paper or reference; left out, images decide."),
-    ] = None,
+    recipe: Recipe = None,
     resume: Annotated[bool, Option("--resume", help="Resume the study in --out; no trial runs twice.")] = False,
-    **settings: Any,
+    **settings: Annotated[Any, SETTINGS],
 ) -> Path:
     """Find settings for images: short runs, of which the best third is repeated three times as long.
 
     Settings that are given stay as they are; the others are changed one at a time, then the best together. Trials are
     chosen by linear accuracy, so some images need labels: DATA's own, or --labelled. Writes trials/NAME/ (run
-    folders), trials.jsonl, tune.json and tune.html, with the command for the winner. Returns the folder.
-    Raises UsageError.
-    """
-    from openjepa.console import log
-    from openjepa.reports.tune_page import write_tune_page
-    from openjepa.studies.tune.start import Request, resume_study, start_study
+    folders), trials.jsonl, tune.json and tune.html, with the command for the winner.
 
-    given = {name: value for name, value in settings.items() if value is not None}
+    Returns the folder. Raises UsageError.
+    """
+    given = {name: value for name, value in SETTINGS.given(settings).items() if value is not None}
     labels = None if labelled is None else str(labelled)
     asked = Request(str(data), Path(out), str(budget), labels, recipe, given)
     study, request = resume_study(asked) if resume else start_study(asked)

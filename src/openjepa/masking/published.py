@@ -1,24 +1,25 @@
-"""The published code's mask sampler, reproduced from its behaviour so that it can be compared with ours.
+"""The published code's mask sampler, reproduced from its behaviour for comparison.
 
-Its faults are part of it: a block never reaches the last row or column, scale and aspect come from one random number,
-every image is cut to the shortest of the batch by keeping its first patches, and a context that finds no room overlaps
-its targets. Only its endless loop is not reproduced: after 100 tries the block size is drawn again, and counted.
+Its faults are reproduced too: a block never reaches the last row or column, scale and aspect come from one random
+number, every image is cut to the shortest of the batch by keeping its first patches, and a context that finds no room
+overlaps its targets. Its endless loop is not reproduced: a block size that cannot be placed is drawn again, at most
+100 times, and counted.
 """
 
 import numpy as np
 import torch
 
-from openjepa.masking.settings import LEVELS, Masks, MaskSettings
-from openjepa.rng import MASKS, generator
+from openjepa.masking.base import Strategy
+from openjepa.masking.settings import Masks, MaskSettings
 
 MIN_KEEP = 10
+LEVELS = 64  # that the check tries of a random number
 TRIES = 100
 TRIES_PER_RELAXATION = 20
 
 
-def sample_reference_masks(settings: MaskSettings, batch_size: int, seed: int, step: int) -> Masks:
+def sample(settings: MaskSettings, batch_size: int, rng: np.random.Generator) -> Masks:
     """Masks whose context length depends on the batch: context_ids [B, Nc], target_ids [B, M, Nt], int64."""
-    rng = generator(seed, MASKS, step)
     shape, redrawn = _shape_above_minimum(settings, rng)
     context_shape = _shape(settings, settings.context_scale, (1.0, 1.0), rng.random())
     images = [_one_image(settings, shape, context_shape, rng) for _ in range(batch_size)]
@@ -28,7 +29,7 @@ def sample_reference_masks(settings: MaskSettings, batch_size: int, seed: int, s
     return Masks(torch.from_numpy(context_ids), torch.from_numpy(target_ids), redrawn)
 
 
-def check_reference_masks(settings: MaskSettings) -> None:
+def check(settings: MaskSettings) -> None:
     """Raise ValueError if no block of the published sampler can keep more than its least number of patches."""
     levels = [(level + 0.5) / LEVELS for level in range(LEVELS)]
     largest = max(
@@ -63,7 +64,8 @@ def _shape_above_minimum(settings: MaskSettings, rng: np.random.Generator) -> tu
 
 def _one_image(
     settings: MaskSettings, shape: tuple[int, int], context_shape: tuple[int, int], rng: np.random.Generator
-):
+) -> tuple[np.ndarray, np.ndarray]:
+    """Context patches [n] and target patches [M, Nt] of an image."""
     targets = [_block(settings.grid_size, shape, rng) for _ in range(settings.num_targets)]
     for attempt in range((len(targets) + 1) * TRIES_PER_RELAXATION):
         avoided = targets[: max(len(targets) - attempt // TRIES_PER_RELAXATION, 0)]
@@ -77,3 +79,8 @@ def _block(grid_size: tuple[int, int], shape: tuple[int, int], rng: np.random.Ge
     top, left = (int(rng.integers(0, size - side)) for size, side in zip(grid_size, shape, strict=True))
     rows, columns = np.arange(top, top + shape[0]), np.arange(left, left + shape[1])
     return (rows[:, None] * grid_size[1] + columns).ravel()
+
+
+REFERENCE = Strategy(
+    sample, check, "the published code's masks, faults included", unused=("context_ratio",), batch_dependent=True
+)

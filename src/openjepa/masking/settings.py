@@ -1,20 +1,17 @@
-"""What to mask, and the shapes that blocks can take."""
+"""What to mask, and what a batch of masks is."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor
 
-LEVELS = 64
-STRATEGIES = ("multiblock", "block", "random", "rasterized", "reference")
-
 
 @dataclass(frozen=True)
 class MaskSettings:
-    """What to mask. Scales and ratios are shares of the grid; `target_aspect_ratio` is height over width.
+    """What to mask. Scales and ratios are fractions of the grid; `target_aspect_ratio` is height over width.
 
-    `strategy`: "multiblock" (the paper's), "block", "random", "rasterized" (its table 6), or "reference" (the published
-    code's behaviour, faults included; see masking/published.py). `masks_per_image`: layouts of an image in a step.
+    `strategy` is a name in `openjepa.masking.samplers.STRATEGIES`; `masks_per_image` counts the layouts that an image
+    is given in a step. `num_targets` is M, the target blocks of an image.
     """
 
     grid_size: tuple[int, int]
@@ -38,8 +35,6 @@ class MaskSettings:
     @property
     def context_length(self) -> int:
         """Nc, the same for every image and batch."""
-        if self.strategy == "rasterized":
-            return self.num_patches // 4
         return max(1, round(self.context_ratio * self.num_patches))
 
 
@@ -49,29 +44,3 @@ class Masks(NamedTuple):
     context_ids: Tensor
     target_ids: Tensor
     redrawn: int = 0
-
-
-def strategy_settings(strategy: str) -> dict:
-    """The settings that the paper's table 6 gives a strategy other than multi-block."""
-    whole = {"num_targets": 1, "target_scale": (0.6, 0.6), "context_scale": (1.0, 1.0)}
-    return {"block": whole, "random": whole, "rasterized": {"num_targets": 3, "context_ratio": 0.25}}.get(strategy, {})
-
-
-def between(bounds: tuple[float, float], level: int) -> float:
-    """One of LEVELS evenly spaced values within bounds: few enough for check_masks to try every shape there is."""
-    return bounds[0] + (bounds[1] - bounds[0]) * (level + 0.5) / LEVELS
-
-
-def target_shape(settings: MaskSettings, scale_level: int, aspect_level: int) -> tuple[int, int]:
-    """Rows and columns of the target blocks of a step; area and aspect are independent of each other."""
-    area = between(settings.target_scale, scale_level) * settings.num_patches
-    aspect = between(settings.target_aspect_ratio, aspect_level)
-    rows, columns = settings.grid_size
-    return min(rows, max(1, round((area * aspect) ** 0.5))), min(columns, max(1, round((area / aspect) ** 0.5)))
-
-
-def context_shape(settings: MaskSettings, level: int) -> tuple[int, int]:
-    """Rows and columns of the context block of a step; it has the aspect of the grid."""
-    shrink = between(settings.context_scale, level) ** 0.5
-    rows, columns = settings.grid_size
-    return max(1, round(rows * shrink)), max(1, round(columns * shrink))

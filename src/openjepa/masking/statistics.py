@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from openjepa.masking.samplers import sample_masks
+from openjepa.masking.samplers import STRATEGIES, sample_masks
 from openjepa.masking.settings import Masks, MaskSettings
 
 
@@ -18,7 +18,7 @@ class Coverage:
     both              patches, over all images, that were context and target at once
     context_lengths   batches by number of context patches
     target_sizes      batches by size of the target blocks: (rows, columns), or (patches,) if they are no rectangles
-    redrawn           layouts drawn again, in the words of masking/samplers.py
+    redrawn           layouts drawn again because the context had too little room
     """
 
     images: int
@@ -31,20 +31,21 @@ class Coverage:
 
     @property
     def target_fraction(self) -> float:
-        """Mean share of an image that is target, in [0, 1]."""
+        """Mean fraction of an image that is target, in [0, 1]."""
         return float(self.target.mean()) / self.images
 
-    def fractions(self, name: str) -> np.ndarray:
-        """Share of the images in which each patch is "context" or "target": float64 [rows, columns] in [0, 1]."""
-        return getattr(self, name) / self.images
+    @property
+    def fractions(self) -> dict[str, np.ndarray]:
+        """Fraction of the images in which each patch is "context" or "target": float64 [rows, columns] in [0, 1]."""
+        return {"context": self.context / self.images, "target": self.target / self.images}
 
 
 def cover(settings: MaskSettings, batch_size: int, seed: int, images: int = 4096) -> Coverage:
     """Count over the first steps of a run with this seed, for `images` images or 16 steps, whichever is more.
 
-    Only the "reference" strategy depends on `batch_size`; the others are sampled 64 images a step, to see more shapes.
+    Strategies that do not depend on `batch_size` are sampled 64 images a step, to see more shapes.
     """
-    size = batch_size if settings.strategy == "reference" else min(64, images)
+    size = batch_size if STRATEGIES[settings.strategy].batch_dependent else min(64, images)
     batches = max(16, images // size)
     coverage = Coverage(batches * size, *np.zeros((2, *settings.grid_size), np.int64))
     for step in range(batches):
@@ -61,14 +62,12 @@ def cover(settings: MaskSettings, batch_size: int, seed: int, images: int = 4096
 
 
 def in_words(settings: MaskSettings, coverage: Coverage) -> list[tuple[str, str]]:
-    """What a person wants to know of masks: names and values."""
-    patches, never = (
-        settings.num_patches,
-        [int((coverage.fractions(name) == 0).sum()) for name in ("context", "target")],
-    )
+    """The coverage as rows of a table: names and values."""
+    patches, fractions = settings.num_patches, coverage.fractions
+    never = {name: int((fraction == 0).sum()) for name, fraction in fractions.items()}
     lengths = sorted({min(coverage.context_lengths), max(coverage.context_lengths)})
     context = f"{' to '.join(map(str, lengths))} of {patches} patches ({_range([n / patches for n in lengths])})"
-    if settings.strategy == "reference":
+    if STRATEGIES[settings.strategy].batch_dependent:
         context += f", as many as the shortest of {coverage.images // coverage.target_sizes.total():,} images has"
     both = f"{coverage.both / coverage.images:.2f} patches an image are context and target at once"
     return [
@@ -76,15 +75,15 @@ def in_words(settings: MaskSettings, coverage: Coverage) -> list[tuple[str, str]
         ("targets", f"{settings.num_targets} an image, together {percent(coverage.target_fraction)} of it on average"),
         ("shapes", _sizes(coverage.target_sizes)),
         ("overlap", both if coverage.both else "none: no patch is context and target at once"),
-        ("as context", f"each patch in {_range(coverage.fractions('context'))} of the images"),
-        ("as target", f"each patch in {_range(coverage.fractions('target'))} of the images"),
-        ("never used", f"{never[0]} patches as context, {never[1]} as target"),
+        ("as context", f"each patch in {_range(fractions['context'])} of the images"),
+        ("as target", f"each patch in {_range(fractions['target'])} of the images"),
+        ("never used", f"{never['context']} patches as context, {never['target']} as target"),
         ("redrawn", f"{coverage.redrawn:,} layouts"),
     ]
 
 
 def percent(fraction: float) -> str:
-    """A share in percent, with a decimal where it is small."""
+    """A fraction in percent, with a decimal where it is small."""
     return f"{100 * fraction:.0f} %" if fraction >= 0.1 or fraction == 0 else f"{100 * fraction:.2g} %"
 
 

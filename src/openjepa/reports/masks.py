@@ -23,7 +23,7 @@ def mask_sheet(image: np.ndarray, settings: MaskSettings, drawn: Sequence[Masks]
     sheet = contact_sheet([draw_masks(shown, *mask[:2], grid_size) for mask in drawn], columns)
     title = f"{settings.strategy} masks on {grid_size[0]}x{grid_size[1]} patches"
     line = "bright: the context, all that the encoder sees · in colour: the targets, to be predicted · dark: neither"
-    fractions = {name: coverage.fractions(name) for name in ("context", "target")}
+    fractions = coverage.fractions
     figures = charts.heading(title, line, INCHES), charts.coverage_chart(fractions, INCHES)
     top, bottom = (charts.as_picture(figure, dpi=sheet.shape[1] / INCHES) for figure in figures)
     return stack([top, sheet, bottom])

@@ -9,6 +9,7 @@ from openjepa.console import log
 from openjepa.data.batches import Batches
 from openjepa.data.dataset import ImageDataset
 from openjepa.device import choose_device, choose_precision
+from openjepa.masking.samplers import STRATEGIES
 from openjepa.methods.base import Method
 from openjepa.runs.build_model import build_model
 from openjepa.runs.images import mask_settings
@@ -66,7 +67,7 @@ def build_stepper(
 
 def can_capture(config: Config, device: torch.device) -> bool:
     """Whether every step has the same shapes and parameters that learn, in one process on a GPU."""
-    same_shapes = mask_settings(config).strategy in ("random", "rasterized")
+    same_shapes = STRATEGIES[mask_settings(config).strategy].same_shapes
     return device.type == "cuda" and same_shapes and world_size() == 1 and config.accumulate == 1 and not config.init
 
 

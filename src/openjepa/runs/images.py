@@ -16,9 +16,9 @@ from openjepa.data.summary import Summary, inspect_dataset
 from openjepa.device import choose_device
 from openjepa.errors import UsageError
 from openjepa.files import write_text
-from openjepa.masking.checks import check_masks
-from openjepa.masking.settings import MaskSettings, strategy_settings
-from openjepa.recipes import Pick, pick_recipe, recipe
+from openjepa.masking.samplers import STRATEGIES, check_masks
+from openjepa.masking.settings import MaskSettings
+from openjepa.recipe import Pick, pick_recipe, recipe
 
 LISTED = "skipped.txt"
 
@@ -91,7 +91,7 @@ def prepare_images(
 
 
 def settler(given: dict[str, Any]) -> Callable[[Summary], Config]:
-    """What picks a recipe once the images have been seen, and says why; `given` settings win."""
+    """A function that chooses a recipe for images and logs why; `given` settings override the recipe."""
 
     def settle(summary: Summary) -> Config:
         pick = pick_for(summary, given)
@@ -101,12 +101,14 @@ def settler(given: dict[str, Any]) -> Callable[[Summary], Config]:
 
 
 def pick_for(summary: Summary, given: Mapping[str, Any]) -> Pick:
-    """The recipe for these images, said with its reason; `given` device, image size and time have a say."""
+    """The recipe for these images and the `given` device, image size and time; logs it with the reason."""
     size, time = given.get("image_size"), given.get("time")
     side = min(image_size(normal("image_size", size))) if size else summary.median_side
     device = choose_device(given.get("device") or "auto").type
-    pick = pick_recipe(side, summary.images, device, seconds(str(time)) if time else None)
-    log(pick.why)
+    pick = pick_recipe(side, summary.images, device, seconds(str(time)) if time else None, size and str(size))
+    config = build_config(recipe(pick.name, given) | pick.changes, given)
+    shape = f"{config.model} at {config.image_size} px with patches of {config.patch_size}"
+    log(f"recipe {pick.name}, {shape}, because {pick.why}")
     return pick
 
 
@@ -114,10 +116,9 @@ def mask_settings(config: Config) -> MaskSettings:
     """The masks that a config asks for; raises UsageError if they do not fit its grid."""
     strategy = config.masks or ("random" if config.method == "mae" else "multiblock")
     given = {name: getattr(config, name) for name in ("num_targets", "target_scale", "context_scale")}
-    usual = strategy_settings(strategy)
-    if strategy == "random":  # MAE is asked for every hidden patch; half of them teach I-JEPA as much for less
-        usual["target_scale"] = ((1 - config.context_ratio) / (1 if config.method == "mae" else 2),) * 2
-    chosen = {"context_ratio": config.context_ratio} | usual
+    entry = STRATEGIES[strategy]
+    chosen = {"context_ratio": config.context_ratio} | {**entry.defaults}
+    chosen |= entry.derived(config.context_ratio, config.method == "mae")
     chosen |= {name: value for name, value in given.items() if value is not None}
     settings = MaskSettings(
         config.grid_size,

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from openjepa.config import MACHINE, Config, build_config, current_names, normal, option, seconds, shown
-from openjepa.recipes import recipe
+from openjepa.config import MACHINE, Config, build_config, normal, option, seconds, shown
+from openjepa.recipe import recipe
+from openjepa.renamed import current_names
 from openjepa.runs.start import resolve_precision
 from openjepa.runs.unused_settings import check_settings
 

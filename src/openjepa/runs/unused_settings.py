@@ -1,24 +1,18 @@
-"""Settings that can change nothing beside the others: a person who gives one is told, tune and reports leave it out."""
+"""Settings without effect beside the others: an error where the user gives one; tune and reports leave them out."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from openjepa.config import Config, option, shown
 from openjepa.errors import UsageError
+from openjepa.masking.samplers import STRATEGIES
 from openjepa.runs.images import mask_settings
-
-# By mask strategy: what it has no use for, or knows one value of (masking/samplers.py, masking/published.py).
-FIXED = {
-    "random": ("num_targets", "target_aspect_ratio", "context_scale"),
-    "rasterized": ("num_targets", "target_scale", "target_aspect_ratio", "context_scale", "context_ratio"),
-    "reference": ("context_ratio",),
-}
 
 
 def without_effect(config: Config) -> dict[str, str]:
     """Why a setting has no effect, by its name; raises UsageError if the masks do not fit the grid."""
     masks = mask_settings(config)
-    found = dict.fromkeys(FIXED.get(masks.strategy, ()), f"{masks.strategy} masks have no use for it")
+    found = dict.fromkeys(STRATEGIES[masks.strategy].unused, f"{masks.strategy} masks do not use it")
     if masks.num_targets == 1:
         found["target_sequences"] = f"{masks.strategy} masks have one target an image"
     if config.method == "mae":

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from openjepa.errors import UsageError
+from openjepa.masking.samplers import STRATEGIES
 from openjepa.runs.images import mask_settings
 from openjepa.runs.settings import Config, shown
 from openjepa.runs.unused_settings import without_effect
@@ -44,7 +45,7 @@ VARIATIONS: dict[str, Callable[[Config], list[Any]]] = {
     "batch_size": _times("batch_size", 1 / 2, 2),
     "optimizer": _these("muon", "adamw"),
     "weight_decay": _these((0.04, 0.4), (0.05, 0.05)),
-    "masks": _these("multiblock", "rasterized", "block", "random"),
+    "masks": _these(*(name for name, strategy in STRATEGIES.items() if not strategy.batch_dependent)),
     # The last two are for random masks, which take a single fraction.
     "target_scale": _these((0.1, 0.2), (0.15, 0.2), (0.2, 0.3), (0.25, 0.25), (0.75, 0.75)),
     "num_targets": _these(1, 2, 3, 4, 6),

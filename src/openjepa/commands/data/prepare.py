@@ -1,12 +1,25 @@
-"""`openjepa data prepare SRC DST --size 256`: a smaller copy of the images, which trains faster than large files do."""
+"""`openjepa data prepare SRC DST --size 256`: a smaller copy of the images, which is faster to train on."""
 
 from pathlib import Path
 from typing import Annotated
 
 from typer import Argument, Option
 
-from openjepa.commands.options import Data, SkippedFraction
-from openjepa.config import MAX_SKIPPED
+from openjepa.commands.options import Channels, Data, Pages, SkippedFraction, Workers
+from openjepa.config import MAX_SKIPPED, option, unknown
+from openjepa.console import counting, log
+from openjepa.data.prepare import FILE, FORMATS, SHARD_SUFFIXES, Shrinking, write_missing
+from openjepa.data.summary import counted
+from openjepa.errors import UsageError
+from openjepa.runs.images import (
+    LISTED,
+    check_can_write,
+    check_choice,
+    check_skipped,
+    check_workers,
+    open_images,
+    write_skipped,
+)
 
 
 def data_prepare(
@@ -18,30 +31,17 @@ def data_prepare(
     format: Annotated[str, Option(help="Of 8-bit pictures that are shrunk: jpg, or png for no loss.")] = "jpg",
     quality: Annotated[int, Option(help="Of JPEG, 1 to 100.")] = 95,
     per_shard: Annotated[int, Option(help="Images in a file.")] = 1000,
-    channels: Annotated[int | None, Option(help="Take the images of so many channels; else the images decide.")] = None,
-    pages: Annotated[str, Option(help="Of files with several images: first, channels or images.")] = "first",
-    workers: Annotated[int, Option(help="Processes that shrink images; 0 for none.")] = 2,
+    channels: Channels = None,
+    pages: Pages = "first",
+    workers: Workers = 2,
     max_skipped: SkippedFraction = MAX_SKIPPED,
 ) -> Path:
     """Write a copy of the images with their shorter side at SIZE pixels, labels kept, in a few large files.
 
     The same command continues a copy that was interrupted. Images that cannot be read are listed in skipped.txt.
+
     Returns the folder, which every command takes as images. Raises UsageError.
     """
-    from openjepa.console import counting, log
-    from openjepa.data.prepare import FILE, Shrinking, write_missing
-    from openjepa.data.summary import counted
-    from openjepa.errors import UsageError
-    from openjepa.runs.images import (
-        LISTED,
-        check_can_write,
-        check_choice,
-        check_skipped,
-        check_workers,
-        open_images,
-        write_skipped,
-    )
-
     src, dst = str(src), Path(dst)
     _check_numbers(size, to, format, quality, per_shard)
     check_choice(channels, pages)
@@ -71,10 +71,6 @@ def data_prepare(
 
 def _check_numbers(size: int, to: str, format_: str, quality: int, per_shard: int) -> None:
     """Raise UsageError for a setting that is not possible."""
-    from openjepa.config import option, unknown
-    from openjepa.data.prepare import FORMATS, SHARD_SUFFIXES
-    from openjepa.errors import UsageError
-
     for name, value, choices in (("to", to, tuple(SHARD_SUFFIXES)), ("format", format_, FORMATS)):
         if value not in choices:
             raise UsageError(unknown(option(name), value, choices))

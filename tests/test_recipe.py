@@ -4,10 +4,11 @@ import pytest
 
 import openjepa
 from openjepa.config import build_config, read_config
+from openjepa.data.summary import Summary
 from openjepa.errors import UsageError
-from openjepa.recipes import RECIPES, pick_recipe, recipe
+from openjepa.recipe import RECIPES, pick_recipe, recipe
 from openjepa.runs.build_training import schedule_of
-from openjepa.runs.images import mask_settings
+from openjepa.runs.images import mask_settings, pick_for
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -63,23 +64,32 @@ def test_an_unknown_recipe_names_the_nearest():
         (32, 50_000, "cuda", None, "32", "vit_nano", "images are 32 px"),
         (500, 50_000, "cuda", None, "128", "vit_small", "there is a GPU"),
         (500, 2_000, "cuda", 900, "128", "vit_small", "there is a GPU"),
-        (500, 1_999, "cuda", None, "64", "vit_nano", "1,999 images only"),
-        (500, 50_000, "cuda", 600, "64", "vit_nano", "600 s only"),
+        (500, 1_999, "cuda", None, "64", "vit_nano", "only 1,999 images"),
+        (500, 50_000, "cuda", 600, "64", "vit_nano", "only 600 s"),
     ],
 )
 def test_images_device_and_time_pick(side, images, device, seconds, image_size, model, reason):
     pick = pick_recipe(side, images, device, seconds)
     config = build_config(recipe(pick.name) | pick.changes, {})
     assert (config.image_size, config.model) == (image_size, model)
-    assert f"{side} px" in pick.why and reason in pick.why and f"recipe {pick.name}" in pick.why
+    assert f"the images are {side} px" in pick.why and reason in pick.why
 
 
 def test_pretrain_says_which_and_why(photos, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("openjepa.commands.report.report", lambda out: None)
+    monkeypatch.setattr("openjepa.commands.pretrain.report", lambda out: None)
     out = openjepa.pretrain(str(photos), out=tmp_path / "run", steps=1, workers=0, device="cpu", predictor_depth=1)
-    assert "recipe laptop at 32 px, because this trains on cpu and the images are 20 px" in capsys.readouterr().out
+    why = "recipe laptop, vit_nano at 32 px with patches of 4, because this trains on cpu and the images are 20 px"
+    assert why in capsys.readouterr().out
     stored = read_config(out / "config.json")[0]
     assert stored.masks_per_image == 4 and stored.ema_momentum == (0.99, 1.0)
+
+
+def test_the_reason_is_true_where_options_override_the_recipe(capsys):
+    summary = Summary("photos", 5000, [(1024, 1024, 5000)], {"RGB": 5000}, {}, [], [], 0)
+    pick_for(summary, {"image_size": 256, "model": "vit_tiny", "device": "cpu"})
+    said = capsys.readouterr().out
+    shape = "vit_tiny at 256 px with patches of 8"
+    assert said == f"recipe laptop, {shape}, because this trains on cpu and --image-size is 256\n"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,14 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from openjepa.commands.options import Data
+from openjepa.commands.options import Channels, Data, Pages, Workers
+from openjepa.console import log
+from openjepa.errors import CheckFailed, UsageError
+from openjepa.evaluation.survey import leaks_between
+from openjepa.files import write_output
+from openjepa.reports.data_check_findings import findings, show, survey, table_rows, wrong_in
+from openjepa.reports.data_check_page import check_page
+from openjepa.runs.images import check_can_write, check_choice, check_workers
 
 
 def data_check(
@@ -14,25 +21,19 @@ def data_check(
     *,
     out: Annotated[Path, Option(help="Page to write (.html).")] = Path("check.html"),
     strict: Annotated[bool, Option("--strict", help="End with exit code 1 if something is wrong.")] = False,
-    channels: Annotated[int | None, Option(help="Take the images of so many channels; else the images decide.")] = None,
-    pages: Annotated[str, Option(help="Of files with several images: first, channels or images.")] = "first",
-    workers: Annotated[int, Option(help="Processes that read images; 0 for none.")] = 2,
+    channels: Channels = None,
+    pages: Pages = "first",
+    workers: Workers = 2,
 ) -> dict:
     """Look at every image: sizes, modes, classes, unreadable files, duplicates, leaks from SRC to OTHER, outliers.
 
-    Writes a page with pictures and prints a table. Wrong are unreadable files, exact and near duplicates, and images of
-    OTHER that are in SRC; files that are no images, and images far darker, brighter, flatter or harsher than the
-    others, are only shown. Returns what was found: for each source `images`, `unreadable`, `exact`, `near` and `odd` by
+    Writes a page with pictures and prints a table. Unreadable files, exact and near duplicates, and images of OTHER
+    that are in SRC count as wrong; files that are no images, and images far darker, brighter or of far lower or
+    higher contrast than the others, are only shown.
+
+    Returns what was found: for each source `images`, `unreadable`, `exact`, `near` and `odd` by
     paths, and `leaks`, pairs of paths. Raises UsageError, and with `strict` CheckFailed.
     """
-    from openjepa.console import log
-    from openjepa.errors import CheckFailed, UsageError
-    from openjepa.evaluation.survey import leaks_between
-    from openjepa.files import write_output
-    from openjepa.reports.data_check_findings import findings, show, survey, table_rows, wrong_in
-    from openjepa.reports.data_check_page import check_page
-    from openjepa.runs.images import check_can_write, check_choice, check_workers
-
     out = Path(out)
     if out.suffix != ".html":
         raise UsageError(f"{out} is not a page: give a name that ends in .html")
