@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import Any
 
 import typer
 
@@ -31,12 +32,17 @@ def main() -> None:
 
 def run(words: list[str]) -> int:
     """Parse the words of a command line, then call the function of the command that they name; gives the exit code."""
-    named = next((command for command in COMMANDS if words[: len(command.words)] == command.words), None)
-    options = build_app(named)(words, standalone_mode=False)
-    if not named or isinstance(options, int):  # help and version give an exit code
+    command, options = parse(words)
+    if not command or isinstance(options, int):  # help and version give an exit code
         return options or 0
-    named.load()(**vars(options))
+    command.load()(**vars(options))
     return 0
+
+
+def parse(words: list[str]) -> tuple[Command | None, Any]:
+    """The command that words name and an object with its options, or an exit code after help has been printed."""
+    named = next((command for command in COMMANDS if words[: len(command.words)] == command.words), None)
+    return named, build_app(named)(words, standalone_mode=False)
 
 
 def build_app(named: Command | None) -> typer.Typer:

@@ -41,7 +41,7 @@ def draw_pictures(run: RunFolder, sample: ImageDataset | None) -> dict[str, Any]
     images = _first_images(sample, config.size) if sample else np.empty((0, *config.size, 3), np.uint8)
     shown = [as_picture(image) for image in images]
     coverage = cover(run.masks, config.batch_size, config.seed)
-    fractions = {name: coverage.fractions(name) for name in ("context", "target")}
+    fractions = coverage.fractions
     pictures: dict[str, Any] = {
         "masks": _masks(run, shown),
         "coverage": coverage_chart(fractions),
