@@ -71,14 +71,14 @@ def load_classifier(
     about = _read(folder)
     try:
         tensors = load_file(folder / "model.safetensors")
-        head = [tensors.pop(HEAD + name) for name in ("weight", "bias")]
+        weight, bias = (tensors.pop(HEAD + name) for name in ("weight", "bias"))
         state = from_hf({name.removeprefix(ENCODER): value for name, value in tensors.items()})
         network = build_encoder(state, about["classifier"])
         pixel_format = stored_pixel_format(about)
         encoder = Encoder(network, about["mean"], about["std"], str(folder), device, precision, pixel_format)
-        if [*head[0].shape, *head[1].shape] != [len(about["classes"]), network.embed_dim, len(about["classes"])]:
+        if [*weight.shape, *bias.shape] != [len(about["classes"]), network.embed_dim, len(about["classes"])]:
             raise ValueError("the head does not fit the classes")
-        return Classifier(encoder, *head, about["classes"], str(folder))
+        return Classifier(encoder, weight, bias, about["classes"], str(folder))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(f"{folder} is damaged ({reason}): write it again with --save-head") from error

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -30,19 +31,19 @@ def official_source(
     if missing := OFFICIAL - content.keys():
         raise UsageError(f"{name} is half a checkpoint, it lacks {', '.join(sorted(missing))}: fetch it again")
     states = {part: from_official(tensors_of(content[part], f"{part} of {name}")) for part in OFFICIAL}
-    networks = {
-        which: encoder_from_tensors(states[part], f"{part} of {name}", num_heads, image_size)
-        for which, part in (("context", "encoder"), ("target", "target_encoder"))
-    }
-    heads = networks["target"].num_heads
-    predictor = predictor_from_tensors(states["predictor"], networks["target"], heads, f"predictor of {name}")
+    context, target = (
+        encoder_from_tensors(states[part], f"{part} of {name}", num_heads, image_size)
+        for part in ("encoder", "target_encoder")
+    )
+    predictor = predictor_from_tensors(states["predictor"], target, target.num_heads, f"predictor of {name}")
     about = {key: content[key] for key in ("epoch", "batch_size", "world_size") if isinstance(content.get(key), int)}
     return Source(
         name,
         "official",
         IMAGENET_MEAN,
         IMAGENET_STD,
-        **networks,
+        target=target,
+        context=context,
         predictor=predictor,
         licence=PUBLISHED_LICENCE,
         about=about,
@@ -66,7 +67,7 @@ def hf_source(folder: Path, name: str, statistics: str = "auto") -> Source:
     mean, std, notice = _statistics(folder, name, statistics)
     published = bool(PUBLISHED_NAME.search(name.rstrip("/")))
     licence = PUBLISHED_LICENCE if published else _card_licence(folder)
-    which = {"context": network} if published else {"target": network}
+    which: dict[str, Any] = {"context": network} if published else {"target": network}
     return Source(name, "hf", mean, std, **which, licence=licence, notes=(*notes, *notice))
 
 
@@ -121,7 +122,9 @@ def _is_grid(patches: int) -> bool:
 
 
 def _size(given: int | list[int] | None) -> tuple[int, int] | None:
-    return (given, given) if isinstance(given, int) else tuple(given) if given else None
+    if isinstance(given, int):
+        return given, given
+    return (given[0], given[1]) if given else None
 
 
 def _statistics(folder: Path, name: str, wanted: str) -> tuple[list[float], list[float], list[str]]:

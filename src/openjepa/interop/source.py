@@ -1,6 +1,7 @@
 """Networks that were read from a file or another library, with their preprocessing and licence."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.errors import UsageError
@@ -43,21 +44,26 @@ class Source:
         """How the values of image files become what its encoders read."""
         return PixelFormat(self.encoder("target").in_chans, self.values, self.pages)
 
+    @property
+    def encoders(self) -> dict[str, VisionTransformer]:
+        """The encoders that there are, by `target` and `context`."""
+        named = {"target": self.target, "context": self.context}
+        return {name: network for name, network in named.items() if network}
+
     def encoder(self, which: str) -> VisionTransformer:
         """The encoder asked for, or the only one there is."""
         if which not in WHICH:
             raise UsageError(f"--which {which} is not known: known are {', '.join(WHICH)}")
-        first, second = (self.target, self.context) if which == "target" else (self.context, self.target)
-        return first or second
+        return self.encoders[self.held(which)]
 
     def held(self, which: str) -> str:
         """Which encoder `encoder(which)` gives."""
-        return which if getattr(self, which) else next(name for name in WHICH if getattr(self, name))
+        return which if which in self.encoders else next(iter(self.encoders))
 
     def alone(self, which: str) -> "Source":
         """The same with no other network than the encoder that `encoder(which)` gives."""
-        parts = {"target": None, "context": None, "predictor": None, self.held(which): self.encoder(which)}
-        return replace(self, **parts)
+        encoder: dict[str, Any] = {"target": None, "context": None, self.held(which): self.encoder(which)}
+        return replace(self, **encoder, predictor=None)
 
     def remarks(self, which: str) -> list[str]:
         """The notes, and that it is another encoder than the one asked for."""
@@ -78,14 +84,13 @@ def adapted(source: Source, image_size: tuple[int, int] | None, channels: int | 
 
 
 def _at_size(source: Source, image_size: tuple[int, int]) -> Source:
-    encoders = {name: at_size(getattr(source, name), image_size) for name in WHICH if getattr(source, name)}
+    encoders: dict[str, Any] = {name: at_size(network, image_size) for name, network in source.encoders.items()}
     predictor = source.predictor and predictor_at(source.predictor, next(iter(encoders.values())).grid_size)
     return replace(source, **encoders, predictor=predictor)
 
 
 def _at_channels(source: Source, channels: int) -> Source:
-    changed = {}
-    for name in WHICH:
-        if network := getattr(source, name):
-            changed[name], mean, std = at_channels(network, source.mean, source.std, channels)
+    changed: dict[str, Any] = {}
+    for name, network in source.encoders.items():
+        changed[name], mean, std = at_channels(network, source.mean, source.std, channels)
     return replace(source, **changed, mean=mean, std=std)

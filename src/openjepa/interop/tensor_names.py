@@ -33,7 +33,7 @@ def hf_names(name: str) -> list[str]:
 
 def to_hf(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Tensors under transformers' names, copied, since q, k and v are views of one of ours."""
-    named = {}
+    named: dict[str, Tensor] = {}
     for name, value in state.items():
         places = hf_names(name)
         named |= {place: part.clone() for place, part in zip(places, value.chunk(len(places)), strict=True)}
