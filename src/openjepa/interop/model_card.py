@@ -48,7 +48,7 @@ def write_card(card: Card) -> str:
         _section("Monitors at the end of training", _table(card.monitors)),
         _section("Evaluation", _measured(card.measured)),
         _section("Agreement with openjepa", _table(card.comparison)),
-        _section("Licence", card.licence or "None was stated by whoever made these weights: ask them."),
+        _section("Licence", _plain(card.licence or "") or "None was stated by whoever made these weights: ask them."),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

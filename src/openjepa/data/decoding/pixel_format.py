@@ -10,7 +10,6 @@ from PIL import Image
 
 from openjepa.errors import BadImage, UsageError
 
-VALUES = ("uint8", "unit", "raw")
 PAGES = ("first", "channels", "images")
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow
 

@@ -42,8 +42,9 @@ def open_list(path: str, shown: str) -> ImageFiles:
     paths, columns = read_list(path)
     root = os.path.dirname(path)
     chosen, skipped = candidates(Names.of(paths), shown)
-    there, absent = ([True] * len(chosen), []) if is_remote(path) else present(root, [paths[row] for row in chosen])
-    chosen = chosen[np.array(there)]
+    reasons = ["" if is_remote(path) else absence(os.path.join(root, paths[row])) for row in chosen]
+    absent = [(paths[row], reason) for row, reason in zip(chosen, reasons, strict=True) if reason]
+    chosen = chosen[[not reason for reason in reasons]]
     if not len(chosen):
         raise UsageError(
             f"none of the {len(absent):,} images listed in {shown} exists ({printable(absent[0][0])}, ...): "
@@ -140,11 +141,6 @@ _READERS = {
 }
 
 
-def present(root: str, paths: list[str]) -> tuple[list[bool], list[tuple[str, str]]]:
-    """Which of the listed files are there, and why the others are not."""
-    kinds = [_absence(os.path.join(root, path)) for path in paths]
-    return [not kind for kind in kinds], [(path, kind) for path, kind in zip(paths, kinds, strict=True) if kind]
-
-
-def _absence(path: str) -> str:
+def absence(path: str) -> str:
+    """Why a listed path is no file: "a folder", "missing", or "" if it is one."""
     return "" if os.path.isfile(path) else "a folder" if os.path.isdir(path) else "missing"

@@ -1,5 +1,6 @@
 """Files by path or by URL (s3, gs, http, ...): the same few questions, asked of the system or through fsspec."""
 
+import contextlib
 import functools
 import glob
 import os
@@ -124,18 +125,15 @@ def _connect(protocol: str, _process: int) -> Any:
         raise UsageError(f"{protocol}:// is not known: s3://, gs://, http:// and https:// are ({error})") from error
 
 
-class _as_os_error:
-    """What the libraries of object stores raise is as varied as they are: it becomes OSError."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind, error, _trace) -> None:
+@contextlib.contextmanager
+def _as_os_error(path: str) -> Iterator[None]:
+    """Turn what the libraries of object stores raise, which is as varied as they are, into OSError."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
         if isinstance(error, FileNotFoundError) and error.__cause__ is None:
-            raise FileNotFoundError(2, "no such file", self.path) from error
-        if isinstance(error, Exception) and not isinstance(error, UsageError):
-            why = error.__cause__ or error
-            raise OSError(5, str(why).strip().split("\n")[0] or type(why).__name__, self.path) from error
+            raise FileNotFoundError(2, "no such file", path) from error
+        why = error.__cause__ or error
+        raise OSError(5, str(why).strip().split("\n")[0] or type(why).__name__, path) from error
