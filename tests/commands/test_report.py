@@ -65,6 +65,11 @@ def test_the_page_of_a_finished_run_stands_alone(run):
 def test_without_a_measurement_the_command_for_one(run):
     text = openjepa.report(run).read_text()
     assert "Not measured yet" in text and "evaluation.json" in text
+    stored = json.loads((run / "config.json").read_text())
+    stored["found"]["classes"] = {}
+    (run / "config.json").write_text(json.dumps(stored))
+    text = openjepa.report(run).read_text()
+    assert "no labels to measure the encoder by" in text and f"openjepa evaluate {run} LABELLED" in text
 
 
 def test_images_that_moved(run, finished, tmp_path, capsys):

@@ -5,7 +5,7 @@ from openjepa.reports.run_page import standing
 
 def test_the_standing_is_by_intervals_that_do_not_overlap():
     def record(model, task, value):
-        return {"model": model, "task": task, "value": value, "low": value - 0.02, "high": value + 0.02}
+        return {"model": model, "task": task, "value": value, "low": value - 0.02, "high": value + 0.02, "protocol": {}}
 
     values = {
         "linear": (0.3, 0.4, 0.5),
@@ -25,7 +25,21 @@ def test_the_standing_is_by_intervals_that_do_not_overlap():
 
 
 def test_of_an_error_less_is_better():
-    error = {"task": "count-error", "metric": "RMSE"}
+    error = {"task": "count-error", "metric": "RMSE", "protocol": {}}
     ours, pixels, untrained = ({"low": low, "high": low + 1, "value": low} | error for low in (1, 3, 5))
     records = [ours | {"model": "mine"}, pixels | {"model": "pixels"}, untrained | {"model": "untrained"}]
     assert standing(records, "mine") == "mine is better than both baselines in count-error."
+
+
+def test_the_difference_on_the_same_images_decides_where_there_is_one():
+    """Intervals may overlap although one model is better on nearly every image."""
+    paired = {"pixels": [0.02, 0.01, 0.03], "untrained": [0.0, -0.01, 0.01]}
+    wide = {"task": "knn", "metric": "accuracy", "value": 0.5, "low": 0.4, "high": 0.6, "protocol": {}}
+    baselines = [wide | {"model": model} for model in paired]
+    for other, place in (("pixels", "better than both baselines"), ("untrained", "not clearly better")):
+        records = [r for r in baselines if r["model"] == other]
+        records.append(wide | {"model": "mine", "protocol": {"paired_difference_to": paired}})
+        assert standing(records, "mine").startswith(f"mine is {place}")
+    error = wide | {"metric": "RMSE"}
+    ours = error | {"model": "mine", "protocol": {"paired_difference_to": {"pixels": [0.02, 0.01, 0.03]}}}
+    assert "worse than a baseline" in standing([error | {"model": "pixels"}, ours], "mine")

@@ -13,7 +13,7 @@ from openjepa.runs.folder import read_run_folder
 def report(
     run: Annotated[Path, Argument(help="Folder that openjepa pretrain or demo wrote.", show_default=False)],
     *,
-    data: Annotated[str | None, Option(help="Images to show, if they are not where they were.")] = None,
+    data: Annotated[str | None, Option(help="Images to show, if those of the run have moved.")] = None,
 ) -> Path:
     """Write RUN/report.html: one file that needs no network, with results, curves, masks, patch maps and neighbours.
 

@@ -76,9 +76,9 @@ def _about_images(run: RunFolder) -> list[tuple[str, ...]]:
 
 
 def _measure_command(run: RunFolder) -> str:
-    """The command that gives the results of a run, and the report with them."""
-    path = str(run.path)
-    evaluate = ["openjepa", "evaluate", path, run.data, "--json", f"{path}/evaluation.json"]
+    """The command that measures a run, on its own images if they have labels, and then writes the report again."""
+    path, images = str(run.path), run.data if run.images.classes else "LABELLED"
+    evaluate = ["openjepa", "evaluate", path, images, "--json", f"{path}/evaluation.json"]
     return f"{shlex.join(evaluate)} && {shlex.join(['openjepa', 'report', path])}"
 
 
@@ -101,18 +101,30 @@ def _results(run: RunFolder) -> dict[str, Any]:
 
 
 def standing(records: list[dict[str, Any]], ours: str) -> str:
-    """How a model compares with the baselines on each task, by whether the intervals overlap.
+    """How a model compares with the baselines on each task.
 
     Tasks that probe appearance are left out, because a high value there is no merit.
     """
     found: dict[str, list[str]] = {place: [] for place in PLACES}
-    judged = [r for r in records if not r["task"].startswith("appearance")]
+    judged = [record for record in records if not record["task"].startswith("appearance")]
     for mine in (record for record in judged if record["model"] == ours):
-        others = [r for r in records if r["task"] == mine["task"] and is_baseline(r["model"])]
-        below = any(above(other, mine) for other in others)
-        best = all(above(mine, other) for other in others)
-        found[PLACES[2 if below else 0 if best else 1]].append(task_name(mine["task"]))
-    return f"{ours} is " + "; ".join(f"{where} in {', '.join(tasks)}" for where, tasks in found.items() if tasks) + "."
+        others = [r for r in judged if r["task"] == mine["task"] and is_baseline(r["model"])]
+        signs = [_compare(mine, other) for other in others]
+        found[PLACES[2 if -1 in signs else 1 if 0 in signs else 0]].append(task_name(mine["task"]))
+    parts = [f"{where} in {', '.join(tasks)}" for where, tasks in found.items() if tasks]
+    return f"{ours} is {'; '.join(parts)}." if parts else ""
+
+
+def _compare(mine: dict[str, Any], other: dict[str, Any]) -> int:
+    """1 for better, -1 for worse, 0 for unclear, at 95 %.
+
+    The interval of the difference on the same test images decides; without one, two intervals that do not overlap.
+    """
+    paired = mine["protocol"].get("paired_difference_to", {}).get(other["model"])
+    if paired is None:
+        return above(mine, other) - above(other, mine)
+    low, high = paired[1:] if is_fraction(mine) else (-paired[2], -paired[1])
+    return (low > 0) - (high < 0)
 
 
 def _curves(run: RunFolder) -> list[tuple[str, Figure]]:
