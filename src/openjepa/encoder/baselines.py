@@ -1,4 +1,4 @@
-"""Baselines that every result stands beside: raw pixels, and an untrained encoder of the same shape."""
+"""Baselines of every evaluation: raw pixels, and an untrained encoder of the same shape."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ class Pixels:
 def pixels_beside(
     image_size: tuple[int, int], pixel_format: PixelFormat, mean: list[float], std: list[float]
 ) -> Pixels:
-    """The raw pixels that stand beside an encoder with that preprocessing."""
+    """The raw pixels to compare with an encoder that has this preprocessing."""
     return Pixels(image_size, mean, std) if pixel_format.values == "raw" else Pixels(image_size)
 
 
@@ -68,7 +68,7 @@ class PatchPixels:
 
 
 def seeded(seed: int, **arguments: Any) -> VisionTransformer:
-    """A freshly initialised network; the same for the same seed, and torch's own generator is left alone."""
+    """A freshly initialised network; the same for the same seed, and torch's global generator does not change."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return VisionTransformer(**arguments)

@@ -25,7 +25,7 @@ def no_progress(done: int, total: int) -> None:
 class Model(Protocol):
     """Anything that turns preprocessed images [B, C, H, W] into features [B, D] float32.
 
-    Images are uint8 or float32 as `pixel_format` says; where it is None, as the data set has them.
+    Images are uint8 or float32 as in `pixel_format`; where it is None, as in the data set.
     """
 
     name: str

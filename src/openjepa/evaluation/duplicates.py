@@ -1,4 +1,4 @@
-"""Near duplicates across training and test images: with them, a test asks for what was told."""
+"""Near duplicates across training and test images, which inflate scores."""
 
 import numpy as np
 import torch
@@ -8,13 +8,13 @@ from torch import Tensor
 
 SIDE = 16
 ALIKE = 0.99  # correlation of two thumbnails
-FLAT = 4.0  # levels of 255: thumbnails that vary less are all alike, and say nothing
+FLAT = 4.0  # levels of 255: thumbnails that vary less all look alike, and are not compared
 
 
 class Thumbnails:
     """A model whose features [B, C * 256] are the pixels of an image at 16 px a side, in levels of 255.
 
-    Other than 8-bit values are stretched, image by image, so that they span those levels.
+    Values other than 8 bits are stretched to those levels, image by image.
     """
 
     name, image_size, pixel_format = "thumbnails", (SIDE, SIDE), None
@@ -30,7 +30,7 @@ class Thumbnails:
 def near_duplicates(train: Tensor, test: Tensor) -> np.ndarray:
     """Indices of the test thumbnails [m, D] that correlate by at least 0.99 with a training thumbnail [n, D].
 
-    That finds copies in another size, quality or brightness; it misses mirrored and cropped ones.
+    This finds copies in another size, quality or brightness, but no mirrored or cropped ones.
     """
     return np.unique(alike(test, train)[:, 0])
 
@@ -45,7 +45,7 @@ def alike(these: Tensor, those: Tensor) -> np.ndarray:
 
 
 def groups(pairs: np.ndarray) -> list[list[int]]:
-    """Sets of two or more numbers that pairs [k, 2] join, each sorted, by their first."""
+    """The connected components of pairs [k, 2] of numbers: each sorted, in the order of their first numbers."""
     members = np.unique(pairs)
     joined = np.searchsorted(members, pairs)
     graph = coo_matrix((np.ones(len(joined)), joined.T), shape=(len(members),) * 2)

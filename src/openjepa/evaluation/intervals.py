@@ -1,4 +1,4 @@
-"""How far a measured number can be from the true one, and how far two are apart on the same images."""
+"""Confidence intervals of measured numbers, and of differences on the same images."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ def accuracy_interval(correct: Tensor | np.ndarray, level: float = 0.95) -> tupl
     """
     n = len(correct)
     if n == 0:
-        raise UsageError("an accuracy of 0 test images was asked for: give at least one")
+        raise UsageError("there is no accuracy of 0 test images: give at least one")
     value = float(correct.sum()) / n
     z2 = NormalDist().inv_cdf((1 + level) / 2) ** 2
     centre = (value + z2 / (2 * n)) / (1 + z2 / n)
@@ -38,7 +38,7 @@ def ratio(sums: np.ndarray) -> np.ndarray:
 def resampled_sums(rows: np.ndarray, repeats: int = REPEATS, seed: int = 0) -> np.ndarray:
     """Sums [repeats, k] of what each test image contributes, rows [m, k], over images drawn with replacement.
 
-    The draws depend on m and `seed` alone: two models on the same images are drawn alike (Efron 1979, Annals of
+    The draws depend on m and `seed` alone, so those of two models on the same images are paired (Efron 1979, Annals of
     Statistics 7, 1-26).
     """
     return np.concatenate([part @ rows for part in np.array_split(_draws(len(rows), repeats, seed), 20)])
@@ -56,7 +56,7 @@ def bootstrap_interval(
 ) -> tuple[float, float, float]:
     """(value, low, high) of statistic(sum of rows [m, k]): the percentile bootstrap over test images."""
     if len(rows) == 0:
-        raise UsageError("a number over 0 test images was asked for: give at least one")
+        raise UsageError("there is no result on 0 test images: give at least one")
     values = statistic(resampled_sums(rows, seed=seed))
     return float(statistic(rows.sum(0))), *_percentiles(values, level)
 

@@ -1,4 +1,4 @@
-"""A measured number with what each test image contributed to it, so that it has an interval and can be compared."""
+"""A measured number with the contribution of each test image, from which its interval and differences follow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from openjepa.evaluation.intervals import (
     ratio,
 )
 
-IN_UNITS = ("RMSE", "MAE")  # of these less is better, and they are no fractions
+IN_UNITS = ("RMSE", "MAE")  # measures that are no fractions, and of which less is better
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Result:
     """`statistic(rows.sum(0))` is the value; rows [m, k] float64 hold a row a test image.
 
     `draws` are the values of single draws of training images, or of single runs, where there were several; `drawn`
-    says of what.
+    is their name in the protocol.
     """
 
     task: str
@@ -71,7 +71,7 @@ class Result:
 
 
 def differences(mine: Sequence[float], theirs: Sequence[float]) -> list[Sequence[float]]:
-    """What varies the difference of two means of draws: of as many draws each, the draws' differences."""
+    """The draws that vary the difference of two means: their differences, where both have as many."""
     several = [draws for draws in (mine, theirs) if len(draws) > 1]
     if len(several) == 2 and len(mine) == len(theirs):
         return [np.subtract(mine, theirs).tolist()]
@@ -79,7 +79,7 @@ def differences(mine: Sequence[float], theirs: Sequence[float]) -> list[Sequence
 
 
 def over_seeds(results: Sequence[Result]) -> Result:
-    """The mean of one task's results of several runs that differ in their seed, its interval over images and seeds."""
+    """The mean of a task's results over runs that differ in their seed, with an interval over images and seeds."""
     first, n = results[0], len(results)
 
     def mean(sums: np.ndarray) -> np.ndarray:
@@ -116,7 +116,7 @@ def in_units(record: dict) -> tuple[str, str, str]:
 
 
 def above(record: dict, other: dict) -> bool:
-    """Whether a record's interval lies on the better side of another's, without overlap."""
+    """Whether the interval of a record is better than that of another, without overlap."""
     if is_fraction(record):
         return record["low"] > other["high"]
     return record["high"] < other["low"]

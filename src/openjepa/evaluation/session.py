@@ -46,7 +46,7 @@ class Session:
     seed     of the rows that probes are chosen on and of the draws of few labels
     shots    for few labels: images a class ("10") or a fraction of them ("1%")
     epochs   of fine-tuning
-    patches  (rows, columns) of the image and patch size at which raw pixels stand beside an encoder's patch tokens
+    patches  (rows, columns) of the image and patch size of the raw pixels that are compared with patch tokens
     probes   which linear probes are tried for `linear`
     """
 

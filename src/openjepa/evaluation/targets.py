@@ -1,4 +1,4 @@
-"""What is known of each image besides its class: objects, distance, depth map, mask; by the image's path."""
+"""What is known of each image besides its class, by its path: objects, distance, depth map, mask."""
 
 import os
 from collections import Counter
@@ -28,7 +28,7 @@ class Targets:
     """By path: annotations; depth(path) float32 [H, W], NaN where unknown; mask(path) int64 [H, W], -1 where unknown.
 
     `edges` are the inner edges of the distance classes; `parts` the names of the mask's values, where they have any;
-    `remarks` what a person should know of the match of files to images.
+    `remarks` are lines for the user on how files match images.
     """
 
     annotations: dict[str, Annotation] = field(default_factory=dict)
@@ -58,7 +58,7 @@ def scene_targets(scenes: Scenes) -> Targets:
 
 
 def file_targets(dataset: ImageDataset, annotations: str | None, depths: str | None, masks: str | None) -> Targets:
-    """What files beside the images say; raises UsageError where they do not match the images."""
+    """Targets from files beside the images. Raises UsageError where they do not match the images."""
     remarks: list[str] = []
     found = read_annotations(annotations) if annotations else {}
     return Targets(
@@ -72,7 +72,7 @@ def file_targets(dataset: ImageDataset, annotations: str | None, depths: str | N
 def open_targets(
     source: str, dataset: ImageDataset, annotations: str | None, depths: str | None, masks: str | None
 ) -> Targets:
-    """The targets of a source: drawn scenes know theirs, other images have them in files. Raises UsageError."""
+    """The targets of a source: of drawn scenes, or from files. Raises UsageError."""
     drawn = open_dataset(source) if source == "scenes" or source.startswith("scenes:") else None
     if isinstance(drawn, Scenes):
         given = annotations or depths or masks
@@ -91,9 +91,9 @@ def _keys(name: str) -> tuple[str, str]:
 
 
 def _matched(dataset: ImageDataset, found: dict[str, Any], what: str, remarks: list[str]) -> dict[str, Any]:
-    """What was found under other names, by the images' paths: by whole names, or by last parts that are unique.
+    """Values by the paths of images, from values under other names: by whole names, or by last parts that are unique.
 
-    What is of no image is counted in `remarks`.
+    Values that match no image are counted in `remarks`.
     """
     whole = {_keys(name)[0]: name for name in found}
     last = {_keys(name)[1]: name for name in found}
@@ -113,7 +113,7 @@ def _matched(dataset: ImageDataset, found: dict[str, Any], what: str, remarks: l
         )
     unused = len(found) - len(set(matched.values()))
     if unused:
-        remarks.append(f"note: {unused:,} of {len(found):,} {what} are of no image of {dataset.source}, and left out")
+        remarks.append(f"note: {unused:,} of {len(found):,} {what} match no image of {dataset.source} and are left out")
     return {path: found[name] for path, name in matched.items()}
 
 
@@ -122,7 +122,7 @@ def _map(dataset: ImageDataset, source: str, read: Callable[[ImageFiles, int], n
     if not isinstance(files, ImageFiles):
         raise UsageError(f"{source} holds no maps: give a folder of image files named like the images")
     places = _matched(dataset, {path: index for index, path in enumerate(files.paths)}, f"maps in {source}", remarks)
-    read(files, places[dataset.paths[0]])  # a fault that all maps share is said now, and not after the features
+    read(files, places[dataset.paths[0]])  # so that an error in every map is found before features are computed
     return lambda path: read(files, places[path])
 
 
@@ -143,7 +143,7 @@ def _grey(files: ImageFiles, index: int) -> np.ndarray:
         with files.open(index) as stream, Image.open(stream) as image:
             values = np.asarray(image)
     except (OSError, ValueError, BadImage) as error:
-        raise UsageError(f"{files.paths[index]} in {files.source} cannot be read ({error}): mend it") from error
+        raise UsageError(f"{files.paths[index]} in {files.source} cannot be read ({error}): repair it") from error
     if values.ndim != 2:
         raise UsageError(f"{files.paths[index]} in {files.source} is in colour: maps have one value a pixel")
     return values

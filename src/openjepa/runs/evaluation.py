@@ -27,7 +27,8 @@ from openjepa.evaluation.results import Result, over_seeds
 from openjepa.evaluation.session import Part, Session
 from openjepa.evaluation.splits import check_labels, split_held_out
 from openjepa.evaluation.targets import open_targets
-from openjepa.evaluation.tasks.registry import TASKS, Need
+from openjepa.evaluation.task import Need
+from openjepa.evaluation.tasks.registry import TASKS
 from openjepa.interop.load import open_source
 from openjepa.interop.open_model import is_folder, open_model
 from openjepa.interop.source import WHICH

@@ -1,4 +1,4 @@
-"""What `evaluate` leaves behind: a table, files, a head, and sentences that say which of two models is better here."""
+"""The outputs of `evaluate`: a table, files, a head, and sentences on which of two models is better."""
 
 import dataclasses
 import json

@@ -50,7 +50,7 @@ def crop_maps(
 
 
 def check_first_map(read: Callable[[str], np.ndarray], dataset: ImageDataset) -> None:
-    """Raise UsageError if the first map has other proportions than its image: a fault that all maps share, early."""
+    """Raise UsageError if the first map has other proportions than its image: an error that is usually in all maps."""
     with contextlib.suppress(BadImage):
         _check_proportions(dataset.paths[0], read(dataset.paths[0]), *size_of(dataset.load(0)))
 
@@ -82,7 +82,7 @@ def depth_rows(
     """Rows [m, 2] of squared error and pixels, rows [m, 2] of pixels within 1.25 and pixels, and the setting.
 
     The head is least squares on the mean depth of each patch, over pixels whose depth is known (not NaN); guesses below
-    the smallest depth seen in training are raised to it.
+    the smallest training depth are raised to it.
     """
     head = ridge(*_known_patches(train), *_known_patches(validation), device)
     least, squares, close = train.maps[train.maps > 0].min(), [], []

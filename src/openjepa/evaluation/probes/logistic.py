@@ -142,7 +142,7 @@ def _choose(prepare: Callable[[Tensor], Tensor], heads: Tensor, x: Tensor, truth
 
 
 def _fit(x: Tensor, y: Tensor, classes: int, l2: Tensor, seed: int) -> Tensor:
-    """Heads [C, G, D + 1] for features [n, D + 1], in as many groups as memory asks for."""
+    """Heads [C, G, D + 1] for features [n, D + 1], in as many groups as memory requires."""
     if len(x) < x.shape[1] - 1:  # the best weights lie in the span of the images: solve there
         basis = torch.block_diag(torch.linalg.qr(x[:, :-1].T).Q, x.new_ones(1, 1))
         return _fit(x @ basis, y, classes, l2, seed) @ basis.T

@@ -15,8 +15,8 @@ from openjepa.evaluation.probes.ridge import ridge
 from openjepa.evaluation.quantities import commonest_rows, count_classes, distance_classes, quantity_result
 from openjepa.evaluation.results import Result
 from openjepa.evaluation.session import Part, Progress, Session, no_progress
+from openjepa.evaluation.task import Task, fetch_embeddings
 from openjepa.evaluation.tasks import count
-from openjepa.evaluation.tasks.registry import fetch_embeddings
 
 TARGETS = {"colour": [0, 1, 2], "brightness": [3], "texture": [4], "position": [5, 6]}
 SIDE = 64  # pixels at which appearance is measured
@@ -149,3 +149,6 @@ def explained(sums: np.ndarray) -> np.ndarray:
     """R2, the mean over targets of 1 - squared error / squared deviation from the mean; from summed rows [..., 4 T]."""
     error, value, square, n = np.split(sums, 4, axis=-1)
     return (1 - error / np.maximum(square - value**2 / n, 1e-12)).mean(-1)
+
+
+TASK = Task("probe-appearance", "Colour, brightness, texture and position beside semantics", run, (), fetch, remarks)

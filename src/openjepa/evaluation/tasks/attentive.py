@@ -7,6 +7,7 @@ from openjepa.evaluation.probes.best_linear import validation_split
 from openjepa.evaluation.results import Result, mean_of, named
 from openjepa.evaluation.session import Progress, Session
 from openjepa.evaluation.splits import aligned_labels
+from openjepa.evaluation.task import Task
 
 
 def fetch(session: Session, progress: Progress) -> None:
@@ -26,3 +27,6 @@ def run(session: Session) -> Iterator[Result]:
         protocol = {"probe": "attentive", "validation_accuracy": probe.val_accuracy, **probe.setting}
         protocol |= {"train_images": len(rows)}
         yield Result(named("attentive", label), "accuracy", mean_of(probe.predictions == truth), protocol)
+
+
+TASK = Task("attentive", "Attention over all patch tokens", run, fetch=fetch)

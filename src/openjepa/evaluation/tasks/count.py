@@ -10,6 +10,7 @@ from openjepa.evaluation.probes.ridge import ridge
 from openjepa.evaluation.quantities import count_classes, counts_of, never_shown, quantity_result
 from openjepa.evaluation.results import Result, mean_of
 from openjepa.evaluation.session import Session
+from openjepa.evaluation.task import Need, Task
 
 
 def run(session: Session) -> Iterator[Result]:
@@ -39,3 +40,6 @@ def remarks(session: Session) -> list[str]:
         f"warning: {len(unseen):,} of {len(test):,} test images show counts that no training image shows (from "
         f"{unseen.min():g} to {unseen.max():g}), and are never right: give parts that show the same counts"
     ]
+
+
+TASK = Task("count", "Number of objects", run, (Need.COUNTS,), check=remarks)

@@ -8,6 +8,7 @@ from openjepa.evaluation.probes.best_linear import validation_split
 from openjepa.evaluation.probes.dense import depth_rows
 from openjepa.evaluation.results import Result
 from openjepa.evaluation.session import Progress, Session
+from openjepa.evaluation.task import Need, Task
 
 
 def fetch(session: Session, progress: Progress) -> None:
@@ -27,3 +28,6 @@ def run(session: Session) -> Iterator[Result]:
 def root_mean(sums: np.ndarray) -> np.ndarray:
     """The root of a mean, from sums [..., 2] of squares and their number."""
     return np.sqrt(sums[..., 0] / np.maximum(sums[..., 1], 1))
+
+
+TASK = Task("depth", "Depth of each pixel, from patch tokens", run, (Need.DEPTHS,), fetch)

@@ -11,6 +11,7 @@ from openjepa.errors import UsageError
 from openjepa.evaluation.probes.logistic import linear_probe
 from openjepa.evaluation.results import Result, mean_of, named
 from openjepa.evaluation.session import Session
+from openjepa.evaluation.task import Task
 from openjepa.rng import SAMPLES, generator
 
 DRAWS = 5
@@ -35,12 +36,13 @@ def run(session: Session) -> Iterator[Result]:
             yield Result(named(f"fewshot-{shot}", label), "accuracy", mean_of(scores.mean(0)), protocol, draws=draws)
 
 
-def check(session: Session) -> None:
-    """Raise UsageError if a class has fewer images than --shots asks for."""
+def check(session: Session) -> list[str]:
+    """Raise UsageError if a class has fewer images than --shots requires."""
     dataset = session.train.dataset
     for label, values in dataset.labels.items():
         for shot in session.shots:
             draw_shots(values, shot, session.seed, 0, dataset.classes[label])
+    return []
 
 
 def parse_shots(text: str) -> tuple[str, ...]:
@@ -99,3 +101,6 @@ def _third_of_each_class(y: Tensor, seed: int) -> Tensor:
         members = order[y[order] == label]
         held[members[: len(members) // 3]] = True
     return held
+
+
+TASK = Task("fewshot", "Linear classifier from few labels (--shots)", run, check=check)

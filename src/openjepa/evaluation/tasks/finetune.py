@@ -16,15 +16,16 @@ from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import read_by, stream_features
 from openjepa.evaluation.results import Result, mean_of, named
 from openjepa.evaluation.session import Session
-from openjepa.evaluation.tasks.fewshot import draw_shots
+from openjepa.evaluation.task import Task
+from openjepa.evaluation.tasks.fewshot import check, draw_shots
 from openjepa.models.vit import VisionTransformer
 from openjepa.rng import CROPS, generator
 
 RATE, DECAY, LAYER_DECAY, WARMUP = 1e-3, 0.05, 0.75, 0.1
 CROP = 0.35, 1.0
 BATCH, LEAST_STEPS = 64, 60
-HELD = 6 * 2**30  # bytes of activations at a time; a batch of more goes through the network in parts: the same update
-KEPT = 17  # numbers a token and unit of width that a block keeps for its gradient: 9 at the MLP, 8 before it
+HELD = 6 * 2**30  # bytes of activations at a time; larger batches are split, with the same update
+KEPT = 17  # numbers for each token and unit of width that a block keeps for its gradient: 9 in the MLP, 8 before it
 
 
 def run(session: Session) -> Iterator[Result]:
@@ -55,7 +56,7 @@ def _results(session: Session, task: str, shot: str | None) -> Iterator[Result]:
 
 @dataclass(frozen=True)
 class EncoderWithHead:
-    """A network with a linear head on the mean of its patch tokens, fine-tuned; `setting` says how."""
+    """A network with a linear head on the mean of its patch tokens, fine-tuned with `setting`."""
 
     encoder: Encoder
     head: nn.Linear
@@ -97,11 +98,11 @@ class TrainingCrops(Dataset):
 def finetune(
     encoder: Encoder, dataset: ImageDataset, labels: np.ndarray, classes: int, epochs: float, seed: int, workers: int
 ) -> EncoderWithHead:
-    """A copy of the encoder trained to tell classes apart; the encoder itself is left alone.
+    """A copy of the encoder, trained to classify; the encoder itself does not change.
 
     AdamW, peak rate 1e-3 for the head and 0.75 times that for each block further down (Clark et al. 2020, arXiv
     2003.10555; He et al. 2022, arXiv 2111.06377, appendix A.1), a tenth of warm-up, then a cosine; random crops and
-    mirroring. At least 60 steps, because fewer do not bring the head from zero to an answer. Every image of `dataset`
+    mirroring. At least 60 steps, because the head starts at zero. Every image of `dataset`
     must be readable; labels [n] int64 from 0 to classes - 1.
     """
     crops = TrainingCrops(read_by(encoder, dataset), labels, encoder.image_size, seed)
@@ -153,3 +154,7 @@ def _groups(network: VisionTransformer, head: nn.Linear) -> list[dict]:
         rate = RATE * LAYER_DECAY ** (len(network.blocks) + 1 - depth)
         groups.append({"params": list(layer.requires_grad_(True).parameters()), "lr": rate})
     return [*groups, {"params": [*layers[-1].requires_grad_(True).parameters(), *head.parameters()], "lr": RATE}]
+
+
+TASK = Task("finetune", "The whole network trained on the labels", run)
+FEWSHOT_TASK = Task("fewshot-finetune", "The whole network trained on few labels (--shots)", run_few, check=check)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from openjepa.evaluation.probes.knn import knn_predict
 from openjepa.evaluation.results import Result, mean_of, named
 from openjepa.evaluation.session import Session
+from openjepa.evaluation.task import Task
 
 NEIGHBOURS, TEMPERATURE = 20, 0.07
 
@@ -15,3 +16,6 @@ def run(session: Session) -> Iterator[Result]:
         predictions = knn_predict(train, labels, test, NEIGHBOURS, TEMPERATURE, session.probe_device)
         protocol = {"probe": "k-NN by cosine", "k": NEIGHBOURS, "temperature": TEMPERATURE, "train_images": len(labels)}
         yield Result(named("knn", label), "accuracy", mean_of(predictions == truth), protocol)
+
+
+TASK = Task("knn", "Vote of the 20 nearest training images", run)

@@ -4,8 +4,12 @@ from collections.abc import Iterator
 
 from openjepa.evaluation.results import Result, named
 from openjepa.evaluation.session import Session
+from openjepa.evaluation.task import Task
 
 
 def run(session: Session) -> Iterator[Result]:
     for label, labels, truth in session.labels():
         yield session.linear_result(named("linear", label), label, labels, truth)
+
+
+TASK = Task("linear", "Linear classifier of the embedding", run)

@@ -10,6 +10,7 @@ from torch.nn.functional import normalize
 from openjepa.evaluation.probes.logistic import require_finite
 from openjepa.evaluation.results import Result, mean_of, named
 from openjepa.evaluation.session import Session
+from openjepa.evaluation.task import Task
 
 HELD_ELEMENTS = 2**22
 
@@ -66,3 +67,6 @@ def ascending(values: Tensor) -> Tensor:
     if values.device.type != "cpu":
         return values.sort(dim=1).values
     return torch.from_numpy(np.sort(values.numpy(), axis=1))
+
+
+TASK = Task("retrieval", "Search by image: recall and mean average precision", run)

@@ -10,7 +10,7 @@ from openjepa.evaluation.intervals import accuracy_interval
 from openjepa.evaluation.results import Result, mean_of, named
 from openjepa.evaluation.session import Progress, Session
 from openjepa.evaluation.splits import aligned_labels
-from openjepa.evaluation.tasks.registry import fetch_embeddings
+from openjepa.evaluation.task import Task, fetch_embeddings
 
 
 def fetch(session: Session, progress: Progress) -> None:
@@ -46,3 +46,6 @@ def run(session: Session) -> Iterator[Result]:
             each = {"strengths": list(STRENGTHS), "by_strength": [accuracy_interval(right) for right in scores]}
             rows = mean_of(np.mean([right.double().numpy() for right in scores], axis=0))
             yield Result(named(f"robust-{corruption}", label), "accuracy", rows, protocol | each)
+
+
+TASK = Task("robustness", "Linear classifier on corrupted images", run, fetch=fetch)

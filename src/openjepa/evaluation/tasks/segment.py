@@ -6,6 +6,8 @@ from openjepa.evaluation.probes.best_linear import validation_split
 from openjepa.evaluation.probes.dense import mean_iou, segment_rows
 from openjepa.evaluation.results import Result
 from openjepa.evaluation.session import Session
+from openjepa.evaluation.task import Need, Task
+from openjepa.evaluation.tasks.depth import fetch
 
 
 def run(session: Session) -> Iterator[Result]:
@@ -16,3 +18,6 @@ def run(session: Session) -> Iterator[Result]:
     protocol = {"probe": "linear on patch tokens", "train_images": len(train.maps), **setting}
     protocol |= {"classes": list(session.train.targets.parts)} if session.train.targets.parts else {}
     yield Result("segment", "mIoU", rows, protocol, mean_iou)
+
+
+TASK = Task("segment", "Class of each pixel, from patch tokens", run, (Need.MASKS,), fetch)

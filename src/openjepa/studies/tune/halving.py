@@ -1,7 +1,7 @@
-"""Successive halving (Jamieson & Talwalkar 2016, arXiv 1502.07943): all briefly, the best third three times as long.
+"""Successive halving (Jamieson & Talwalkar 2016, arXiv 1502.07943): all candidates briefly, the best third for longer.
 
-Every rung is made of fresh runs with a whole schedule, because a run that is cut short has not had its end, where the
-learning rate falls. The reference (the recipe as it is) runs in every rung, so that each has something to be beside.
+Every rung consists of fresh runs with a whole schedule, because an interrupted run lacks the end, where the learning
+rate falls. The reference (the recipe as it is) runs in every rung, so that each has a comparison.
 """
 
 import math
@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 FACTOR = 3
-LEAST_RUNGS = 2  # what is better when short must be seen to be better when longer
+LEAST_RUNGS = 2  # what is better in short runs has to be confirmed in longer ones
 
 
 @dataclass(frozen=True)
 class Plan:
-    """By rung: how many candidates go on to it, how many runs it has at most, the images of a run, its seconds."""
+    """By rung: its candidates, its runs at most, the images that each run trains on, its seconds."""
 
     sizes: list[int]
     runs: list[int]
@@ -38,7 +38,7 @@ def best(values: Mapping[str, float | None], count: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds that an image takes, by candidate (with the reference), and seconds that every run takes beside.
+    """Seconds for each image, by candidate (with the reference), and further seconds of every run.
 
     `combined` is the cost of a candidate that is made from the best of the first rung and joins the second; `repeats`
     are further runs of the reference in the first.
@@ -51,21 +51,21 @@ class Costs:
     run: float
 
     def by_rung(self, sizes: Sequence[int]) -> list[tuple[int, float]]:
-        """Runs of each rung and the seconds that one image each takes them, were the dearest to go on."""
+        """The number of runs in each rung, and their seconds for one image each if the costliest candidates stay."""
         own = self.image[self.reference]
         rungs = [(sizes[0] + self.repeats, sum(self.image.values()) + self.repeats * own)]
         for rung, size in enumerate(sizes[1:], 1):
             joins, pool = rung == 1, [*self.image.values(), *[self.combined] * (rung > 1)]
-            dearest = sorted(pool, reverse=True)[:size]
-            rungs.append((size + 1 + joins, sum(dearest) + own + joins * self.combined))
+            costliest = sorted(pool, reverse=True)[:size]
+            rungs.append((size + 1 + joins, sum(costliest) + own + joins * self.combined))
         return rungs
 
 
 def make_plan(costs: Costs, seconds: float, enough: float = 0.0) -> Plan:
-    """The longest runs, three times as long in each rung as in the one before, that `seconds` are enough for.
+    """The longest runs that fit `seconds`, three times as long in each rung as in the one before.
 
-    With as many rungs as leave the first one runs of `enough` images, but with two at least, where there are as many.
-    With too few seconds the runs come out with less than one image.
+    It has as many rungs as leave runs of `enough` images in the first one, but at least two where there are as many.
+    With too few seconds, runs have less than one image.
     """
     sizes = rung_sizes(len(costs.image))
     plans = (_longest(costs, sizes[:rungs], seconds) for rungs in range(len(sizes), 0, -1))

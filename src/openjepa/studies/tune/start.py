@@ -49,7 +49,7 @@ class Request:
     given: dict[str, Any]
 
     def words(self) -> list[str]:
-        """The command that asks for this, without its settings."""
+        """The command of this request, without its settings."""
         words = ["openjepa", "tune", self.data, "--out", str(self.out), "--budget", self.budget]
         words += ["--labelled", self.labelled] if self.labelled else []
         return words + (["--recipe", self.recipe] if self.recipe else [])
@@ -62,7 +62,7 @@ class Request:
 def start_study(request: Request) -> tuple[Study, Request]:
     """A new study, its plan logged, and the request with its recipe; nothing is written before all is checked."""
     begun = time.monotonic()
-    check_new_folder(request.out, "go on with --resume, or give --out another name")
+    check_new_folder(request.out, "continue with --resume, or give --out another name")
     budget, base = budget_seconds(request.budget), base_config(request)
     if len(candidates(base, request.given)) == 1:
         raise UsageError("every setting that tune would change is given: leave one out, such as --lr")
@@ -178,7 +178,7 @@ def study_plan_lines(study: Study) -> list[str]:
         lines.append(
             f"  rung {rung}: up to {runs} runs of {steps:,} steps of {study.base.batch_size} images: {duration(taken)}"
         )
-    return [*lines, f"  {duration(sum(plan.seconds))} in all; the best third goes on, {FACTOR} times as long"]
+    return [*lines, f"  {duration(sum(plan.seconds))} in all; the best third is repeated, {FACTOR} times as long"]
 
 
 def _write(study: Study, request: Request) -> None:

@@ -28,7 +28,7 @@ class Study:
     data        what all trials share
     base        the recipe with the settings that the user gave
     candidates  changes of it by name, without the recipe itself
-    plan        how long, and how many go on to the next rung
+    plan        the number and length of trials in each rung
     baselines   accuracies of "pixels" and of the recipe's "untrained" encoder
     records     of finished trials
     """
@@ -52,7 +52,7 @@ class Study:
             self._load_trials()
             self._rungs()
         except OSError as error:
-            again = "make room, then go on with --resume"
+            again = "make room, then continue with --resume"
             raise UsageError(f"cannot write {self.folder}: {error}; {again}") from error
 
     def _load_trials(self) -> None:

@@ -112,7 +112,7 @@ def _ends(folder: Path) -> tuple[dict, dict]:
 def _open(folder: Path, data: TrialData, config: Config, steps: int) -> Launch:
     stepper = build_stepper(config, steps, data.mean, data.std)
     launch = assemble(folder, stepper, build_batches(data.dataset, config), config, data.source, data.summary)
-    launch.run.probe = None  # it asks too few images to choose by: accuracies are measured in the end
+    launch.run.probe = None  # it has too few images to choose by: accuracies are measured at the end
     if checkpoint_steps(launch.run.checkpoints):
         try:
             launch.run.resume()

@@ -1,0 +1,76 @@
+"""The contract of an evaluation task: what it is called, what it needs of the images, how it runs."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from openjepa.errors import UsageError
+from openjepa.evaluation.probes.dense import check_first_map
+from openjepa.evaluation.results import Result
+from openjepa.evaluation.session import Part, Progress, Session
+from openjepa.evaluation.targets import Map
+
+
+class Need(StrEnum):
+    """What must be known of the images besides their pixels."""
+
+    CLASSES = "classes"
+    COUNTS = "objects"
+    DISTANCES = "objects with distances"
+    DEPTHS = "depth maps"
+    MASKS = "class masks"
+
+    def check(self, task: str, part: Part) -> None:
+        """Raise UsageError where it is not known of the images of a part."""
+        targets, source = part.targets, part.dataset.source
+        if self in (Need.COUNTS, Need.DISTANCES) and not targets.annotations:
+            raise UsageError(
+                f"{task} needs objects, and {source} has none: give --annotations (CLEVR, COCO, VOC or CSV), or scenes"
+            )
+        if self is Need.DISTANCES:
+            unknown = [targets.annotations[path].distance for path in part.dataset.paths].count(None)
+            if unknown:
+                raise UsageError(
+                    f"{task} needs depths, and {unknown:,} images of {source} have objects without: give CLEVR scenes, "
+                    "or drawn scenes"
+                )
+        if self is Need.DEPTHS:
+            _check_maps(task, part, targets.depth, "--depths")
+        if self is Need.MASKS:
+            _check_maps(task, part, targets.mask, "--masks")
+
+
+def _check_maps(task: str, part: Part, maps: Map | None, option: str) -> None:
+    if maps is None:
+        raise UsageError(f"{task} needs maps, and {part.dataset.source} has none: give {option} FOLDER, or scenes")
+    check_first_map(maps, part.dataset)
+
+
+def fetch_embeddings(session: Session, progress: Progress) -> None:
+    for part in (session.train, session.test):
+        session.features(part, progress)
+
+
+def nothing(session: Session) -> list[str]:
+    """No further condition, and no remark."""
+    return []
+
+
+@dataclass(frozen=True)
+class Task:
+    """A measurement of a model on the images of a session.
+
+    name   on the command line
+    help   one line: what is measured
+    run    the results, one or more
+    needs  what must be known of the images; CLASSES are checked before a data set is split (`splits.check_labels`)
+    fetch  computes the features that `run` reads; several processes share this part of the work
+    check  before anything is computed: raises UsageError for a further condition, gives lines for the user
+    """
+
+    name: str
+    help: str
+    run: Callable[[Session], Iterable[Result]]
+    needs: tuple[Need, ...] = (Need.CLASSES,)
+    fetch: Callable[[Session, Progress], None] = fetch_embeddings
+    check: Callable[[Session], list[str]] = nothing
