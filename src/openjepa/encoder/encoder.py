@@ -140,16 +140,18 @@ def _from_pil(image: Image.Image, pixel_format: PixelFormat) -> Pixels:
 
 
 def _from_array(array: np.ndarray, pixel_format: PixelFormat) -> Pixels:
-    given = f"{getattr(array, 'dtype', type(array).__name__)} {list(getattr(array, 'shape', []))}"
-    kind = "uint8 " * (pixel_format == RGB)
+    kind = "uint8 " if pixel_format == RGB else ""
     wanted = f"give PIL images or {kind}arrays [H, W, {pixel_format.channels}]"
-    if not isinstance(array, np.ndarray) or array.ndim != 3 or array.dtype.kind not in "buif":
-        raise UsageError(f"cannot read {given} as an image: {wanted}")
+    if not isinstance(array, np.ndarray):
+        raise UsageError(f"cannot read {type(array).__name__} as an image: {wanted}")
+    given = f"cannot read {array.dtype} {list(array.shape)} as an image"
+    if array.ndim != 3 or array.dtype.kind not in "buif":
+        raise UsageError(f"{given}: {wanted}")
     if pixel_format == RGB:
         if array.dtype != np.uint8 or array.shape[2] != 3:
-            raise UsageError(f"cannot read {given} as an image: {wanted}")
+            raise UsageError(f"{given}: {wanted}")
         return Image.fromarray(array)
     try:
         return fit(array, pixel_format)
     except BadImage as error:
-        raise UsageError(f"cannot read {given} as an image ({error}): {wanted}") from error
+        raise UsageError(f"{given} ({error}): {wanted}") from error

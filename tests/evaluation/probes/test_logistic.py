@@ -8,7 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 from openjepa.errors import UsageError
 from openjepa.evaluation.intervals import accuracy_interval
-from openjepa.evaluation.probes import logistic as linear
+from openjepa.evaluation.probes import logistic
 from openjepa.evaluation.probes.logistic import linear_probe
 
 CLASSES = 10
@@ -116,7 +116,7 @@ def test_a_column_that_only_rounding_moves_in_training_is_ignored_when_it_change
 
 def test_heads_fitted_in_groups_are_the_heads_fitted_together(base, monkeypatch):
     together = linear_probe(*base[:5])
-    monkeypatch.setattr(linear, "HELD_ELEMENTS", 5 * CLASSES * len(base.train_x))
+    monkeypatch.setattr(logistic, "HELD_ELEMENTS", 5 * CLASSES * len(base.train_x))
     apart = linear_probe(*base[:5])
     assert apart.setting == together.setting
     assert (apart.predictions == together.predictions).double().mean() > 0.998
