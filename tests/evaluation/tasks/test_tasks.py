@@ -93,6 +93,14 @@ def test_noise_scores_chance(tmp_path, task):
             assert record["low"] - 0.02 <= 1 / CLASSES <= record["high"] + 0.02, record
 
 
+@pytest.mark.parametrize("task", [name for name in TASKS if "finetune" not in name])
+def test_fetch_computes_all_features_that_a_task_reads(tmp_path, task):
+    session = make_session(tmp_path, True)
+    pipeline.fetch(session, [task])
+    computed = session.store.computed
+    assert list(TASKS[task].run(session)) and session.store.computed == computed > 0
+
+
 def test_fine_tuning_learns_what_is_planted_and_chance_from_noise(tmp_path):
     told, noise = make_session(tmp_path, True, encoder(), epochs=15), make_session(tmp_path, False, encoder(), epochs=2)
     (planted,), (chance,) = TASKS["finetune"].run(told), TASKS["finetune"].run(noise)
