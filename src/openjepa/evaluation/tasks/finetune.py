@@ -115,15 +115,7 @@ def finetune(
     how = encoder.name, encoder.device, encoder.precision, encoder.pixel_format
     tuned = Encoder(network, encoder.mean, encoder.std, *how)
     optimizer = torch.optim.AdamW(_groups(network, head), lr=RATE, weight_decay=DECAY)
-    rise, fits = max(1, round(WARMUP * steps)), images_that_fit(encoder)
-    schedule = torch.optim.lr_scheduler.SequentialLR(
-        optimizer,
-        [
-            torch.optim.lr_scheduler.LinearLR(optimizer, 1 / rise, total_iters=rise),
-            torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps - rise)),
-        ],
-        [rise],
-    )
+    schedule, fits = warm_up_then_cosine(optimizer, steps), images_that_fit(encoder)
     for images, targets in in_order(crops, range(steps), workers):
         optimizer.zero_grad()
         for part, answers in zip(images.split(fits), targets.to(encoder.device).split(fits), strict=True):
@@ -137,6 +129,19 @@ def finetune(
     setting = {"steps": steps, "batch_size": crops.batch_size, "epochs": steps * crops.batch_size / len(labels)}
     setting |= {"learning_rate": RATE, "weight_decay": DECAY, "layer_decay": LAYER_DECAY}
     return EncoderWithHead(tuned, head.requires_grad_(False), setting)
+
+
+def warm_up_then_cosine(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
+    """A tenth of the steps of linear warm-up, then a cosine to 0."""
+    rise = max(1, round(WARMUP * steps))
+    return torch.optim.lr_scheduler.SequentialLR(
+        optimizer,
+        [
+            torch.optim.lr_scheduler.LinearLR(optimizer, 1 / rise, total_iters=rise),
+            torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps - rise)),
+        ],
+        [rise],
+    )
 
 
 def images_that_fit(encoder: Encoder) -> int:
