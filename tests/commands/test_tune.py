@@ -189,7 +189,7 @@ def test_refusals(planned, photos, tmp_path, monkeypatch):
         assert "\n" not in str(error.value) and not (tmp_path / "study").exists()
 
     refused("--budget soon is not a duration", budget="soon")
-    refused("--steps is decided by --budget", steps=3)
+    refused("setting steps is not known", steps=3)  # --budget decides it
     refused("setting batchsize is not known.*batch_size", batchsize=3)
     refused("holds no study to resume", resume=True)
     refused("every setting that tune would change is given", lr=1e-3, num_targets=3)

@@ -135,9 +135,6 @@ def budget_seconds(budget: str) -> float:
 
 def base_config(request: Request) -> Config:
     """The recipe with the settings given, its precision resolved; every trial has a length of its own."""
-    for name in ("time", "epochs", "steps"):
-        if name in request.given:
-            raise UsageError(f"{option(name)} is decided by --budget here: leave it out")
     return recipe_config(request.recipe or "laptop", request.given, steps=1)
 
 
