@@ -24,6 +24,7 @@ from openjepa.runs.outputs import Outputs, make_verdicts, runs_by_seed, show_rec
 from openjepa.training.distributed import joined
 
 FILES = "Annotations"
+TASK_LIST = "\n".join(["Separated by commas:", *(f"{task.name:<17} {task.help}" for task in TASKS.values())])
 
 
 def evaluate(
@@ -31,10 +32,7 @@ def evaluate(
     data: Annotated[str, Argument(help="Labelled images: one folder a class, or scenes.", show_default=False)],
     *,
     test: Annotated[str | None, Option(help="Images to test on; without it a fifth of DATA is held out.")] = None,
-    tasks: Annotated[
-        str,
-        Option(help=f"With commas: {', '.join(TASKS)}."),
-    ] = "linear,knn",
+    tasks: Annotated[str, Option(help=TASK_LIST)] = "linear,knn",
     encoder: Annotated[str, Option(help="Of runs and artifacts: target, context or both.")] = "target",
     shots: Annotated[str, Option(help="For fewshot: images a class (10) or a percentage of them (1%).")] = "1%,10%,10",
     epochs: Annotated[float, Option(help="For finetune: passes over the training images, of 60 steps or more.")] = 10,

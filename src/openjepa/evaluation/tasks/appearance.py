@@ -151,4 +151,4 @@ def explained(sums: np.ndarray) -> np.ndarray:
     return (1 - error / np.maximum(square - value**2 / n, 1e-12)).mean(-1)
 
 
-TASK = Task("probe-appearance", "Colour, brightness, texture and position beside semantics", run, (), fetch, remarks)
+TASK = Task("probe-appearance", "Colour, brightness and texture beside semantics", run, (), fetch, remarks)
