@@ -83,7 +83,7 @@ def _pictures_of(one: Survey) -> Iterator[PictureSection]:
         yield PictureSection(f"Images of {source} that look the same", sentence, _rows(one, one.near))
     for kind, indices in one.odd.items():
         if indices:
-            sentence = "The farthest first." + _more(indices)
+            sentence = "The most extreme first." + _more(indices)
             yield PictureSection(f"Images of {source} {OUTLIERS[kind]}", sentence, _rows(one, [indices]))
 
 
