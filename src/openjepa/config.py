@@ -15,6 +15,7 @@ from openjepa.errors import UsageError, option, shown, unknown
 from openjepa.files import write_json
 from openjepa.masking.samplers import STRATEGIES
 from openjepa.methods.ijepa import LOSSES
+from openjepa.methods.registry import METHODS
 from openjepa.models.vit import SIZES
 from openjepa.renamed import current_names
 from openjepa.training.optimizer import OPTIMIZERS
@@ -26,9 +27,9 @@ class Described(Protocol):
 
 
 # Choices that are entries with a line of help, and the names of all choices: adding an entry there adds it here.
-DESCRIBED: dict[str, Mapping[str, Described]] = {"masks": STRATEGIES}
+DESCRIBED: dict[str, Mapping[str, Described]] = {"method": METHODS, "masks": STRATEGIES}
 CHOICES: dict[str, Collection[str]] = {
-    "method": ("ijepa", "hybrid", "mae"),
+    "method": METHODS,
     "model": SIZES,
     "weight_init": ("unit", "published"),
     "masks": STRATEGIES,
@@ -56,7 +57,7 @@ class Config:
     time: str | None = setting("10m", "Length", "Train at most this long, as 90s, 10m or 2h; resolved once to steps.")
     epochs: float | None = setting(None, "Length", "Passes over the images.")
     steps: int | None = setting(None, "Length", "Optimizer steps.")
-    method: str = setting("ijepa", "Model", "Training method")
+    method: str = setting(next(iter(METHODS)), "Model", "Training method")
     init: str | None = setting(None, "Model", "Weights to start from: a run, or anything that openjepa import takes.")
     init_freeze: float = setting(
         0.1, "Model", "With --init weights that have no predictor: fraction of the run that trains the new one alone."

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-# Of several processes (torchrun sets RANK) one speaks.
+SMOOTHING = 0.3  # weight of the latest line of the log in the rate that is shown
+# Of several processes (torchrun sets RANK) one prints.
 console = Console(highlight=False, soft_wrap=True, quiet=os.environ.get("RANK", "0") != "0")
 
 
@@ -26,20 +27,47 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
+class Pace:
+    """How fast a run advances: smoothed seconds of a step, and the time left with monitors and checkpoints counted in.
+
+    `steps` and `done` are those of the run, `batch_size` images make a step.
+    """
+
+    def __init__(self, steps: int, done: int, batch_size: int) -> None:
+        self.steps, self.done, self.batch_size = steps, done, batch_size
+        self.begun = time.monotonic()
+        self.step_seconds = 0.0  # an exponential moving average over the lines of the log
+        self.stepping = 0.0  # seconds in steps so far, the rest of the time since `begun` went elsewhere
+
+    def update(self, record: dict) -> None:
+        """Take in a record with its images_per_second, which leaves monitors, probes and checkpoints out."""
+        latest = self.batch_size / record["images_per_second"]
+        self.stepping += (record["step"] - self.done) * latest
+        self.step_seconds += (latest - self.step_seconds) * (SMOOTHING if self.step_seconds else 1)
+        self.done = record["step"]
+
+    @property
+    def images_per_second(self) -> float:
+        return self.batch_size / self.step_seconds
+
+    @property
+    def seconds_left(self) -> float:
+        """The remaining steps at the present pace, times what all else has added to steps so far."""
+        overhead = max(1.0, (time.monotonic() - self.begun) / self.stepping)
+        return (self.steps - self.done) * self.step_seconds * overhead
+
+
 class TrainingDisplay:
     """The latest record of a run: one live line on a terminal, a line every half minute elsewhere."""
 
-    def __init__(self, steps: int, done: int) -> None:
-        columns = (
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.description}"),
-        )
+    def __init__(self, steps: int, done: int, batch_size: int) -> None:
+        columns = BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.description}")
         self.progress = Progress(*columns, console=console, disable=not console.is_terminal)
         self.task = self.progress.add_task("starting", total=steps, completed=done)
-        self.steps, self.state, self.spoken = steps, {}, 0.0
-        self.begun, self.first = time.monotonic(), done
+        self.steps, self.pace = steps, Pace(steps, done, batch_size)
+        self.state: dict = {}
+        self.probed = 0  # the step of the last probe
+        self.printed = 0.0
 
     def __enter__(self) -> "TrainingDisplay":
         self.progress.start()
@@ -50,27 +78,28 @@ class TrainingDisplay:
 
     def __call__(self, record: dict) -> None:
         changed = record.get("status", self.state.get("status")) != self.state.get("status")
-        self.state |= record | ({"probed": record["step"]} if "knn" in record else {})
+        self.state |= record
+        self.probed = record["step"] if "knn" in record else self.probed
+        if "images_per_second" in record:
+            self.pace.update(record)
         self.progress.update(self.task, completed=record["step"], description=self.line())
         if changed:
             log(f"step {record['step']:,}: {record['verdict']}")
-        quiet = not console.is_terminal and time.monotonic() - self.spoken > 30
-        if quiet or (not console.is_terminal and record["step"] == self.steps):
-            log(f"step {record['step']:,}/{self.steps:,}  {self.line()}  {self.time_left(record['step'])}")
-            self.spoken = time.monotonic()
+        if not console.is_terminal and (time.monotonic() - self.printed > 30 or record["step"] == self.steps):
+            log(f"step {record['step']:,}/{self.steps:,}  {self.line()}")
+            self.printed = time.monotonic()
 
     def line(self) -> str:
-        now = self.state
-        parts = [f"{now['images_per_second']:,.0f} images/s"] if "images_per_second" in now else []
+        """Rate, loss, monitors and probe, as far as they are known, and the time left."""
+        now, paced = self.state, self.pace.step_seconds > 0
+        parts = [f"{self.pace.images_per_second:,.0f} images/s"] if paced else []
         parts += [f"loss {now['loss']:.4f}"] if "loss" in now else []
         parts += [f"rank {now['rank']:.1f}", now["status"]] if "rank" in now else []
-        parts += [f"k-NN {now['knn']:.1%} at step {now['probed']:,}"] if "knn" in now else []
+        older = f" at step {self.probed:,}" if self.probed != now["step"] else ""
+        parts += [f"k-NN {now['knn']:.1%}{older}"] if "knn" in now else []
         parts += [f"{now['memory'] / 2**30:.1f} GiB"] if "memory" in now else []
-        return " · ".join(parts)
-
-    def time_left(self, step: int) -> str:
-        rate = (step - self.first) / max(time.monotonic() - self.begun, 1e-9)
-        return f"{duration((self.steps - step) / rate)} left" if rate else ""
+        left = self.pace.seconds_left if paced else 0
+        return " · ".join(parts) + (f"  {duration(left)} left" if left else "")
 
 
 def duration(seconds: float) -> str:

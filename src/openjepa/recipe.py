@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from openjepa.config import Config, build_config, seconds
 from openjepa.errors import UsageError, unknown
+from openjepa.methods.registry import METHODS
 
 # What differs from our defaults in the published code (configs/in1k_vith14_ep300.yaml).
 PUBLISHED = {
@@ -42,9 +43,9 @@ class Recipe(NamedTuple):
 
 
 RECIPES = {
-    # Random masks teach more than blocks on a coarse grid, and steps more than
-    # images: few images a step, each with several masks for one pass of the target encoder, and a predictor of a block.
-    # Longer runs have a wider encoder, MAE has its own sizes: see _laptop.
+    # Random masks teach more than blocks on a coarse grid, and steps more than images: few images a step, each with
+    # several masks for one pass of the target encoder, and a predictor of a block. Longer runs have a wider encoder
+    # (_laptop), MAE has its own sizes (methods/mae.py).
     "laptop": Recipe(
         "small images on a CPU, in minutes",
         {
@@ -105,8 +106,6 @@ RECIPES = {
 LONG, LONGER = 1200, "vit_micro"
 # Beside a predictor of 64 numbers the targets of a wider encoder stay as poor as that can predict.
 WIDER = {"vit_micro": {"predictor_dim": 128}}
-# What `laptop` changes for MAE, which has no target encoder to share between draws and is asked for every hidden patch.
-MAE = {"context_ratio": 0.25, "batch_size": 64, "masks_per_image": 1, "predictor_dim": 64, "weight_decay": (0.05, 0.05)}
 SMALL_SIDE, WIDE_SIDE = 96, 48  # pixels
 # What `small` needs to be worth its larger network, by judgement and not by measurement: 2,000 images are eight of its
 # steps.
@@ -119,14 +118,19 @@ def recipe(name: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         raise UsageError(unknown("recipe", name, RECIPES))
     given = given or {}
     changes = {"paper": PUBLISHED_SIZES.get(given.get("model", ""), {}), "laptop": _laptop(given)}
-    return RECIPES[name].settings | changes.get(name, {})
+    return RECIPES[name].settings | changes.get(name, {}) | _method_changes(name, given.get("method"))
+
+
+def _method_changes(name: str, method: str | None) -> dict[str, Any]:
+    """What a method changes of a recipe; a name that is not known is refused where a Config is built."""
+    return dict(METHODS[method].load().recipe_overrides.get(name, {})) if method in METHODS else {}
 
 
 def _laptop(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What `laptop` changes for the given time, model and method."""
+    """What `laptop` changes for the given time and model."""
     longer = {"model": LONGER} if is_long(given.get("time")) else {}
     model = given.get("model") or longer.get("model", "")
-    return longer | WIDER.get(model, {}) | (MAE if given.get("method") == "mae" else {})
+    return longer | WIDER.get(model, {})
 
 
 def config_of(name: str | None, given: Mapping[str, Any]) -> Config:

@@ -1,5 +1,7 @@
 """bench counts what a step computes and names what limits a run."""
 
+import dataclasses
+
 import pytest
 import torch
 from support.processes import parts
@@ -14,7 +16,7 @@ from openjepa.training.timing import Cost, measure_cost, step_flops
 def test_flops_are_those_of_the_products(photos, precision):
     """By hand: 2 for a weight and token, thrice that with its gradients; and attention's two products."""
     _, stepper, batches = parts(photos, "auto", num_targets=1)
-    batch, stepper.precision = batches[0], precision
+    batch, stepper = batches[0], dataclasses.replace(stepper, precision=precision)
     images, (context, targets) = 5, (ids.shape[-1] for ids in batch.masks[:2])
     seen, predicted = images * context, images * (context + targets)
 

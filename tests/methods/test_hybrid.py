@@ -4,6 +4,7 @@ import torch
 
 from openjepa.config import build_config
 from openjepa.masking.samplers import sample_masks
+from openjepa.methods.base import Inputs
 from openjepa.runs.build_model import build_model
 from openjepa.runs.images import mask_settings
 
@@ -31,7 +32,7 @@ def test_the_loss_is_the_sum_and_only_the_student_learns():
     predicted, targets = model.predict(images, context_ids, target_ids), model.targets(images, target_ids)
     latent = torch.nn.functional.smooth_l1_loss(predicted[..., :128], targets[..., :128])
     pixels = (predicted[..., 128:] - targets[..., 128:]).square().mean()
-    loss = model(images, context_ids, target_ids)
+    loss = model(Inputs(images[None], context_ids, target_ids))
     torch.testing.assert_close(loss, latent + pixels)
     loss.backward()
     assert all(p.grad is not None for p in model.predictor.parameters())

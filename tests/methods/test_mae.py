@@ -8,6 +8,7 @@ from openjepa.config import build_config
 from openjepa.errors import UsageError
 from openjepa.interop.load import load_encoder
 from openjepa.masking.samplers import sample_masks
+from openjepa.methods.base import Inputs
 from openjepa.methods.mae import MAE
 from openjepa.recipe import recipe
 from openjepa.runs.build_model import build_model
@@ -59,7 +60,7 @@ def test_predictions_see_visible_patches_only(model, masks):
 def test_the_loss_is_the_mean_square_over_hidden_patches(model, masks):
     images = torch.randn(3, 3, 16, 16)
     difference = model.predict(images, *masks[:2]) - model.targets(images, masks.target_ids)
-    torch.testing.assert_close(model(images, *masks[:2]), difference.square().mean())
+    torch.testing.assert_close(model(Inputs(images[None], *masks[:2])), difference.square().mean())
 
 
 def test_a_run_gives_an_encoder(photos, tmp_path):

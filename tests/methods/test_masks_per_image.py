@@ -7,6 +7,7 @@ from openjepa.config import build_config
 from openjepa.data.batches import Batches
 from openjepa.data.open import open_dataset
 from openjepa.masking.samplers import sample_masks
+from openjepa.methods.base import Inputs
 from openjepa.runs.build_model import build_model
 from openjepa.runs.images import mask_settings
 
@@ -16,15 +17,15 @@ def test_two_draws_of_an_image_are_the_image_twice(method):
     config = build_config({}, {"method": method, "image_size": 16, "masks_per_image": 2})
     network, images = build_model(config), torch.randn(3, 3, 16, 16)
     context_ids, target_ids, _ = sample_masks(mask_settings(config), 3 * 2, 0, 0)
-    once = network(images, context_ids, target_ids)
-    torch.testing.assert_close(once, network(images.repeat_interleave(2, 0), context_ids, target_ids))
+    once = network(Inputs(images[None], context_ids, target_ids))
+    torch.testing.assert_close(once, network(Inputs(images.repeat_interleave(2, 0)[None], context_ids, target_ids)))
 
 
 def test_they_share_one_pass_of_the_target_encoder():
     network, seen = build_model(build_config({}, {"image_size": 16})), []
     network.target_encoder.register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
     settings = mask_settings(build_config({}, {"image_size": 16}))
-    network(torch.randn(3, 3, 16, 16), *sample_masks(settings, 3 * 4, 0, 0)[:2])
+    network(Inputs(torch.randn(1, 3, 3, 16, 16), *sample_masks(settings, 3 * 4, 0, 0)[:2]))
     assert seen == [3]
 
 

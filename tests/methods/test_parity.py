@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from openjepa.methods.base import Inputs
 from openjepa.methods.ijepa import IJEPA
 from openjepa.models.predictor import Predictor
 from openjepa.models.vit import VisionTransformer
@@ -38,6 +39,10 @@ def model(published) -> IJEPA:
     return ijepa
 
 
+def inputs(io: dict, step: int) -> Inputs:
+    return Inputs(io["images"][step][None], io["context_ids"][step], io["target_ids"][step])
+
+
 def largest_difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
     assert ours.shape == theirs.shape
     return (ours - theirs).abs().max().item()
@@ -60,7 +65,7 @@ def test_outputs(model, io):
 
 
 def test_gradients(model, io):
-    model(io["images"][0], io["context_ids"][0], io["target_ids"][0]).backward()
+    model(inputs(io, 0)).backward()
     for ours, theirs in [
         (model.context_encoder.patch_embed.proj.weight.grad, io["grad_patch_embed"]),
         (model.predictor.mask_token.grad, io["grad_mask_token"]),
@@ -73,7 +78,7 @@ def test_trajectory(model, io, shared):
     reference = json.loads((shared / "parity/official_tiny_trajectory.json").read_text())
     config, trajectory = reference["config"], reference["trajectory"]
     steps = config["total_steps"]
-    optimizer = make_optimizer([model.context_encoder, model.predictor])
+    optimizer = make_optimizer(model.learning_modules())
     for step in range(steps):
         lr = schedules.learning_rate(
             step, steps, config["warmup_steps"], config["start_lr"], config["lr"], config["final_lr"]
@@ -84,7 +89,7 @@ def test_trajectory(model, io, shared):
         assert decay == pytest.approx(trajectory["weight_decay"][step], rel=1e-4)
         assert momentum == pytest.approx(trajectory["ema"][step], rel=1e-4)
         set_schedule(optimizer, lr, decay)
-        loss = model(io["images"][step], io["context_ids"][step], io["target_ids"][step])
+        loss = model(inputs(io, step))
         assert loss.item() == pytest.approx(trajectory["loss"][step], rel=1e-4)
         optimizer.zero_grad()
         loss.backward()

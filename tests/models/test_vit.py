@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from openjepa.anomaly.energy import energy, energy_gap
+from openjepa.methods.energy import energy, energy_gap
 from openjepa.methods.ijepa import IJEPA
 from openjepa.models.predictor import Predictor
 from openjepa.models.vit import VisionTransformer, attend, patchify, sincos_positions, take

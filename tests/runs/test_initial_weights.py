@@ -32,7 +32,7 @@ def tensors(run, step):
 def test_all_three_networks_go_on(imported, photos, tmp_path, capsys):
     still = {"lr": 1e-9, "lr_end": 0, "ema_momentum": (1, 1)}
     openjepa.pretrain(photos, out=tmp_path / "run", init=str(imported), steps=2, **still, **SMALL)
-    assert "goes on from" in capsys.readouterr().out
+    assert "starts from" in capsys.readouterr().out
     first, last = open_source(str(imported)), open_source(str(tmp_path / "run"))
     for part in ("target", "context", "predictor"):
         pairs = zip(getattr(first, part).parameters(), getattr(last, part).parameters(), strict=True)
@@ -69,10 +69,10 @@ def test_resume_is_the_undisturbed_run(imported, photos, tmp_path, monkeypatch):
     openjepa.pretrain(photos, out=tmp_path / "whole", **settings)
     record = Run._record
 
-    def stop_at_two(self, step, norm):
+    def stop_at_two(self, step, *rest):
         if step == 2:
             raise KeyboardInterrupt
-        return record(self, step, norm)
+        return record(self, step, *rest)
 
     monkeypatch.setattr(Run, "_record", stop_at_two)
     with pytest.raises(KeyboardInterrupt):

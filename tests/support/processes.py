@@ -14,8 +14,10 @@ from openjepa.data.open import open_dataset
 from openjepa.methods.ijepa import IJEPA
 from openjepa.models.predictor import Predictor
 from openjepa.models.vit import VisionTransformer
-from openjepa.runs.build_training import build_batches, build_stepper
+from openjepa.runs.build import build_batches, build_stepper, draft
+from openjepa.runs.build_model import Networks
 from openjepa.training.distributed import joined
+from openjepa.training.loop import Run
 
 SMALL = {"image_size": "16", "batch_size": 5, "log_every": 1, "predictor_depth": 1, "workers": 0}
 SMALL |= {"precision": "float32", "steps": 50}
@@ -34,6 +36,14 @@ def parts(photos, parallel, **changes):
     dataset, _ = hold_in_memory(open_dataset(photos), 0)
     stepper = build_stepper(config, config.steps, [0.5] * 3, [0.25] * 3, small_model(), parallel)
     return config, stepper, build_batches(dataset, config)
+
+
+def small_run(photos, out, parallel="auto", **changes) -> Run:
+    """A run of that network in `out`."""
+    config = build_config({}, SMALL | changes)
+    dataset, _ = hold_in_memory(open_dataset(photos), 0)
+    blueprint = draft(config, dataset, [0.5] * 3, [0.25] * 3, Networks(small_model), parallel)
+    return blueprint.run(out, config.steps)
 
 
 def free_port() -> int:

@@ -8,6 +8,7 @@ from support.processes import small_model
 from torch._dynamo.utils import counters
 
 import openjepa
+from openjepa.methods.base import Inputs
 from openjepa.training.compile import checkpoint_activations, compile_blocks, no_compiler
 
 
@@ -32,7 +33,7 @@ def test_compiled_and_checkpointed_blocks_give_the_same_gradients(monkeypatch):
     checkpoint_activations(model)
     images, context, targets = torch.randn(3, 3, 16, 16), torch.arange(4).expand(3, 4), torch.arange(9, 12)
     for each in (eager, model):
-        each(images, context, targets.expand(3, 1, 3)).backward()
+        each(Inputs(images[None], context, targets.expand(3, 1, 3))).backward()
     assert counters["stats"]["unique_graphs"] >= 3 and not counters["graph_break"]
     for ours, plain in zip(model.parameters(), eager.parameters(), strict=True):
         assert plain.grad is None or torch.allclose(ours.grad, plain.grad, atol=1e-6)

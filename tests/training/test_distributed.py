@@ -1,15 +1,17 @@
-"""Several processes train the run that one would: losses, gradients, weights, checkpoints, the word of rank 0."""
+"""Several processes train the run that one would: losses, gradients, weights, checkpoints, agreement with rank 0."""
 
+import contextlib
 import os
+import signal
 
 import pytest
 import torch
-from support.processes import parts, start_ranks, together
+from support.processes import parts, small_run, start_ranks, together
 
 from openjepa.errors import UsageError
-from openjepa.runs.start import assemble
 from openjepa.training.checkpoint import checkpoint_steps, load_newest
 from openjepa.training.distributed import anyone, everyones, is_sharded, mean_over_ranks, on_rank_zero, rank, whole
+from openjepa.training.loop import Interrupted
 from openjepa.training.monitoring.metrics_log import read_metrics
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
@@ -58,29 +60,19 @@ def test_less_memory_is_the_same_update(photos):
 
 def train(photos, out, parallel, steps, resume):
     """Train up to `steps` of 9 steps as if the run had been interrupted there."""
-    config, stepper, batches = parts(photos, parallel, steps=9)
-    run = assemble(out, stepper, batches, config, str(photos), None).run
+    run = small_run(photos, out, parallel, steps=9)
     if resume:
         run.resume()
-    started = run.done
-    run.log_every = 1
-    told = []
-    stop_at(run, steps)
-    run.train(told.append)
-    return started, run.done, len(told)
+    started, reported = run.done, []
 
+    def stop_there(record):
+        reported.append(record)
+        if record["step"] == steps < 9:
+            os.kill(os.getpid(), signal.SIGINT)
 
-def stop_at(run, step):
-    take = run.stepper.run
-
-    def steps(start, batches):
-        for item in take(start, batches):
-            yield item
-            if item[0] + 1 >= step:
-                return
-
-    run.stepper.run = steps
-    run.keep_every = step
+    with pytest.raises(Interrupted) if steps < 9 else contextlib.nullcontext():
+        run.train(stop_there)
+    return started, run.done, len(reported)
 
 
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
@@ -132,4 +124,4 @@ def lose_the_other():
 def test_a_process_that_lost_the_others_says_so():
     _, results = start_ranks(2, lose_the_other)
     who, error = results.get(timeout=60)
-    assert who == 0 and isinstance(error, UsageError) and "lost touch with the other processes" in str(error)
+    assert who == 0 and isinstance(error, UsageError) and "lost the connection to the other processes" in str(error)

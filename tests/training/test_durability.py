@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 from support.photos import draw_photos
-from support.processes import parts
+from support.processes import small_run
 
 from openjepa import files
 from openjepa.errors import UsageError
-from openjepa.runs.start import assemble
 from openjepa.training import checkpoint
 from openjepa.training.checkpoint import checkpoint_steps, load_newest
 from openjepa.training.loop import Run
@@ -26,8 +25,7 @@ MOMENTS += ((Path, "rename"), (Path, "write_text"), (Path, "mkdir"), (Path, "rep
 
 def open_run(photos, out) -> Run:
     out.mkdir(exist_ok=True)
-    config, stepper, batches = parts(photos, "auto", steps=5, checkpoint_minutes=0.0)
-    run = assemble(out, stepper, batches, config, str(photos), None).run
+    run = small_run(photos, out, steps=5, checkpoint_minutes=0.0)
     if checkpoint_steps(run.checkpoints):
         run.resume()
     return run

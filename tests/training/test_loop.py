@@ -13,10 +13,11 @@ from openjepa.data.batches import load_batches
 from openjepa.data.memory import hold_in_memory
 from openjepa.data.open import open_dataset
 from openjepa.errors import UsageError
-from openjepa.runs.images import mask_settings
-from openjepa.runs.start import Batches, assemble, build_stepper
+from openjepa.runs.build import build_batches, build_run
+from openjepa.training import intervals
 from openjepa.training import loop as run_module
 from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_steps
+from openjepa.training.intervals import LEAST_IMAGES, monitor_interval, probe_interval
 from openjepa.training.loop import Interrupted
 from openjepa.training.monitoring.metrics_log import read_metrics
 from openjepa.training.monitoring.verdict import EARLY
@@ -28,10 +29,14 @@ SMALL = {"image_size": "16", "batch_size": 5, "steps": 6, "log_every": 1, "predi
 def make_run(photos, out, **changes):
     config = build_config({}, SMALL | changes)
     dataset, _ = hold_in_memory(open_dataset(photos), 0)
-    stepper = build_stepper(config, config.steps, [0.5] * 3, [0.25] * 3)
-    batches = Batches(dataset, mask_settings(config), config.size, config.crop_scale, config.batch_size, config.seed)
     out.mkdir(exist_ok=True)
-    return assemble(out, stepper, batches, config, str(photos), None).run
+    return build_run(config, dataset, out, statistics=([0.5] * 3, [0.25] * 3))
+
+
+def watched_run(photos, out, **changes):
+    """Monitors and probes at every step."""
+    run = make_run(photos, out, **changes)
+    return dataclasses.replace(run, intervals=dataclasses.replace(run.intervals, monitor=1, probe=1))
 
 
 def state(run):
@@ -102,7 +107,7 @@ def test_an_epoch_visits_every_image_once(photos, tmp_path):
 def test_a_vanished_image_is_replaced_and_listed(photos, tmp_path):
     config = build_config({}, SMALL)
     dataset = open_dataset(photos)
-    batches = Batches(dataset, mask_settings(config), config.size, config.crop_scale, 24, 0)
+    batches = build_batches(dataset, dataclasses.replace(config, batch_size=24))
     (photos / dataset.paths[7]).write_bytes(b"\xff\xd8 not a picture any more")
     batch = batches[0]
     assert 7 not in batch.indices
@@ -115,12 +120,10 @@ def test_a_vanished_image_is_replaced_and_listed(photos, tmp_path):
             next(load_batches(batches, 1, 2, workers))
 
 
-def test_monitors_and_probes_do_not_touch_the_run(photos, tmp_path, monkeypatch):
+def test_monitors_and_probes_do_not_touch_the_run(photos, tmp_path):
     plain = make_run(photos, tmp_path / "plain")
     plain.train(lambda record: None)
-    monkeypatch.setattr(run_module, "MONITOR_IMAGES", 1)
-    monkeypatch.setattr(run_module, "PROBE_IMAGES", 1)
-    watched = make_run(photos, tmp_path / "watched")
+    watched = watched_run(photos, tmp_path / "watched")
     watched.train(lambda record: None)
     assert same(state(plain), state(watched))
     assert all("rank" in record for record in read_metrics(tmp_path / "watched"))
@@ -130,18 +133,18 @@ def test_monitors_and_probes_do_not_touch_the_run(photos, tmp_path, monkeypatch)
     ("batch_size", "images", "first_judged"),
     [(16, 20_480, 0.25), (16, 68_192, 0.251), (64, 119_488, 0.251), (16, 10_880, 0.5), (2048, 10**8, 0.25)],
 )
-def test_looks_follow_the_length_of_the_run(photos, tmp_path, batch_size, images, first_judged):
-    run = make_run(photos, tmp_path / "run", batch_size=batch_size)
-    run.stepper.schedule = dataclasses.replace(run.stepper.schedule, steps=images // batch_size)
-    every, steps = run._monitor_every, run.steps
+def test_measurements_follow_the_length_of_the_run(batch_size, images, first_judged):
+    steps = images // batch_size
+    every = monitor_interval(steps, batch_size)
     assert next(step for step in range(every, steps, every) if step >= EARLY * steps) <= first_judged * steps
-    assert every * batch_size >= run_module.LEAST_IMAGES and steps / every <= 51
+    assert every * batch_size >= LEAST_IMAGES and steps / every <= 51
+    assert probe_interval(steps, batch_size) % every == 0
 
 
 @pytest.mark.parametrize("batch_size", [5, 7, 24])
 def test_probes_happen_through_the_run(photos, tmp_path, monkeypatch, batch_size):
-    monkeypatch.setattr(run_module, "MONITOR_IMAGES", 40)
-    monkeypatch.setattr(run_module, "PROBE_IMAGES", 100)
+    monkeypatch.setattr(intervals, "MONITOR_IMAGES", 40)
+    monkeypatch.setattr(intervals, "PROBE_IMAGES", 100)
     make_run(photos, tmp_path / "run", batch_size=batch_size, steps=60, log_every=7).train(lambda record: None)
     probed = [record["step"] for record in read_metrics(tmp_path / "run") if "knn" in record]
     gaps = [after - before for before, after in itertools.pairwise(probed)]
@@ -149,13 +152,10 @@ def test_probes_happen_through_the_run(photos, tmp_path, monkeypatch, batch_size
     assert max(gaps) * batch_size <= 200
 
 
-def test_the_best_checkpoints_are_kept(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(run_module, "MONITOR_IMAGES", 1)
-    monkeypatch.setattr(run_module, "PROBE_IMAGES", 1)
-    run = make_run(photos, tmp_path / "run", checkpoint_minutes=0.0)
-    ranks = iter([1.0, 5.0, 9.0, 8.0, 7.0, 6.0, 4.0])
-    watch = run.monitor
-    run.monitor = lambda model: watch(model) | {"rank": next(ranks)}
+def test_the_best_checkpoints_are_kept(photos, tmp_path):
+    run = watched_run(photos, tmp_path / "run", checkpoint_minutes=0.0)
+    ranks, monitor = iter([1.0, 5.0, 9.0, 8.0, 7.0, 6.0, 4.0]), run.monitor
+    run = dataclasses.replace(run, monitor=lambda model: monitor(model) | {"rank": next(ranks)})
     run.train(lambda record: None)
     assert run.best["rank"] == (9.0, 2)
     knn_step = run.best["knn"][1]

@@ -9,7 +9,7 @@ from openjepa.console import console, log
 from openjepa.data.statistics import channel_statistics
 from openjepa.errors import UsageError
 from openjepa.recipe import config_of
-from openjepa.runs.build_training import build_batches, build_stepper, settle_compiler
+from openjepa.runs.build import draft, settle_compiler
 from openjepa.runs.images import prepare_images, settler
 from openjepa.runs.plan import speed_lines
 from openjepa.runs.start import resolve_precision
@@ -42,11 +42,10 @@ def bench(
         str(data), config.workers, max_skipped=config.max_skipped, channels=config.channels, pages=config.pages
     )
     config = settle_compiler(resolve_precision(config if recipe else settler(settings)(summary)))
-    batches = build_batches(dataset, config)
-    mean, std = channel_statistics(dataset, seed=config.seed)
-    stepper = build_stepper(config, 10_000, mean, std, batches=batches)
+    blueprint = draft(config, dataset, *channel_statistics(dataset, seed=config.seed))
+    stepper = blueprint.stepper(10_000)
     with console.status("measuring"):
-        speed = measure_speed(stepper, batches, config.workers, seconds)
+        speed = measure_speed(stepper, blueprint.batches, config.workers, seconds)
     log(*speed_lines(config, stepper, speed))
     fractions = {"input_fraction": speed.together.input_fraction, "fraction_of_peak": speed.fraction_of_peak}
     rates = {"step_rate": speed.step_rate, "input_rate": speed.input_rate, "rate": speed.rate}

@@ -24,37 +24,46 @@ from openjepa.rng import CROPS, ORDER, generator
 
 @dataclass
 class Batch:
-    """images uint8 or float32 [B, C, H, W]; masks of B * masks_per_image; indices int64 [B]; skipped [(path, reason)].
+    """Crops of B images, and their masks where the method needs any.
 
-    `total` is the number of images of the step where these are only a part of it (0: they are all).
+    views uint8 or float32 [V, B, C, H, W]: V crops of each image; masks of B * masks_per_image; indices int64 [B];
+    skipped [(path, reason)]. `total` is the number of images of the step, where these are only a part of them (0: all).
     """
 
-    images: Tensor
-    masks: Masks
+    views: Tensor
+    masks: Masks | None
     indices: Tensor
     skipped: list[tuple[str, str]] = field(default_factory=list)
     total: int = 0
 
+    @property
+    def images(self) -> Tensor:
+        """The first crop of each image, [B, C, H, W]."""
+        return self.views[0]
+
     def pin_memory(self) -> "Batch":
         """The batch in page-locked memory, from which copies to a GPU do not block; a DataLoader calls this."""
-        masks = Masks(self.masks.context_ids.pin_memory(), self.masks.target_ids.pin_memory(), self.masks.redrawn)
-        return Batch(self.images.pin_memory(), masks, self.indices, self.skipped, self.total)
+        masks = self.masks and Masks(*(ids.pin_memory() for ids in self.masks[:2]), self.masks.redrawn)
+        return Batch(self.views.pin_memory(), masks, self.indices, self.skipped, self.total)
 
     def split(self, parts: int) -> "list[Batch]":
         """The batch in consecutive parts of nearly the same size, at most as many as it has images."""
-        count, masks_per_image = len(self.images), len(self.masks.context_ids) // len(self.images)
+        count = len(self.indices)
         parts = min(parts, count)
         edges = [count * i // parts for i in range(parts + 1)]
-        pieces = (
-            (self.images[a:b], rows(self.masks, a * masks_per_image, b * masks_per_image), self.indices[a:b])
+        return [
+            Batch(self.views[:, a:b], rows(self.masks, a, b, count), self.indices[a:b], total=self.total or count)
             for a, b in pairwise(edges)
-        )
-        return [Batch(*piece, total=self.total or count) for piece in pieces]
+        ]
 
 
-def rows(masks: Masks, first: int, end: int) -> Masks:
-    """The masks of rows `first` to `end` - 1."""
-    return Masks(masks.context_ids[first:end], masks.target_ids[first:end], masks.redrawn)
+def rows(masks: Masks | None, first: int, end: int, count: int) -> Masks | None:
+    """The masks of images `first` to `end` - 1 of `count`."""
+    if masks is None:
+        return None
+    each = len(masks.context_ids) // count
+    part = slice(first * each, end * each)
+    return Masks(masks.context_ids[part], masks.target_ids[part], masks.redrawn)
 
 
 @functools.lru_cache(maxsize=2)
@@ -72,10 +81,11 @@ class Batches(Dataset):
     """`batches[step]` is the batch of that step. A batch may span two epochs; all have `batch_size` images.
 
     With a `world_size` above one it is the part of `rank`: the slots of the global batch are divided evenly, in order.
+    Each image is cropped `views` times, independently. `masks` is None for a method without masks.
     """
 
     dataset: ImageDataset
-    masks: MaskSettings
+    masks: MaskSettings | None
     image_size: tuple[int, int]
     crop_scale: tuple[float, float]
     batch_size: int
@@ -84,48 +94,52 @@ class Batches(Dataset):
     world_size: int = 1
     any_orientation: bool = False
     horizontal_flip: bool = False
+    views: int = 1
 
     def __getitem__(self, step: int) -> Batch:
         skipped: list[tuple[str, str]] = []
         first, end = (self.batch_size * rank // self.world_size for rank in (self.rank, self.rank + 1))
-        drawn = [self._crop(step * self.batch_size + slot, skipped) for slot in range(first, end)]
-        if None in drawn:
-            return Batch(torch.empty(0), Masks(torch.empty(0), torch.empty(0)), torch.empty(0), skipped)
-        indices, crops = zip(*drawn, strict=True)
-        images = torch.from_numpy(np.stack([crop.transpose(2, 0, 1) for crop in crops]))
-        masks_per_image = self.masks.masks_per_image
-        masks = sample_masks(self.masks, self.batch_size * masks_per_image, self.seed, step)
-        return Batch(
-            images,
-            rows(masks, first * masks_per_image, end * masks_per_image),
-            torch.tensor(indices),
-            skipped,
-            self.batch_size,
-        )
+        drawn = [self._crops(step * self.batch_size + slot, skipped) for slot in range(first, end)]
+        readable = [image for image in drawn if image is not None]
+        if len(readable) < len(drawn):
+            return Batch(torch.empty(1, 0), None, torch.empty(0), skipped)
+        indices, crops = zip(*readable, strict=True)
+        planes = [crop.transpose(2, 0, 1) for view in zip(*crops, strict=True) for crop in view]
+        views = torch.from_numpy(np.stack(planes)).unflatten(0, (self.views, -1))
+        return Batch(views, self._masks(step, first, end), torch.tensor(indices), skipped, self.batch_size)
 
-    def _crop(self, position: int, skipped: list[tuple[str, str]]) -> tuple[int, np.ndarray] | None:
+    def _masks(self, step: int, first: int, end: int) -> Masks | None:
+        if self.masks is None:
+            return None
+        masks = sample_masks(self.masks, self.batch_size * self.masks.masks_per_image, self.seed, step)
+        return rows(masks, first, end, self.batch_size)
+
+    def _crops(self, position: int, skipped: list[tuple[str, str]]) -> tuple[int, list[np.ndarray]] | None:
         """The image at a position of the endless order, or the next readable one of its epoch, or None."""
         count = len(self.dataset)
         epoch, place = divmod(position, count)
         order = epoch_order(self.seed, count, epoch, self.dataset.window)
         for offset in range(count):
             index = int(order[(place + offset) % count])
-            orientation = self._orientation(epoch, index)
-            cut = cut_size(self.image_size, orientation)
-            dice = functools.partial(generator, self.seed, CROPS, epoch, index)
             try:
-                image = load_for_crop(self.dataset, index, cut, self.crop_scale, dice)
+                return index, [self._crop(epoch, index, view) for view in range(self.views)]
             except BadImage as error:
                 skipped.append((self.dataset.paths[index], str(error)))
-                continue
-            return index, oriented_crop(image, self.image_size, self.crop_scale, dice(), orientation)
         return None
 
-    def _orientation(self, epoch: int, index: int) -> int:
+    def _crop(self, epoch: int, index: int, view: int) -> np.ndarray:
+        """One crop of an image, a pure function of (seed, epoch, index, view)."""
+        orientation = self._orientation(epoch, index, view)
+        dice = functools.partial(generator, self.seed, CROPS, epoch, index, 2 * view)
+        image = load_for_crop(self.dataset, index, cut_size(self.image_size, orientation), self.crop_scale, dice)
+        return oriented_crop(image, self.image_size, self.crop_scale, dice(), orientation)
+
+    def _orientation(self, epoch: int, index: int, view: int) -> int:
         """0 for as it is, to 7; 4 is mirrored, left to right."""
-        if self.any_orientation:
-            return int(generator(self.seed, CROPS, epoch, index, 1).integers(8))
-        return 4 * int(generator(self.seed, CROPS, epoch, index, 1).integers(2)) if self.horizontal_flip else 0
+        if not (self.any_orientation or self.horizontal_flip):
+            return 0
+        dice = generator(self.seed, CROPS, epoch, index, 2 * view + 1)
+        return int(dice.integers(8)) if self.any_orientation else 4 * int(dice.integers(2))
 
 
 def start_worker(_worker: int) -> None:
@@ -154,6 +168,6 @@ def in_order(dataset: Dataset, keys: Sequence[int], workers: int, pin_memory: bo
 def load_batches(batches: Batches, start: int, stop: int, workers: int) -> Iterator[Batch]:
     """The batches of steps start to stop - 1; raises UsageError once no image can be read any more."""
     for batch in in_order(batches, range(start, stop), workers, pin_memory=torch.cuda.is_available()):
-        if not len(batch.images):
+        if not len(batch.indices):
             raise UsageError(f"none of the {len(batches.dataset):,} images of {batches.dataset.source} can be read")
         yield batch

@@ -30,9 +30,8 @@ def save_artifact(
     folder: Path, model: Method, mean: list[float], std: list[float], about: dict, pixel_format: PixelFormat = RGB
 ) -> None:
     """Write the artifact of a model, whole or not at all; `about` (JSON-able) is stored in openjepa.json. OSError."""
-    networks = {"target": model.target_encoder, "context": model.context_encoder, "predictor": model.predictor}
     how = {"values": pixel_format.values, "pages": pixel_format.pages}
-    whole = Source(str(folder), "openjepa", mean, std, **networks, **how)
+    whole = Source(str(folder), "openjepa", mean, std, *model.parts(), **how)
     with atomic_folder(folder, replace=True) as part:
         write_artifact(part, whole, "target", about)
 

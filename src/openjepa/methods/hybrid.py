@@ -1,25 +1,40 @@
-"""I-JEPA that predicts pixels too: they teach at once, while representations must first become worth predicting."""
+"""I-JEPA that predicts pixels too: pixels teach from the first step, representations once they carry content."""
+
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from openjepa.methods.base import Inputs
 from openjepa.methods.ijepa import IJEPA
-from openjepa.methods.mae import pixel_targets
+from openjepa.methods.mae import patch_pixels, pixel_targets
+from openjepa.methods.masked import build_predictor
+from openjepa.models.predictor import Predictor
+from openjepa.models.vit import VisionTransformer
 
 
 class Hybrid(IJEPA):
-    """A target is a representation, as in I-JEPA, and behind it the patch's normalised pixels, as in MAE.
+    """A target is a representation, as in I-JEPA, followed by the patch's normalised pixels, as in MAE.
 
     The predictor needs `out_dim` = D + C * patch_size**2; the loss is the sum of both methods' losses.
     """
 
-    def forward(self, images: Tensor, context_ids: Tensor, target_ids: Tensor) -> Tensor:
-        """The loss, a scalar: images [B, C, H, W], context_ids [B, Nc], target_ids [B, M, Nt]."""
-        targets = self.targets(images, target_ids).float()
-        predicted = self.predict(images, context_ids, target_ids).float()
+    can_continue: ClassVar[bool] = False
+
+    @classmethod
+    def build(
+        cls, encoder: VisionTransformer, predictor: Predictor | None = None, *, loss: str = "smooth_l1", **settings: Any
+    ) -> "Hybrid":
+        out_dim = encoder.embed_dim + patch_pixels(encoder)
+        return cls(encoder, predictor or build_predictor(encoder, out_dim, **settings), loss)
+
+    def loss(self, inputs: Inputs) -> Tensor:
+        context_ids, target_ids = inputs.masks
+        targets = self.targets(inputs.images, target_ids).float()
+        predicted = self.predict(inputs.images, context_ids, target_ids).float()
         width = self.context_encoder.embed_dim
-        return self.loss(predicted[..., :width], targets[..., :width]) + F.mse_loss(
+        return self.distance(predicted[..., :width], targets[..., :width]) + F.mse_loss(
             predicted[..., width:], targets[..., width:]
         )
 

@@ -1,47 +1,61 @@
 """I-JEPA (Assran et al., CVPR 2023, arXiv 2301.08243): the whole method, top to bottom as in its figure 3."""
 
 import copy
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from openjepa.methods.base import Inputs
+from openjepa.methods.masked import MaskedMethod, build_predictor
 from openjepa.models.predictor import Predictor
 from openjepa.models.vit import VisionTransformer, take
 
-LOSSES = {"smooth_l1": F.smooth_l1_loss, "l2": F.mse_loss}
+LOSSES: dict[str, Callable[..., Tensor]] = {"smooth_l1": F.smooth_l1_loss, "l2": F.mse_loss}
 
 
-class IJEPA(nn.Module):
+class IJEPA(MaskedMethod):
     """Predict the representations of target blocks from one context block of the same image."""
 
-    def __init__(self, context_encoder: VisionTransformer, predictor: Predictor, loss: str = "smooth_l1") -> None:
-        super().__init__()
-        self.context_encoder = context_encoder
+    can_continue: ClassVar[bool] = True
+
+    def __init__(self, context_encoder: VisionTransformer, predictor: Predictor, distance: str = "smooth_l1") -> None:
+        """`distance` of predictions and targets: "smooth_l1" or "l2"."""
+        super().__init__(context_encoder, predictor)
         self.target_encoder = copy.deepcopy(context_encoder).requires_grad_(False)
-        self.predictor = predictor
-        self.loss = LOSSES[loss]
+        self.distance = LOSSES[distance]
 
-    def forward(self, images: Tensor, context_ids: Tensor, target_ids: Tensor) -> Tensor:
-        """The loss, a scalar: images [B, C, H, W], context_ids [B, Nc], target_ids [B, M, Nt]."""
-        targets = self.targets(images, target_ids)
-        predicted = self.predict(images, context_ids, target_ids)
-        return self.loss(predicted.float(), targets.float())
+    @classmethod
+    def build(
+        cls, encoder: VisionTransformer, predictor: Predictor | None = None, *, loss: str = "smooth_l1", **settings: Any
+    ) -> "IJEPA":
+        return cls(encoder, predictor or build_predictor(encoder, encoder.embed_dim, **settings), loss)
 
-    def predict(self, images: Tensor, context_ids: Tensor, target_ids: Tensor) -> Tensor:
-        """What the context says of the targets: [B, M, Nt, D]."""
-        context = self.context_encoder(images, context_ids)
-        return self.predictor(context, context_ids, target_ids)
+    def loss(self, inputs: Inputs) -> Tensor:
+        context_ids, target_ids = inputs.masks
+        targets = self.targets(inputs.images, target_ids)
+        predicted = self.predict(inputs.images, context_ids, target_ids)
+        return self.distance(predicted.float(), targets.float())
 
     @torch.no_grad()
     def targets(self, images: Tensor, target_ids: Tensor) -> Tensor:
-        """What the targets are: encoded in sight of the full image, normalised, then selected: [B, M, Nt, D]."""
+        """Representations of target patches, encoded in sight of the full image and normalised: [B, M, Nt, D]."""
         tokens = self.target_encoder(images)
         tokens = F.layer_norm(tokens, tokens.shape[-1:])
         return take(tokens, target_ids)
 
+    def after_step(self, schedule: Mapping[str, float]) -> None:
+        self.update_target_encoder(schedule["ema_momentum"])
+
     @torch.no_grad()
     def update_target_encoder(self, ema_momentum: float) -> None:
         """target <- ema_momentum * target + (1 - ema_momentum) * context, parameter by parameter."""
-        targets, contexts = list(self.target_encoder.parameters()), list(self.context_encoder.parameters())
+        targets: list[Tensor] = list(self.target_encoder.parameters())
+        contexts: list[Tensor] = list(self.context_encoder.parameters())
         torch._foreach_lerp_(targets, contexts, 1 - ema_momentum)
+
+    @property
+    def encoder(self) -> VisionTransformer:
+        return self.target_encoder

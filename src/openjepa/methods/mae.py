@@ -1,8 +1,12 @@
-"""Masked autoencoder (He et al., CVPR 2022, arXiv 2111.06377): the rival that predicts pixels, same parts as I-JEPA."""
+"""Masked autoencoder (He et al., CVPR 2022, arXiv 2111.06377): predict pixels with the same networks as I-JEPA."""
+
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from openjepa.methods.base import Inputs
+from openjepa.methods.masked import MaskedMethod, build_predictor
 from openjepa.models.predictor import Predictor
 from openjepa.models.vit import VisionTransformer, patchify, take
 
@@ -13,32 +17,37 @@ def pixel_targets(images: Tensor, target_ids: Tensor, patch_size: int) -> Tensor
     return take(F.layer_norm(pixels, pixels.shape[-1:], eps=1e-6), target_ids)
 
 
-class MAE(nn.Module):
+def patch_pixels(encoder: VisionTransformer) -> int:
+    """Numbers in a patch: C * patch_size**2."""
+    return encoder.in_chans * encoder.patch_size**2
+
+
+class MAE(MaskedMethod):
     """Predict the normalised pixels of the hidden patches from the visible ones; `predictor` is the paper's decoder."""
 
-    def __init__(self, context_encoder: VisionTransformer, predictor: Predictor) -> None:
-        super().__init__()
-        self.context_encoder = context_encoder
-        self.predictor = predictor
+    default_masks: ClassVar[str] = "random"
+    predicts_all_hidden: ClassVar[bool] = True
+    unused_settings: ClassVar = dict.fromkeys(("loss", "ema_momentum"), "mae predicts pixels, by their squared error")
+    # No target encoder is shared between masks, and every hidden patch is a target.
+    recipe_overrides: ClassVar = {
+        "laptop": {
+            "context_ratio": 0.25,
+            "batch_size": 64,
+            "masks_per_image": 1,
+            "predictor_dim": 64,
+            "weight_decay": (0.05, 0.05),
+        }
+    }
 
-    @property
-    def target_encoder(self) -> VisionTransformer:
-        """The encoder that people use: there is only one."""
-        return self.context_encoder
+    @classmethod
+    def build(cls, encoder: VisionTransformer, predictor: Predictor | None = None, **settings: Any) -> "MAE":
+        return cls(encoder, predictor or build_predictor(encoder, patch_pixels(encoder), **settings))
 
-    def forward(self, images: Tensor, context_ids: Tensor, target_ids: Tensor) -> Tensor:
-        """The loss, a scalar: images [B, C, H, W], context_ids [B, Nc], target_ids [B, M, Nt]."""
-        targets = self.targets(images, target_ids)
-        return F.mse_loss(self.predict(images, context_ids, target_ids).float(), targets.float())
-
-    def predict(self, images: Tensor, context_ids: Tensor, target_ids: Tensor) -> Tensor:
-        """What the visible patches say of the hidden ones: [B, M, Nt, C * patch_size**2]."""
-        context = self.context_encoder(images, context_ids)
-        return self.predictor(context, context_ids, target_ids)
+    def loss(self, inputs: Inputs) -> Tensor:
+        context_ids, target_ids = inputs.masks
+        targets = self.targets(inputs.images, target_ids)
+        return F.mse_loss(self.predict(inputs.images, context_ids, target_ids).float(), targets.float())
 
     def targets(self, images: Tensor, target_ids: Tensor) -> Tensor:
         """Normalised pixels: [B, M, Nt, C * patch_size**2]."""
         return pixel_targets(images, target_ids, self.context_encoder.patch_size)
-
-    def update_target_encoder(self, ema_momentum: float) -> None:
-        """Nothing: the targets are pixels."""

@@ -167,11 +167,12 @@ class VisionTransformer(nn.Module):
         if any(side % patch_size for side in image_size):
             raise ValueError(f"patch size {patch_size} does not divide image size {image_size[0]}x{image_size[1]}")
         self.patch_size, self.embed_dim, self.in_chans = patch_size, embed_dim, in_chans
-        self.image_size, self.num_heads = tuple(image_size), num_heads
+        self.image_size, self.num_heads = (image_size[0], image_size[1]), num_heads
         self.mlp_ratio, self.weight_init = mlp_ratio, weight_init
         self.grid_size = (image_size[0] // patch_size, image_size[1] // patch_size)
         self.norm_eps = norm_eps
-        self.native_size, self.position_code = tuple(native_size or self.grid_size), position_code
+        native_rows, native_columns = native_size or self.grid_size
+        self.native_size, self.position_code = (native_rows, native_columns), position_code
         self.patch_embed = PatchEmbed(patch_size, in_chans, embed_dim)
         self.blocks = nn.ModuleList(Block(embed_dim, num_heads, mlp_ratio) for _ in range(depth))
         self.norm = nn.LayerNorm(embed_dim)

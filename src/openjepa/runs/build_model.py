@@ -1,19 +1,33 @@
-"""The networks of a config."""
+"""The networks of a run: built from its settings, or from existing weights (`initial_weights`)."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
 from openjepa.config import Config
 from openjepa.encoder.baselines import seeded
 from openjepa.methods.base import Method
-from openjepa.methods.hybrid import Hybrid
-from openjepa.methods.ijepa import IJEPA
-from openjepa.methods.mae import MAE
-from openjepa.models.predictor import Predictor
+from openjepa.methods.registry import METHODS
 from openjepa.models.vit import SIZES
 
 
+@dataclass(frozen=True)
+class Networks:
+    """How the networks of a run are made: `build` gives fresh ones, the same at every call.
+
+    frozen    fraction of the run in which the context encoder stays as it is (training.step.Stepper)
+    imported  whether they start from trained weights
+    """
+
+    build: Callable[[], Method]
+    frozen: float = 0.0
+    imported: bool = False
+
+
 def build_model(config: Config, channels: int = 3) -> Method:
-    """The networks of a config for images of so many channels, initialised by its seed alone."""
+    """The method of a config with its networks, for images of so many channels, initialised by its seed alone."""
     embed_dim, depth, num_heads, mlp_ratio = SIZES[config.model]
     encoder = seeded(
         config.seed,
@@ -26,21 +40,10 @@ def build_model(config: Config, channels: int = 3) -> Method:
         mlp_ratio=mlp_ratio,
         weight_init=config.weight_init,
     )
-    pixels = encoder.in_chans * config.patch_size**2
-    predicted = {"ijepa": embed_dim, "mae": pixels, "hybrid": embed_dim + pixels}[config.method]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed + 1)
-        predictor = Predictor(
-            config.grid_size,
-            embed_dim,
-            config.predictor_dim,
-            config.predictor_depth,
-            config.predictor_heads,
-            out_dim=predicted,
-            weight_init=config.weight_init,
-            joint=config.target_sequences == "joint",
-        )
-    if config.method == "mae":
-        return MAE(encoder, predictor)
-    method = {"ijepa": IJEPA, "hybrid": Hybrid}[config.method]
-    return method(encoder, predictor, config.loss)
+        return method_of(config).build(encoder, **dataclasses.asdict(config))
+
+
+def method_of(config: Config) -> type[Method]:
+    return METHODS[config.method].load()

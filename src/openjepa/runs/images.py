@@ -19,6 +19,7 @@ from openjepa.files import write_text
 from openjepa.masking.samplers import STRATEGIES, check_masks
 from openjepa.masking.settings import MaskSettings
 from openjepa.recipe import Pick, pick_recipe, recipe
+from openjepa.runs.build_model import method_of
 
 LISTED = "skipped.txt"
 
@@ -112,13 +113,16 @@ def pick_for(summary: Summary, given: Mapping[str, Any]) -> Pick:
     return pick
 
 
-def mask_settings(config: Config) -> MaskSettings:
-    """The masks that a config asks for; raises UsageError if they do not fit its grid."""
-    strategy = config.masks or ("random" if config.method == "mae" else "multiblock")
+def mask_settings(config: Config) -> MaskSettings | None:
+    """The masks of a config, None for a method without masks; raises UsageError if they do not fit its grid."""
+    method = method_of(config)
+    if not method.needs_masks:
+        return None
+    strategy = config.masks or method.default_masks
     given = {name: getattr(config, name) for name in ("num_targets", "target_scale", "context_scale")}
     entry = STRATEGIES[strategy]
     chosen = {"context_ratio": config.context_ratio} | {**entry.defaults}
-    chosen |= entry.derived(config.context_ratio, config.method == "mae")
+    chosen |= entry.derived(config.context_ratio, method.predicts_all_hidden)
     chosen |= {name: value for name, value in given.items() if value is not None}
     settings = MaskSettings(
         config.grid_size,

@@ -1,4 +1,4 @@
-"""`--init SRC`: networks that start from existing weights. Their tensors fix some settings; the others are given."""
+"""`--init SRC`: networks that start from existing weights, whose shapes decide some of the settings."""
 
 import dataclasses
 from pathlib import Path
@@ -14,10 +14,12 @@ from openjepa.files import atomic_folder, usage_error
 from openjepa.interop.artifact import write_artifact
 from openjepa.interop.load import open_source
 from openjepa.interop.source import Source
-from openjepa.methods.ijepa import IJEPA
+from openjepa.methods.base import Method
+from openjepa.methods.registry import METHODS
 from openjepa.models.predictor import Predictor
 from openjepa.models.resize import weights_of
 from openjepa.models.vit import SIZES, VisionTransformer
+from openjepa.runs.build_model import Networks, method_of
 
 
 def describe(source: Source, which: str, licence: str | None) -> list[str]:
@@ -46,10 +48,11 @@ def store(folder: Path, source: Source, which: str, about: dict) -> None:
 
 def open_init(config: Config, given: dict[str, Any]) -> tuple[Config, Source]:
     """The config with what its source decides, and the source; UsageError if `given` contradicts it."""
-    if config.method != "ijepa":
-        raise UsageError(f"--init goes on with I-JEPA, not --method {config.method}: leave one of them out")
+    if not method_of(config).can_continue:
+        known = ", ".join(name for name, entry in METHODS.items() if entry.load().can_continue)
+        raise UsageError(f"--init continues --method {known}, not {config.method}: leave one of them out")
     size = config.size if given.get("image_size") is not None else None
-    source = without_decoder(open_source(config.init, size, config.channels))
+    source = with_matching_predictor(open_source(str(config.init), size, config.channels), config)
     network, predictor = source.encoder("context"), source.predictor
     rows, columns = network.image_size
     fixed: dict[str, Any] = {"patch_size": network.patch_size, "weight_init": network.weight_init}
@@ -69,14 +72,14 @@ def open_init(config: Config, given: dict[str, Any]) -> tuple[Config, Source]:
     return dataclasses.replace(config, **fixed), source
 
 
-def without_decoder(source: Source) -> Source:
-    """The source without a predictor of pixels, as MAE's decoder is: I-JEPA's starts afresh."""
-    method = current_names(source.about.get("settings", {})).get("method", "ijepa")
-    return source if method == "ijepa" else dataclasses.replace(source, predictor=None)
+def with_matching_predictor(source: Source, config: Config) -> Source:
+    """The source without its predictor if another method trained that: it predicts something else."""
+    method = current_names(source.about.get("settings", {})).get("method", config.method)
+    return source if method == config.method else dataclasses.replace(source, predictor=None)
 
 
 def keeps_statistics(source: Source, pixel_format: PixelFormat) -> bool:
-    """Whether the source's mean and std are of the same units as the images read so."""
+    """Whether the source's mean and std have the units of images of that pixel format."""
     return (source.values == "raw") == (pixel_format.values == "raw")
 
 
@@ -87,7 +90,7 @@ def standard_size(network: VisionTransformer) -> str | None:
 
 
 def shapes_of(config: Config, source: Source) -> dict[str, dict]:
-    """What builds the networks of a continued run again without their source; JSON-able."""
+    """What builds networks of these shapes again without the source; JSON-able."""
     encoder = source.encoder("context").arguments()
     fresh = {
         "grid_size": source.encoder("context").grid_size,
@@ -102,36 +105,49 @@ def shapes_of(config: Config, source: Source) -> dict[str, dict]:
     return {"encoder": encoder, "predictor": source.predictor.arguments() if source.predictor else fresh}
 
 
-def build_shapes(config: Config, shapes: dict[str, dict]) -> IJEPA:
+def build_shapes(config: Config, shapes: dict[str, dict]) -> Method:
     """Networks of those shapes, initialised by the seed of the config."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         encoder = VisionTransformer(**shapes["encoder"])
-        return IJEPA(encoder, Predictor(**shapes["predictor"]), config.loss)
+        return method_of(config).build(encoder, Predictor(**shapes["predictor"]), **dataclasses.asdict(config))
 
 
-def build_continued(config: Config, source: Source) -> IJEPA:
-    """The networks of a source, the missing encoder copied from the other, a missing predictor fresh."""
+def build_continued(config: Config, source: Source) -> Method:
+    """The networks of a source, a missing encoder copied from the other one, a missing predictor fresh."""
     model = build_shapes(config, shapes_of(config, source))
-    for network, which in ((model.context_encoder, "context"), (model.target_encoder, "target")):
+    for network, which in ((model.context_encoder, "context"), (model.encoder, "target")):
         first = source.encoder(which)
         table = {"pos_embed": first.pos_embed} if first.position_code == "table" else {}
         network.load_state_dict(weights_of(first) | table)
-    if source.predictor:
-        model.predictor.load_state_dict(source.predictor.state_dict())
+    predictor = model.parts().predictor
+    if source.predictor and predictor:
+        predictor.load_state_dict(source.predictor.state_dict())
     return model
 
 
+def continued_networks(config: Config, source: Source) -> Networks:
+    """Networks that start from a source; a fresh predictor learns alone at first."""
+    frozen = 0.0 if source.predictor else config.init_freeze
+    return Networks(lambda: build_continued(config, source), frozen, imported=True)
+
+
+def stored_networks(config: Config, resolved: dict[str, Any]) -> Networks:
+    """Networks of a run that was started with --init, before its checkpoint is read."""
+    return Networks(lambda: build_shapes(config, resolved["networks"]), resolved.get("frozen", 0.0), imported=True)
+
+
 def advice(config: Config, source: Source) -> list[str]:
-    """What the plan says of a run that goes on from weights."""
+    """Lines of the plan for a run that starts from existing weights."""
     lines = [
-        f"  goes on from {config.init}: learning rate up to {config.lr:g}, EMA momentum {shown(config.ema_momentum)}"
+        f"  starts from {config.init}: learning rate up to {config.lr:g}, EMA momentum {shown(config.ema_momentum)}"
     ]
     if not source.predictor:
         lines.append(
             f"  it has no predictor: a fresh one learns alone for {config.init_freeze:.0%} of the run, "
             "so that it does not spoil the encoder"
         )
-    if config.lr > 5e-4 or config.ema_momentum[0] < 0.99:
+    momentum = config.ema_momentum
+    if config.lr > 5e-4 or (momentum and momentum[0] < 0.99):
         lines.append("  warning: trained weights are soon lost at such rates: give --lr 2e-4 --ema-momentum 0.996 1")
     return lines

@@ -1,4 +1,4 @@
-"""The plan that a person reads before the first step."""
+"""The length of a run in steps, and the plan that is printed before the first one."""
 
 import math
 import os
@@ -7,56 +7,103 @@ from openjepa.config import Config, seconds
 from openjepa.console import duration
 from openjepa.data.batches import Batches
 from openjepa.errors import UsageError
-from openjepa.runs.build_training import schedule_of
-from openjepa.training.schedules import ema_half_life
-from openjepa.training.step import Stepper
+from openjepa.training.intervals import monitor_interval, probe_interval
+from openjepa.training.schedules import ema_half_life, ema_range
+from openjepa.training.step import Schedule, Stepper
 from openjepa.training.timing import Cost, Speed
 
-OVERHEAD = 1.05  # monitors, probes and checkpoints, as a share of the steps' own time
+OVERHEAD = 1.05  # monitors, probes and checkpoints on a CPU, as a fraction of the steps' own time
 HALF_LIVES = 5  # of the target encoder, after which its weights are 97 % the run's own
-WAITED = 0.05  # share of a step, from which its input is worth a word
-ALONE = 0.25  # the same without workers: on few cores they would take more from the steps than they spare them
+WAITED = 0.05  # fraction of a step from which waiting for input limits the run
+ALONE = 0.25  # the same without workers: on few cores they would slow the steps more than they speed up the input
 
 
-def resolve_steps(config: Config, images: int, step_seconds: float) -> int:
-    """The length of the run in steps: as many as asked for, and no more than fit into --time."""
+def schedule_of(config: Config, steps: int) -> Schedule:
+    return Schedule(
+        steps,
+        config.lr,
+        config.warmup,
+        config.lr_start,
+        config.lr_end,
+        config.weight_decay,
+        config.ema_momentum or ema_range(steps),
+    )
+
+
+def resolve_steps(config: Config, images: int, cost: Cost | None = None) -> int:
+    """The length of a run in steps: the least of what --steps, --epochs and, by the cost of a step, --time give."""
     asked = [config.steps] if config.steps else []
     if config.epochs:
         asked.append(max(1, round(config.epochs * images / config.batch_size)))
-    if config.time:
-        asked.append(max(1, int(seconds(config.time) / (step_seconds * OVERHEAD))))
+    if config.time and cost:
+        asked.append(steps_within(seconds(config.time), config.batch_size, cost))
     if not asked:
         raise UsageError("a run needs a length: give --time 10m, --epochs 100 or --steps 10000")
     return min(asked)
 
 
+def steps_within(budget: float, batch_size: int, cost: Cost) -> int:
+    """The most steps of a run, at least 1, that take `budget` seconds, measurements included."""
+    if cost.monitor_seconds is None:
+        return max(1, int(budget / (cost.step_seconds * OVERHEAD)))
+    low, high = 1, max(1, int(budget / cost.step_seconds))
+    while low < high:
+        middle = (low + high + 1) // 2
+        fits = run_seconds(middle, batch_size, cost) <= budget
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return low
+
+
+def run_seconds(steps: int, batch_size: int, cost: Cost) -> float:
+    """Expected duration of a run: steps and measurements."""
+    if cost.monitor_seconds is None:
+        return steps * cost.step_seconds * OVERHEAD
+    monitored = 2 + steps // monitor_interval(steps, batch_size)
+    probed = 2 + steps // probe_interval(steps, batch_size)
+    return steps * cost.step_seconds + monitored * cost.monitor_seconds + probed * cost.probe_seconds
+
+
 def plan_lines(config: Config, stepper: Stepper, batches: Batches, cost: Cost) -> list[str]:
     """Images, model, steps, EMA half-life against run length, expected time and memory, in a few lines."""
-    steps, model, masks = stepper.schedule.steps, stepper.model, batches.masks
-    millions = [sum(p.numel() for p in part.parameters()) / 1e6 for part in (model.context_encoder, model.predictor)]
-    epochs = steps * config.batch_size / len(batches.dataset)
+    steps, size = stepper.schedule.steps, config.batch_size
+    epochs = steps * size / len(batches.dataset)
     rows, columns = config.grid_size
-    precision = str(stepper.precision).removeprefix("torch.")
     return [
         "plan",
-        f"  {config.model_name} {millions[0]:.1f} M, predictor {millions[1]:.2f} M, on {stepper.device} in {precision}",
-        f"  {config.image_size} px, {rows}x{columns} patches of {config.patch_size} px: "
-        f"context {masks.context_length}, {masks.num_targets} target block{'s' * (masks.num_targets != 1)} "
-        f"({masks.name})",
-        f"  {steps:,} steps of {config.batch_size} images: {epochs:.1f} epochs of {len(batches.dataset):,} images",
-        *ema_lines(config, steps),
-        f"  about {duration(steps * cost.step_seconds * OVERHEAD)} at {config.batch_size / cost.step_seconds:,.0f} "
+        f"  {config.model_name} {networks_in_words(stepper)}, on {stepper.device} in {precision_of(stepper)}",
+        f"  {config.image_size} px, {rows}x{columns} patches of {config.patch_size} px: {masks_in_words(batches)}",
+        f"  {steps:,} steps of {size} images: {epochs:.1f} epochs of {len(batches.dataset):,} images",
+        *(ema_lines(config, steps) if stepper.model.has_target_encoder else []),
+        f"  about {duration(run_seconds(steps, size, cost))} at {size / cost.step_seconds:,.0f} "
         f"images/s, {cost.memory / 2**30:.1f} GiB of memory",
         f"  {limit(config, cost)}",
     ]
+
+
+def networks_in_words(stepper: Stepper) -> str:
+    """Parameters of the context encoder and of what else learns: "5.0 M, predictor 0.30 M"."""
+    model, learning = stepper.model, stepper.model.learning_modules()
+    millions = {name: sum(p.numel() for p in child.parameters()) / 1e6 for name, child in model.named_children()}
+    others = [name for name, child in model.named_children() if child in learning and name != "context_encoder"]
+    return ", ".join([f"{millions['context_encoder']:.1f} M", *(f"{name} {millions[name]:.2f} M" for name in others)])
+
+
+def masks_in_words(batches: Batches) -> str:
+    masks = batches.masks
+    if masks is None:
+        return f"{batches.views} crops of each image, not masked"
+    plural = "s" * (masks.num_targets != 1)
+    return f"context {masks.context_length}, {masks.num_targets} target block{plural} ({masks.name})"
+
+
+def precision_of(stepper: Stepper) -> str:
+    return str(stepper.precision).removeprefix("torch.")
 
 
 def ema_lines(config: Config, steps: int) -> list[str]:
     """The target encoder's half-life against the length of the run, and a warning where the run ends too early."""
     momentum = schedule_of(config, steps).ema_momentum[0]
     half_life = ema_half_life(momentum)
-    if config.method == "mae":
-        return []
     if not 0 < half_life < math.inf:
         return [f"  EMA momentum {momentum:g}"]
     lines = [f"  EMA half-life {half_life:,.0f} steps at the start, {steps / half_life:,.0f} half-lives in the run"]
@@ -70,7 +117,7 @@ def ema_lines(config: Config, steps: int) -> list[str]:
 
 
 def limit(config: Config, cost: Cost) -> str:
-    """Which of step and input holds the run back, and what can be done about the input."""
+    """Which of step and input limits the run, and what to do about the input."""
     fraction = cost.input_fraction
     if fraction < (WAITED if config.workers else ALONE):
         return f"the step limits the run: it waits for input {fraction:.1%} of the time"
@@ -80,8 +127,8 @@ def limit(config: Config, cost: Cost) -> str:
 
 
 def speed_lines(config: Config, stepper: Stepper, speed: Speed) -> list[str]:
-    """What bench says."""
-    precision = str(stepper.precision).removeprefix("torch.")
+    """What `openjepa bench` prints."""
+    precision = precision_of(stepper)
     workers = f"{config.workers} worker{'s' * (config.workers != 1)}" if config.workers else "no workers"
     return [
         f"{config.model}, {config.image_size} px, patches of {config.patch_size} px, batch {config.batch_size}, "

@@ -1,4 +1,4 @@
-"""Start a run or go on with one: data, networks, plan, training, artifact."""
+"""Start a run or resume one: data, networks, plan, training, artifact."""
 
 import copy
 import dataclasses
@@ -12,94 +12,98 @@ from typing import Any
 from openjepa._version import __version__
 from openjepa.config import MACHINE, Config, option, read_config, save_config, shown
 from openjepa.console import TrainingDisplay, log
-from openjepa.data.batches import Batches
-from openjepa.data.crops import standardise
 from openjepa.data.dataset import ImageDataset, fingerprint
 from openjepa.data.decoding.pixel_format import RGB, stored_pixel_format
 from openjepa.data.statistics import channel_statistics
 from openjepa.data.summary import Summary
 from openjepa.device import PRECISIONS, choose_device, choose_precision
-from openjepa.encoder.baselines import pixels_beside
-from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError
 from openjepa.interop.artifact import save_artifact
+from openjepa.interop.source import Source
 from openjepa.methods.base import Method
-from openjepa.runs.build_training import build_batches, build_stepper, settle_compiler
+from openjepa.runs.build import Blueprint, draft, settle_compiler
 from openjepa.runs.images import LISTED, check_new_folder, prepare_images, write_skipped
-from openjepa.runs.initial_weights import advice, build_continued, build_shapes, keeps_statistics, open_init, shapes_of
+from openjepa.runs.initial_weights import (
+    advice,
+    continued_networks,
+    keeps_statistics,
+    open_init,
+    shapes_of,
+    stored_networks,
+)
 from openjepa.runs.plan import plan_lines, resolve_steps
 from openjepa.runs.unused_settings import check_settings
 from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_path, checkpoint_steps, load_checkpoint
 from openjepa.training.distributed import on_rank_zero, world_size
 from openjepa.training.loop import Interrupted, Run, TooManySkipped
-from openjepa.training.monitoring.monitors import Monitor
-from openjepa.training.monitoring.online_probe import LEAST, OnlineProbe, sample_images
 from openjepa.training.state import whole_model
-from openjepa.training.step import Stepper
-from openjepa.training.timing import measure_cost, peak_memory
-
-MONITORED = 256
+from openjepa.training.timing import peak_memory
 
 
-@dataclass
-class Launch:
-    """A run with what the person is told about it and what remains of it in the end."""
+@dataclass(frozen=True)
+class StartedRun:
+    """A run in its folder, with what config.json and the artifacts record of it.
+
+    `config` has the EMA momentum that the length resolved; `source` is what --init names, with its kind and licence.
+    """
 
     run: Run
+    blueprint: Blueprint
     config: Config
     data: str
     summary: Summary
-    source: dict | None = None
+    source: dict[str, Any] | None = None
 
     @property
     def folder(self) -> Path:
         return self.run.folder
 
-    def describe(self, steps: int, origin: dict[str, Any] | None = None) -> None:
-        """Make the run's folder with config.json in it: the settings, and what was resolved from data and machine.
+    def describe(self, origin: dict[str, Any] | None = None) -> None:
+        """Write config.json: the settings, and what was resolved from data and machine.
 
-        `origin` is what a run that goes on from other weights must know of them to be taken up again.
+        `origin` is what --resume needs to know about the --init weights.
         """
+        dataset, stepper = self.run.batches.dataset, self.run.stepper
         resolved = {
-            "steps": steps,
-            "mean": self.run.stepper.mean,
-            "std": self.run.stepper.std,
-            "pixel_format": dataclasses.asdict(self.run.batches.dataset.pixel_format),
+            "steps": self.run.steps,
+            "mean": stepper.mean,
+            "std": stepper.std,
+            "pixel_format": dataclasses.asdict(dataset.pixel_format),
             "data": self.data,
             "found": dataclasses.asdict(self.summary),
-            "paths": fingerprint(self.run.batches.dataset),
+            "paths": fingerprint(dataset),
             "command": " ".join(sys.argv),
             "openjepa_version": __version__,
         }
-        resolved |= {"frozen": self.run.stepper.frozen, **origin} if origin else {}
+        resolved |= {"frozen": stepper.frozen, **origin} if origin else {}
         on_rank_zero(lambda: save_config(self.folder / "config.json", self.config, resolved))
 
     def train(self, *words: str) -> None:
-        """All remaining steps, shown as they go; after Ctrl-C says how to go on with the command in `words`."""
-        display = TrainingDisplay(self.run.steps, self.run.done)
+        """Take all remaining steps with a progress display; `words` are the command that Ctrl-C prints to resume."""
+        display = TrainingDisplay(self.run.steps, self.run.done, self.config.batch_size)
         device = self.run.stepper.device
         try:
             with display:
                 self.run.train(lambda record: display(record | {"memory": peak_memory(device)}))
         except Interrupted as stopped:
             again = shlex.join(["openjepa", *words, "--out", str(self.folder), "--resume"])
-            log(f"{stopped}. Go on with: {again}")
+            log(f"{stopped}. Continue with: {again}")
             raise
         except TooManySkipped:
-            self._write_skipped()
+            self.write_skipped()
             raise
 
     def finish(self) -> None:
         """Write the artifact of the last step, and those of the best by each monitor under their own names."""
-        model = whole_model(self.run.stepper.model)
+        model = whole_model(self.run.stepper.model, self.blueprint.networks.build)
         try:
-            on_rank_zero(lambda: self._write_encoders(model))
+            on_rank_zero(lambda: self._write_encoders(model) if model else None)
         except OSError as error:
-            raise UsageError(f"cannot write {self.folder}: {error}; make room, then go on with --resume") from error
+            raise UsageError(f"cannot write {self.folder}: {error}; make room, then continue with --resume") from error
 
     def _write_encoders(self, model: Method) -> None:
-        self._write_skipped()
-        self.export("encoder", model, self.run.done, None)
+        self.write_skipped()
+        self.export("encoder", model, self.run.done)
         for monitor, (value, step) in self.run.best.items():
             if step != self.run.done:
                 self._export_best(model, monitor, value, step)
@@ -117,20 +121,21 @@ class Launch:
 
     def export(self, name: str, model: Method, step: int, chosen_by: dict | None = None) -> None:
         """Write a model of this run as the artifact `name`."""
+        dataset, stepper = self.run.batches.dataset, self.run.stepper
         about = {
             "openjepa_version": __version__,
             "step": step,
             "chosen_by": chosen_by,
-            "saw_labels": bool(chosen_by) and chosen_by["monitor"] == "knn",
+            "saw_labels": chosen_by is not None and chosen_by["monitor"] == "knn",
             "data": self.data,
-            "images": len(self.run.batches.dataset),
+            "images": len(dataset),
             "settings": dataclasses.asdict(self.config),
         }
         about |= {"source": self.source} if self.source else {}
-        pixel_format, stepper = self.run.batches.dataset.pixel_format, self.run.stepper
-        save_artifact(self.folder / name, model, stepper.mean, stepper.std, about, pixel_format)
+        save_artifact(self.folder / name, model, stepper.mean, stepper.std, about, dataset.pixel_format)
 
-    def _write_skipped(self) -> None:
+    def write_skipped(self) -> None:
+        """List the images that could not be used, if there are any."""
         write_skipped(self.folder / LISTED, [*self.summary.skipped, *self.run.skipped.items()])
         if self.run.skipped:
             log(f"{len(self.run.skipped):,} images could not be read during the run: {self.folder / LISTED}")
@@ -143,43 +148,54 @@ def start_run(
     given: dict[str, Any],
     settle: Callable[[Summary], Config] | None = None,
     parallel: str = "auto",
-) -> Launch:
+) -> StartedRun:
     """A new run in `out`, planned and described; nothing is written before everything has been checked.
 
-    `given` are the settings that the person gave, which weights to go on from (`--init`) may contradict and which must
-    have an effect. `settle` gives the config once the images have been seen, where that decides.
+    `given` are the settings that the user gave: each must have an effect, and --init may not contradict it. `settle`
+    makes the config once the images are known, where they decide.
     """
-    on_rank_zero(lambda: check_new_folder(out, "go on with --resume, or give --out another name"))
+    on_rank_zero(lambda: check_new_folder(out, "continue it with --resume, or give --out another name"))
     config, source = open_init(config, given) if config.init else (config, None)
     check_settings(config, given)
     choose_device(config.device)
-    channels = source.encoder("context").in_chans if source else config.channels
-    wanted = {"max_skipped": config.max_skipped, "channels": channels, "pages": config.pages}
-    dataset, summary = prepare_images(data, config.workers, str(out / LISTED), **wanted)
+    dataset, summary = _open_images(data, out, config, source)
     config = settle_compiler(on_rank_zero(lambda: resolve_precision(settle(summary) if settle else config)))
     check_ranks(config)
     check_settings(config, given)
     check_patches(data, summary, config.patch_size)
-    kept = source and keeps_statistics(source, dataset.pixel_format)
-    mean, std = (
-        (source.mean, source.std) if kept else on_rank_zero(lambda: channel_statistics(dataset, seed=config.seed))
+    mean, std = _statistics(dataset, config, source)
+    networks = continued_networks(config, source) if source else None
+    blueprint = draft(config, dataset, mean, std, networks, parallel)
+    cost = blueprint.cost()
+    run = blueprint.run(out, on_rank_zero(lambda: resolve_steps(config, len(dataset), cost)))
+    log(*plan_lines(config, run.stepper, run.batches, cost), *(advice(config, source) if source else []))
+    started = open_run(run, blueprint, data, summary, _named(config, source))
+    started.describe({"source": started.source, "networks": shapes_of(config, source)} if source else {})
+    on_rank_zero(started.write_skipped)
+    return started
+
+
+def _open_images(data: str, out: Path, config: Config, source: Source | None) -> tuple[ImageDataset, Summary]:
+    channels = source.encoder("context").in_chans if source else config.channels
+    return prepare_images(
+        data,
+        config.workers,
+        str(out / LISTED),
+        max_skipped=config.max_skipped,
+        channels=channels,
+        pages=config.pages,
     )
-    batches = build_batches(dataset, config)
 
-    def build(steps: int) -> Stepper:
-        model = build_continued(config, source) if source else None
-        return build_stepper(config, steps, mean, std, model, parallel, batches)
 
-    cost = measure_cost(build(1), batches, config.workers)
-    steps = on_rank_zero(lambda: resolve_steps(config, len(dataset), cost.step_seconds))
-    stepper = build(steps)
-    log(*plan_lines(config, stepper, batches, cost), *(advice(config, source) if source else []))
-    origin = {"name": config.init, "kind": source.kind, "licence": source.licence} if source else None
-    stepper.frozen = config.init_freeze if source and not source.predictor else 0.0
-    launch = assemble(out, stepper, batches, config, data, summary, origin)
-    launch.describe(steps, {"source": origin, "networks": shapes_of(config, source)} if source else {})
-    on_rank_zero(launch._write_skipped)
-    return launch
+def _statistics(dataset: ImageDataset, config: Config, source: Source | None) -> tuple[list[float], list[float]]:
+    """Mean and std of each channel: those of the weights where the units are the same, else of the images."""
+    if source and keeps_statistics(source, dataset.pixel_format):
+        return source.mean, source.std
+    return on_rank_zero(lambda: channel_statistics(dataset, seed=config.seed))
+
+
+def _named(config: Config, source: Source | None) -> dict[str, Any] | None:
+    return {"name": config.init, "kind": source.kind, "licence": source.licence} if source else None
 
 
 def check_ranks(config: Config) -> None:
@@ -199,9 +215,24 @@ def check_patches(data: str, summary: Summary, patch_size: int) -> None:
 
 
 def resolve_precision(config: Config) -> Config:
-    """The config with "auto" settled, so that a run that is taken up again computes as before."""
+    """The config with "auto" resolved, so that a resumed run computes as before."""
     precision = choose_precision(config.precision, choose_device(config.device))
     return dataclasses.replace(config, precision=next(name for name, dtype in PRECISIONS.items() if dtype == precision))
+
+
+def resume_run(data: str, out: Path, config: Config, given: dict[str, Any], parallel: str = "auto") -> StartedRun:
+    """The run in `out` from its newest sound checkpoint. Raises UsageError if it is another run or there is none."""
+    stored, resolved = on_rank_zero(lambda: stored_run(out))
+    config = settle_compiler(_with_machine_settings(out, stored, config, given))
+    check_ranks(config)
+    pixel_format = stored_pixel_format(resolved) or RGB
+    dataset, summary = prepare_images(data, config.workers, str(out / LISTED), pixel_format, config.max_skipped)
+    _check_same_images(data, dataset, out, resolved)
+    networks = stored_networks(config, resolved) if config.init else None
+    blueprint = draft(config, dataset, resolved["mean"], resolved["std"], networks, parallel)
+    run = blueprint.run(out, resolved["steps"])
+    _load_newest_checkpoint(run)
+    return open_run(run, blueprint, data, summary, resolved.get("source"))
 
 
 def stored_run(out: Path) -> tuple[Config, dict[str, Any]]:
@@ -210,9 +241,8 @@ def stored_run(out: Path) -> tuple[Config, dict[str, Any]]:
     return read_config(out / "config.json")
 
 
-def resume_run(data: str, out: Path, config: Config, given: dict[str, Any], parallel: str = "auto") -> Launch:
-    """The run in `out` from its newest sound checkpoint. Raises UsageError if it is another run or there is none."""
-    stored, resolved = on_rank_zero(lambda: stored_run(out))
+def _with_machine_settings(out: Path, stored: Config, config: Config, given: dict[str, Any]) -> Config:
+    """The stored settings with those given that may change; UsageError if others were given another value."""
     for name, value in given.items():
         if value is not None and name not in MACHINE and getattr(config, name) != getattr(stored, name):
             theirs = shown(getattr(stored, name))
@@ -220,22 +250,14 @@ def resume_run(data: str, out: Path, config: Config, given: dict[str, Any], para
                 f"{out} was started with {option(name)} {theirs}, not {shown(value)}: leave it out to resume"
             )
     machine = {name: getattr(config, name) for name in MACHINE if given.get(name) is not None}
-    config = settle_compiler(dataclasses.replace(stored, **machine))
-    check_ranks(config)
-    pixel_format = stored_pixel_format(resolved) or RGB
-    dataset, summary = prepare_images(data, config.workers, str(out / LISTED), pixel_format, config.max_skipped)
+    return dataclasses.replace(stored, **machine)
+
+
+def _check_same_images(data: str, dataset: ImageDataset, out: Path, resolved: dict[str, Any]) -> None:
     if len(dataset) != resolved["found"]["images"]:
         raise UsageError(f"{data} holds {len(dataset):,} images, the run in {out} had {resolved['found']['images']:,}")
     if fingerprint(dataset) != resolved["paths"]:
         raise UsageError(f"{data} holds other images than the run in {out} was started with: give it another --out")
-    model = build_shapes(config, resolved["networks"]) if config.init else None
-    batches = build_batches(dataset, config)
-    how = resolved["steps"], resolved["mean"], resolved["std"], model, parallel, batches
-    stepper = build_stepper(config, *how)
-    stepper.frozen = resolved.get("frozen", 0.0)
-    launch = assemble(out, stepper, batches, config, data, summary, resolved.get("source"))
-    _load_newest_checkpoint(launch.run)
-    return launch
 
 
 def _load_newest_checkpoint(run: Run) -> None:
@@ -249,34 +271,8 @@ def _load_newest_checkpoint(run: Run) -> None:
     log(*complaints, f"resuming after step {run.done:,} of {run.steps:,}")
 
 
-def assemble(
-    out: Path,
-    stepper: Stepper,
-    batches: Batches,
-    config: Config,
-    data: str,
-    summary: Summary,
-    source: dict | None = None,
-) -> Launch:
-    """The run with its monitor and, where labels exist, its probe; `source` is what it goes on from."""
-    sample, _ = sample_images(batches.dataset, config.size, MONITORED, config.seed)
-    images = standardise(sample.to(stepper.device), stepper.mean, stepper.std)
-    monitor = Monitor(images, batches.masks, config.seed, stepper.precision)
-    run = Run(out, stepper, batches, monitor, _probe(batches.dataset, stepper, config), config.workers)
-    run.log_every, run.checkpoint_minutes = config.log_every, config.checkpoint_minutes
-    run.keep_every, run.imported = config.keep_every, bool(source)
-    run.max_skipped = int(config.max_skipped * len(batches.dataset))
-    config = dataclasses.replace(config, ema_momentum=stepper.schedule.ema_momentum)
-    return Launch(run, config, str(data), summary, source)
-
-
-def _probe(dataset: ImageDataset, stepper: Stepper, config: Config) -> OnlineProbe | None:
-    if not dataset.labels or len(dataset) < LEAST:
-        return None
-
-    def wrap(network) -> Encoder:
-        how = stepper.device, stepper.precision, dataset.pixel_format
-        return Encoder(network, stepper.mean, stepper.std, "probe", *how)
-
-    pixels = pixels_beside(config.size, dataset.pixel_format, stepper.mean, stepper.std)
-    return OnlineProbe(dataset, config.size, config.seed, wrap, pixels)
+def open_run(
+    run: Run, blueprint: Blueprint, data: str, summary: Summary, source: dict[str, Any] | None = None
+) -> StartedRun:
+    config = dataclasses.replace(blueprint.config, ema_momentum=run.stepper.schedule.ema_momentum)
+    return StartedRun(run, blueprint, config, str(data), summary, source)

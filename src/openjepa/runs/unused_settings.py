@@ -3,26 +3,34 @@
 from collections.abc import Mapping
 from typing import Any
 
-from openjepa.config import Config, option, shown
+from openjepa.config import FIELDS, Config, option, shown
 from openjepa.errors import UsageError
 from openjepa.masking.samplers import STRATEGIES
+from openjepa.runs.build_model import method_of
 from openjepa.runs.images import mask_settings
+
+MASKS = tuple(name for name, spec in FIELDS.items() if spec.metadata["panel"] == "Masks")
 
 
 def without_effect(config: Config) -> dict[str, str]:
     """Why a setting has no effect, by its name; raises UsageError if the masks do not fit the grid."""
-    masks = mask_settings(config)
-    found = dict.fromkeys(STRATEGIES[masks.strategy].unused, f"{masks.strategy} masks do not use it")
-    if masks.num_targets == 1:
-        found["target_sequences"] = f"{masks.strategy} masks have one target an image"
-    if config.method == "mae":
-        found |= dict.fromkeys(("loss", "ema_momentum"), "mae predicts pixels, by their squared error")
+    found = _unused_by_masks(config) | dict(method_of(config).unused_settings)
     if not config.init:
-        found["init_freeze"] = "it goes with --init"
+        found["init_freeze"] = "it needs --init"
     if config.any_orientation:
         found["horizontal_flip"] = "--any-orientation mirrors crops too"
     if not config.warmup:
         found["lr_start"] = "there is no warm-up"
+    return found
+
+
+def _unused_by_masks(config: Config) -> dict[str, str]:
+    masks = mask_settings(config)
+    if masks is None:
+        return dict.fromkeys(MASKS, f"{config.method} uses no masks")
+    found = dict.fromkeys(STRATEGIES[masks.strategy].unused, f"{masks.strategy} masks do not use it")
+    if masks.num_targets == 1:
+        found["target_sequences"] = f"{masks.strategy} masks have one target an image"
     return found
 
 

@@ -1,4 +1,4 @@
-"""Ways to run the blocks of the networks: activations computed again to save memory, or compiled to save time."""
+"""Ways to run the blocks of the networks: recompute activations to save memory, or compile to save time."""
 
 from functools import partial
 
@@ -10,28 +10,27 @@ from openjepa.methods.base import Method
 
 
 def blocks_of(model: Method) -> list[nn.Module]:
-    """The blocks of all networks of a model."""
-    networks = {id(n): n for n in (model.context_encoder, model.target_encoder, model.predictor)}
-    return [block for network in networks.values() for block in network.blocks]
+    """The blocks of all networks of a method."""
+    return [block for network in model.networks() for block in network.blocks]
 
 
 def checkpoint_activations(model: Method) -> None:
-    """Keep only what goes into each block, and compute the rest again on the way back. The gradients are the same."""
+    """Keep only the input of each block, and compute the rest again in the backward pass. Gradients are the same."""
     for block in blocks_of(model):
         block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
 
 
 def compile_blocks(model: Method) -> None:
-    """Compile every block when it is first called. Before `checkpoint_activations`, which calls what comes of it."""
+    """Compile every block when it is first called. Call this before `checkpoint_activations`, which wraps the result."""
     for block in blocks_of(model):
         block.forward = torch.compile(block.forward)
 
 
 def no_compiler(device: torch.device) -> str:
-    """Why nothing can be compiled for a device, in a few words; nothing where it can."""
+    """Why nothing can be compiled for a device, in a few words; "" where it can."""
     try:
         torch.compile(_trial)(torch.ones(8, device=device))
-    except Exception as error:  # whatever is missing, a run can do without
+    except Exception as error:  # whatever is missing, a run works without it
         return f"torch.compile does not work here ({str(error).splitlines()[0]})"
     return ""
 

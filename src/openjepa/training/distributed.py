@@ -1,6 +1,6 @@
-"""Several processes as one run: how torchrun's processes meet, agree, and share the networks.
+"""Several processes as one run: torchrun's processes form a group, agree, and average or shard.
 
-Without torchrun there is one process, and everything here returns at once. A rank is a process's number, from 0.
+Without torchrun there is one process, and everything here returns at once.
 """
 
 import contextlib
@@ -18,17 +18,17 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from openjepa.errors import UsageError
-from openjepa.methods.base import Method
+from openjepa.methods.base import Inputs, Method
 from openjepa.process_group import on_rank_zero, rank, world_size
 
 T = TypeVar("T")
 PARALLEL = ("auto", "ddp", "fsdp")
-STATE_BYTES = 20  # a parameter of an encoder under AdamW: weight, gradient, two moments, and its copy in the target
+STATE_BYTES = 20  # for each parameter of an encoder under AdamW: weight, gradient, two moments, target weight
 
 
 @contextlib.contextmanager
 def joined(device: torch.device) -> Iterator[None]:
-    """Within this context the processes that torchrun started are one run: NCCL on CUDA, gloo on the CPU.
+    """Within this context the processes that torchrun started are one group: NCCL on CUDA, gloo on the CPU.
 
     Raises UsageError on any other kind of device, and where another process has died.
     """
@@ -37,7 +37,7 @@ def joined(device: torch.device) -> Iterator[None]:
         return
     backends = {"cuda": "cpu:gloo,cuda:nccl", "cpu": "gloo"}
     if device.type not in backends or device.index is not None:
-        raise UsageError(f"several processes cannot share --device {device}: give cuda or cpu")
+        raise UsageError(f"several processes cannot run on --device {device}: give cuda or cpu")
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     try:
@@ -45,16 +45,16 @@ def joined(device: torch.device) -> Iterator[None]:
         yield
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or "gloo" in str(error):
-            raise UsageError("lost touch with the other processes of the run, which go on with --resume") from error
+            raise UsageError("lost the connection to the other processes: continue the run with --resume") from error
         raise
     dist.destroy_process_group()  # not after an error: the others might never answer
 
 
 def _meet(backend: str) -> None:
-    """Join the process group of this start of the processes.
+    """Initialise the process group, under a name that differs between restarts.
 
-    torchrun's store outlives them, and with it the addresses of the dead (pytorch/pytorch#135712); unless it is told to
-    open a new one for every start, as it must be where nodes do not count their restarts alike.
+    torchrun's store outlives the processes and keeps the addresses of those that died (pytorch/pytorch#135712), unless
+    it opens a new store for every start, which nodes need that do not count restarts alike.
     """
     store, number, count = next(rendezvous("env://"))
     if os.environ.get("TORCH_DISABLE_SHARE_RDZV_TCP_STORE") != "1":
@@ -63,7 +63,7 @@ def _meet(backend: str) -> None:
 
 
 def is_restart() -> bool:
-    """Whether torchrun started these processes anew because one had died."""
+    """Whether torchrun restarted these processes because one had died."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
 
 
@@ -77,7 +77,7 @@ def anyone(*flags: bool) -> list[bool]:
 
 
 def everyones(value: T) -> list[T]:
-    """The value of every rank, in their order."""
+    """The value of every rank, by rank."""
     if world_size() == 1:
         return [value]
     found: list[Any] = [None] * world_size()
@@ -104,10 +104,10 @@ def from_first(tensors: dict[str, Tensor], use: Callable[[str, Tensor], T]) -> d
     return found
 
 
-def parallelize(model: Method, parallel: str = "auto") -> Callable[..., Tensor]:
+def parallelize(model: Method, parallel: str = "auto") -> Callable[[Inputs], Tensor]:
     """What to call for the loss so that gradients are averaged over ranks. "fsdp" shards the model in place.
 
-    "auto" is "ddp" where weights and optimizer take less than half of the device's memory.
+    "auto" is "ddp" where weights and optimizer state take less than half of the device's memory.
     """
     if world_size() == 1:
         return model
@@ -117,7 +117,7 @@ def parallelize(model: Method, parallel: str = "auto") -> Callable[..., Tensor]:
         return model
     devices = [device] if device.type == "cuda" else None
     with warnings.catch_warnings():
-        # The buffers are position codes, the same everywhere. The new name for this is not in every version of PyTorch.
+        # The buffers are the same on every rank. Not every version of PyTorch has the new name of this argument.
         warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
         return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
 
@@ -130,18 +130,19 @@ def fits(model: Method, device: torch.device) -> bool:
 
 
 def shard(model: Method) -> None:
-    """Split every block of every network over the ranks (FSDP2), and what is around the blocks of each network.
+    """Split every block of every network over the ranks (FSDP2), then what remains of every module of the method.
 
-    Each network is a root of its own, since encoders are also called by themselves; and each is resharded at once,
-    since no way back follows that of the target encoder.
+    Each module is a root of its own, since encoders are also called by themselves; and each is resharded at once,
+    since no backward pass follows that of a target encoder.
     """
-    # What the predictor returns is a view, of which this warns in case that it is changed in place: it is not.
+    # What a predictor returns is a view; FSDP warns about changing it in place, which nothing does.
     warnings.filterwarnings("ignore", "FSDP2-wrapped module", UserWarning)
-    networks = {id(n): n for n in (model.context_encoder, model.target_encoder, model.predictor)}
-    for network in networks.values():
+    for network in model.networks():
         for block in network.blocks:
             fully_shard(block)
-        fully_shard(network, reshard_after_forward=True)
+    for module in model.children():
+        if any(True for _ in module.parameters()):
+            fully_shard(module, reshard_after_forward=True)
 
 
 def is_sharded(model: nn.Module) -> bool:
@@ -149,20 +150,22 @@ def is_sharded(model: nn.Module) -> bool:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """A tensor of which each rank may hold a part, in full. All ranks must ask."""
+    """A tensor in full of which each rank may hold a part. A collective: all ranks must call it."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def part_like(tensor: Tensor, like: Tensor) -> Tensor:
-    """This rank's part of a full tensor that all ranks hold, split as `like` is."""
+    """This rank's part of a full tensor that all ranks hold, sharded as `like` is."""
     if not isinstance(like, DTensor) or tensor.shape != like.shape:
         return tensor
     return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
 
 
 @contextlib.contextmanager
-def last_only(forward: Callable[..., Tensor], last: bool) -> Iterator[None]:
-    """Within this context gradients are only added up, unless it is the `last` part of a batch."""
-    held = isinstance(forward, DistributedDataParallel) and not last
-    with forward.no_sync() if held else contextlib.nullcontext():
+def last_only(forward: Callable[[Inputs], Tensor], last: bool) -> Iterator[None]:
+    """Within this context gradients stay on their rank, unless it is the `last` part of a batch."""
+    if isinstance(forward, DistributedDataParallel) and not last:
+        with forward.no_sync():
+            yield
+    else:
         yield

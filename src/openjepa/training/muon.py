@@ -1,26 +1,28 @@
-"""Muon (Jordan et al. 2024): momentum whose matrices are made orthogonal, so that every direction moves as far."""
+"""Muon (Jordan et al. 2024): updates are orthogonalised momenta, so that every direction moves equally far."""
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from openjepa.training.distributed import part_like, whole
 
-# Newton-Schulz iteration x -> a x + b x^3 + c x^5 on the singular values: Jordan et al.'s coefficients and number.
+# Newton-Schulz iteration x -> a x + b x^3 + c x^5 of the singular values, with Jordan et al.'s coefficients.
 COEFFICIENTS, ITERATIONS = (3.4445, -4.775, 2.0315), 5
-# Iterations on one Gram matrix, by the precision of the products: what bf16 rounds off a Gram matrix grows twelvefold
-# in every iteration, so a second one is taken after three (docs/development/lab-log.md, 20).
+# Iterations on one Gram matrix, by the precision of the products: rounding errors of a bf16 Gram matrix grow twelvefold
+# in every iteration, so a new one is computed after three (docs/development/lab-log.md, 20).
 IN_TURN = {torch.float32: (ITERATIONS,), torch.bfloat16: (3, ITERATIONS - 3)}
 MOMENTUM = 0.95
 RATIO = 5  # of a matrix's step to AdamW's at the same lr (docs/recipes.md)
 
 
 class Muon(torch.optim.AdamW):
-    """Muon for the groups that say `"orthogonal": True`, which hold matrices; AdamW for the others.
+    """Muon for the groups with `"orthogonal": True`, which hold matrices; AdamW for the others.
 
     A direction is scaled to the size of a usual AdamW update (Liu et al. 2025, arXiv 2502.16982, section 2.2) and the
     learning rate of matrices is five times that of the rest, so that one `lr` serves both. torch's own Muon computes in
-    bf16, whether the device is fast at that or not, and one matrix at a time; here `precision`, float32 or bfloat16, is
-    that of the run. A matrix that processes share out is put together first: its direction is a property of the whole.
+    bf16 on every device, and one matrix at a time; here `precision`, float32 or bfloat16, is that of the run. A sharded
+    matrix is gathered first, because its direction is a property of the whole.
     """
 
     def __init__(self, groups: list[dict], precision: torch.dtype = torch.float32, **settings) -> None:
@@ -28,11 +30,11 @@ class Muon(torch.optim.AdamW):
         self.precision = precision
 
     @torch.no_grad()
-    def step(self) -> None:
+    def step(self, closure: Any = None) -> Any:
         for group in self.param_groups:
             if group["orthogonal"]:
                 self._step_matrices(group)
-        super().step()
+        return super().step(closure)
 
     def _step_matrices(self, group: dict) -> None:
         alike: dict[torch.Size, list[Tensor]] = {}
@@ -47,8 +49,9 @@ class Muon(torch.optim.AdamW):
             torch._foreach_add_(matrices, parts, alpha=-rate * 0.2 * max(shape) ** 0.5)
 
     def _nesterov(self, matrices: list[Tensor]) -> list[Tensor]:
-        """The directions of matrices, whose gradients are taken, which leaves AdamW nothing to do for them."""
-        momenta, gradients = [self._momentum(matrix) for matrix in matrices], [matrix.grad for matrix in matrices]
+        """The directions of matrices; their gradients are removed, so that AdamW leaves the matrices alone."""
+        momenta = [self._momentum(matrix) for matrix in matrices]
+        gradients = [matrix.grad for matrix in matrices if matrix.grad is not None]
         torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
         for matrix in matrices:
             matrix.grad = None
@@ -56,7 +59,7 @@ class Muon(torch.optim.AdamW):
 
     def _momentum(self, matrix: Tensor) -> Tensor:
         state = self.state[matrix]
-        if not state:  # AdamW, taking up a state, looks for the step of every parameter that has one
+        if not state:  # AdamW.load_state_dict expects a step in the state of every parameter
             state.update(step=torch.zeros(()), momentum=torch.zeros_like(matrix))
         return state["momentum"]
 
@@ -64,7 +67,7 @@ class Muon(torch.optim.AdamW):
 def orthogonal(matrices: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
     """Matrices [k, m, n] with their singular values brought near 1 (about 0.7 to 1.2), by Newton-Schulz iterations.
 
-    The products are of float32 or bfloat16; what is taken and given has the dtype of `matrices`.
+    Products are computed in float32 or bfloat16; the result has the dtype of `matrices`.
     """
     x = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
     x = (x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)).to(precision)
@@ -74,10 +77,10 @@ def orthogonal(matrices: Tensor, precision: torch.dtype = torch.float32) -> Tens
 
 
 def iterated(x: Tensor, iterations: int) -> Tensor:
-    """x [k, m, n], m <= n, after so many iterations.
+    """x [k, m, n], m <= n, after `iterations` iterations.
 
     Every iteration multiplies by a polynomial of the Gram matrix. These commute, so the iterations are done on the
-    Gram matrix alone, m wide, and their product is applied once: half the cost for matrices of 4 to 1.
+    m x m Gram matrix alone, and their product is applied once: half the cost for matrices with n = 4 m.
     """
     gram = x @ x.mT
     product = factor = polynomial(gram)
@@ -89,7 +92,7 @@ def iterated(x: Tensor, iterations: int) -> Tensor:
 
 
 def polynomial(gram: Tensor) -> Tensor:
-    """a + b G + c G^2 for Gram matrices G [k, n, n]: what an iteration multiplies by."""
+    """a + b G + c G^2 for Gram matrices G [k, m, m], the factor of one iteration."""
     a, b, c = COEFFICIENTS
     factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
     factor.diagonal(dim1=1, dim2=2).add_(a)

@@ -1,27 +1,27 @@
 """Everything that a step changes, as named tensors: `model.<name>` and `optimizer.<parameter>.<name>`.
 
-They are whole, whether or not the processes of a run hold parts of them, so that any number of processes can go on.
+They are whole even where the processes of a run hold parts, so that any number of processes can continue it.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from openjepa.methods.base import Method
-from openjepa.models.predictor import Predictor
-from openjepa.models.vit import VisionTransformer
 from openjepa.training.distributed import from_first, is_sharded, part_like, rank, whole
 from openjepa.training.step import Stepper
 
 
 def run_tensors(stepper: Stepper) -> dict[str, Tensor]:
-    """The tensors of a run on the CPU. All processes must ask; only rank 0 gets them."""
+    """The tensors of a run on the CPU; {} on ranks other than 0. A collective: all ranks must call it."""
     model = {f"model.{name}": t for name, t in stepper.model.state_dict().items()}
     full = ((name, whole(t)) for name, t in (model | optimizer_tensors(stepper.optimizer)).items())
     return {name: t.cpu() for name, t in full if rank() == 0}
 
 
 def load_tensors(stepper: Stepper, tensors: dict[str, Tensor]) -> None:
-    """Put back what `run_tensors` gave, which rank 0 alone must have. Raises RuntimeError where they do not fit."""
+    """Restore what `run_tensors` returned, needed on rank 0 only. Raises RuntimeError or LookupError on a mismatch."""
     own = {f"model.{name}": t for name, t in stepper.model.state_dict().items()}
     parameters = [p for group in stepper.optimizer.param_groups for p in group["params"]]
 
@@ -35,15 +35,17 @@ def load_tensors(stepper: Stepper, tensors: dict[str, Tensor]) -> None:
     load_optimizer(stepper.optimizer, placed)
 
 
-def whole_model(model: Method) -> Method | None:
-    """The model itself, or of one that is sharded a copy on the CPU, which only rank 0 gets. All processes must ask."""
+def whole_model(model: Method, build: Callable[[], Method]) -> Method | None:
+    """The model itself or, where it is sharded, a copy on the CPU made by `build`, None on ranks other than 0.
+
+    A collective: all ranks must call it.
+    """
     if not is_sharded(model):
         return model
     tensors = {name: whole(t).cpu() for name, t in model.state_dict().items()}
     if rank() > 0:
         return None
-    encoder, predictor = model.context_encoder, model.predictor
-    copy = type(model)(VisionTransformer(**encoder.arguments()), Predictor(**predictor.arguments()))
+    copy = build()
     copy.load_state_dict(tensors)
     return copy
 
@@ -55,7 +57,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave."""
+    """Restore what `optimizer_tensors` returned."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer."):

@@ -1,4 +1,4 @@
-"""The loop: batch, loss, gradient, AdamW, EMA. Nothing here reads the clock, a file or the device's results."""
+"""One step: batch, loss, gradients, optimizer. Nothing here reads the clock, a file or the device's results."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from openjepa.data.batches import Batch
 from openjepa.data.crops import standardise
-from openjepa.methods.base import Method
+from openjepa.methods.base import Inputs, Method
 from openjepa.training import schedules
 from openjepa.training.distributed import last_only, whole, world_size
 from openjepa.training.optimizer import set_schedule
@@ -16,7 +16,7 @@ from openjepa.training.optimizer import set_schedule
 
 @dataclass(frozen=True)
 class Schedule:
-    """Everything that changes with the step; `warmup` is a share of `steps`, the others are values at start and end."""
+    """Everything that changes with the step; `warmup` is a fraction of `steps`, pairs are values at start and end."""
 
     steps: int
     lr: float
@@ -36,13 +36,16 @@ class Schedule:
         }
 
 
-@dataclass
+@dataclass(frozen=True)
 class Stepper:
-    """The networks and optimizer that a step changes. mean and std are per channel, in [0, 1] units.
+    """What a step changes: the networks of a method and the optimizer's state.
 
-    In the first `frozen` share of the steps the predictor learns alone: a fresh one would spoil a trained encoder.
-    A batch is computed in `accumulate` parts, whose gradients add up to its own. `forward` gives the loss: the model,
-    or what averages its gradients over processes.
+    mean, std   of each channel, in [0, 1] units
+    clip_grad   largest norm of the gradients; 0 for no clipping
+    frozen      fraction of the steps in which the context encoder stays as it is, so that a fresh predictor does not
+                spoil trained weights
+    accumulate  parts in which a batch is computed; their gradients add up to those of the batch
+    forward     what to call for the loss in place of the model: DDP around it, or its CUDA graph
     """
 
     model: Method
@@ -55,7 +58,7 @@ class Stepper:
     clip_grad: float = 0.0
     frozen: float = 0.0
     accumulate: int = 1
-    forward: Callable[..., Tensor] | None = None
+    forward: Callable[[Inputs], Tensor] | None = None
 
     def __call__(self, step: int, batch: Batch) -> tuple[Tensor, Tensor]:
         """One update; returns the loss and the gradient norm, scalars on the device.
@@ -67,13 +70,14 @@ class Stepper:
         loss = self.gradients(batch, step < round(self.frozen * self.schedule.steps))
         norm = self.clip()
         self.optimizer.step()
-        self.model.update_target_encoder(now["ema_momentum"])
+        self.model.after_step(now)
         return loss, norm
 
     def gradients(self, batch: Batch, frozen: bool = False) -> Tensor:
         """Leave the gradients of the loss of the whole batch in the parameters; returns the loss."""
         encoder = self.model.context_encoder
-        encoder.requires_grad_(not frozen or world_size() > 1)  # processes wait for the gradients that they agreed on
+        # Between processes every parameter that DDP or FSDP registered must get a gradient, also one that is not used.
+        encoder.requires_grad_(not frozen or world_size() > 1)
         self.optimizer.zero_grad(set_to_none=True)
         parts = batch.split(self.accumulate)
         losses = [self._backward(part, part is parts[-1]) for part in parts]
@@ -82,28 +86,33 @@ class Stepper:
         return torch.stack(losses).sum()
 
     def _backward(self, part: Batch, last: bool) -> Tensor:
-        weight = len(part.images) * world_size() / part.total
-        inputs = self.prepare(part)
-        with last_only(self.forward or self.model, last):
+        weight = len(part.indices) * world_size() / part.total
+        inputs, forward = self.prepare(part), self.forward or self.model
+        with last_only(forward, last):
             with self.autocast():
-                loss = (self.forward or self.model)(*inputs) * weight
+                loss = forward(inputs) * weight
             loss.backward()
         return loss.detach()
 
-    def prepare(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Standardised images [B, C, H, W] float32, context_ids and target_ids, on the device."""
-        images = standardise(batch.images.to(self.device, non_blocking=True), self.mean, self.std)
-        ids = (batch.masks.context_ids, batch.masks.target_ids)
-        return images, *(x.to(self.device, non_blocking=True) for x in ids)
+    def prepare(self, batch: Batch) -> Inputs:
+        return prepare(batch, self.mean, self.std, self.device)
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
 
     def clip(self) -> Tensor:
+        """Scale the gradients down to `clip_grad`; returns their norm before that, a scalar."""
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         return whole(torch.nn.utils.clip_grad_norm_(parameters, self.clip_grad or float("inf")))
 
     def run(self, start: int, batches: Iterable[Batch]) -> Iterator[tuple[int, Tensor, Tensor, Batch]]:
-        """Take the steps from `start` on, one for each batch."""
+        """Take the steps from `start` on, one for each batch: (step, loss, gradient norm, batch)."""
         for step, batch in enumerate(batches, start):
             yield step, *self(step, batch), batch
+
+
+def prepare(batch: Batch, mean: list[float], std: list[float], device: torch.device) -> Inputs:
+    """A batch as a method takes it: on the device, its views standardised to float32."""
+    views = standardise(batch.views.to(device, non_blocking=True), mean, std)
+    ids = batch.masks[:2] if batch.masks else ()
+    return Inputs(views, *(x.to(device, non_blocking=True) for x in ids))

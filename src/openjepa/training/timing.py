@@ -1,11 +1,12 @@
 """The cost of a training step: a few steps timed before a run is planned, and the rates that `openjepa bench` shows."""
 
+import contextlib
 import resource
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -22,19 +23,25 @@ ON_GPU = 5  # times as many on a GPU, whose steps are short and whose first ones
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of a step, and those of them that it waits for input; peak bytes of memory (of a device with its own)."""
+    """Seconds of a step, and the part of them that it waits for input; peak memory in bytes.
+
+    `monitor_seconds` and `probe_seconds` of one measurement are known on a GPU only, where they cost a larger part of
+    a run; they are None elsewhere.
+    """
 
     step_seconds: float
     memory: int
     input_seconds: float = 0.0
+    monitor_seconds: float | None = None
+    probe_seconds: float = 0.0
 
     @property
     def input_fraction(self) -> float:
-        """Share of a step's time, in [0, 1], in which it waits for input."""
+        """Fraction of a step's time, in [0, 1], in which it waits for input."""
         return self.input_seconds / self.step_seconds
 
 
-class Waiting:
+class Waiting(Generic[T]):
     """Items of an iterator, and the `seconds` spent waiting for them so far."""
 
     def __init__(self, items: Iterable[T]) -> None:
@@ -50,21 +57,57 @@ class Waiting:
             yield item
 
 
+class Stopwatch:
+    """The time that steps take since the last restart, without pauses, and how much of it they wait for input."""
+
+    def __init__(self, device: torch.device, waiting: Waiting) -> None:
+        self.device, self.waiting = device, waiting
+        self._begun, self._waited = time.perf_counter(), waiting.seconds
+
+    @property
+    def seconds(self) -> float:
+        return max(time.perf_counter() - self._begun, 1e-9)
+
+    @property
+    def waited(self) -> float:
+        return self.waiting.seconds - self._waited
+
+    def restart(self) -> None:
+        self._begun, self._waited = time.perf_counter(), self.waiting.seconds
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Within this context no time is counted, once the device has done what was queued before."""
+        synchronise(self.device)
+        begun = time.perf_counter()
+        yield
+        self._begun += time.perf_counter() - begun
+
+
 def measure_cost(stepper: Stepper, batches: Batches, workers: int) -> Cost:
     """Time some steps, which change the networks: give a stepper of their own."""
     warm_up, timed = (count * (ON_GPU if stepper.device.type == "cuda" else 1) for count in (WARM_UP, TIMED))
     waiting = Waiting(load_batches(batches, 0, warm_up + timed, workers))
+    watch = Stopwatch(stepper.device, waiting)
     for step, *_ in stepper.run(0, waiting):
         if step < warm_up:
             synchronise(stepper.device)
-            begun, waited = time.perf_counter(), waiting.seconds
+            watch.restart()
     synchronise(stepper.device)
-    seconds = (time.perf_counter() - begun) / timed
-    return Cost(seconds, peak_memory(stepper.device), (waiting.seconds - waited) / timed)
+    return Cost(watch.seconds / timed, peak_memory(stepper.device), watch.waited / timed)
+
+
+def seconds_of(call: Callable[[], object], device: torch.device) -> float:
+    """Seconds of a call, which returns when the device is done, after one that is not timed."""
+    call()
+    synchronise(device)
+    begun = time.perf_counter()
+    call()
+    return time.perf_counter() - begun
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait for what the device was asked to do."""
+    """Wait until the device has done what was queued."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
 
@@ -83,7 +126,10 @@ ENDLESS = 2**31
 
 @dataclass(frozen=True)
 class Speed:
-    """Images a second of the step and the input alone; both together; operations of a step, and a second at most."""
+    """Images a second of the step alone and the input alone, the cost of both together, and how fast products are.
+
+    `flops` are the floating-point operations of a step; `peak` those a second that the device reaches at most.
+    """
 
     step_rate: float
     input_rate: float
@@ -99,7 +145,7 @@ class Speed:
 
     @property
     def fraction_of_peak(self) -> float:
-        """Share of the matrix peak, in [0, 1], that the step alone reaches."""
+        """Fraction of the matrix peak, in [0, 1], that the step alone reaches."""
         return self.step_rate / self.batch_size * self.flops / self.peak
 
 
@@ -122,13 +168,13 @@ def measure_speed(stepper: Stepper, batches: Batches, workers: int, seconds: flo
 
 
 def input_rate(batches: Batches, workers: int, seconds: float = 3.0) -> float:
-    """Images a second that are read, cropped and masked when nobody else wants the machine."""
+    """Images a second that are read, cropped and masked while nothing else runs."""
     loaded = load_batches(batches, 0, ENDLESS, workers)
     return batches.batch_size * a_second(lambda _: next(loaded), 1 + 2 * workers, seconds)
 
 
 def a_second(call: Callable[[int], object], warm_up: int, seconds: float, least: int = 3) -> float:
-    """How often a second a call can be made, over `seconds` and at least `least` calls after the warm-up."""
+    """Calls a second, over `seconds` and at least `least` calls after the warm-up."""
     for i in range(warm_up):
         call(i)
     begun, count = time.perf_counter(), 0
@@ -139,7 +185,7 @@ def a_second(call: Callable[[int], object], warm_up: int, seconds: float, least:
 
 
 def matrix_peak(device: torch.device, dtype: torch.dtype, repeats: int = 5) -> float:
-    """The most floating-point operations a second that square matrix products reach, measured."""
+    """Floating-point operations a second of square matrix products, the fastest of `repeats`."""
     side = SIDES.get(device.type, 2048)
     a, spans = torch.randn(side, side, device=device).to(dtype), []  # products of constants run faster
     for _ in range(repeats + 1):
@@ -153,13 +199,13 @@ def matrix_peak(device: torch.device, dtype: torch.dtype, repeats: int = 5) -> f
 def step_flops(stepper: Stepper, batch: Batch) -> int:
     """Floating-point operations in the products of a step, forward and backward, without the optimizer's.
 
-    Those that the method needs: what a fused attention computes a second time on the way back is not counted.
+    Operations that a fused attention repeats in its backward pass are not counted.
     """
     inputs = stepper.prepare(batch)
     counting = FlopCounterMode(display=False, custom_mapping=flop_formulas())
     with sdpa_kernel(SDPBackend.MATH), counting as counter:
         with stepper.autocast():
-            loss = stepper.model(*inputs)
+            loss = stepper.model(inputs)
         loss.backward()
     stepper.optimizer.zero_grad(set_to_none=True)
     return counter.get_total_flops()

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from openjepa.console import counting, duration
 from openjepa.encoder.baselines import pixels_beside
 from openjepa.errors import UsageError
-from openjepa.runs.build_training import build_batches, build_stepper, schedule_of
-from openjepa.runs.plan import HALF_LIVES, OVERHEAD
+from openjepa.runs.build import build_batches, build_stepper, draft
+from openjepa.runs.plan import HALF_LIVES, OVERHEAD, schedule_of
 from openjepa.runs.settings import Config, option
 from openjepa.studies.tune.halving import Costs, Plan, least_seconds, make_plan
 from openjepa.studies.tune.space import RECIPE, REPEATS, Changes
-from openjepa.studies.tune.trial import TrialData, as_encoder, monitor_of
+from openjepa.studies.tune.trial import TrialData, as_encoder
 from openjepa.training.schedules import ema_half_life
 from openjepa.training.timing import TIMED, WARM_UP, measure_cost
 
@@ -75,7 +75,7 @@ def _stepping(data: TrialData, config: Config) -> tuple[float, float]:
 def _measuring(data: TrialData, config: Config) -> tuple[float, dict[str, dict]]:
     """Seconds that a run spends on measuring at its start and end; accuracies of pixels and an untrained encoder."""
     stepper, begun = build_stepper(config, 1, data.mean, data.std), time.monotonic()
-    monitor_of(data, config, stepper)(stepper.model)
+    draft(config, data.dataset, data.mean, data.std).monitor(stepper.model)
     monitored = time.monotonic()
     untrained = data.accuracies(as_encoder(stepper, data))
     seconds = 2 * (monitored - begun) + time.monotonic() - monitored

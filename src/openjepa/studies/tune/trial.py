@@ -1,5 +1,6 @@
 """One trial of `tune`: a short run on images that all trials share, measured at its end."""
 
+import dataclasses
 import shutil
 import time
 from dataclasses import dataclass
@@ -21,13 +22,12 @@ from openjepa.evaluation.probes.best_linear import ONE_PROBE
 from openjepa.evaluation.session import Part, Session
 from openjepa.evaluation.splits import holdout_split
 from openjepa.rng import SAMPLES, generator
-from openjepa.runs.build_training import build_batches, build_stepper
+from openjepa.runs.build import draft
 from openjepa.runs.settings import Config
-from openjepa.runs.start import Launch, assemble
+from openjepa.runs.start import StartedRun, open_run
 from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_steps
 from openjepa.training.loop import Diverged
 from openjepa.training.monitoring.metrics_log import read_metrics
-from openjepa.training.monitoring.monitors import Monitor
 from openjepa.training.step import Stepper
 
 LABELLED, TESTED = 15_000, 1 / 3  # labelled images at most, and the fraction of them that is tested on
@@ -91,16 +91,16 @@ def run_trial(folder: Path, data: TrialData, config: Config, steps: int, progres
     run that diverged, `failed` instead of the last three.
     """
     begun = time.monotonic()
-    launch = _open(folder, data, config, steps)
+    started = _open(folder, data, config, steps)
     record: dict[str, Any] = {"steps": steps, "images": steps * config.batch_size}
     try:
-        launch.run.train(lambda logged: progress(logged["step"], steps))
+        started.run.train(lambda logged: progress(logged["step"], steps))
     except Diverged as error:
         return record | {"seconds": time.monotonic() - begun, "failed": str(error)}
-    launch.export("encoder", launch.run.stepper.model, steps)
-    first, last = ({name: logged[name] for name in MONITORS} for logged in _ends(folder))
-    measured = {"monitors": last, "untrained": first, **data.accuracies(as_encoder(launch.run.stepper, data))}
-    shutil.rmtree(launch.run.checkpoints)  # those of all trials would fill the disk
+    started.export("encoder", started.run.stepper.model, steps)
+    first, last = ({name: logged[name] for name in MONITORS if name in logged} for logged in _ends(folder))
+    measured = {"monitors": last, "untrained": first, **data.accuracies(as_encoder(started.run.stepper, data))}
+    shutil.rmtree(started.run.checkpoints)  # those of all trials would fill the disk
     return record | {"seconds": time.monotonic() - begun} | measured
 
 
@@ -109,25 +109,21 @@ def _ends(folder: Path) -> tuple[dict, dict]:
     return logged[0], logged[-1]
 
 
-def _open(folder: Path, data: TrialData, config: Config, steps: int) -> Launch:
-    stepper = build_stepper(config, steps, data.mean, data.std)
-    launch = assemble(folder, stepper, build_batches(data.dataset, config), config, data.source, data.summary)
-    launch.run.probe = None  # it has too few images to choose by: accuracies are measured at the end
-    if checkpoint_steps(launch.run.checkpoints):
+def _open(folder: Path, data: TrialData, config: Config, steps: int) -> StartedRun:
+    blueprint = draft(config, data.dataset, data.mean, data.std)
+    # The online probe has too few test images to choose by: accuracies are measured at the end.
+    run = dataclasses.replace(blueprint, probe=None).run(folder, steps)
+    if checkpoint_steps(run.checkpoints):
         try:
-            launch.run.resume()
+            run.resume()
         except DamagedCheckpoint:
             shutil.rmtree(folder)
             return _open(folder, data, config, steps)
-    launch.describe(steps)
-    return launch
+    started = open_run(run, blueprint, data.source, data.summary)
+    started.describe()
+    return started
 
 
 def as_encoder(stepper: Stepper, data: TrialData) -> Encoder:
-    network, how = stepper.model.target_encoder, (stepper.device, stepper.precision, data.dataset.pixel_format)
+    network, how = stepper.model.encoder, (stepper.device, stepper.precision, data.dataset.pixel_format)
     return Encoder(network, stepper.mean, stepper.std, "trial", *how)
-
-
-def monitor_of(data: TrialData, config: Config, stepper: Stepper) -> Monitor:
-    """The monitor that a trial has."""
-    return assemble(Path(), stepper, build_batches(data.dataset, config), config, data.source, data.summary).run.monitor

@@ -1,0 +1,215 @@
+"""A run from its settings and images: the stepper, the batches, and what measures it on the way."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from openjepa.config import Config
+from openjepa.console import log
+from openjepa.data.batches import Batches
+from openjepa.data.crops import standardise
+from openjepa.data.dataset import ImageDataset
+from openjepa.data.statistics import channel_statistics
+from openjepa.device import choose_device, choose_precision
+from openjepa.encoder.baselines import pixels_beside
+from openjepa.encoder.encoder import Encoder
+from openjepa.masking.samplers import STRATEGIES
+from openjepa.methods.base import Method
+from openjepa.models.vit import VisionTransformer
+from openjepa.process_group import rank, world_size
+from openjepa.runs.build_model import Networks, build_model, method_of
+from openjepa.runs.images import mask_settings
+from openjepa.runs.plan import resolve_steps, schedule_of
+from openjepa.training.compile import checkpoint_activations, compile_blocks, no_compiler
+from openjepa.training.distributed import parallelize
+from openjepa.training.graphs import capture
+from openjepa.training.intervals import Intervals, monitor_interval, probe_interval
+from openjepa.training.loop import Run
+from openjepa.training.monitoring.monitors import Monitor
+from openjepa.training.monitoring.online_probe import LEAST, OnlineProbe, sample_images
+from openjepa.training.optimizer import make_optimizer
+from openjepa.training.step import Stepper, prepare
+from openjepa.training.timing import Cost, measure_cost, seconds_of
+
+MONITORED = 256  # images
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """Everything that a run consists of but its length, which a trial may have to decide."""
+
+    config: Config
+    mean: list[float]
+    std: list[float]
+    networks: Networks
+    batches: Batches
+    monitor: Monitor
+    probe: OnlineProbe | None
+    parallel: str = "auto"
+
+    def stepper(self, steps: int) -> Stepper:
+        """A fresh stepper; on a GPU its loss may be a CUDA graph.
+
+        Call it while nothing is being loaded: a graph cannot be captured while another thread pins memory.
+        """
+        stepper = build_stepper(self.config, steps, self.mean, self.std, self.networks.build(), self.parallel)
+        stepper = dataclasses.replace(stepper, frozen=self.networks.frozen)
+        return with_graph(stepper, self.batches) if self._can_capture(stepper) else stepper
+
+    def run(self, folder: Path, steps: int) -> Run:
+        """The run in `folder`, at its step 0."""
+        config, batch_size, images = self.config, self.config.batch_size, len(self.batches.dataset)
+        return Run(
+            folder,
+            self.stepper(steps),
+            self.batches,
+            self.monitor,
+            Intervals(
+                monitor_interval(steps, batch_size),
+                probe_interval(steps, batch_size),
+                config.log_every,
+                config.keep_every,
+                config.checkpoint_minutes,
+            ),
+            self.probe,
+            config.workers,
+            self.networks.imported,
+            int(config.max_skipped * images),
+        )
+
+    def cost(self) -> Cost:
+        """What a step costs, by a trial of a few; on a GPU also what monitors and probes cost."""
+        stepper = self.stepper(1)
+        cost = measure_cost(stepper, self.batches, self.config.workers)
+        if stepper.device.type != "cuda":
+            return cost
+        model, probe = stepper.model, self.probe
+        monitor_seconds = seconds_of(lambda: self.monitor(model), stepper.device)
+        probe_seconds = seconds_of(lambda: probe(model.encoder), stepper.device) if probe else 0.0
+        return dataclasses.replace(cost, monitor_seconds=monitor_seconds, probe_seconds=probe_seconds)
+
+    def _can_capture(self, stepper: Stepper) -> bool:
+        """Whether every step has the same shapes and the same parameters learn, in one process on a GPU."""
+        config, masks = self.config, self.batches.masks
+        same_shapes = masks is None or STRATEGIES[masks.strategy].same_shapes
+        one_part = world_size() == 1 and config.accumulate == 1
+        return (
+            config.cuda_graph
+            and stepper.device.type == "cuda"
+            and same_shapes
+            and one_part
+            and not self.networks.imported
+        )
+
+
+def build_run(
+    config: Config,
+    dataset: ImageDataset,
+    folder: Path = Path(),
+    steps: int | None = None,
+    statistics: tuple[list[float], list[float]] | None = None,
+) -> Run:
+    """The run of a config on images, at its step 0; nothing is written before it is trained.
+
+    `steps` is its length (config.steps or its epochs), `statistics` are mean and std of the channels (those of the
+    images). Raises UsageError without a length, and where the masks do not fit the grid.
+    """
+    mean, std = statistics or channel_statistics(dataset, seed=config.seed)
+    length = steps or resolve_steps(config, len(dataset))
+    return draft(config, dataset, mean, std).run(folder, length)
+
+
+def draft(
+    config: Config,
+    dataset: ImageDataset,
+    mean: list[float],
+    std: list[float],
+    networks: Networks | None = None,
+    parallel: str = "auto",
+) -> Blueprint:
+    """The parts of a run; its networks are fresh unless others are given."""
+    networks = networks or Networks(lambda: build_model(config, len(mean)))
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device)
+    batches = build_batches(dataset, config)
+    sample, _ = sample_images(dataset, config.size, MONITORED, config.seed)
+    monitor = Monitor(standardise(sample.to(device), mean, std), batches.masks, config.seed, precision)
+    probe = build_probe(config, dataset, mean, std)
+    return Blueprint(config, mean, std, networks, batches, monitor, probe, parallel)
+
+
+def build_batches(dataset: ImageDataset, config: Config) -> Batches:
+    """This process's part of every batch. Raises UsageError if the masks do not fit the grid."""
+    return Batches(
+        dataset,
+        mask_settings(config),
+        config.size,
+        config.crop_scale,
+        config.batch_size,
+        config.seed,
+        rank(),
+        world_size(),
+        config.any_orientation,
+        config.horizontal_flip,
+        method_of(config).views,
+    )
+
+
+def build_stepper(
+    config: Config,
+    steps: int,
+    mean: list[float],
+    std: list[float],
+    model: Method | None = None,
+    parallel: str = "auto",
+) -> Stepper:
+    """The networks (fresh ones unless given), on their device, with the optimizer of a config."""
+    device = choose_device(config.device)
+    model = (model or build_model(config, len(mean))).to(device)
+    if config.compile:
+        compile_blocks(model)
+    if config.checkpoint_activations:
+        checkpoint_activations(model)
+    forward = parallelize(model, parallel) if world_size() > 1 else None
+    precision = choose_precision(config.precision, device)
+    return Stepper(
+        model,
+        make_optimizer(model.learning_modules(), config.optimizer, precision=precision),
+        schedule_of(config, steps),
+        mean,
+        std,
+        device,
+        precision,
+        config.clip_grad,
+        accumulate=config.accumulate,
+        forward=forward,
+    )
+
+
+def with_graph(stepper: Stepper, batches: Batches) -> Stepper:
+    """The stepper with its loss and gradients as a CUDA graph, for batches of the shapes of the first."""
+    inputs = prepare(batches[0], stepper.mean, stepper.std, stepper.device)
+    return dataclasses.replace(stepper, forward=capture(stepper.model, inputs, stepper.precision))
+
+
+def build_probe(config: Config, dataset: ImageDataset, mean: list[float], std: list[float]) -> OnlineProbe | None:
+    """The online probe, where there are labels and enough images."""
+    if not dataset.labels or len(dataset) < LEAST:
+        return None
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device)
+
+    def wrap(network: VisionTransformer) -> Encoder:
+        return Encoder(network, mean, std, "probe", device, precision, dataset.pixel_format)
+
+    pixels = pixels_beside(config.size, dataset.pixel_format, mean, std)
+    return OnlineProbe(dataset, config.size, config.seed, wrap, pixels)
+
+
+def settle_compiler(config: Config) -> Config:
+    """The config without --compile where there is no compiler, with a message."""
+    reason = no_compiler(choose_device(config.device)) if config.compile else ""
+    if reason:
+        log(f"running without --compile: {reason}")
+    return dataclasses.replace(config, compile=config.compile and not reason)
