@@ -23,10 +23,11 @@ from openjepa.config import build_config
 from openjepa.data.batches import Batch
 from openjepa.masking.samplers import sample_masks
 from openjepa.masking.settings import MaskSettings
+from openjepa.methods.base import Inputs
 from openjepa.methods.ijepa import IJEPA
 from openjepa.models.predictor import Predictor
 from openjepa.models.vit import VisionTransformer
-from openjepa.runs.build_training import build_stepper
+from openjepa.runs.build import build_stepper
 from openjepa.training.distributed import shard, whole
 from openjepa.training.graphs import capture
 from openjepa.training.optimizer import make_optimizer, set_schedule
@@ -67,7 +68,7 @@ def parity(folder: Path, device: torch.device, dtype: torch.dtype) -> dict:
             "targets": distance(model.targets(images, target_ids), io["targets"]),
             "predicted": distance(model.predict(images, context_ids, target_ids), io["predictor_output"]),
         }
-        model(images, context_ids, target_ids).backward()
+        model(Inputs(images[None], context_ids, target_ids)).backward()
     found["gradient"] = distance(model.context_encoder.patch_embed.proj.weight.grad, io["grad_patch_embed"])
     losses = trained_losses(model, io, reference["config"], device, dtype)
     found["loss"] = max(abs(a / b - 1) for a, b in zip(losses, reference["trajectory"]["loss"], strict=True))
@@ -80,14 +81,14 @@ def trained_losses(
 ) -> list[float]:
     """The losses of the reference's steps, taken by our optimizer and schedules."""
     steps, losses = config["total_steps"], []
-    optimizer = make_optimizer([model.context_encoder, model.predictor])
+    optimizer = make_optimizer(model.learning_modules())
     for step in range(steps):
         rates = config["warmup_steps"], config["start_lr"], config["lr"], config["final_lr"]
         decay = weight_decay(step, steps, config["weight_decay"], config["final_weight_decay"])
         set_schedule(optimizer, learning_rate(step, steps, *rates), decay)
         optimizer.zero_grad()
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            loss = model(io["images"][step], io["context_ids"][step], io["target_ids"][step])
+            loss = model(Inputs(io["images"][step][None], io["context_ids"][step], io["target_ids"][step]))
         loss.backward()
         optimizer.step()
         model.update_target_encoder(ema_momentum(step, steps, *config["ema"]))
@@ -120,7 +121,7 @@ def small_step(device: torch.device) -> tuple[Stepper, Batch]:
     settings = {"model": "vit_small", "image_size": 128, "patch_size": 16, "steps": 100, "batch_size": 16}
     stepper = build_stepper(build_config({}, settings | {"device": str(device)}), 100, [0.5] * 3, [0.25] * 3)
     images = torch.randint(0, 256, (16, 3, 128, 128), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    batch = Batch(images, sample_masks(MaskSettings((8, 8)), 16, 0, 0), torch.arange(16), total=16)
+    batch = Batch(images[None], sample_masks(MaskSettings((8, 8)), 16, 0, 0), torch.arange(16), total=16)
     return stepper, batch.pin_memory() if device.type == "cuda" else batch
 
 
@@ -160,12 +161,12 @@ def distributed(device: torch.device, kind: str) -> dict:
     stepper, batch = small_step(device)
     model, inputs = stepper.model, stepper.prepare(batch)
     other = copy.deepcopy(model)
-    model(*inputs).backward()
+    model(inputs).backward()
     if kind == "ddp":
-        DistributedDataParallel(other, broadcast_buffers=False)(*inputs).backward()
+        DistributedDataParallel(other, broadcast_buffers=False)(inputs).backward()
     else:
         shard(other)
-        other(*inputs).backward()
+        other(inputs).backward()
     pairs = zip(model.parameters(), other.parameters(), strict=True)
     gaps = [distance(whole(b.grad), a.grad) for a, b in pairs if a.grad is not None and a.grad.norm() > 0]
     return {"gradients": len(gaps), "largest": max(gaps), "holds": max(gaps) < 1e-3}

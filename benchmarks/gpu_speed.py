@@ -24,7 +24,7 @@ from openjepa.data.batches import Batch
 from openjepa.data.crops import standardise
 from openjepa.masking.samplers import sample_masks
 from openjepa.masking.settings import MaskSettings
-from openjepa.runs.build_training import build_stepper
+from openjepa.runs.build import build_stepper
 from openjepa.training.graphs import capture
 from openjepa.training.step import Stepper
 from openjepa.training.timing import matrix_peak, step_flops, synchronise
@@ -55,7 +55,7 @@ class Setting:
         ids = type(masks)(masks.context_ids.to(self.device), masks.target_ids.to(self.device), masks.redrawn)
         shape = (size, 3, self.image_size, self.image_size)
         images = torch.randint(0, 256, shape, dtype=torch.uint8, device=self.device)
-        return Batch(images, ids, torch.arange(size))
+        return Batch(images[None], ids, torch.arange(size))
 
     def stepper(self, **changes: object) -> Stepper:
         width, depth, heads = self.predictor

@@ -32,7 +32,6 @@ from scipy.stats import t as student
 
 from openjepa.commands.pretrain import pretrain
 from openjepa.config import Config, build_config
-from openjepa.data.batches import Batches
 from openjepa.data.memory import hold_in_memory
 from openjepa.data.open import open_dataset
 from openjepa.data.statistics import channel_statistics
@@ -50,8 +49,7 @@ from openjepa.interop.load import load_encoder
 from openjepa.recipe import recipe
 from openjepa.rng import SAMPLES, generator
 from openjepa.runs.build_model import build_model
-from openjepa.runs.images import mask_settings
-from openjepa.runs.start import build_stepper
+from openjepa.runs.build import build_batches, build_stepper
 from openjepa.training.monitoring.metrics_log import read_metrics
 
 RATES, LINES = RESULTS / "learning-rates.json", RESULTS / "learning.jsonl"
@@ -91,7 +89,7 @@ def rate(data: str, method: str, model: str, precision: str, seconds: float = 30
     config = config_of(method, model=model, precision=precision, steps=10_000)
     stepper = build_stepper(config, 10_000, [0.5] * 3, [0.25] * 3)
     dataset, _ = hold_in_memory(open_dataset(f"{data}/train").subset(range(2000)), 0)
-    batches = Batches(dataset, mask_settings(config), config.size, config.crop_scale, config.batch_size, config.seed)
+    batches = build_batches(dataset, config)
     for step in range(3):
         stepper(step, batches[step])
     begun, done = time.process_time(), 0
@@ -190,7 +188,7 @@ def floors(data: str, test: bool, only: str | None = None) -> Iterator[dict]:
         yield {"method": "pixels", "seed": 0, **about, **measured(Pixels((32, 32)), data, test)}
     wanted = [floor for floor in UNTRAINED if only in (None, floor[-1])]
     for (name, method, model), seed in itertools.product(wanted, range(3)):
-        network = build_model(config_of(method, model=model, seed=seed)).target_encoder
+        network = build_model(config_of(method, model=model, seed=seed)).encoder
         scores = measured(Encoder(network, mean, std), data, test)
         yield {"method": name, "model": model, "seed": seed, **about, **scores}
 

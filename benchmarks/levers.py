@@ -24,7 +24,7 @@ from openjepa.config import build_config
 from openjepa.data.batches import Batch
 from openjepa.masking.samplers import sample_masks
 from openjepa.models import vit
-from openjepa.runs.build_training import build_stepper
+from openjepa.runs.build import build_stepper
 from openjepa.runs.images import mask_settings
 from openjepa.training.compile import no_compiler
 from openjepa.training.step import Stepper
@@ -51,7 +51,7 @@ class Bench:
     def sample(self, size: int, draws: int = 1) -> Batch:
         config = build_config({}, self.settings | {"masks_per_image": draws, "batch_size": size})
         images = torch.randint(0, 256, (size, 3, *config.size), dtype=torch.uint8, device=self.stepper.device)
-        return Batch(images, sample_masks(mask_settings(config), size * draws, 0, 0), torch.arange(size))
+        return Batch(images[None], sample_masks(mask_settings(config), size * draws, 0, 0), torch.arange(size))
 
     def step(self, batch: Batch | None = None, **changes) -> Call:
         """A whole step, of networks of its own."""
@@ -60,7 +60,7 @@ class Bench:
 
     def levers(self) -> dict[str, tuple[Call, Call]]:
         """By name, the two ways to do one thing."""
-        model, images = self.stepper.model, self.stepper.prepare(self.batch)[0]
+        model, images = self.stepper.model, self.stepper.prepare(self.batch).images
         quarter = self.sample(self.settings["batch_size"] // DRAWS, DRAWS)
         return {
             **{
@@ -185,12 +185,12 @@ class Bench:
             with stepper.autocast():
                 call()
 
-        context = model.context_encoder(inputs[0], inputs[1]).detach()
+        context = model.context_encoder(inputs.images, inputs.context_ids).detach()
         return {
             "images to the device, standardised": lambda: stepper.prepare(self.batch),
-            "target encoder": lambda: forward(lambda: model.targets(inputs[0], inputs[2])),
-            "context encoder, forward": lambda: forward(lambda: model.context_encoder(*inputs[:2])),
-            "predictor, forward": lambda: forward(lambda: model.predictor(context, *inputs[1:])),
+            "target encoder": lambda: forward(lambda: model.targets(inputs.images, inputs.target_ids)),
+            "context encoder, forward": lambda: forward(lambda: model.context_encoder(inputs.images, inputs.context_ids)),
+            "predictor, forward": lambda: forward(lambda: model.predictor(context, *inputs.masks)),
             "loss, all forward and backward": lambda: stepper.gradients(self.batch),
             "the whole step": lambda: (stepper(0, self.batch), synchronise(device)),
         }

@@ -34,7 +34,7 @@ from openjepa.data.crops import standardise
 from openjepa.device import PRECISIONS, choose_precision
 from openjepa.masking.settings import Masks
 from openjepa.models.vit import SIZES
-from openjepa.runs.start import build_stepper
+from openjepa.runs.build import build_stepper
 from openjepa.training.step import Stepper
 from openjepa.training.timing import matrix_peak, step_flops, synchronise
 
@@ -63,7 +63,7 @@ class Setting:
             _, context, targets = collate([0] * self.batch_size)
             images = torch.randint(0, 256, shape, dtype=torch.uint8).to(self.device)
             masks = Masks(context[0].to(self.device), torch.stack(targets, dim=1).to(self.device))
-            found.append(Batch(images, masks, torch.arange(self.batch_size)))
+            found.append(Batch(images[None], masks, torch.arange(self.batch_size)))
         return found
 
 

@@ -11,6 +11,7 @@ import torch
 from support.photos import draw_photos
 
 from openjepa.config import build_config
+from openjepa.methods.registry import METHODS, Entry
 from openjepa.recipe import recipe
 from openjepa.runs.build_model import build_model
 
@@ -19,7 +20,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 def script(name):
     spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
@@ -85,8 +86,8 @@ def test_every_broken_run_can_be_made_and_is_judged_before_half_time(tmp_path, m
     monkeypatch.setattr("openjepa.commands.pretrain.report", lambda out: None)
     monkeypatch.setattr(alarms, "RESULTS", tmp_path)
     monkeypatch.setattr(alarms, "STEPS", 4)
-    monkeypatch.setattr(alarms.build_model, "IJEPA", alarms.IJEPA)
-    monkeypatch.setattr("openjepa.training.loop.LEAST_IMAGES", 1)
+    monkeypatch.setitem(METHODS, "ijepa", METHODS["ijepa"])  # restored afterwards
+    monkeypatch.setattr("openjepa.training.intervals.LEAST_IMAGES", 1)
     alarms.run(str(tmp_path / "photos"), "late-stop-gradient", 4)
     told = json.loads((tmp_path / "alarms-late-stop-gradient.json").read_text())
     judged = [r["step"] for r in told["records"] if r["step"] and r["status"] != "early"]
@@ -96,7 +97,7 @@ def test_every_broken_run_can_be_made_and_is_judged_before_half_time(tmp_path, m
 @pytest.mark.parametrize("name", alarms.CASES)
 def test_what_is_broken_is_what_the_name_says(name, monkeypatch):
     settings, network = alarms.CASES[name]
-    monkeypatch.setattr(alarms.build_model, "IJEPA", network)
+    monkeypatch.setitem(METHODS, "ijepa", Entry(network.__module__, network.__name__, "one case"))
     config = build_config(recipe("laptop"), settings | {"steps": alarms.STEPS})
     model = build_model(config)
     faint = float(model.context_encoder.patch_embed.proj.weight.detach().std()) < 0.03

@@ -36,9 +36,7 @@ BELOW = {
 }
 MAY_READ_CONFIG = {"cli", "runs", "commands", "config", "recipe"}
 # Imports against the arrows that remain: (file, imported module).
-EXCEPTIONS: set[tuple[str, str]] = {
-    ("training/monitoring/monitors.py", "openjepa.anomaly.energy"),
-}
+EXCEPTIONS: set[tuple[str, str]] = set()
 
 
 def rooms_below(room: str) -> set[str]:
