@@ -6,15 +6,9 @@ import openjepa
 from openjepa.config import build_config, read_config
 from openjepa.data.summary import Summary
 from openjepa.errors import UsageError
-<<<<<<< HEAD:tests/test_recipe.py
 from openjepa.recipe import RECIPES, pick_recipe, recipe
-from openjepa.runs.build_training import schedule_of
 from openjepa.runs.images import mask_settings, pick_for
-=======
-from openjepa.recipes import RECIPES, pick_recipe, recipe
 from openjepa.runs.plan import schedule_of
-from openjepa.runs.images import mask_settings
->>>>>>> ce42a42 (Show a smoothed rate and the time left; measure monitors on a GPU before planning):tests/test_recipes.py
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -98,7 +98,7 @@ def test_kill_loses_no_more_than_the_last_interval(undisturbed, tmp_path):
 def test_processes_that_torchrun_starts_anew_go_on_without_being_told(undisturbed, tmp_path, monkeypatch):
     photos, whole = undisturbed
     out = shutil.copytree(whole, tmp_path / "run")
-    with pytest.raises(UsageError, match="go on with --resume"):
+    with pytest.raises(UsageError, match="continue it with --resume"):
         openjepa.pretrain(str(photos), out=out, steps=STEPS, **SMALL)
     shutil.rmtree(out / "encoder")
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")

@@ -15,6 +15,7 @@ from openjepa.encoder.baselines import untrained_like
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import Crops, compute_features
 from openjepa.errors import UsageError
+from openjepa.masking.settings import MaskSettings
 from openjepa.masking.statistics import cover, first_masks
 from openjepa.reports.charts import coverage_chart
 from openjepa.reports.pictures import Tile, as_picture, at_display_size, draw_masks, nearest, pca_maps, tile_of
@@ -40,18 +41,9 @@ def draw_pictures(run: RunFolder, sample: ImageDataset | None) -> dict[str, Any]
     config, encoder = run.config, run.encoder
     images = _first_images(sample, config.size) if sample else np.empty((0, *config.size, 3), np.uint8)
     shown = [as_picture(image) for image in images]
-    coverage = cover(run.masks, config.batch_size, config.seed)
-    fractions = coverage.fractions
-    pictures: dict[str, Any] = {
-        "masks": _masks(run, shown),
-        "coverage": coverage_chart(fractions),
-        "coverage_of": f"{config.grid_size[0]}x{config.grid_size[1]}",
-        "coverage_images": coverage.images,
-        "unused": {name: count for name, part in fractions.items() if (count := int((part == 0).sum()))},
-        "maps": {},
-        "neighbours": [],
-        "searched": 0,
-    }
+    pictures: dict[str, Any] = {"coverage": None, "maps": {}, "neighbours": [], "searched": 0}
+    if run.masks:
+        pictures |= _coverage(run, run.masks) | {"masks": _masks(run, run.masks, shown)}
     if sample and encoder:
         maps = {"trained": _maps(encoder, images), "untrained": _maps(untrained_like(encoder), images)}
         rows, searched = _neighbours(encoder, sample, config.workers)
@@ -65,9 +57,21 @@ def _first_images(sample: ImageDataset, size: tuple[int, int]) -> np.ndarray:
     return images[:SHOWN].permute(0, 2, 3, 1).numpy()
 
 
-def _masks(run: RunFolder, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+def _coverage(run: RunFolder, masks: MaskSettings) -> dict[str, Any]:
+    """How often each patch is context and target."""
+    coverage = cover(masks, run.config.batch_size, run.config.seed)
+    fractions = coverage.fractions
+    return {
+        "coverage": coverage_chart(fractions),
+        "coverage_of": f"{run.config.grid_size[0]}x{run.config.grid_size[1]}",
+        "coverage_images": coverage.images,
+        "unused": {name: count for name, part in fractions.items() if (count := int((part == 0).sum()))},
+    }
+
+
+def _masks(run: RunFolder, settings: MaskSettings, images: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Masks of the first steps, drawn on an image each."""
-    grid_size, masks = run.config.grid_size, first_masks(run.masks, len(images), run.config.batch_size, run.config.seed)
+    grid_size, masks = run.config.grid_size, first_masks(settings, len(images), run.config.batch_size, run.config.seed)
     return [
         draw_masks(at_display_size(image, grid_size), mask.context_ids, mask.target_ids, grid_size)
         for image, mask in zip(images, masks, strict=True)

@@ -123,15 +123,21 @@ def _with_run(card: Card, folder: Path) -> Card:
         return card
     run = read_run_folder(folder)
     changed = [(s.option, s.value) for s in run.settings() if s.changed and s.value != "–"]
-    masks = in_words(run.masks, cover(run.masks, run.config.batch_size, run.config.seed))
     return replace(
         card,
         data=[f"source: {run.data}", *run.images.lines()],
         recipe=[("steps", f"{run.steps:,}"), ("images a step", str(run.config.batch_size)), *changed],
-        masks=[("strategy", run.masks.name), *masks],
+        masks=_masks_of(run),
         monitors=_last_monitors(run),
         measured=run.results,
     )
+
+
+def _masks_of(run: RunFolder) -> list[tuple[str, str]]:
+    if run.masks is None:
+        return [("strategy", "none")]
+    coverage = cover(run.masks, run.config.batch_size, run.config.seed)
+    return [("strategy", run.masks.name), *in_words(run.masks, coverage)]
 
 
 def _last_monitors(run: RunFolder) -> list[tuple[str, str]]:

@@ -56,7 +56,7 @@ class RunFolder:
 
     path: Path
     config: Config
-    masks: MaskSettings
+    masks: MaskSettings | None
     data: str
     images: Summary
     pixel_format: PixelFormat
@@ -94,7 +94,7 @@ class RunFolder:
         """The command that gives the same run: its steps, and the settings that differ from the recipe's."""
         about = {"method": self.config.method, "model": self.config.model}
         usual = dataclasses.asdict(build_config(recipe("laptop", about), {}))
-        mine = dataclasses.asdict(self.config) | {"masks": self.masks.strategy}
+        mine = dataclasses.asdict(self.config) | {"masks": self.masks.strategy if self.masks else None}
         left_out = {*LENGTH, *without_effect(self.config)}
         differ = {n: v for n, v in mine.items() if v is not None and v != usual[n] and n not in left_out}
         words = ["openjepa", "pretrain", self.data, "--out", f"{self.name}-again", "--recipe", "laptop"]

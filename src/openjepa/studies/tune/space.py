@@ -71,6 +71,8 @@ def values_of(config: Config) -> Changes:
     """The settings of a config, with the masks that it resolves to where it leaves them open."""
     masks = mask_settings(config)
     now = dataclasses.asdict(config)
+    if masks is None:
+        return now
     return now | {name: getattr(masks, name) for name in BLOCKS} | {"masks": masks.strategy}
 
 
