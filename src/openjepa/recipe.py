@@ -144,7 +144,10 @@ def is_long(time: str | float | None) -> bool:
 
 # The settings that some recipe decides.
 DECIDED = {"image_size", "patch_size"}.union(
-    CONTINUED, MAE, *(entry.settings for entry in RECIPES.values()), *PUBLISHED_SIZES.values()
+    CONTINUED,
+    *(entry.settings for entry in RECIPES.values()),
+    *PUBLISHED_SIZES.values(),
+    *(changes for entry in METHODS.values() for changes in entry.load().recipe_overrides.values()),
 )
 
 
