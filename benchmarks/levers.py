@@ -189,7 +189,9 @@ class Bench:
         return {
             "images to the device, standardised": lambda: stepper.prepare(self.batch),
             "target encoder": lambda: forward(lambda: model.targets(inputs.images, inputs.target_ids)),
-            "context encoder, forward": lambda: forward(lambda: model.context_encoder(inputs.images, inputs.context_ids)),
+            "context encoder, forward": lambda: forward(
+                lambda: model.context_encoder(inputs.images, inputs.context_ids)
+            ),
             "predictor, forward": lambda: forward(lambda: model.predictor(context, *inputs.masks)),
             "loss, all forward and backward": lambda: stepper.gradients(self.batch),
             "the whole step": lambda: (stepper(0, self.batch), synchronise(device)),

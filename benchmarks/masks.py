@@ -12,8 +12,8 @@ from record import record
 from openjepa.config import build_config
 from openjepa.data.batches import Batch
 from openjepa.masking.samplers import sample_masks
-from openjepa.runs.images import mask_settings
 from openjepa.runs.build import build_stepper
+from openjepa.runs.images import mask_settings
 
 SETTINGS = [("16", 4), ("32", 4), ("48", 4), ("64", 4)]
 BATCH, STEPS = 256, 5
@@ -32,7 +32,9 @@ def measure(size: str, patch: int) -> dict:
     config = build_config({}, {"image_size": size, "patch_size": patch, "batch_size": BATCH, "steps": 100})
     settings, stepper = mask_settings(config), build_stepper(config, 100, [0.5] * 3, [0.25] * 3)
     images = torch.randint(0, 256, (BATCH, 3, *config.size), dtype=torch.uint8)
-    batches = [Batch(images[None], sample_masks(settings, BATCH, 0, step), torch.arange(BATCH)) for step in range(STEPS + 1)]
+    batches = [
+        Batch(images[None], sample_masks(settings, BATCH, 0, step), torch.arange(BATCH)) for step in range(STEPS + 1)
+    ]
     stepper(0, batches[0])
     step = seconds(lambda i: stepper(i + 1, batches[i + 1]), STEPS)
     masks = seconds(lambda i: sample_masks(settings, BATCH, 0, i), 20)

@@ -1,4 +1,4 @@
-"""A method with a projector and two crops of each image, as SimCLR has them: what the contract must hold beside masks."""
+"""A method with a projector and two crops of each image, as SimCLR has them: for the contract without masks."""
 
 from typing import Any, ClassVar
 

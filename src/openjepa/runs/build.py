@@ -1,7 +1,6 @@
 """A run from its settings and images: the stepper, the batches, and what measures it on the way."""
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -21,7 +21,7 @@ def checkpoint_activations(model: Method) -> None:
 
 
 def compile_blocks(model: Method) -> None:
-    """Compile every block when it is first called. Call this before `checkpoint_activations`, which wraps the result."""
+    """Compile every block at its first call. Call this before `checkpoint_activations`, which wraps the result."""
     for block in blocks_of(model):
         block.forward = torch.compile(block.forward)
 

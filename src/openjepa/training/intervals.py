@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 # Images between two measurements, so that both together cost under 3 % of training on a CPU (benchmarks/monitors.py).
-# Shorter runs are measured at every eighth, so that there is a verdict by a quarter, and no more often than LEAST_IMAGES.
+# Shorter runs are measured at every eighth, for a verdict by a quarter, and no more often than LEAST_IMAGES.
 MONITOR_IMAGES, PROBE_IMAGES, LEAST_IMAGES = 15_360, 51_200, 5_120
 
 
