@@ -9,6 +9,7 @@ context_encoder.safetensors  predictor.safetensors  openjepa.json   what that la
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -63,7 +64,7 @@ def hf_config(encoder: VisionTransformer) -> dict:
         "hidden_size": encoder.embed_dim,
         "num_hidden_layers": len(encoder.blocks),
         "num_attention_heads": encoder.num_heads,
-        "intermediate_size": encoder.blocks[0].mlp.fc1.out_features,
+        "intermediate_size": hidden_width(encoder),
         "image_size": rows if rows == columns else [rows, columns],
         "patch_size": encoder.patch_size,
         "num_channels": encoder.in_chans,
@@ -74,6 +75,11 @@ def hf_config(encoder: VisionTransformer) -> dict:
         "qkv_bias": True,
         "dtype": "float32",
     }
+
+
+def hidden_width(encoder: VisionTransformer) -> int:
+    """Width of the hidden layer of each block's MLP."""
+    return encoder.state_dict()["blocks.0.mlp.fc1.weight"].shape[0]
 
 
 def preprocessing(source: Source) -> dict:
@@ -115,12 +121,12 @@ def load_artifact(path: Path) -> Source:
     try:
         held = about.get("which", "target")
         encoder = build_encoder(from_hf(load_file(folder / "model.safetensors")), about["encoder"])
-        networks = {held: encoder, **_beside(folder, about, encoder)}
+        networks: dict[str, Any] = {held: encoder, **_beside(folder, about, encoder)}
         licence = about.get("source", {}).get("licence")
         stored = about.get("pixel_format", about.get("reading", {}))  # 8-bit RGB where none is stated
         how = {name: stored[name] for name in ("values", "pages") if name in stored}
-        statistics = about["mean"], about["std"]
-        return Source(str(path), "openjepa", *statistics, **networks, licence=licence, about=about, **how)
+        mean, std = about["mean"], about["std"]
+        return Source(str(path), "openjepa", mean, std, **networks, licence=licence, about=about, **how)
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(f"{folder} is damaged ({reason}): resume its run or train again") from error

@@ -14,6 +14,8 @@ class Predictor(nn.Module):
     unless given. `native_size` is the grid trained on where it is another: positions keep its extent.
     """
 
+    pos_embed: Tensor
+
     def __init__(
         self,
         grid_size: tuple[int, int],

@@ -149,6 +149,8 @@ class VisionTransformer(nn.Module):
     `norm_eps`, of the layer norms, is for weights that were trained with another.
     """
 
+    pos_embed: Tensor
+
     def __init__(
         self,
         image_size: tuple[int, int],

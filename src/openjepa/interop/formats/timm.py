@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from openjepa.files import write_json
+from openjepa.interop.artifact import hidden_width
 from openjepa.interop.formats.registry import Forward, Options
 from openjepa.interop.formats.safetensors import with_positions, write_predictor
 from openjepa.interop.source import Source
@@ -27,7 +28,7 @@ def reopen(folder: Path, options: Options, source: Source) -> Forward:
 
 def timm_config(encoder: VisionTransformer, mean: list[float], std: list[float], licence: str | None) -> dict:
     """timm's config.json: a known architecture, and the arguments that make it this one."""
-    hidden = encoder.blocks[0].mlp.fc1.out_features
+    hidden = hidden_width(encoder)
     ratio = hidden / encoder.embed_dim
     exact = ratio if int(encoder.embed_dim * ratio) == hidden else (hidden + 0.5) / encoder.embed_dim
     arguments = {
