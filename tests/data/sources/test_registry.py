@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
-from PIL import Image
 
 from openjepa.data.sources.registry import SOURCES, known
 
@@ -12,15 +12,15 @@ PAGE = Path(__file__).parents[3] / "docs/data.md"
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.names)
-def test_a_source_takes_its_example_alone(source, tmp_path, monkeypatch):
+def test_a_source_is_the_first_to_take_its_example(source, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     example = source.example.strip("'")
     place = Path(re.sub(r"(\.\w+)/\w+$", r"\1", example))
     if source.names == "folder":
         place.mkdir()
     elif ":" not in example and "{" not in example:
-        Image.new("L", (2, 2)).save(place, "PNG")
-    assert [other.names for other in SOURCES if other.opener().takes(example)] == [source.names]
+        np.savez(place.open("wb"), images=np.zeros((2, 4, 4), np.uint8))  # a zip, whatever its suffix
+    assert next(other.names for other in SOURCES if other.opener().takes(example)) == source.names
 
 
 def test_the_page_lists_every_kind():

@@ -42,7 +42,7 @@ class Source:
 
 _HERE = __name__.rpartition(".")[0]
 
-# Asked in this order; the first that takes a name opens it. Names with a prefix come before paths.
+# Asked in this order; the first that takes a name opens it. Prefixes come before paths; .npz before zip, which it is.
 SOURCES = [
     Source("scenes", "scenes:20000:0", "drawn scenes, their number and seed", f"{_HERE}.scenes"),
     Source(
@@ -54,10 +54,10 @@ SOURCES = [
     Source("torchvision:NAME", "torchvision:CIFAR10", "a data set that torchvision fetches", f"{_HERE}.torchvision"),
     Source("glob", "'shards/data-{0000..0099}.tar'", "a pattern of images, folders or shards", f"{_HERE}.patterns"),
     Source("tar", "photos.tar/cats", "an archive, plain or compressed; a shard of a WebDataset", f"{_HERE}.tar"),
-    Source("zip", "photos.zip/cats", "an archive, read in place", f"{_HERE}.zip"),
     Source("arrays (.npy, .npz, .h5)", "photos.npz/images", "one array of images", f"{_HERE}.arrays"),
     Source("list (.txt, .csv, .tsv)", "list.csv", "a file that lists paths; its columns are labels", f"{_HERE}.lists"),
     Source("table (.parquet, .arrow)", "table.parquet", "rows with images or paths", f"{_HERE}.tables"),
+    Source("zip", "photos.zip/cats", "an archive, read in place", f"{_HERE}.zip"),
     Source(
         "folder",
         "photos/",
