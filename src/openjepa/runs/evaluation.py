@@ -176,10 +176,14 @@ def fetch_features(sessions: Sequence[Session], tasks: Sequence[str]) -> None:
     first = sessions[0]
     log(*pipeline.check(first, tasks))
     for session in sessions:
-        with counting(f"features of {session.model.name}") as progress:
-            pipeline.fetch(session, tasks, progress)
+        _fetch(session, tasks)
     for part in (first.train, first.test):
         first.store.get(Thumbnails(), part.dataset)
+
+
+def _fetch(session: Session, tasks: Sequence[str]) -> None:
+    with counting(f"features of {session.model.name}") as progress:
+        pipeline.fetch(session, tasks, progress)
 
 
 def find_leaks(train: Part, test: Part, store: FeatureStore) -> dict[str, Any]:
@@ -207,6 +211,7 @@ def measure(sessions: Sequence[Session], tasks: Sequence[str], seeds: Sequence[S
     """Every model's results, by its name; then the means over `seeds`: names of runs that differ in their seed."""
     measured: Measured = {}
     for session in sessions:
+        _fetch(session, tasks)
         with console.status(f"probing {session.model.name}"):
             results = pipeline.measure(session, tasks)
         about = session.about()
