@@ -1,4 +1,4 @@
-"""Where the arithmetic runs and in which numbers, when the person leaves it to us."""
+"""The device and the floating-point format of computations where the user leaves them open."""
 
 import functools
 import time

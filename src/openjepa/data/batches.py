@@ -43,7 +43,9 @@ class Batch:
 
     def pin_memory(self) -> "Batch":
         """The batch in page-locked memory, from which copies to a GPU do not block; a DataLoader calls this."""
-        masks = self.masks and Masks(*(ids.pin_memory() for ids in self.masks[:2]), self.masks.redrawn)
+        masks = self.masks
+        if masks is not None:
+            masks = Masks(masks.context_ids.pin_memory(), masks.target_ids.pin_memory(), masks.redrawn)
         return Batch(self.views.pin_memory(), masks, self.indices, self.skipped, self.total)
 
     def split(self, parts: int) -> "list[Batch]":

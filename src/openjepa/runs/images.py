@@ -32,9 +32,9 @@ def write_skipped(file: Path, skipped: Skipped) -> None:
 
 
 def check_skipped(source: str, skipped: Skipped, usable: int, most: float, listed_in: str = "") -> None:
-    """Raises UsageError if more than a share `most` of the images of a source is unusable; lists them in a file."""
+    """Raise UsageError if more than a fraction `most` of the images of a source is unusable; lists them in a file."""
     if not 0 <= most <= 1:
-        raise UsageError(f"--max-skipped {most:g} is not possible: give a share from 0 to 1")
+        raise UsageError(f"--max-skipped {most:g} is not possible: give a fraction from 0 to 1")
     lost = [(path, reason) for path, reason in skipped if is_lost(reason)]
     total = usable + len(lost)
     if len(lost) <= most * total:
@@ -45,7 +45,7 @@ def check_skipped(source: str, skipped: Skipped, usable: int, most: float, liste
     where = f"; all are listed in {listed_in}" if listed_in else ""
     raise UsageError(
         f"{len(lost):,} of {total:,} images of {source} cannot be used ({len(lost) / total:.1%}: {named}{where}), "
-        f"more than --max-skipped {most:g} allows: mend them, leave them out, or give a larger share"
+        f"more than --max-skipped {most:g} allows: repair them, leave them out, or give a larger fraction"
     )
 
 
@@ -61,7 +61,7 @@ def open_images(
 ) -> tuple[ImageDataset, Summary]:
     """The usable images of a source, their headers read; `pixel_format` is a model's, else `chosen` channels and pages.
 
-    Raises UsageError if more than a share `max_skipped` is unusable; those are listed in the file `listed_in`.
+    Raises UsageError if more than a fraction `max_skipped` is unusable; those are listed in the file `listed_in`.
     """
     with counting(f"opening {source}") as progress:
         dataset = open_dataset(source, progress)
@@ -79,7 +79,7 @@ def prepare_images(
     max_skipped: float = MAX_SKIPPED,
     **chosen: Any,
 ) -> tuple[ImageDataset, Summary]:
-    """The same, described to the person; small sets are decoded once and kept in memory."""
+    """`open_images`, with what was found printed; small sets are decoded once and kept in memory."""
     dataset, summary = open_images(source, pixel_format, max_skipped, listed_in, **chosen)
     if decoded_bytes(summary) <= MEMORY_LIMIT:
         with counting(f"reading {dataset.source}") as progress:
@@ -139,7 +139,7 @@ def mask_settings(config: Config) -> MaskSettings | None:
 
 
 def check_new_folder(out: Path, another: str) -> None:
-    """Raise UsageError unless `out` is free to write a run into; `another` says what else the person can do."""
+    """Raise UsageError unless `out` is free to write a run into; `another` says what else the user can do."""
     check_can_write(out / "config.json")
     if out.exists() and any(path.name != LISTED for path in out.iterdir()):
         what = "holds another run" if (out / "config.json").exists() else "exists and is not empty"

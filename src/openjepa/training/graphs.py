@@ -1,6 +1,7 @@
 """CUDA graphs: one launch for the loss and the gradients of a step, in place of one for each kernel."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ def capture(model: Method, inputs: Inputs, precision: torch.dtype) -> Callable[[
     """
     autocast = torch.autocast("cuda", precision, enabled=precision != torch.float32, cache_enabled=False)
     with autocast:  # without the cache of cast weights, which would outlive the capture
-        graph: Callable[..., Tensor] = torch.cuda.make_graphed_callables(Loss(model), inputs.tensors)
+        graph: Any = torch.cuda.make_graphed_callables(Loss(model), inputs.tensors)
 
     def loss(inputs: Inputs) -> Tensor:
         return graph(*inputs.tensors)
