@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from plain import PLAIN
 from record import record
 
 from openjepa.config import build_config
@@ -49,7 +50,7 @@ def take_part(rank: int, count: int, port: int, photos: Path, out: Path, resume:
         meeting = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_PORT": port}
         os.environ |= {name: str(value) for name, value in meeting.items()} | {"MASTER_ADDR": "127.0.0.1"}
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-        config = build_config({}, SETTINGS)
+        config = build_config(PLAIN, SETTINGS)
         with contextlib.suppress(UsageError), joined(torch.device("cpu")):  # it says that the other was killed
             (resume_run if resume else start_run)(str(photos), out, config, {}).run.train(lambda record: None)
             return

@@ -14,6 +14,7 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA st
 import torch
 import torch.distributed as dist
 from gpu_rows import Rows, about, arguments, drawn
+from plain import PLAIN
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
@@ -119,7 +120,7 @@ def resumed(device: torch.device, precision: str) -> dict:
 def small_step(device: torch.device) -> tuple[Stepper, Batch]:
     """A step of the shape of ViT-S/16 at 128 px with few images, and its batch in page-locked memory."""
     settings = {"model": "vit_small", "image_size": 128, "patch_size": 16, "steps": 100, "batch_size": 16}
-    stepper = build_stepper(build_config({}, settings | {"device": str(device)}), 100, [0.5] * 3, [0.25] * 3)
+    stepper = build_stepper(build_config(PLAIN, settings | {"device": str(device)}), 100, [0.5] * 3, [0.25] * 3)
     images = torch.randint(0, 256, (16, 3, 128, 128), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     batch = Batch(images[None], sample_masks(MaskSettings((8, 8)), 16, 0, 0), torch.arange(16), total=16)
     return stepper, batch.pin_memory() if device.type == "cuda" else batch

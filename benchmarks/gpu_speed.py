@@ -17,6 +17,7 @@ from types import SimpleNamespace
 
 import torch
 from gpu_rows import Rows, about, arguments, photos
+from plain import PLAIN
 
 import openjepa
 from openjepa.config import build_config
@@ -62,7 +63,7 @@ class Setting:
         given = {"model": self.model, "image_size": self.image_size, "patch_size": self.patch_size, "steps": 10**6}
         given |= {"predictor_dim": width, "predictor_depth": depth, "predictor_heads": heads, "lr": 1.5e-4}
         given |= {"batch_size": self.batch_size, "device": self.device, "precision": "bf16", "optimizer": "adamw"}
-        return build_stepper(build_config({}, given | changes), 10**6, MEAN, STD)
+        return build_stepper(build_config(PLAIN, given | changes), 10**6, MEAN, STD)
 
 
 SETTINGS = [

@@ -18,6 +18,7 @@ from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
+from plain import PLAIN
 from record import record
 
 from openjepa.config import build_config
@@ -46,10 +47,10 @@ class Bench:
         self.batch = self.sample(given.batch_size)
 
     def build(self, **changes) -> Stepper:
-        return build_stepper(build_config({}, self.settings | changes), LONG, [0.5] * 3, [0.25] * 3)
+        return build_stepper(build_config(PLAIN, self.settings | changes), LONG, [0.5] * 3, [0.25] * 3)
 
     def sample(self, size: int, draws: int = 1) -> Batch:
-        config = build_config({}, self.settings | {"masks_per_image": draws, "batch_size": size})
+        config = build_config(PLAIN, self.settings | {"masks_per_image": draws, "batch_size": size})
         images = torch.randint(0, 256, (size, 3, *config.size), dtype=torch.uint8, device=self.stepper.device)
         return Batch(images[None], sample_masks(mask_settings(config), size * draws, 0, 0), torch.arange(size))
 

@@ -7,6 +7,7 @@ import statistics
 import time
 
 import torch
+from plain import PLAIN
 from record import record
 
 from openjepa.config import build_config
@@ -29,7 +30,7 @@ def seconds(call, times: int) -> float:
 
 
 def measure(size: str, patch: int) -> dict:
-    config = build_config({}, {"image_size": size, "patch_size": patch, "batch_size": BATCH, "steps": 100})
+    config = build_config(PLAIN, {"image_size": size, "patch_size": patch, "batch_size": BATCH, "steps": 100})
     settings, stepper = mask_settings(config), build_stepper(config, 100, [0.5] * 3, [0.25] * 3)
     images = torch.randint(0, 256, (BATCH, 3, *config.size), dtype=torch.uint8)
     batches = [

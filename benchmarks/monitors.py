@@ -6,6 +6,7 @@ python benchmarks/monitors.py     prints the fractions and writes benchmarks/res
 import statistics
 import time
 
+from plain import PLAIN
 from record import record
 
 from openjepa.config import build_config
@@ -24,7 +25,7 @@ def median_seconds(call, times: int = 5) -> float:
 
 
 def main() -> None:
-    config = build_config({}, {"steps": 1000, "workers": 0})
+    config = build_config(PLAIN, {"steps": 1000, "workers": 0})
     scenes = Scenes(2000, 0, config.size)
     run = build_run(config, scenes, statistics=([0.5] * 3, [0.25] * 3))
     stepper, batch = run.stepper, run.batches[0]

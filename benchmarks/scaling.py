@@ -15,6 +15,7 @@ import time
 
 import torch
 import torch.multiprocessing as processes
+from plain import PLAIN
 from record import record
 
 from openjepa.config import build_config
@@ -34,7 +35,7 @@ def take_part(
     os.environ |= {name: str(value) for name, value in meeting.items()} | {"MASTER_ADDR": "127.0.0.1"}
     torch.set_num_threads(threads)
     with joined(torch.device(settings["device"])):
-        config = build_config({}, settings)
+        config = build_config(PLAIN, settings)
         stepper = build_stepper(config, 10_000, [0.5] * 3, [0.25] * 3, None, parallel)
         batches = build_batches(open_dataset("scenes:512"), config)
         samples = [batches[step] for step in range(2)]

@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from lightly.data.ijepa_collate import IJEPAMaskCollator
 from lightly.models.modules import IJEPAPredictorTIMM, MaskedVisionTransformerTIMM
 from lightly.models.utils import apply_masks
+from plain import PLAIN
 from record import record
 
 from openjepa.config import build_config
@@ -111,7 +112,7 @@ def our_stepper(setting: Setting, changes: dict) -> Stepper:
         "batch_size": setting.batch_size,
     }
     given |= {"device": setting.device, "precision": setting.precision, "optimizer": "adamw", "lr": LR, "steps": 10**6}
-    return build_stepper(build_config({}, given | changes), 10**6, MEAN, STD)
+    return build_stepper(build_config(PLAIN, given | changes), 10**6, MEAN, STD)
 
 
 def contender(setting: Setting, name: str, batches: list[Batch]):

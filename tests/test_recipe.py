@@ -3,7 +3,7 @@
 import pytest
 
 import openjepa
-from openjepa.config import build_config, read_config
+from openjepa.config import Config, build_config, read_config
 from openjepa.data.summary import Summary
 from openjepa.errors import UsageError
 from openjepa.recipe import RECIPES, pick_recipe, recipe
@@ -49,6 +49,26 @@ def test_laptop_is_wider_where_there_is_time(given, model, predictor):
 def test_laptop_follows_the_method_and_fits_every_kind_of_masks(given, context, batch_size):
     config = build_config(recipe("laptop", given), given)
     assert mask_settings(config).context_length == context and config.batch_size == batch_size
+
+
+def test_the_defaults_are_those_of_laptop():
+    assert build_config(recipe("laptop"), {}) == Config()
+    assert (Config().masks, Config().masks_per_image, Config().lr) == ("random", 4, 5e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("small", {"masks": "random", "masks_per_image": 4, "context_ratio": 0.15, "lr": 1e-3, "crop_scale": (0.3, 1)}),
+        ("small", {"optimizer": "muon", "weight_decay": (0.2, 0.2), "predictor_depth": 2, "horizontal_flip": True}),
+        ("paper", {"masks": None, "masks_per_image": 1, "context_ratio": 0.25, "lr": 1e-3, "crop_scale": (0.3, 1)}),
+        ("paper", {"optimizer": "adamw", "weight_decay": (0.04, 0.4), "predictor_depth": 6, "batch_size": 2048}),
+        ("reference", {"masks": "reference", "masks_per_image": 1, "context_ratio": 0.25, "crop_scale": (0.3, 1)}),
+        ("reference", {"optimizer": "adamw", "predictor_depth": 2, "predictor_dim": 64, "batch_size": 256}),
+    ],
+)
+def test_a_recipe_does_not_inherit_what_was_chosen_for_laptop(name, settings):
+    assert settings.items() <= vars(build_config(recipe(name), {})).items()
 
 
 def test_an_unknown_recipe_names_the_nearest():

@@ -52,7 +52,10 @@ def setting(default: Any, panel: str, text: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """The settings of a run. Building one checks it: UsageError says what was given, what is allowed, what to do."""
+    """The settings of a run. The defaults are recipe `laptop`. Building one checks it.
+
+    Raises UsageError, which says what was given, what is allowed and what to do.
+    """
 
     time: str | None = setting("10m", "Length", "Train at most this long, as 90s, 10m or 2h; resolved once to steps.")
     epochs: float | None = setting(None, "Length", "Passes over the images.")
@@ -69,9 +72,9 @@ class Config:
     pages: str = setting("first", "Model", "Of files with several images, the first, all as channels, or all as images")
     weight_init: str = setting("unit", "Model", "Scale of the first weights, unit variance or a std of 0.02")
     predictor_dim: int = setting(64, "Model", "Width of the predictor.")
-    predictor_depth: int = setting(2, "Model", "Blocks of the predictor.")
+    predictor_depth: int = setting(1, "Model", "Blocks of the predictor.")
     predictor_heads: int = setting(4, "Model", "Attention heads of the predictor.")
-    masks: str | None = setting(None, "Masks", "Which patches are context and which are targets")
+    masks: str | None = setting("random", "Masks", "Which patches are context and which are targets")
     num_targets: int | None = setting(None, "Masks", "Target blocks of an image; left out, the masks decide.")
     target_scale: tuple[float, float] | None = setting(
         None, "Masks", "Fraction of the image in a target block, from and to; left out, the masks decide."
@@ -82,10 +85,10 @@ class Config:
     context_scale: tuple[float, float] | None = setting(
         None, "Masks", "Fraction of the image in the context block, from and to; left out, the masks decide."
     )
-    context_ratio: float = setting(0.25, "Masks", "Fraction of the patches that are context.")
-    masks_per_image: int = setting(1, "Masks", "Masks per image; they share one forward pass of the target encoder.")
+    context_ratio: float = setting(0.15, "Masks", "Fraction of the patches that are context.")
+    masks_per_image: int = setting(4, "Masks", "Masks per image; they share one forward pass of the target encoder.")
     crop_scale: tuple[float, float] = setting(
-        (0.3, 1.0), "Training", "Fraction of an image's area in its random crop, from and to."
+        (0.5, 1.0), "Training", "Fraction of an image's area in its random crop, from and to."
     )
     horizontal_flip: bool = setting(False, "Training", "Mirror half of the crops, left to right.")
     any_orientation: bool = setting(
@@ -93,13 +96,13 @@ class Config:
         "Training",
         "Mirror and rotate the crops: for images without an up or a left (microscope, satellite).",
     )
-    batch_size: int = setting(64, "Training", "Images in a step, over all processes.")
+    batch_size: int = setting(16, "Training", "Images in a step, over all processes.")
     optimizer: str = setting("muon", "Training", "Optimizer; muon trains the matrices in blocks, adamw the rest")
-    lr: float = setting(1e-3, "Training", "Peak learning rate; muon uses five times that for its matrices.")
+    lr: float = setting(5e-4, "Training", "Peak learning rate; muon uses five times that for its matrices.")
     lr_start: float = setting(0.0, "Training", "Learning rate that the warm-up starts from.")
     lr_end: float = setting(1e-6, "Training", "Learning rate at the end.")
     warmup: float = setting(0.1, "Training", "Fraction of the run in which the learning rate rises.")
-    weight_decay: tuple[float, float] = setting((0.05, 0.05), "Training", "Weight decay at the start and at the end.")
+    weight_decay: tuple[float, float] = setting((0.2, 0.2), "Training", "Weight decay at the start and at the end.")
     ema_momentum: tuple[float, float] | None = setting(
         None,
         "Training",

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from plain import PLAIN
 from support.processes import parts
 
 import openjepa
@@ -46,7 +47,7 @@ def test_waiting_is_measured(photos):
 )
 def test_the_bottleneck_is_named(waited, workers, words, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 4)
-    assert words in limit(build_config({}, {"workers": workers}), Cost(1.0, 0, waited))
+    assert words in limit(build_config(PLAIN, {"workers": workers}), Cost(1.0, 0, waited))
 
 
 def test_bench_measures_a_users_own_images(photos, capsys):

@@ -6,6 +6,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from plain import PLAIN
 from support.html_checks import check_stands_alone
 from support.photos import draw_photos
 
@@ -150,7 +151,7 @@ def data_of(photos, config):
 
 
 def test_a_trial_that_was_killed_ends_as_if_it_had_not_been(photos, tmp_path):
-    config = build_config({}, GIVEN | {"steps": 8, "checkpoint_minutes": 0})
+    config = build_config(PLAIN, GIVEN | {"steps": 8, "checkpoint_minutes": 0})
     data = data_of(photos, config)
 
     def killed(step, steps):
@@ -164,7 +165,7 @@ def test_a_trial_that_was_killed_ends_as_if_it_had_not_been(photos, tmp_path):
 
 
 def test_a_trial_that_diverges_is_a_result(photos, tmp_path):
-    config = build_config({}, GIVEN | {"steps": 6, "lr": 1e30, "warmup": 0.0})
+    config = build_config(PLAIN, GIVEN | {"steps": 6, "lr": 1e30, "warmup": 0.0})
     record = run_trial(tmp_path / "run", data_of(photos, config), config, 6, lambda *_: None)
     assert "the loss is" in record["failed"] and "linear" not in record
 
@@ -213,7 +214,7 @@ def test_resume_refuses_another_study(planned, judged, photos, tmp_path):
 
 
 def test_measured_costs_and_baselines(photos):
-    config = build_config({}, GIVEN | {"steps": 1})
+    config = build_config(PLAIN, GIVEN | {"steps": 1})
     tried = {"recipe": {}, "lr 1": {"lr": 1.0}, "four": {"num_targets": 4}, "wide": {"predictor_dim": 64}}
     found, baselines = costs.measure_costs(data_of(photos, config), config, tried)
     assert found.image["lr 1"] == found.image["recipe"] > 0  # the same steps are not measured twice
@@ -231,7 +232,7 @@ def test_measured_costs_and_baselines(photos):
     ],
 )
 def test_rungs_are_given_up_for_first_runs_that_outlast_their_first_targets(seconds, given, rungs):
-    base, tried = build_config({}, {"steps": 1, "batch_size": 1} | given), {str(k): {} for k in range(27)}
+    base, tried = build_config(PLAIN, {"steps": 1, "batch_size": 1} | given), {str(k): {} for k in range(27)}
     alike = Costs(dict.fromkeys(tried, 1.0), "0", combined=1.0, repeats=2, run=0.0)
     assert len(costs.plan_study(alike, base, tried, seconds, 0.0).sizes) == rungs
 

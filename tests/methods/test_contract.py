@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from plain import PLAIN
 from support.two_views import TwoViews
 
 from openjepa.config import build_config, help_of
@@ -24,7 +25,7 @@ TOY = Entry(TwoViews.__module__, TwoViews.__name__, "tells crops of an image fro
 @pytest.fixture(params=[*METHODS, "two_views"])
 def config(request, monkeypatch):
     monkeypatch.setitem(METHODS, "two_views", TOY)
-    return build_config({}, SMALL | {"method": request.param})
+    return build_config(PLAIN, SMALL | {"method": request.param})
 
 
 @pytest.fixture
@@ -109,6 +110,6 @@ def test_the_entry_is_its_line_of_the_help(config):
 
 
 def test_a_method_that_needs_masks_refuses_a_batch_without():
-    model = build_model(build_config({}, SMALL))
+    model = build_model(build_config(PLAIN, SMALL))
     with pytest.raises(ValueError, match="needs masks"):
         model(Inputs(torch.zeros(1, 2, 3, 16, 16)))

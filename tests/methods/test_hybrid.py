@@ -1,6 +1,7 @@
 """Representations and pixels predicted together: each part is what the pure method has."""
 
 import torch
+from plain import PLAIN
 
 from openjepa.config import build_config
 from openjepa.masking.samplers import sample_masks
@@ -12,12 +13,12 @@ SMALL = {"image_size": "16", "predictor_depth": 1, "masks": "random"}
 
 
 def built(method):
-    return build_model(build_config({}, SMALL | {"method": method}))
+    return build_model(build_config(PLAIN, SMALL | {"method": method}))
 
 
 def batch():
     torch.manual_seed(0)
-    masks = sample_masks(mask_settings(build_config({}, SMALL)), 3, 0, 0)
+    masks = sample_masks(mask_settings(build_config(PLAIN, SMALL)), 3, 0, 0)
     return torch.randn(3, 3, 16, 16), *masks[:2]
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from plain import PLAIN
 
 from openjepa.commands.pretrain import pretrain
 from openjepa.config import build_config
@@ -70,10 +71,10 @@ def test_a_run_gives_an_encoder(photos, tmp_path):
     assert encoder.embed(images).shape == (2, 128)
     assert not torch.equal(
         encoder.network.blocks[0].attn.qkv.weight,
-        build_model(build_config({}, SMALL)).context_encoder.blocks[0].attn.qkv.weight,
+        build_model(build_config(PLAIN, SMALL)).context_encoder.blocks[0].attn.qkv.weight,
     )
 
 
 def test_an_unknown_method_is_refused():
     with pytest.raises(UsageError, match="--method mea is not known: known are ijepa, hybrid, mae; did you mean mae"):
-        build_config({}, {"method": "mea"})
+        build_config(PLAIN, {"method": "mea"})

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from plain import PLAIN
 from safetensors.torch import load_file
 from support.processes import together
 from support.two_views import TwoViews
@@ -58,7 +59,7 @@ def test_mask_settings_are_refused(photos, tmp_path):
 
 def test_views_are_independent_crops_and_the_first_is_that_of_one_view(photos):
     dataset, _ = hold_in_memory(open_dataset(photos), 0)
-    two = build_batches(dataset, build_config({}, SMALL))
+    two = build_batches(dataset, build_config(PLAIN, SMALL))
     one = dataclasses.replace(two, views=1)
     for step in range(3):
         assert torch.equal(two[step].views[:1], one[step].views) and torch.equal(two[step].indices, one[step].indices)
@@ -76,7 +77,7 @@ def test_mirrored_views_are_mirrored_each_on_its_own(photos):
 
 
 def gradients(photos, parallel):
-    config = build_config({}, SMALL)
+    config = build_config(PLAIN, SMALL)
     stepper = build_stepper(config, 10, [0.5] * 3, [0.25] * 3, None, parallel)
     dataset, _ = hold_in_memory(open_dataset(photos), 0)
     stepper.gradients(build_batches(dataset, config)[0])

@@ -1,6 +1,7 @@
 """A trend is claimed only where there is one."""
 
 import pytest
+from plain import PLAIN
 
 from openjepa.config import build_config
 from openjepa.reports.paper_ablations import ABLATIONS, DIFFERENT, SAME, UNKNOWN, trend
@@ -35,7 +36,7 @@ def test_of_the_predictor_only_the_direction_carries_over(setting, same):
 
 def test_tune_tries_what_the_paper_compares():
     """A study of the paper's own masks has values of each ablation, without which no trend could be seen."""
-    base = build_config({}, {"steps": 1, "masks": "multiblock", "predictor_depth": 6})
+    base = build_config(PLAIN, {"steps": 1, "masks": "multiblock", "predictor_depth": 6})
     for ablation in ABLATIONS:
         tried = {value for value in VARIATIONS[ablation.setting](base) if ablation.expected(value) is not None}
         own = values_of(base)[ablation.setting]

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from plain import PLAIN
 
 import openjepa
 from openjepa.config import build_config, option
@@ -53,9 +54,9 @@ def alike(some, others):
 @pytest.mark.parametrize("case", CASES)
 def test_what_is_refused_does_nothing_and_what_is_not_does_something(case):
     settings = CASES[case] | FIXED
-    before, idle = stepped(build_config({}, settings)), without_effect(build_config({}, settings))
+    before, idle = stepped(build_config(PLAIN, settings)), without_effect(build_config(PLAIN, settings))
     for name, value in OTHER.items():
-        config = build_config({}, settings | {name: value})
+        config = build_config(PLAIN, settings | {name: value})
         try:
             same = alike(before, stepped(config))
         except UsageError:
@@ -71,9 +72,9 @@ def test_only_what_is_given_is_refused_and_in_a_line():
     with pytest.raises(
         UsageError, match=r"^--ema-momentum 0.9 1 would do nothing: mae predicts pixels.*; leave it out$"
     ):
-        check_settings(build_config({}, given), given)
+        check_settings(build_config(PLAIN, given), given)
     with pytest.raises(UsageError, match=r"--init-freeze 0.2 would do nothing: it needs --init"):
-        check_settings(build_config({}, {"init_freeze": 0.2}), {"init_freeze": 0.2})
+        check_settings(build_config(PLAIN, {"init_freeze": 0.2}), {"init_freeze": 0.2})
 
 
 @pytest.mark.parametrize("command", [openjepa.pretrain, openjepa.tune, openjepa.bench])
@@ -89,13 +90,13 @@ def test_commands_refuse_it(command, photos, tmp_path):
 
 
 def test_the_plan_sets_the_ema_against_the_run_and_says_what_to_do():
-    usual = build_config({}, {})
+    usual = build_config(PLAIN, {})
     assert ema_lines(usual, 690) == ["  EMA half-life 69 steps at the start, 10 half-lives in the run"]
     assert ema_lines(usual, 7500) == ["  EMA half-life 100 steps at the start, 75 half-lives in the run"]
-    given = build_config({}, {"ema_momentum": (0.99, 1.0)})
+    given = build_config(PLAIN, {"ema_momentum": (0.99, 1.0)})
     assert ema_lines(given, 7500) == ["  EMA half-life 69 steps at the start, 109 half-lives in the run"]
     assert "train for 345 steps or more" in ema_lines(usual, 300)[1] and "--ema" not in ema_lines(usual, 300)[1]
-    slow = ema_lines(build_config({}, {"ema_momentum": (0.996, 1.0)}), 300)[1]
+    slow = ema_lines(build_config(PLAIN, {"ema_momentum": (0.996, 1.0)}), 300)[1]
     assert "train for 865 steps or more, or give --ema-momentum 0.99 1" in slow
-    assert ema_lines(build_config({}, {"ema_momentum": (1.0, 1.0)}), 300) == ["  EMA momentum 1"]
-    assert len(ema_lines(build_config({}, {"init": "somewhere"}), 300)) == 1  # its targets are learned ones already
+    assert ema_lines(build_config(PLAIN, {"ema_momentum": (1.0, 1.0)}), 300) == ["  EMA momentum 1"]
+    assert len(ema_lines(build_config(PLAIN, {"init": "somewhere"}), 300)) == 1  # its targets are learned ones already

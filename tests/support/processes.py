@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from plain import PLAIN
 
 from openjepa.config import build_config
 from openjepa.data.memory import hold_in_memory
@@ -32,7 +33,7 @@ def small_model():
 
 def parts(photos, parallel, **changes):
     """A config, and this process's stepper and batches, of a network much smaller than the config's."""
-    config = build_config({}, SMALL | changes)
+    config = build_config(PLAIN, SMALL | changes)
     dataset, _ = hold_in_memory(open_dataset(photos), 0)
     stepper = build_stepper(config, config.steps, [0.5] * 3, [0.25] * 3, small_model(), parallel)
     return config, stepper, build_batches(dataset, config)
@@ -40,7 +41,7 @@ def parts(photos, parallel, **changes):
 
 def small_run(photos, out, parallel="auto", **changes) -> Run:
     """A run of that network in `out`."""
-    config = build_config({}, SMALL | changes)
+    config = build_config(PLAIN, SMALL | changes)
     dataset, _ = hold_in_memory(open_dataset(photos), 0)
     blueprint = draft(config, dataset, [0.5] * 3, [0.25] * 3, Networks(small_model), parallel)
     return blueprint.run(out, config.steps)

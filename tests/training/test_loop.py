@@ -7,6 +7,7 @@ import signal
 
 import pytest
 import torch
+from plain import PLAIN
 
 from openjepa.config import build_config
 from openjepa.data.batches import load_batches
@@ -27,7 +28,7 @@ SMALL = {"image_size": "16", "batch_size": 5, "steps": 6, "log_every": 1, "predi
 
 
 def make_run(photos, out, **changes):
-    config = build_config({}, SMALL | changes)
+    config = build_config(PLAIN, SMALL | changes)
     dataset, _ = hold_in_memory(open_dataset(photos), 0)
     out.mkdir(exist_ok=True)
     return build_run(config, dataset, out, statistics=([0.5] * 3, [0.25] * 3))
@@ -105,7 +106,7 @@ def test_an_epoch_visits_every_image_once(photos, tmp_path):
 
 
 def test_a_vanished_image_is_replaced_and_listed(photos, tmp_path):
-    config = build_config({}, SMALL)
+    config = build_config(PLAIN, SMALL)
     dataset = open_dataset(photos)
     batches = build_batches(dataset, dataclasses.replace(config, batch_size=24))
     (photos / dataset.paths[7]).write_bytes(b"\xff\xd8 not a picture any more")

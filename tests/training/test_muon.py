@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from plain import PLAIN
 from torch import nn
 
 from openjepa.config import build_config
@@ -96,5 +97,5 @@ def test_bf16_does_not_spoil_small_directions():
 
 @pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("float32", torch.float32)])
 def test_products_have_the_precision_of_the_run(precision, dtype):
-    config = build_config({}, {"image_size": "16", "precision": precision, "device": "cpu"})
+    config = build_config(PLAIN, {"image_size": "16", "precision": precision, "device": "cpu"})
     assert build_stepper(config, 10, [0.5] * 3, [0.25] * 3).optimizer.precision == dtype

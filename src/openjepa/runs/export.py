@@ -122,11 +122,11 @@ def _with_run(card: Card, folder: Path) -> Card:
     if not (folder / "config.json").is_file() or not (folder / "encoder").is_dir():
         return card
     run = read_run_folder(folder)
-    changed = [(s.option, s.value) for s in run.settings() if s.changed and s.value != "–"]
+    settings = [(s.option, s.value) for s in run.settings() if s.panel != "Machine" and s.value != "–"]
     return replace(
         card,
         data=[f"source: {run.data}", *run.images.lines()],
-        recipe=[("steps", f"{run.steps:,}"), ("images a step", str(run.config.batch_size)), *changed],
+        recipe=[("steps", f"{run.steps:,}"), *settings],
         masks=_masks_of(run),
         monitors=_last_monitors(run),
         measured=run.results,

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from plain import PLAIN
 
 from openjepa.config import build_config
 from openjepa.reports.paper_ablations import ABLATIONS, trend
@@ -29,7 +30,7 @@ def study_of(best, own, failed=False):
         record("lr 0.1", {"lr": 0.1}, None),
     ]
     plan = Plan([3], [5], [800], [1.0])
-    return Study(Path("study"), ground, build_config({}, {"steps": 1}), {}, plan, {}, records)
+    return Study(Path("study"), ground, build_config(PLAIN, {"steps": 1}), {}, plan, {}, records)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_results_stand_by_setting_beside_the_recipes_mean():
 @pytest.mark.parametrize(("results", "expected"), [((0.3, 0.4), "same trend"), ((0.6, 0.55), "different trend")])
 def test_blocks_stand_beside_the_paper_with_the_masks_that_they_were_tried_with(results, expected):
     study = study_of(0.5, 0.5)
-    study.base = build_config({}, {"steps": 1, "masks": "random"})
+    study.base = build_config(PLAIN, {"steps": 1, "masks": "random"})
     changes = [{}, {"num_targets": 1}, {"num_targets": 2}]
     study.records = study.records[:3] + [
         {"candidate": str(n), "rung": 1, "changes": {"masks": "multiblock"} | change, "linear": value}
