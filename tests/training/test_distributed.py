@@ -8,6 +8,7 @@ import pytest
 import torch
 from support.processes import parts, small_run, start_ranks, together
 
+from openjepa.cli import of_rank_zero
 from openjepa.errors import UsageError
 from openjepa.training.checkpoint import checkpoint_steps, load_newest
 from openjepa.training.distributed import anyone, everyones, is_sharded, mean_over_ranks, on_rank_zero, rank, whole
@@ -104,7 +105,7 @@ def agree():
 
     with pytest.raises(UsageError, match="the disk is full") as caught:
         on_rank_zero(fails)
-    return on_rank_zero(rank), anyone(False, rank() == 1), everyones(rank()), getattr(caught.value, "told", False)
+    return on_rank_zero(rank), anyone(False, rank() == 1), everyones(rank()), of_rank_zero(caught.value)
 
 
 def test_rank_0_has_the_word():
