@@ -203,8 +203,8 @@ def test_every_recipe_builds():
     from openjepa.config import build_config
     from openjepa.runs.images import mask_settings
 
-    for settings in RECIPES.values():
-        mask_settings(build_config(settings, {}))
+    for recipe in RECIPES.values():
+        mask_settings(build_config(recipe.settings, {}))
 
 
 def test_a_second_interrupt_ends_at_once():
