@@ -5,17 +5,21 @@ Linear probes on the last and the last four layers and k-NN, beside raw pixels a
 
 import ast
 import os
+import signal
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 from gpu_rows import Rows, about, arguments, photos
 
 import openjepa
+from openjepa.config import read_config
+from openjepa.runs.start import resume_run
 from openjepa.training.monitoring.metrics_log import read_metrics
 
 EPOCHS = 200
-RESERVE = 90  # seconds for unpacking, the first steps, export and evaluation
+RESERVE = 75  # seconds for export and evaluation
 CURVES = (
     "step",
     "loss",
@@ -43,14 +47,44 @@ def settings_of(words: list[str]) -> dict[str, object]:
     return found
 
 
-def learn(rows: Rows, data: str, test: str | None, out: Path, settings: dict[str, object]) -> dict:
-    """Train, then measure; one row for each record with a probe and for each task and model."""
-    run = openjepa.pretrain(data, out=out, recipe="small", **settings)
-    for record in read_metrics(run):
-        if "rank" in record:
-            rows.add("curve", **{name: record[name] for name in CURVES if name in record})
+def follow(rows: Rows, run: Path, ended: threading.Event) -> None:
+    """Add a row for each record of a run with monitors as soon as it is logged, until `ended`."""
+    seen, last = 0, False
+    while not last:
+        last = ended.wait(3.0)
+        records = read_metrics(run) if (run / "metrics.jsonl").exists() else []
+        for record in records[seen:]:
+            if "rank" in record:
+                rows.add("curve", **{name: record[name] for name in CURVES if name in record})
+        seen = len(records)
+
+
+def train(data: str, out: Path, settings: dict[str, object], seconds: float) -> None:
+    """Train for at most so many seconds; a run that is stopped then writes the encoder of the step it reached."""
+    alarm = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
+    alarm.daemon = True
+    alarm.start()
+    try:
+        openjepa.pretrain(data, out=out, recipe="small", **settings)
+    except KeyboardInterrupt:
+        config, _ = read_config(out / "config.json")
+        resume_run(data, out, config, {}).finish()
+    finally:
+        alarm.cancel()
+
+
+def learn(rows: Rows, data: str, test: str | None, out: Path, settings: dict[str, object], seconds: float) -> dict:
+    """Train, then measure; one row for each record with monitors and for each task and model."""
+    ended = threading.Event()
+    follower = threading.Thread(target=follow, args=(rows, out, ended), daemon=True)
+    follower.start()
+    try:
+        train(data, out, settings, seconds)
+    finally:
+        ended.set()
+        follower.join()
     records = openjepa.evaluate(
-        [str(run)], data, test=test, tasks="linear,knn", workers=settings["workers"], device=settings["device"]
+        [str(out)], data, test=test, tasks="linear,knn", workers=settings["workers"], device=settings["device"]
     )
     for record in records:
         rows.add("score", **{name: record[name] for name in ("model", "task", "value", "low", "high", "protocol")})
@@ -64,13 +98,15 @@ def main() -> None:
     rows = Rows(given.rows, "learning")
     rows.add("about", **about(given.device))
     settings: dict[str, object] = {"workers": max(1, (os.cpu_count() or 2) - 2), "epochs": EPOCHS}
-    settings |= {"time": f"{max(30, given.limit - RESERVE):.0f}s", "device": str(given.device)}
+    seconds = max(30.0, given.limit - RESERVE)
+    settings |= {"time": f"{seconds:.0f}s", "device": str(given.device)}
     settings |= (TINY | {"epochs": None, "time": None} if given.tiny else {}) | settings_of(given.settings)
     with tempfile.TemporaryDirectory() as folder:
         data, test = photos(Path("none") if given.tiny else given.carry, Path(folder))
         out = Path(folder) / "run"
         rows.attempt(
-            "small", lambda: learn(rows, data, test, out, {k: v for k, v in settings.items() if v is not None})
+            "small",
+            lambda: learn(rows, data, test, out, {k: v for k, v in settings.items() if v is not None}, seconds),
         )
     sys.exit(rows.failed)
 
