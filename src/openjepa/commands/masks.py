@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import numpy as np
 from typer import Option
 
-from openjepa.commands.options import Recipe, Settings
+from openjepa.commands.options import Settings
 from openjepa.config import FIELDS
 from openjepa.console import log
 from openjepa.data.crops import resize_centre_crop
@@ -14,7 +14,7 @@ from openjepa.data.decoding.read import read_pixels
 from openjepa.data.scenes.scenes import draw_scene
 from openjepa.errors import BadImage, UsageError
 from openjepa.masking.statistics import cover, first_masks, in_words
-from openjepa.recipe import config_of
+from openjepa.recipe import RECIPES, config_of
 from openjepa.reports.masks import mask_sheet, write_png
 from openjepa.runs.images import mask_settings
 from openjepa.runs.unused_settings import check_settings
@@ -28,7 +28,7 @@ def masks(
     *,
     image: Annotated[Path | None, Option(help="Image to draw the masks on; without it a scene is drawn.")] = None,
     out: Annotated[Path, Option(help="PNG file to write.")] = Path("masks.png"),
-    recipe: Recipe = None,
+    recipe: Annotated[str, Option(help=f"Named settings: {', '.join(RECIPES)}.")] = "laptop",
     **settings: Annotated[Any, SETTINGS],
 ) -> Path:
     """Show masks: figures over 4,096 images, and a picture of eight masks with heat maps of where they fall.
@@ -41,6 +41,8 @@ def masks(
     config = config_of(recipe, settings)
     check_settings(config, settings)
     chosen, picture = mask_settings(config), open_picture(image, config.size)
+    if chosen is None:
+        raise UsageError(f"--method {config.method} uses no masks: leave it out, or give another")
     coverage = cover(chosen, config.batch_size, config.seed)
     drawn = first_masks(chosen, DRAWN, config.batch_size, config.seed)
     write_png(Path(out), mask_sheet(picture, chosen, drawn, coverage))
