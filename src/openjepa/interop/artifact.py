@@ -31,8 +31,8 @@ def save_artifact(
     folder: Path, model: Method, mean: list[float], std: list[float], about: dict, pixel_format: PixelFormat = RGB
 ) -> None:
     """Write the artifact of a model, whole or not at all; `about` (JSON-able) is stored in openjepa.json. OSError."""
-    how = {"values": pixel_format.values, "pages": pixel_format.pages}
-    whole = Source(str(folder), "openjepa", mean, std, *model.parts(), **how)
+    values, pages = pixel_format.values, pixel_format.pages
+    whole = Source(str(folder), "openjepa", mean, std, *model.parts(), values=values, pages=pages)
     with atomic_folder(folder, replace=True) as part:
         write_artifact(part, whole, "target", about)
 
