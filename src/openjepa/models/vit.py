@@ -135,7 +135,8 @@ def initialise(module: nn.Module, scheme: str, depth: int) -> None:
             if name.endswith(("attn.proj", "mlp.fc2")):
                 unit *= (2 * depth) ** -0.5
             nn.init.trunc_normal_(layer.weight, std=unit if scheme == "unit" else 0.02)
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 class VisionTransformer(nn.Module):
@@ -218,6 +219,6 @@ class VisionTransformer(nn.Module):
 
     def arguments(self) -> dict:
         """What builds a network of this shape again: VisionTransformer(**network.arguments())."""
-        names = ("image_size", "patch_size", "in_chans", "embed_dim", "num_heads", "mlp_ratio", "weight_init")
-        names += ("native_size", "position_code", "norm_eps")
+        sizes = ("image_size", "patch_size", "in_chans", "embed_dim", "num_heads", "mlp_ratio", "native_size")
+        names = (*sizes, "weight_init", "position_code", "norm_eps")
         return {name: getattr(self, name) for name in names} | {"depth": len(self.blocks)}
