@@ -21,7 +21,7 @@ from openjepa.config import read_config
 from openjepa.methods.ijepa import IJEPA
 from openjepa.methods.registry import METHODS, Entry
 from openjepa.models.vit import take
-from openjepa.recipe import config_of
+from openjepa.recipe_settings import config_of
 from openjepa.training.monitoring.metrics_log import read_metrics
 from openjepa.training.monitoring.verdict import verdict
 

@@ -40,13 +40,13 @@ from openjepa.encoder.baselines import Pixels
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.feature_cache import FeatureStore
 from openjepa.encoder.features import Model
-from openjepa.evaluation.pipeline import measure
 from openjepa.evaluation.probes.best_linear import ONE_PROBE
 from openjepa.evaluation.probes.logistic import linear_probe
+from openjepa.evaluation.run_tasks import measure
 from openjepa.evaluation.session import Part, Session
 from openjepa.evaluation.splits import split_held_out
 from openjepa.interop.load import load_encoder
-from openjepa.recipe import recipe
+from openjepa.recipe_settings import recipe
 from openjepa.rng import SAMPLES, generator
 from openjepa.runs.build import build_batches, build_stepper
 from openjepa.runs.build_model import build_model

@@ -12,7 +12,7 @@ from record import record
 from openjepa.config import build_config
 from openjepa.data.scenes.scenes import Scenes
 from openjepa.runs.build import build_run
-from openjepa.training.intervals import LEAST_IMAGES, MONITOR_IMAGES, PROBE_IMAGES
+from openjepa.training.monitoring_intervals import LEAST_IMAGES, MONITOR_IMAGES, PROBE_IMAGES
 
 
 def median_seconds(call, times: int = 5) -> float:

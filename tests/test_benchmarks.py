@@ -12,7 +12,7 @@ from support.photos import draw_photos
 
 from openjepa.config import build_config
 from openjepa.methods.registry import METHODS, Entry
-from openjepa.recipe import recipe
+from openjepa.recipe_settings import recipe
 from openjepa.runs.build_model import build_model
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -87,7 +87,7 @@ def test_every_broken_run_can_be_made_and_is_judged_before_half_time(tmp_path, m
     monkeypatch.setattr(alarms, "RESULTS", tmp_path)
     monkeypatch.setattr(alarms, "STEPS", 4)
     monkeypatch.setitem(METHODS, "ijepa", METHODS["ijepa"])  # restored afterwards
-    monkeypatch.setattr("openjepa.training.intervals.LEAST_IMAGES", 1)
+    monkeypatch.setattr("openjepa.training.monitoring_intervals.LEAST_IMAGES", 1)
     alarms.run(str(tmp_path / "photos"), "late-stop-gradient", 4)
     told = json.loads((tmp_path / "alarms-late-stop-gradient.json").read_text())
     judged = [r["step"] for r in told["records"] if r["step"] and r["status"] != "early"]

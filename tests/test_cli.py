@@ -15,7 +15,7 @@ from openjepa.commands import COMMANDS
 from openjepa.commands.options import value_text
 from openjepa.config import CHOICES, build_config
 from openjepa.errors import option
-from openjepa.recipe import RECIPES, recipe
+from openjepa.recipe_settings import RECIPES, recipe
 
 
 def run(capsys, monkeypatch, *words):

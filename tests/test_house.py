@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "openjepa"
 MOST_LINES, MOST_MODULES = 400, 14
 
 # Modules that any room may import. They import only each other.
-BOTTOM = {"_version", "arrow", "console", "device", "errors", "files", "optional", "process_group", "renamed", "rng"}
+BOTTOM = {"_version", "arrow", "console", "device", "errors", "files", "optional", "ranks", "renamed", "rng"}
 PURE = {"models", "masking", "methods"}
 # The rooms that each room may import besides itself; a room's own requirements include what lies below them.
 BELOW = {
@@ -34,7 +34,7 @@ BELOW = {
     "explore": {"studies"},
     "commands": {"explore", "reports"},
 }
-MAY_READ_CONFIG = {"cli", "runs", "commands", "config", "recipe"}
+MAY_READ_CONFIG = {"cli", "runs", "commands", "config", "recipe_settings"}
 # Imports against the arrows that remain: (file, imported module).
 EXCEPTIONS: set[tuple[str, str]] = set()
 
@@ -47,7 +47,7 @@ def allowed(room: str, target: str) -> bool:
     """Whether files of a room may import a module or package of the name `target` in openjepa."""
     if room in PURE:
         return target in {room, "rng"} | rooms_below(room)
-    if target in {"config", "recipe"}:
+    if target in {"config", "recipe_settings"}:
         return room in MAY_READ_CONFIG
     if room in BOTTOM:
         return target in BOTTOM

@@ -9,8 +9,8 @@ from PIL import Image
 
 from openjepa.data.scenes.scenes import draw_scene
 from openjepa.masking.samplers import sample_masks
-from openjepa.recipe import config_of
-from openjepa.reports.pictures import contact_sheet, draw_masks, stack
+from openjepa.recipe_settings import config_of
+from openjepa.reports.drawing import contact_sheet, draw_masks, stack
 from openjepa.runs.images import mask_settings
 
 SEED, INDICES, SIDE = 1, (0, 3, 5, 8, 12, 17), 240

@@ -16,7 +16,7 @@ from support.photos import draw_photos
 import openjepa
 from openjepa.data.dataset import ImageFiles
 from openjepa.errors import BadImage, UsageError
-from openjepa.recipe import RECIPES
+from openjepa.recipe_settings import RECIPES
 from openjepa.training.checkpoint import checkpoint_steps
 from openjepa.training.monitoring.metrics_log import read_metrics
 

@@ -12,7 +12,7 @@ from openjepa.errors import UsageError
 from openjepa.interop.artifact import load_artifact
 from openjepa.interop.formats.onnx import gather_weights, run_onnx
 from openjepa.interop.load import load_encoder, open_source
-from openjepa.interop.source import Source, adapted
+from openjepa.interop.loaded_weights import Source, adapted
 from openjepa.models.predictor import Predictor
 from openjepa.models.vit import resample_positions
 

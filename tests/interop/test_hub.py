@@ -12,7 +12,7 @@ from openjepa.encoder.baselines import seeded
 from openjepa.errors import UsageError
 from openjepa.interop.hub import fetch_file
 from openjepa.interop.load import load_encoder, open_source
-from openjepa.interop.source import IMAGENET_MEAN, IMAGENET_STD, Source
+from openjepa.interop.loaded_weights import IMAGENET_MEAN, IMAGENET_STD, Source
 from openjepa.models.resize import weights_of
 
 

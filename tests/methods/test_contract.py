@@ -11,7 +11,7 @@ from openjepa.config import build_config, help_of
 from openjepa.data.open import open_dataset
 from openjepa.methods.base import Inputs
 from openjepa.methods.registry import METHODS, Entry
-from openjepa.recipe import RECIPES, recipe
+from openjepa.recipe_settings import RECIPES, recipe
 from openjepa.runs.build import build_batches, build_stepper
 from openjepa.runs.build_model import build_model
 from openjepa.runs.unused_settings import without_effect

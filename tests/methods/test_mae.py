@@ -11,7 +11,7 @@ from openjepa.interop.load import load_encoder
 from openjepa.masking.samplers import sample_masks
 from openjepa.methods.base import Inputs
 from openjepa.methods.mae import MAE
-from openjepa.recipe import recipe
+from openjepa.recipe_settings import recipe
 from openjepa.runs.build_model import build_model
 from openjepa.runs.images import mask_settings
 

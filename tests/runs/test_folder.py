@@ -10,7 +10,7 @@ from openjepa.cli import parse
 from openjepa.config import FIELDS, build_config
 from openjepa.data.decoding.pixel_format import RGB
 from openjepa.data.summary import Summary
-from openjepa.recipe import config_of, recipe
+from openjepa.recipe_settings import config_of, recipe
 from openjepa.runs.folder import RunFolder, training_seconds
 from openjepa.runs.images import mask_settings
 

@@ -8,7 +8,7 @@ import openjepa
 from openjepa.config import build_config, option
 from openjepa.data.open import open_dataset
 from openjepa.errors import UsageError
-from openjepa.recipe import RECIPES, recipe
+from openjepa.recipe_settings import RECIPES, recipe
 from openjepa.runs.build import build_batches, build_stepper
 from openjepa.runs.plan import ema_lines
 from openjepa.runs.unused_settings import check_settings, without_effect

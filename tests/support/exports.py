@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from openjepa.interop.formats.registry import FORMATS, Forward, Options
-from openjepa.interop.source import Source
+from openjepa.interop.loaded_weights import Source
 
 
 def export_to(

@@ -15,13 +15,13 @@ from openjepa.data.memory import hold_in_memory
 from openjepa.data.open import open_dataset
 from openjepa.errors import UsageError
 from openjepa.runs.build import build_batches, build_run
-from openjepa.training import intervals
 from openjepa.training import loop as run_module
+from openjepa.training import monitoring_intervals
 from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_steps
-from openjepa.training.intervals import LEAST_IMAGES, monitor_interval, probe_interval
 from openjepa.training.loop import Interrupted
 from openjepa.training.monitoring.metrics_log import read_metrics
 from openjepa.training.monitoring.verdict import EARLY
+from openjepa.training.monitoring_intervals import LEAST_IMAGES, monitor_interval, probe_interval
 from openjepa.training.state import optimizer_tensors
 
 SMALL = {"image_size": "16", "batch_size": 5, "steps": 6, "log_every": 1, "predictor_depth": 1, "workers": 0}
@@ -144,8 +144,8 @@ def test_measurements_follow_the_length_of_the_run(batch_size, images, first_jud
 
 @pytest.mark.parametrize("batch_size", [5, 7, 24])
 def test_probes_happen_through_the_run(photos, tmp_path, monkeypatch, batch_size):
-    monkeypatch.setattr(intervals, "MONITOR_IMAGES", 40)
-    monkeypatch.setattr(intervals, "PROBE_IMAGES", 100)
+    monkeypatch.setattr(monitoring_intervals, "MONITOR_IMAGES", 40)
+    monkeypatch.setattr(monitoring_intervals, "PROBE_IMAGES", 100)
     make_run(photos, tmp_path / "run", batch_size=batch_size, steps=60, log_every=7).train(lambda record: None)
     probed = [record["step"] for record in read_metrics(tmp_path / "run") if "knn" in record]
     gaps = [after - before for before, after in itertools.pairwise(probed)]

@@ -8,7 +8,7 @@ from openjepa.commands.options import Data, Recipe, Settings
 from openjepa.console import console, log
 from openjepa.data.statistics import channel_statistics
 from openjepa.errors import UsageError
-from openjepa.recipe import config_of
+from openjepa.recipe_settings import config_of
 from openjepa.runs.build import draft, settle_compiler
 from openjepa.runs.images import prepare_images, settler
 from openjepa.runs.plan import speed_lines

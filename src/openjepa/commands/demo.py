@@ -14,7 +14,7 @@ from openjepa.encoder.feature_cache import FeatureStore
 from openjepa.evaluation.probes.best_linear import ONE_PROBE
 from openjepa.evaluation.session import Part, Session
 from openjepa.evaluation.splits import split_held_out
-from openjepa.recipe import recipe
+from openjepa.recipe_settings import recipe
 from openjepa.runs.evaluation import make_records, measure, open_models, versions
 from openjepa.runs.images import prepare_images
 from openjepa.runs.outputs import show_records, write_records

@@ -15,7 +15,7 @@ from openjepa.evaluation.session import Session
 from openjepa.evaluation.tasks.fewshot import parse_shots
 from openjepa.evaluation.tasks.registry import TASKS
 from openjepa.files import cache_folder, write_output
-from openjepa.process_group import rank
+from openjepa.ranks import rank
 from openjepa.reports.evaluation_page import evaluation_page
 from openjepa.runs import evaluation as evaluating
 from openjepa.runs.evaluation import Files, Images

@@ -13,8 +13,8 @@ from openjepa.data.crops import resize_centre_crop
 from openjepa.data.decoding.read import read_pixels
 from openjepa.data.scenes.scenes import draw_scene
 from openjepa.errors import BadImage, UsageError
-from openjepa.masking.statistics import cover, first_masks, in_words
-from openjepa.recipe import RECIPES, config_of
+from openjepa.masking.coverage import cover, first_masks, in_words
+from openjepa.recipe_settings import RECIPES, config_of
 from openjepa.reports.masks import mask_sheet, write_png
 from openjepa.runs.images import mask_settings
 from openjepa.runs.unused_settings import check_settings

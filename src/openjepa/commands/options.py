@@ -11,7 +11,7 @@ from typer import Argument, Option
 from openjepa.config import FIELDS, Config, build_config, help_of
 from openjepa.data.sources.registry import known
 from openjepa.errors import UsageError, shown, unknown
-from openjepa.recipe import DECIDED, RECIPES, recipe
+from openjepa.recipe_settings import DECIDED, RECIPES, recipe
 from openjepa.renamed import given_names
 
 Data = Annotated[

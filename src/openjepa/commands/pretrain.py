@@ -9,7 +9,7 @@ from openjepa.commands.options import Data, Recipe, Settings
 from openjepa.commands.report import report
 from openjepa.device import choose_device
 from openjepa.errors import UsageError, unknown
-from openjepa.recipe import config_of
+from openjepa.recipe_settings import config_of
 from openjepa.runs.images import settler
 from openjepa.runs.start import resume_run, start_run
 from openjepa.training.distributed import PARALLEL, is_restart, joined, on_rank_zero

@@ -10,7 +10,7 @@ from openjepa.commands.options import value_text
 from openjepa.config import FIELDS, build_config
 from openjepa.console import console
 from openjepa.errors import option
-from openjepa.recipe import RECIPES, recipe
+from openjepa.recipe_settings import RECIPES, recipe
 
 
 def recipes(

@@ -7,8 +7,8 @@ from pathlib import Path
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.sources.registry import SOURCES, Progress, known
 from openjepa.data.storage.layout import is_image
-from openjepa.data.storage.location import Location, locate
 from openjepa.data.storage.names import printable
+from openjepa.data.storage.split_path import Location, locate
 from openjepa.errors import UsageError
 
 

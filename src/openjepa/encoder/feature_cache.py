@@ -28,7 +28,7 @@ from openjepa.encoder.features import (
     stream_features,
 )
 from openjepa.errors import BadImage, UsageError
-from openjepa.process_group import barrier, on_rank_zero, rank, world_size
+from openjepa.ranks import barrier, on_rank_zero, rank, world_size
 
 LAYOUT = 1  # raised when the stored layout changes, so that older files are not read
 

@@ -12,7 +12,7 @@ from openjepa.data.storage.storage import Skipped
 from openjepa.data.summary import Summary
 from openjepa.encoder.features import Progress, compute_features, no_progress
 from openjepa.errors import BadImage
-from openjepa.evaluation.duplicates import SIDE, Thumbnails, alike, groups
+from openjepa.evaluation.near_duplicates import SIDE, Thumbnails, alike, groups
 from openjepa.rng import SAMPLES, generator
 
 LOOKED_AT = 64  # pixels a side

@@ -18,7 +18,7 @@ from torch import Tensor
 from openjepa.data.decoding.pixel_format import RGB, PixelFormat
 from openjepa.errors import UsageError
 from openjepa.files import atomic_folder, write_json
-from openjepa.interop.source import Source
+from openjepa.interop.loaded_weights import Source
 from openjepa.interop.tensor_names import from_hf, to_hf
 from openjepa.interop.weight_files import save_tensors
 from openjepa.methods.base import Method

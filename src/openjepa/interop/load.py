@@ -10,8 +10,8 @@ from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError
 from openjepa.interop.artifact import find_artifact, load_artifact
 from openjepa.interop.hub import fetch_repository
+from openjepa.interop.loaded_weights import Source, adapted
 from openjepa.interop.published import OFFICIAL, hf_source, official_source, plain_source
-from openjepa.interop.source import Source, adapted
 from openjepa.interop.timm import is_timm_name, timm_folder_source, timm_source
 from openjepa.interop.weight_files import read_json, read_weights
 

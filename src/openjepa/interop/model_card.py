@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, field
 
 from openjepa.interop.formats.registry import Format, Options
-from openjepa.interop.source import Source
+from openjepa.interop.loaded_weights import Source
 
 Rows = list[tuple[str, str]]
 YAML_WORDS = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from openjepa.errors import UsageError
 from openjepa.interop.from_tensors import encoder_from_tensors, predictor_from_tensors
-from openjepa.interop.source import IMAGENET_MEAN, IMAGENET_STD, PUBLISHED_LICENCE, Source
+from openjepa.interop.loaded_weights import IMAGENET_MEAN, IMAGENET_STD, PUBLISHED_LICENCE, Source
 from openjepa.interop.tensor_names import from_hf, from_official
 from openjepa.interop.weight_files import read_folder, read_json
 from openjepa.models.vit import VisionTransformer

@@ -7,8 +7,8 @@ import torch
 
 from openjepa.errors import UsageError
 from openjepa.interop.hub import fetch_file, fetch_repository
+from openjepa.interop.loaded_weights import IMAGENET_MEAN, IMAGENET_STD, Source
 from openjepa.interop.published import OFFICIAL, official_source, plain_vit, tensors_of
-from openjepa.interop.source import IMAGENET_MEAN, IMAGENET_STD, Source
 from openjepa.interop.weight_files import read_folder, read_json, read_weights
 from openjepa.optional import require
 

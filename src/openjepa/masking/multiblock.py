@@ -10,8 +10,8 @@ import itertools
 
 import numpy as np
 
-from openjepa.masking.base import Strategy, block_ids, check_room, make_masks
 from openjepa.masking.settings import Masks, MaskSettings
+from openjepa.masking.strategy import Strategy, block_ids, check_room, make_masks
 from openjepa.rng import MASKS, generator
 
 LEVELS, TRIES = 64, 16

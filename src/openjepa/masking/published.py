@@ -9,8 +9,8 @@ overlaps its targets. Its endless loop is not reproduced: a block size that cann
 import numpy as np
 import torch
 
-from openjepa.masking.base import Strategy
 from openjepa.masking.settings import Masks, MaskSettings
+from openjepa.masking.strategy import Strategy
 
 MIN_KEEP = 10
 LEVELS = 64  # that the check tries of a random number

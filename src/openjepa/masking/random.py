@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from openjepa.masking.base import Strategy, check_fixed, check_room, choose, make_masks
 from openjepa.masking.settings import Masks, MaskSettings
+from openjepa.masking.strategy import Strategy, check_fixed, check_room, choose, make_masks
 
 
 def sample(settings: MaskSettings, batch_size: int, rng: np.random.Generator) -> Masks:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from openjepa.masking.base import Strategy, block_ids, check_fixed, make_masks
 from openjepa.masking.settings import Masks, MaskSettings
+from openjepa.masking.strategy import Strategy, block_ids, check_fixed, make_masks
 
 
 def sample(settings: MaskSettings, batch_size: int, rng: np.random.Generator) -> Masks:

@@ -3,12 +3,12 @@
 Masks are sampled for a whole batch at once. To add a strategy, write one file and one entry here.
 """
 
-from openjepa.masking.base import Strategy
 from openjepa.masking.multiblock import BLOCK, MULTIBLOCK
 from openjepa.masking.published import REFERENCE
 from openjepa.masking.random import RANDOM
 from openjepa.masking.rasterized import RASTERIZED
 from openjepa.masking.settings import Masks, MaskSettings
+from openjepa.masking.strategy import Strategy
 from openjepa.rng import MASKS, generator
 
 STRATEGIES: dict[str, Strategy] = {

@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from openjepa.masking.statistics import percent
+from openjepa.masking.coverage import percent
 
 INK, MUTED, LINE, PAPER = "#1d232c", "#687180", "#dde1e7", "#fdfdfd"
 RUN, PIXELS, UNTRAINED = "#1f66b3", "#8b93a1", "#c27c1e"

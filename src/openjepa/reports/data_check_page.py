@@ -11,8 +11,8 @@ from matplotlib.transforms import Bbox
 
 from openjepa.evaluation.survey import Leak, Survey
 from openjepa.reports import charts
+from openjepa.reports.drawing import Tile, file_name, tile_of
 from openjepa.reports.html import render
-from openjepa.reports.pictures import Tile, file_name, tile_of
 
 TILE = (112, 112)
 SHOWN = 24  # groups, pairs or images in a section of pictures

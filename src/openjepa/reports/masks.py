@@ -8,10 +8,10 @@ from PIL import Image
 
 from openjepa.errors import UsageError
 from openjepa.files import atomic_file, usage_error
+from openjepa.masking.coverage import Coverage
 from openjepa.masking.settings import Masks, MaskSettings
-from openjepa.masking.statistics import Coverage
 from openjepa.reports import charts
-from openjepa.reports.pictures import at_display_size, contact_sheet, draw_masks, stack
+from openjepa.reports.drawing import at_display_size, contact_sheet, draw_masks, stack
 
 INCHES = 7.4
 

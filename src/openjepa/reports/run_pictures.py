@@ -15,10 +15,10 @@ from openjepa.encoder.baselines import untrained_like
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import Crops, compute_features
 from openjepa.errors import UsageError
+from openjepa.masking.coverage import cover, first_masks
 from openjepa.masking.settings import MaskSettings
-from openjepa.masking.statistics import cover, first_masks
 from openjepa.reports.charts import coverage_chart
-from openjepa.reports.pictures import Tile, as_picture, at_display_size, draw_masks, nearest, pca_maps, tile_of
+from openjepa.reports.drawing import Tile, as_picture, at_display_size, draw_masks, nearest, pca_maps, tile_of
 from openjepa.rng import SAMPLES, generator
 from openjepa.runs.folder import RunFolder
 

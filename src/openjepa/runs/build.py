@@ -16,17 +16,17 @@ from openjepa.encoder.encoder import Encoder
 from openjepa.masking.samplers import STRATEGIES
 from openjepa.methods.base import Method
 from openjepa.models.vit import VisionTransformer
-from openjepa.process_group import rank, world_size
+from openjepa.ranks import rank, world_size
 from openjepa.runs.build_model import Networks, build_model, method_of
 from openjepa.runs.images import mask_settings
 from openjepa.runs.plan import resolve_steps, schedule_of
 from openjepa.training.compile import checkpoint_activations, compile_blocks, no_compiler
 from openjepa.training.distributed import parallelize
 from openjepa.training.graphs import capture
-from openjepa.training.intervals import Intervals, monitor_interval, probe_interval
 from openjepa.training.loop import Run
 from openjepa.training.monitoring.monitors import Monitor
 from openjepa.training.monitoring.online_probe import LEAST, OnlineProbe, sample_images
+from openjepa.training.monitoring_intervals import Intervals, monitor_interval, probe_interval
 from openjepa.training.optimizer import make_optimizer
 from openjepa.training.step import Stepper, prepare
 from openjepa.training.timing import Cost, measure_cost, seconds_of

@@ -21,8 +21,8 @@ from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.feature_cache import FeatureStore
 from openjepa.encoder.features import Model
 from openjepa.errors import UsageError
-from openjepa.evaluation import pipeline
-from openjepa.evaluation.duplicates import Thumbnails, near_duplicates
+from openjepa.evaluation import run_tasks
+from openjepa.evaluation.near_duplicates import Thumbnails, near_duplicates
 from openjepa.evaluation.results import Result, over_seeds
 from openjepa.evaluation.session import Part, Session
 from openjepa.evaluation.splits import check_labels, split_held_out
@@ -30,9 +30,9 @@ from openjepa.evaluation.targets import open_targets
 from openjepa.evaluation.task import Need
 from openjepa.evaluation.tasks.registry import TASKS
 from openjepa.interop.load import open_source
+from openjepa.interop.loaded_weights import WHICH
 from openjepa.interop.open_model import is_folder, open_model
-from openjepa.interop.source import WHICH
-from openjepa.process_group import on_rank_zero
+from openjepa.ranks import on_rank_zero
 from openjepa.rng import SAMPLES, generator
 from openjepa.runs.images import prepare_images
 
@@ -174,7 +174,7 @@ def fetch_features(sessions: Sequence[Session], tasks: Sequence[str]) -> None:
     Logs remarks. Raises UsageError, before anything is computed, where a task cannot be done with these images.
     """
     first = sessions[0]
-    log(*pipeline.check(first, tasks))
+    log(*run_tasks.check(first, tasks))
     for session in sessions:
         _fetch(session, tasks)
     for part in (first.train, first.test):
@@ -183,7 +183,7 @@ def fetch_features(sessions: Sequence[Session], tasks: Sequence[str]) -> None:
 
 def _fetch(session: Session, tasks: Sequence[str]) -> None:
     with counting(f"features of {session.model.name}") as progress:
-        pipeline.fetch(session, tasks, progress)
+        run_tasks.fetch(session, tasks, progress)
 
 
 def find_leaks(train: Part, test: Part, store: FeatureStore) -> dict[str, Any]:
@@ -213,7 +213,7 @@ def measure(sessions: Sequence[Session], tasks: Sequence[str], seeds: Sequence[S
     for session in sessions:
         _fetch(session, tasks)
         with console.status(f"probing {session.model.name}"):
-            results = pipeline.measure(session, tasks)
+            results = run_tasks.measure(session, tasks)
         about = session.about()
         measured[session.model.name] = [replace(found, protocol=found.protocol | about) for found in results]
     for names in ([name + which for name in runs] for runs in seeds for which in ("", CONTEXT)):

@@ -16,9 +16,9 @@ from openjepa.errors import UsageError
 from openjepa.files import atomic_folder, usage_error, write_json, write_text
 from openjepa.interop.formats.compare import compare
 from openjepa.interop.formats.registry import FORMATS, HUB, Format, Options
+from openjepa.interop.loaded_weights import Source
 from openjepa.interop.model_card import Card, card_of, write_card
-from openjepa.interop.source import Source
-from openjepa.masking.statistics import cover, in_words
+from openjepa.masking.coverage import cover, in_words
 from openjepa.runs.folder import RunFolder, read_run_folder
 from openjepa.training.monitoring.online_probe import sample_images
 

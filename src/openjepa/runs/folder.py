@@ -15,7 +15,7 @@ from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError
 from openjepa.interop.load import load_encoder
 from openjepa.masking.settings import MaskSettings
-from openjepa.recipe import recipe
+from openjepa.recipe_settings import recipe
 from openjepa.runs.command_line import option_words, setting_in_words
 from openjepa.runs.images import mask_settings
 from openjepa.runs.unused_settings import without_effect

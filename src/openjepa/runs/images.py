@@ -18,7 +18,7 @@ from openjepa.errors import UsageError
 from openjepa.files import write_text
 from openjepa.masking.samplers import STRATEGIES, check_masks
 from openjepa.masking.settings import MaskSettings
-from openjepa.recipe import Pick, pick_recipe, recipe
+from openjepa.recipe_settings import Pick, pick_recipe, recipe
 from openjepa.runs.build_model import method_of
 
 LISTED = "skipped.txt"

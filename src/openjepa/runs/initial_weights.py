@@ -13,7 +13,7 @@ from openjepa.errors import UsageError
 from openjepa.files import atomic_folder, usage_error
 from openjepa.interop.artifact import write_artifact
 from openjepa.interop.load import open_source
-from openjepa.interop.source import Source
+from openjepa.interop.loaded_weights import Source
 from openjepa.methods.base import Method
 from openjepa.methods.registry import METHODS
 from openjepa.models.predictor import Predictor

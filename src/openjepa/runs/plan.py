@@ -7,7 +7,7 @@ from openjepa.config import Config, seconds
 from openjepa.console import duration
 from openjepa.data.batches import Batches
 from openjepa.errors import UsageError
-from openjepa.training.intervals import monitor_interval, probe_interval
+from openjepa.training.monitoring_intervals import monitor_interval, probe_interval
 from openjepa.training.schedules import ema_half_life, ema_range
 from openjepa.training.step import Schedule, Stepper
 from openjepa.training.timing import Cost, Speed

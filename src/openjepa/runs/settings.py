@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from openjepa.config import MACHINE, Config, build_config, normal, option, seconds, shown
-from openjepa.recipe import recipe
+from openjepa.recipe_settings import recipe
 from openjepa.renamed import current_names
 from openjepa.runs.start import resolve_precision
 from openjepa.runs.unused_settings import check_settings

@@ -19,7 +19,7 @@ from openjepa.data.summary import Summary
 from openjepa.device import PRECISIONS, choose_device, choose_precision
 from openjepa.errors import UsageError
 from openjepa.interop.artifact import save_artifact
-from openjepa.interop.source import Source
+from openjepa.interop.loaded_weights import Source
 from openjepa.methods.base import Method
 from openjepa.runs.build import Blueprint, draft, settle_compiler
 from openjepa.runs.images import LISTED, check_new_folder, prepare_images, write_skipped

@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from openjepa.errors import UsageError
 from openjepa.methods.base import Inputs, Method
-from openjepa.process_group import on_rank_zero, rank, world_size
+from openjepa.ranks import on_rank_zero, rank, world_size
 
 T = TypeVar("T")
 PARALLEL = ("auto", "ddp", "fsdp")

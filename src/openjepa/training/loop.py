@@ -14,11 +14,11 @@ from openjepa.data.batches import Batches, load_batches
 from openjepa.errors import UsageError
 from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_steps, load_newest, retain, save_checkpoint
 from openjepa.training.distributed import anyone, everyones, is_sharded, mean_over_ranks, on_rank_zero, rank
-from openjepa.training.intervals import Intervals
 from openjepa.training.monitoring.metrics_log import RunLog, current_metrics
 from openjepa.training.monitoring.monitors import Monitor
 from openjepa.training.monitoring.online_probe import OnlineProbe
 from openjepa.training.monitoring.verdict import verdict
+from openjepa.training.monitoring_intervals import Intervals
 from openjepa.training.signals import Stop, stop_on_signals
 from openjepa.training.state import load_tensors, run_tensors
 from openjepa.training.step import Stepper

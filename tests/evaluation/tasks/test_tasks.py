@@ -9,9 +9,9 @@ from openjepa.encoder.baselines import PatchPixels, seeded
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.feature_cache import FeatureStore
 from openjepa.errors import UsageError
-from openjepa.evaluation import pipeline
+from openjepa.evaluation import run_tasks
 from openjepa.evaluation import session as session_module
-from openjepa.evaluation.annotations import Annotation
+from openjepa.evaluation.object_annotations import Annotation
 from openjepa.evaluation.session import Part, Session
 from openjepa.evaluation.targets import Targets
 from openjepa.evaluation.tasks import finetune
@@ -96,7 +96,7 @@ def test_noise_scores_chance(tmp_path, task):
 @pytest.mark.parametrize("task", [name for name in TASKS if "finetune" not in name])
 def test_fetch_computes_all_features_that_a_task_reads(tmp_path, task):
     session = make_session(tmp_path, True)
-    pipeline.fetch(session, [task])
+    run_tasks.fetch(session, [task])
     computed = session.store.computed
     assert list(TASKS[task].run(session)) and session.store.computed == computed > 0
 
@@ -220,10 +220,10 @@ def test_what_a_task_lacks_is_said(tmp_path):
         ("segment", "--masks"),
     ):
         with pytest.raises(UsageError, match=option):
-            pipeline.check(lacking, [task])
+            run_tasks.check(lacking, [task])
     many = Session(lacking.model, *plain, lacking.store, shots=("1000",))
     with pytest.raises(UsageError, match="more images than class c0 has"):
-        pipeline.check(many, ["fewshot"])
+        run_tasks.check(many, ["fewshot"])
 
 
 def test_tokens_that_would_not_fit_the_disk_are_fewer_images(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from openjepa.config import build_config
-from openjepa.recipe import RECIPES, recipe
+from openjepa.recipe_settings import RECIPES, recipe
 from openjepa.studies.tune.space import RECIPE, candidates, combination, fits, split, values_of
 
 

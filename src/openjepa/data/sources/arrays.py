@@ -12,9 +12,9 @@ import numpy as np
 from openjepa.data.dataset import ImageFiles
 from openjepa.data.sources.labels import Labels, labels_of
 from openjepa.data.sources.registry import Progress
-from openjepa.data.storage.location import locate
 from openjepa.data.storage.names import Names, printable
 from openjepa.data.storage.remote import is_remote
+from openjepa.data.storage.split_path import locate
 from openjepa.errors import UsageError
 from openjepa.optional import require
 

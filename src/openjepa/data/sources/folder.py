@@ -12,9 +12,9 @@ from openjepa.data.sources.tables import TABLES, open_tables
 from openjepa.data.sources.tar import open_tars
 from openjepa.data.storage.layout import Layout, candidates, images_among, only_split, wrapping_folders
 from openjepa.data.storage.listing import walk
-from openjepa.data.storage.location import locate
 from openjepa.data.storage.names import Names
 from openjepa.data.storage.remote import files_below, is_remote
+from openjepa.data.storage.split_path import locate
 from openjepa.data.storage.storage import Folder, Skipped, on_one_line
 from openjepa.data.storage.tar_index import COMPRESSED, is_compressed
 from openjepa.errors import UsageError

@@ -15,9 +15,9 @@ from openjepa.data.dataset import ImageFiles
 from openjepa.data.sources.labels import Labels, labels_of
 from openjepa.data.sources.registry import Progress
 from openjepa.data.storage.layout import candidates
-from openjepa.data.storage.location import locate
 from openjepa.data.storage.names import Names, printable
 from openjepa.data.storage.remote import is_remote, open_file
+from openjepa.data.storage.split_path import locate
 from openjepa.data.storage.storage import Folder, on_one_line
 from openjepa.errors import UsageError
 

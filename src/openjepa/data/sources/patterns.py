@@ -7,9 +7,9 @@ from openjepa.data.dataset import ImageFiles
 from openjepa.data.sources.folder import open_names, open_shards
 from openjepa.data.sources.registry import Progress, known
 from openjepa.data.storage.listing import walk
-from openjepa.data.storage.location import locate
 from openjepa.data.storage.names import Names, joined
 from openjepa.data.storage.remote import expand, has_magic, is_remote
+from openjepa.data.storage.split_path import locate
 from openjepa.data.storage.storage import Skipped
 from openjepa.errors import UsageError
 

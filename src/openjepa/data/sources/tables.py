@@ -16,9 +16,9 @@ from openjepa.data.dataset import ImageFiles
 from openjepa.data.sources.labels import Labels, labels_of
 from openjepa.data.sources.lists import open_list
 from openjepa.data.sources.registry import Progress
-from openjepa.data.storage.location import locate
 from openjepa.data.storage.names import Names, joined, printable
 from openjepa.data.storage.remote import is_remote, open_file, state
+from openjepa.data.storage.split_path import locate
 from openjepa.errors import BadImage, UsageError
 from openjepa.files import atomic_file
 

@@ -11,9 +11,9 @@ from openjepa.data.dataset import ImageFiles
 from openjepa.data.sources.labels import Labels
 from openjepa.data.sources.registry import Progress
 from openjepa.data.storage.layout import Layout, candidates, wrapping_folders
-from openjepa.data.storage.location import locate
 from openjepa.data.storage.names import Names
 from openjepa.data.storage.remote import open_file
+from openjepa.data.storage.split_path import locate
 from openjepa.data.storage.storage import Ranges, Skipped, Storage, missing_inside, on_one_line
 from openjepa.data.storage.streaming import Sequential
 from openjepa.data.storage.tar_index import Shard, clean, index_shards, is_compressed, members_of

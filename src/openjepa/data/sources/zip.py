@@ -6,9 +6,9 @@ import zipfile
 from openjepa.data.dataset import ImageFiles
 from openjepa.data.sources.registry import Progress
 from openjepa.data.storage.layout import Layout, candidates, wrapping_folders
-from openjepa.data.storage.location import locate
 from openjepa.data.storage.names import Names, printable
 from openjepa.data.storage.remote import is_remote
+from openjepa.data.storage.split_path import locate
 from openjepa.data.storage.storage import Zip, leaves, missing_inside, on_one_line
 from openjepa.errors import UsageError
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from openjepa.interop.artifact import write_artifact
 from openjepa.interop.formats.registry import Forward, Options
-from openjepa.interop.source import Source
+from openjepa.interop.loaded_weights import Source
 from openjepa.optional import require
 
 

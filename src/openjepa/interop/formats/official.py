@@ -7,8 +7,8 @@ import torch
 from openjepa.errors import UsageError
 from openjepa.interop.formats.registry import Forward, Options
 from openjepa.interop.formats.safetensors import with_positions
+from openjepa.interop.loaded_weights import Source
 from openjepa.interop.published import official_source
-from openjepa.interop.source import Source
 from openjepa.interop.tensor_names import to_official
 from openjepa.interop.weight_files import read_weights
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from openjepa.files import write_json
 from openjepa.interop.artifact import preprocessing
 from openjepa.interop.formats.registry import Forward, Options
-from openjepa.interop.source import Source
+from openjepa.interop.loaded_weights import Source
 from openjepa.models.vit import VisionTransformer
 from openjepa.optional import require
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from openjepa.interop.source import Source
+    from openjepa.interop.loaded_weights import Source
 
 Forward = Callable[["Tensor"], "Tensor"]  # pixels [B, C, H, W], standardised, to patch tokens [B, N, D]
 

@@ -17,8 +17,8 @@ from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.feature_cache import FeatureStore
 from openjepa.encoder.features import Model, Progress
 from openjepa.errors import UsageError
-from openjepa.evaluation.pipeline import measure
 from openjepa.evaluation.probes.best_linear import ONE_PROBE
+from openjepa.evaluation.run_tasks import measure
 from openjepa.evaluation.session import Part, Session
 from openjepa.evaluation.splits import holdout_split
 from openjepa.rng import SAMPLES, generator

@@ -14,8 +14,8 @@ from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.feature_cache import FeatureStore
 from openjepa.encoder.features import Model
 from openjepa.errors import BadImage
-from openjepa.evaluation.pipeline import measure
 from openjepa.evaluation.probes.best_linear import Probes
+from openjepa.evaluation.run_tasks import measure
 from openjepa.evaluation.session import Part, Session
 from openjepa.models.vit import VisionTransformer
 from openjepa.rng import SAMPLES, generator

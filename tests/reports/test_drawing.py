@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from openjepa.masking.coverage import cover, first_masks, in_words
 from openjepa.masking.settings import MaskSettings
-from openjepa.masking.statistics import cover, first_masks, in_words
-from openjepa.reports.pictures import PALETTE, at_display_size, contact_sheet, draw_masks, nearest, pca_maps, stack
+from openjepa.reports.drawing import PALETTE, at_display_size, contact_sheet, draw_masks, nearest, pca_maps, stack
 
 STRATEGIES = ("multiblock", "block", "random", "rasterized", "reference")
 

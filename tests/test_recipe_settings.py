@@ -6,7 +6,7 @@ import openjepa
 from openjepa.config import Config, build_config, read_config
 from openjepa.data.summary import Summary
 from openjepa.errors import UsageError
-from openjepa.recipe import RECIPES, pick_recipe, recipe
+from openjepa.recipe_settings import RECIPES, pick_recipe, recipe
 from openjepa.runs.images import mask_settings, pick_for
 from openjepa.runs.plan import schedule_of
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from openjepa.evaluation.duplicates import SIDE, Thumbnails, near_duplicates
+from openjepa.evaluation.near_duplicates import SIDE, Thumbnails, near_duplicates
 
 
 def thumbnails(images) -> torch.Tensor:
