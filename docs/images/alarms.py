@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from openjepa.reports.charts import STYLE
+from openjepa.reports.chart_style import STYLE
 
 HERE = Path(__file__).parent
 CASES = {  # file, left out if missing: name, colour

@@ -10,7 +10,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from openjepa.reports.charts import STYLE
+from openjepa.reports.chart_style import STYLE
 
 HERE = Path(__file__).parent
 COLOURS = {"I-JEPA": "#1f66b3", "MAE": "#c27c1e"}

@@ -10,7 +10,7 @@ from rich.table import Table
 from openjepa.console import console, counting
 from openjepa.data.storage.storage import Skipped, is_lost
 from openjepa.data.summary import Summary, counted
-from openjepa.evaluation.survey import Leak, Survey, look
+from openjepa.evaluation.image_defects import Leak, Survey, look
 from openjepa.runs.images import open_images
 
 

@@ -9,8 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from openjepa.evaluation.survey import Leak, Survey
-from openjepa.reports import charts
+from openjepa.evaluation.image_defects import Leak, Survey
+from openjepa.reports import chart_style
 from openjepa.reports.drawing import Tile, file_name, tile_of
 from openjepa.reports.html import render
 
@@ -99,7 +99,7 @@ def _tile(one: Survey, index: int, *lines: str) -> Tile:
     return tile_of(one.dataset, index, TILE, after=lines)
 
 
-@charts.styled
+@chart_style.styled
 def brightness_chart(survey: Survey) -> Figure:
     """Contrast over brightness, in percent of full scale or in the images' own numbers; outliers with their names."""
     raw = survey.summary.pixel_format.values == "raw"
@@ -107,7 +107,7 @@ def brightness_chart(survey: Survey) -> Figure:
     x, y = scale * survey.brightness, scale * survey.contrast
     figure = Figure((7.4, 3.2), layout="constrained")
     axes = figure.add_subplot()
-    axes.plot(x, y, "o", color=charts.RUN, markersize=3, alpha=0.35, markeredgewidth=0, rasterized=len(x) > 5000)
+    axes.plot(x, y, "o", color=chart_style.RUN, markersize=3, alpha=0.35, markeredgewidth=0, rasterized=len(x) > 5000)
     axes.set_xlabel("brightness")
     axes.set_ylabel("contrast")
     axes.xaxis.set_major_formatter("{x:g}" + unit)

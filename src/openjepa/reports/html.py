@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from openjepa.evaluation.results import in_units
-from openjepa.reports import charts
+from openjepa.reports import chart_style
 from openjepa.runs.command_line import option_words
 
 SMOOTH_FROM = 160  # pixels; smaller pictures are enlarged without smoothing
@@ -38,7 +38,7 @@ def how_measured(protocol: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def svg(figure: Figure, label: str) -> Markup:
-    return Markup(charts.svg(figure, label))
+    return Markup(chart_style.svg(figure, label))
 
 
 def _environment() -> Environment:

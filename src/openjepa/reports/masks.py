@@ -10,7 +10,7 @@ from openjepa.errors import UsageError
 from openjepa.files import atomic_file, usage_error
 from openjepa.masking.coverage import Coverage
 from openjepa.masking.settings import Masks, MaskSettings
-from openjepa.reports import charts
+from openjepa.reports import chart_style
 from openjepa.reports.drawing import at_display_size, contact_sheet, draw_masks, stack
 
 INCHES = 7.4
@@ -24,8 +24,8 @@ def mask_sheet(image: np.ndarray, settings: MaskSettings, drawn: Sequence[Masks]
     title = f"{settings.strategy} masks on {grid_size[0]}x{grid_size[1]} patches"
     line = "bright: the context, all that the encoder sees · in colour: the targets, to be predicted · dark: neither"
     fractions = coverage.fractions
-    figures = charts.heading(title, line, INCHES), charts.coverage_chart(fractions, INCHES)
-    top, bottom = (charts.as_picture(figure, dpi=sheet.shape[1] / INCHES) for figure in figures)
+    figures = chart_style.heading(title, line, INCHES), chart_style.coverage_chart(fractions, INCHES)
+    top, bottom = (chart_style.as_picture(figure, dpi=sheet.shape[1] / INCHES) for figure in figures)
     return stack([top, sheet, bottom])
 
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from openjepa.reports.charts import MUTED, PIXELS, RUN, UNTRAINED, styled
+from openjepa.reports.chart_style import MUTED, PIXELS, RUN, UNTRAINED, styled
 
 BASELINES = {"untrained": (UNTRAINED, (0, (5, 2.5))), "pixels": (PIXELS, (0, (1.2, 1.8)))}
 Lines = Mapping[str, Sequence[tuple[float, float]]]  # by run: (percentage of the run, value)

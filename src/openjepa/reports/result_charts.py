@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from openjepa.evaluation.results import in_units
-from openjepa.reports.charts import INK, LINE, MUTED, PIXELS, RUN, UNTRAINED, styled
+from openjepa.reports.chart_style import INK, LINE, MUTED, PIXELS, RUN, UNTRAINED, styled
 
 TASKS = {"linear": "linear probe", "knn": "k-NN", "finetune": "fine-tuning", "attentive": "attentive probe"}
 LONGEST_NAME = 28

@@ -17,7 +17,7 @@ from openjepa.encoder.features import Crops, compute_features
 from openjepa.errors import UsageError
 from openjepa.masking.coverage import cover, first_masks
 from openjepa.masking.settings import MaskSettings
-from openjepa.reports.charts import coverage_chart
+from openjepa.reports.chart_style import coverage_chart
 from openjepa.reports.drawing import Tile, as_picture, at_display_size, draw_masks, nearest, pca_maps, tile_of
 from openjepa.rng import SAMPLES, generator
 from openjepa.runs.folder import RunFolder

@@ -8,7 +8,7 @@ from typer import Argument, Option
 from openjepa.commands.options import Channels, Data, Pages, Workers
 from openjepa.console import log
 from openjepa.errors import CheckFailed, UsageError
-from openjepa.evaluation.survey import leaks_between
+from openjepa.evaluation.image_defects import leaks_between
 from openjepa.files import write_output
 from openjepa.reports.data_check_findings import findings, show, survey, table_rows, wrong_in
 from openjepa.reports.data_check_page import check_page

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from openjepa.reports.charts import as_picture, coverage_chart, svg
+from openjepa.reports.chart_style import as_picture, coverage_chart, svg
 from openjepa.reports.monitor_charts import Curve, curve_chart, runs_chart
 from openjepa.reports.result_charts import result_chart, settings_chart
 
