@@ -1,6 +1,7 @@
 """The command line: every command is a function of the same name, and its options are that function's keywords."""
 
 import os
+import re
 import sys
 from typing import Any
 
@@ -19,7 +20,10 @@ def main() -> None:
     try:
         status = run(given_options(sys.argv[1:]))
     except typer.TyperException as error:
-        status = report_error(error.format_message(), error)
+        message = re.sub(
+            r"Missing argument '(\w+)'", lambda found: f"{found[1].upper()} is missing", error.format_message()
+        )
+        status = report_error(message, error)
     except UsageError as error:
         status = report_error(str(error), error)
     except CheckFailed as error:

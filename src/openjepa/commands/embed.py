@@ -9,6 +9,7 @@ from openjepa.arrow import write_vectors
 from openjepa.commands.options import Data, Device, Precision, SkippedFraction, Workers
 from openjepa.config import MAX_SKIPPED
 from openjepa.console import counting, log
+from openjepa.data.summary import counted
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.features import compute_features
 from openjepa.errors import UsageError
@@ -46,5 +47,5 @@ def embed(
     write_vectors(out, [dataset.paths[index] for index in kept], vectors.numpy())
     skipped = summary.skipped + skipped
     log(*(f"skipped {path}: {reason}" for path, reason in skipped[:10]))
-    log(f"{len(kept):,} vectors of {vectors.shape[1]} numbers in {out}; {len(skipped):,} files skipped")
+    log(f"{len(kept):,} vectors of {vectors.shape[1]} numbers in {out}; {counted(len(skipped), 'file')} skipped")
     return out

@@ -8,6 +8,7 @@ from typer import Argument, Option
 from openjepa.commands.options import Data, Device, Precision, SkippedFraction, Workers
 from openjepa.config import MAX_SKIPPED
 from openjepa.console import counting, log
+from openjepa.data.summary import counted
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.features import compute_features
 from openjepa.errors import UsageError
@@ -52,5 +53,5 @@ def predict(
     write_rows(out, columns, rows)
     skipped = summary.skipped + skipped
     log(*(f"skipped {path}: {reason}" for path, reason in skipped[:10]))
-    log(f"{len(kept):,} images classified in {out}; {len(skipped):,} files skipped")
+    log(f"{len(kept):,} images classified in {out}; {counted(len(skipped), 'file')} skipped")
     return out

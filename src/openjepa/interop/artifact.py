@@ -171,7 +171,7 @@ def find_artifact(path: Path) -> Path:
         if (folder / "openjepa.json").is_file():
             return folder
     if not path.exists():
-        raise UsageError(f"{path} does not exist: give a run folder, an artifact folder, pixels or untrained:MODEL")
+        raise UsageError(f"{path} does not exist: give a run, an artifact, or weights that openjepa import takes")
     if (path / "checkpoints").is_dir():
         raise UsageError(f"{path} is a run that has not finished: finish it with openjepa pretrain ... --resume")
     raise UsageError(f"{path} is neither a run nor an artifact: it holds no openjepa.json")

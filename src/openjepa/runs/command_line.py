@@ -1,9 +1,18 @@
 """Settings as they are given on the command line."""
 
+import shlex
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from openjepa.config import option, shown
+
+
+def typed_command() -> str:
+    """The command that this process was started with, as it can be given again."""
+    program = "openjepa" if Path(sys.argv[0]).name == "__main__.py" else Path(sys.argv[0]).name
+    return shlex.join([program, *sys.argv[1:]])
 
 
 def option_words(settings: Mapping[str, Any]) -> list[str]:

@@ -51,6 +51,8 @@ def read_request(to: str, options: Options, images: str | None) -> Export:
 
 def folder_of(model: str, to: Format, out: Path | None) -> Path:
     """Where to write; raises UsageError if the model is no folder and no place is given."""
+    if out is None and "/" not in model and not Path(model).exists():
+        raise UsageError(f"{model} does not exist: give a run, an artifact, or weights that openjepa import takes")
     if out is None and not Path(model).is_dir():
         raise UsageError(f"{model} is no folder to put an export into: give --out")
     return Path(out) if out is not None else Path(model) / f"export-{to.name}"

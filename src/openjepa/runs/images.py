@@ -142,7 +142,8 @@ def check_new_folder(out: Path, another: str) -> None:
     """Raise UsageError unless `out` is free to write a run into; `another` says what else the user can do."""
     check_can_write(out / "config.json")
     if out.exists() and any(path.name != LISTED for path in out.iterdir()):
-        what = "holds another run" if (out / "config.json").exists() else "exists and is not empty"
+        is_run = (out / "config.json").exists() and not (out / "openjepa.json").exists()
+        what = "holds another run" if is_run else "exists and is not empty"
         raise UsageError(f"{out} {what}: {another}")
 
 

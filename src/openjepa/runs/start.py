@@ -3,7 +3,6 @@
 import copy
 import dataclasses
 import shlex
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,12 @@ from openjepa.data.statistics import channel_statistics
 from openjepa.data.summary import Summary
 from openjepa.device import PRECISIONS, choose_device, choose_precision
 from openjepa.errors import UsageError
+from openjepa.files import usage_error
 from openjepa.interop.artifact import save_artifact
 from openjepa.interop.loaded_weights import Source
 from openjepa.methods.base import Method
 from openjepa.runs.build import Blueprint, draft, settle_compiler
+from openjepa.runs.command_line import typed_command
 from openjepa.runs.images import LISTED, check_new_folder, prepare_images, write_skipped
 from openjepa.runs.initial_weights import (
     advice,
@@ -72,11 +73,15 @@ class StartedRun:
             "data": self.data,
             "found": dataclasses.asdict(self.summary),
             "paths": fingerprint(dataset),
-            "command": " ".join(sys.argv),
+            "command": typed_command(),
             "openjepa_version": __version__,
         }
         resolved |= {"frozen": stepper.frozen, **origin} if origin else {}
-        on_rank_zero(lambda: save_config(self.folder / "config.json", self.config, resolved))
+        on_rank_zero(lambda: self._save_config(resolved))
+
+    def _save_config(self, resolved: dict[str, Any]) -> None:
+        with usage_error(self.folder):
+            save_config(self.folder / "config.json", self.config, resolved)
 
     def train(self, *words: str) -> None:
         """Take all remaining steps with a progress display; `words` are the command that Ctrl-C prints to resume."""

@@ -65,7 +65,7 @@ def data_prepare(
         raise
     check_skipped(src, skipped, len(dataset) - len(unread), max_skipped, str(dst / LISTED))
     size_written = f"{counted(len(shrinking), 'file')}, {shrinking.bytes_written() / 2**20:,.1f} MiB"
-    log(f"{len(dataset) - len(unread):,} images in {dst}: {size_written}; {len(skipped):,} files skipped")
+    log(f"{len(dataset) - len(unread):,} images in {dst}: {size_written}; {counted(len(skipped), 'file')} skipped")
     return dst
 
 

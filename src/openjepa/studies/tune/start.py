@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shlex
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from openjepa.data.summary import Summary
 from openjepa.errors import UsageError
 from openjepa.evaluation.splits import check_labels
 from openjepa.files import usage_error, write_json
+from openjepa.runs.command_line import typed_command
 from openjepa.runs.images import check_new_folder, pick_for, prepare_images
 from openjepa.runs.settings import (
     MACHINE,
@@ -188,7 +188,7 @@ def _write(study: Study, request: Request) -> None:
         "baselines": study.baselines,
         "found": dataclasses.asdict(summary),
         "paths": fingerprint(study.data.dataset),
-        "command": " ".join(sys.argv),
+        "command": typed_command(),
         "openjepa_version": __version__,
     }
     with usage_error(request.out):
