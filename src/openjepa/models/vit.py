@@ -219,6 +219,6 @@ class VisionTransformer(nn.Module):
 
     def arguments(self) -> dict:
         """What builds a network of this shape again: VisionTransformer(**network.arguments())."""
-        sizes = ("image_size", "patch_size", "in_chans", "embed_dim", "num_heads", "mlp_ratio", "native_size")
-        names = (*sizes, "weight_init", "position_code", "norm_eps")
+        sizes = ("image_size", "patch_size", "in_chans", "embed_dim", "num_heads", "mlp_ratio")
+        names = (*sizes, "weight_init", "native_size", "position_code", "norm_eps")
         return {name: getattr(self, name) for name in names} | {"depth": len(self.blocks)}
