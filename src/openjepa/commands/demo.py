@@ -34,7 +34,7 @@ def demo(
     *,
     data: Annotated[str | None, Option(help="Your own images instead of drawn scenes.")] = None,
     out: Annotated[Path, Option(help="Folder to write the run to.")] = Path("runs/demo"),
-    resume: Annotated[bool, Option("--resume", help="Go on with the demo in --out from its last checkpoint.")] = False,
+    resume: Annotated[bool, Option("--resume", help="Resume the demo in --out from its last checkpoint.")] = False,
     **settings: Annotated[Any, SETTINGS],
 ) -> Path:
     """Draw scenes, train an encoder on them, measure it beside pixels and an untrained encoder, write a report.

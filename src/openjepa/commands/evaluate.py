@@ -28,7 +28,9 @@ TASK_LIST = "\n".join(["Separated by commas:", *(f"{task.name:<17} {task.help}" 
 
 
 def evaluate(
-    models: Annotated[list[str], Argument(help="What import takes, pixels, untrained:NAME.", show_default=False)],
+    models: Annotated[
+        list[str], Argument(help="Runs, anything that import takes, pixels, or untrained:NAME.", show_default=False)
+    ],
     data: Annotated[str, Argument(help="Labelled images: one folder a class, or scenes.", show_default=False)],
     *,
     test: Annotated[str | None, Option(help="Images to test on; without it a fifth of DATA is held out.")] = None,
