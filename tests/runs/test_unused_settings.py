@@ -5,9 +5,9 @@ import torch
 from plain import PLAIN
 
 import openjepa
-from openjepa.config import build_config, option
+from openjepa.config import build_config
 from openjepa.data.open import open_dataset
-from openjepa.errors import UsageError
+from openjepa.errors import UsageError, option
 from openjepa.recipe_settings import RECIPES, recipe
 from openjepa.runs.build import build_batches, build_stepper
 from openjepa.runs.plan import ema_lines
@@ -100,3 +100,18 @@ def test_the_plan_sets_the_ema_against_the_run_and_says_what_to_do():
     assert "train for 865 steps or more, or give --ema-momentum 0.99 1" in slow
     assert ema_lines(build_config(PLAIN, {"ema_momentum": (1.0, 1.0)}), 300) == ["  EMA momentum 1"]
     assert len(ema_lines(build_config(PLAIN, {"init": "somewhere"}), 300)) == 1  # its targets are learned ones already
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"device": "cpu"}, "a CPU has no CUDA graphs"),
+        ({"masks": "multiblock"}, "differ in shape"),
+        ({"accumulate": 2}, "added up over parts"),
+    ],
+)
+def test_a_cuda_graph_is_refused_where_there_can_be_none(settings, why):
+    config = build_config(recipe("laptop"), settings | {"steps": 10})
+    with pytest.raises(UsageError, match=f"--cuda-graph True would do nothing: .*{why}"):
+        check_settings(config, {"cuda_graph": True})
+    check_settings(build_config(recipe("laptop"), {"steps": 10}), {"cuda_graph": True})

@@ -7,9 +7,8 @@ from typer import Argument, Option
 
 from openjepa._version import __version__
 from openjepa.config import image_size as pixels
-from openjepa.config import option
 from openjepa.console import log
-from openjepa.errors import UsageError
+from openjepa.errors import UsageError, option
 from openjepa.interop.load import open_source
 from openjepa.runs.images import check_new_folder
 from openjepa.runs.initial_weights import describe, store

@@ -13,13 +13,13 @@ from openjepa.data.statistics import channel_statistics
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.baselines import pixels_beside
 from openjepa.encoder.encoder import Encoder
-from openjepa.masking.samplers import STRATEGIES
 from openjepa.methods.base import Method
 from openjepa.models.vit import VisionTransformer
 from openjepa.ranks import rank, world_size
 from openjepa.runs.build_model import Networks, build_model, method_of
 from openjepa.runs.images import mask_settings
 from openjepa.runs.plan import resolve_steps, schedule_of
+from openjepa.runs.unused_settings import why_no_graph
 from openjepa.training.compile import checkpoint_activations, compile_blocks, no_compiler
 from openjepa.training.distributed import parallelize
 from openjepa.training.graphs import capture
@@ -89,17 +89,9 @@ class Blueprint:
         return dataclasses.replace(cost, monitor_seconds=monitor_seconds, probe_seconds=probe_seconds)
 
     def _can_capture(self, stepper: Stepper) -> bool:
-        """Whether every step has the same shapes and the same parameters learn, in one process on a GPU."""
-        config, masks = self.config, self.batches.masks
-        same_shapes = masks is None or STRATEGIES[masks.strategy].same_shapes
-        one_part = world_size() == 1 and config.accumulate == 1
-        return (
-            config.cuda_graph
-            and stepper.device.type == "cuda"
-            and same_shapes
-            and one_part
-            and not self.networks.imported
-        )
+        """Whether a step can be a CUDA graph: in one process on a GPU, where the settings allow it."""
+        one_on_gpu = stepper.device.type == "cuda" and world_size() == 1
+        return self.config.cuda_graph and one_on_gpu and not why_no_graph(self.config)
 
 
 def build_run(

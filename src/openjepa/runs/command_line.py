@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from openjepa.config import option, shown
+from openjepa.errors import option, shown
 
 
 def typed_command() -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from openjepa._version import __version__
-from openjepa.config import MAX_SKIPPED, unknown
+from openjepa.config import MAX_SKIPPED
 from openjepa.console import console, counting, log
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.decoding.pixel_format import PixelFormat
@@ -20,7 +20,7 @@ from openjepa.encoder.baselines import pixels_beside, untrained_like
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.feature_cache import FeatureStore
 from openjepa.encoder.features import Model
-from openjepa.errors import UsageError
+from openjepa.errors import UsageError, unknown
 from openjepa.evaluation import run_tasks
 from openjepa.evaluation.near_duplicates import Thumbnails, near_duplicates
 from openjepa.evaluation.results import Result, over_seeds

@@ -6,13 +6,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from openjepa.config import unknown
 from openjepa.console import log
 from openjepa.data.crops import standardise
 from openjepa.data.open import open_dataset
 from openjepa.data.scenes.scenes import Scenes
 from openjepa.data.summary import inspect_dataset
-from openjepa.errors import UsageError
+from openjepa.errors import UsageError, unknown
 from openjepa.files import atomic_folder, usage_error, write_json, write_text
 from openjepa.interop.formats.compare import compare
 from openjepa.interop.formats.registry import FORMATS, HUB, Format, Options

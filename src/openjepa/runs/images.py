@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from openjepa.config import MAX_SKIPPED, Config, build_config, image_size, normal, seconds, unknown
+from openjepa.config import MAX_SKIPPED, Config, build_config, image_size, normal, seconds
 from openjepa.console import counting, log
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.decoding.pixel_format import PAGES, PixelFormat
@@ -14,7 +14,7 @@ from openjepa.data.open import open_dataset
 from openjepa.data.storage.storage import Skipped, is_lost
 from openjepa.data.summary import Summary, inspect_dataset
 from openjepa.device import choose_device
-from openjepa.errors import UsageError
+from openjepa.errors import UsageError, unknown
 from openjepa.files import write_text
 from openjepa.masking.samplers import STRATEGIES, check_masks
 from openjepa.masking.settings import MaskSettings

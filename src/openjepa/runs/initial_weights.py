@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from openjepa.config import Config, current_names, option, shown
+from openjepa.config import Config, current_names
 from openjepa.console import log
 from openjepa.data.decoding.pixel_format import PixelFormat
-from openjepa.errors import UsageError
+from openjepa.errors import UsageError, option, shown
 from openjepa.files import atomic_folder, usage_error
 from openjepa.interop.artifact import write_artifact
 from openjepa.interop.load import open_source

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from openjepa.config import MACHINE, Config, build_config, normal, option, seconds, shown
+from openjepa.config import MACHINE, Config, build_config, normal, seconds
+from openjepa.errors import option, shown
 from openjepa.recipe_settings import recipe
 from openjepa.renamed import current_names
 from openjepa.runs.start import resolve_precision

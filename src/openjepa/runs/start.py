@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from openjepa._version import __version__
-from openjepa.config import MACHINE, Config, option, read_config, save_config, shown
+from openjepa.config import MACHINE, Config, read_config, save_config
 from openjepa.console import TrainingDisplay, log
 from openjepa.data.dataset import ImageDataset, fingerprint
 from openjepa.data.decoding.pixel_format import RGB, stored_pixel_format
 from openjepa.data.statistics import channel_statistics
 from openjepa.data.summary import Summary
 from openjepa.device import PRECISIONS, choose_device, choose_precision
-from openjepa.errors import UsageError
+from openjepa.errors import UsageError, option, shown
 from openjepa.files import usage_error
 from openjepa.interop.artifact import save_artifact
 from openjepa.interop.loaded_weights import Source

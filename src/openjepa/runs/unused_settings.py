@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from openjepa.config import FIELDS, Config, option, shown
-from openjepa.errors import UsageError
+from openjepa.config import FIELDS, Config
+from openjepa.errors import UsageError, option, shown
 from openjepa.masking.samplers import STRATEGIES
 from openjepa.runs.build_model import method_of
 from openjepa.runs.images import mask_settings
@@ -19,9 +19,23 @@ def without_effect(config: Config) -> dict[str, str]:
         found["init_freeze"] = "it needs --init"
     if config.any_orientation:
         found["horizontal_flip"] = "--any-orientation mirrors crops too"
+    if why := why_no_graph(config):
+        found["cuda_graph"] = why
     if not config.warmup:
         found["lr_start"] = "there is no warm-up"
     return found
+
+
+def why_no_graph(config: Config) -> str:
+    """Why the settings rule out a CUDA graph, which needs the same shapes and parameters in every step; "" if not."""
+    masks = mask_settings(config)
+    reasons = {
+        "a CPU has no CUDA graphs": config.device == "cpu",
+        "its gradients are added up over parts": config.accumulate > 1,
+        "the encoder of --init may be frozen at first": bool(config.init),
+        "the masks differ in shape from step to step": masks is not None and not STRATEGIES[masks.strategy].same_shapes,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
 
 
 def _unused_by_masks(config: Config) -> dict[str, str]:

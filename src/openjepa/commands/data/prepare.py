@@ -6,11 +6,11 @@ from typing import Annotated
 from typer import Argument, Option
 
 from openjepa.commands.options import Channels, Data, Pages, SkippedFraction, Workers
-from openjepa.config import MAX_SKIPPED, option, unknown
+from openjepa.config import MAX_SKIPPED
 from openjepa.console import counting, log
 from openjepa.data.prepare import FILE, FORMATS, SHARD_SUFFIXES, Shrinking, write_missing
 from openjepa.data.summary import counted
-from openjepa.errors import UsageError
+from openjepa.errors import UsageError, option, unknown
 from openjepa.runs.images import (
     LISTED,
     check_can_write,
