@@ -21,6 +21,25 @@ def test_boxes_lie_inside_with_the_share_and_shape_asked_for(size):
         assert 0.3 <= min(fractions) < 0.35 and max(fractions) > 0.9
 
 
+@pytest.mark.parametrize(
+    "size, box",
+    [
+        ((1000, 100), (433.33, 0, 566.67, 100)),
+        ((100, 1000), (0, 433.33, 100, 566.67)),
+        ((110, 100), (0, 0, 110, 100)),
+        ((150, 100), (8.33, 0, 141.67, 100)),
+    ],
+)
+def test_after_ten_misses_the_box_is_the_largest_of_an_allowed_shape(size, box):
+    class Rng:
+        """Asks ten times for the whole area at 3:4 of a wide image, at 4:3 of a tall one."""
+
+        def random(self, shape):
+            return np.broadcast_to([1.0, float(size[0] < size[1]), 0.5, 0.5], shape)
+
+    np.testing.assert_allclose(crop_box(*size, (0.3, 1.0), 1.0, Rng()), box, atol=0.01)
+
+
 def test_a_crop_shows_what_is_in_its_box():
     """A picture whose colours are its coordinates gives away where each pixel of the crop came from."""
     x, y = np.meshgrid(np.arange(256), np.arange(256))

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.stats import chi2
 
+from openjepa.masking import published
 from openjepa.masking.multiblock import LEVELS, longest_context, target_shape
 from openjepa.masking.samplers import STRATEGIES, check_masks, sample_masks
 from openjepa.masking.settings import MaskSettings
@@ -157,3 +158,11 @@ class TestReference:
         assert redrawn > 0
         with pytest.raises(ValueError, match="more than 10 patches"):
             check_masks(MaskSettings((6, 6), "reference"))
+
+    def test_block_shapes_are_cut_to_whole_patches_before_the_root(self):
+        """The published rule: patches of a block = floor(rows * columns * scale), then its sides, rounded."""
+        for u in np.random.default_rng(0).random(200):
+            area = int(14 * 14 * (0.15 + 0.05 * u))
+            ratio = 0.75 + 0.75 * u
+            sides = round((area * ratio) ** 0.5), round((area / ratio) ** 0.5)
+            assert published._shape(self.settings, (0.15, 0.2), (0.75, 1.5), u) == sides

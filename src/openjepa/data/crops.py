@@ -17,7 +17,8 @@ def crop_box(
     """A random box (left, top, right, bottom) in pixels covering a fraction in the range `scale` of the image.
 
     Its width over height is log-uniform in [3/4, 4/3] times `aspect`; after ten tries that do not fit, the largest
-    centred box of that aspect (Szegedy et al. 2015, arXiv 1409.4842, section 6, as torchvision's RandomResizedCrop).
+    centred box within these bounds (Szegedy et al. 2015, arXiv 1409.4842, section 6, as torchvision's
+    RandomResizedCrop).
     """
     for u in rng.random((10, 4)):
         area = width * height * (scale[0] + u[0] * (scale[1] - scale[0]))
@@ -26,7 +27,7 @@ def crop_box(
         if w <= width and h <= height:
             left, top = u[2] * (width - w), u[3] * (height - h)
             return left, top, left + w, top + h
-    return centre_box(width, height, aspect)
+    return centre_box(width, height, min(max(width / height, aspect * 3 / 4), aspect * 4 / 3))
 
 
 def centre_box(width: int, height: int, aspect: float) -> tuple[float, float, float, float]:

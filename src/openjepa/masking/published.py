@@ -47,7 +47,7 @@ def check(settings: MaskSettings) -> None:
 def _shape(
     settings: MaskSettings, scale: tuple[float, float], aspect: tuple[float, float], u: float
 ) -> tuple[int, int]:
-    area = (scale[0] + u * (scale[1] - scale[0])) * settings.num_patches
+    area = int((scale[0] + u * (scale[1] - scale[0])) * settings.num_patches)  # cut to whole patches before the root
     ratio = aspect[0] + u * (aspect[1] - aspect[0])
     rows, columns = settings.grid_size
     return min(rows - 1, round((area * ratio) ** 0.5)), min(columns - 1, round((area / ratio) ** 0.5))
