@@ -1,9 +1,15 @@
-"""What a run shows while it trains."""
+"""What is printed, and what a run shows while it trains."""
+
+import io
+import re
+from pathlib import Path
 
 import pytest
 
 from openjepa import console
 from openjepa.console import Pace, TrainingDisplay
+from openjepa.errors import print_error
+from openjepa.runs.outputs import show_records
 
 
 @pytest.fixture
@@ -52,3 +58,57 @@ def test_a_resumed_run_counts_its_own_steps_only(clock):
     clock[0] = 1.0
     pace.update({"step": 70, "images_per_second": 100.0})
     assert pace.seconds_left == pytest.approx(30 * 0.1)
+
+
+FOREIGN = "[/red] [bold]b[/bold] :smile: \x1b[2J\u202e"
+SHOWN = r"[/red] [bold]b[/bold] :smile: \x1b[2J\u202e"
+USES = re.compile(r"^\s*(from rich|import rich)|(?<![.\w])print\(", re.M)
+
+
+@pytest.fixture
+def printed(monkeypatch):
+    """A terminal of 200 columns; gives what was printed on it, without the styles."""
+    stream = io.StringIO()
+    monkeypatch.setenv("TERM", "xterm")
+    for name, value in (("_file", stream), ("_width", 200), ("_force_terminal", True), ("is_interactive", True)):
+        monkeypatch.setattr(console.console, name, value)
+    return lambda: re.sub(r"\x1b\[\??[0-9;]*[a-zA-Z]", "", stream.getvalue())
+
+
+def show_progress(text):
+    with console.counting(text) as progress:
+        progress(1, 2)
+
+
+def show_work(text):
+    with console.working(text):
+        pass
+
+
+@pytest.mark.parametrize("printing", [console.log, show_progress, show_work])
+def test_foreign_text_is_no_markup_and_no_escape_sequence(printing, printed):
+    printing(FOREIGN)
+    assert SHOWN in printed()
+
+
+def test_a_table_shows_foreign_text_in_every_place(printed):
+    console.show_table(["", FOREIGN], [[FOREIGN, console.Bold(FOREIGN)]], title=FOREIGN, right=True)
+    assert printed().count(SHOWN) == 4
+
+
+def test_the_table_of_results_shows_labels_and_models_as_they_are_named(printed):
+    record = {"model": "br[x]k", "task": "linear:[/red]", "metric": "accuracy", "value": 0.5, "low": 0.4, "high": 0.6}
+    show_records([record])
+    assert "br[x]k" in printed() and "linear [/red]" in printed()
+
+
+def test_errors_are_one_line_without_escape_sequences(capsys):
+    print_error(f"two\nlines {FOREIGN}")
+    assert capsys.readouterr().err == f"openjepa: two lines {SHOWN}\n"
+
+
+def test_only_the_console_prints():
+    """Elsewhere neither rich, which interprets markup, nor print is used."""
+    source = Path(console.__file__).parent
+    using = {str(path.relative_to(source)) for path in source.rglob("*.py") if USES.search(path.read_text())}
+    assert using == {"console.py", "commands/help_screen.py", "cli.py", "errors.py"}

@@ -9,7 +9,7 @@ import typer
 
 from openjepa._version import __version__
 from openjepa.commands import COMMANDS, GROUPS, Command
-from openjepa.errors import CheckFailed, RankZeroError, UsageError
+from openjepa.errors import CheckFailed, RankZeroError, UsageError, print_error
 from openjepa.renamed import given_options
 
 HELP = "Self-supervised learning for images by I-JEPA: a folder of images becomes a trained, measured encoder."
@@ -27,7 +27,7 @@ def main() -> None:
     except UsageError as error:
         status = report_error(str(error), error)
     except CheckFailed as error:
-        print(f"openjepa: {error}", file=sys.stderr)
+        print_error(str(error))
         status = 1
     except (KeyboardInterrupt, typer.Abort):
         status = 130
@@ -88,7 +88,7 @@ def report_error(message: str, error: BaseException) -> int:
     if rank != "0":
         message = "" if of_rank_zero(error) else f"process {rank}: {message}"
     if message:  # empty where help was printed because no words were given
-        print(f"openjepa: {' '.join(message.split())}", file=sys.stderr)
+        print_error(message)
     return 2
 
 

@@ -1,30 +1,65 @@
-"""Output of commands: plain lines, and progress that is live on a terminal and an occasional line elsewhere."""
+"""Output of commands: plain lines, tables, and progress that is live on a terminal and an occasional line elsewhere.
+
+Only this module prints, and it interprets no markup: text is escaped, and style is given beside it.
+"""
 
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from openjepa.escaping import terminal
 
 SMOOTHING = 0.3  # weight of the latest line of the log in the rate that is shown
 # Of several processes (torchrun sets RANK) one prints.
-console = Console(highlight=False, soft_wrap=True, quiet=os.environ.get("RANK", "0") != "0")
+QUIET = os.environ.get("RANK", "0") != "0"
+console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True, quiet=QUIET)
+
+
+class Bold(str):
+    """A cell of a table in bold."""
 
 
 def log(*lines: str) -> None:
+    """Print lines."""
     for line in lines:
-        console.print(line, markup=False)
+        console.print(Text(terminal(line)))
+
+
+def show_table(head: Sequence[str], rows: Iterable[Sequence[str]], title: str = "", right: bool = False) -> None:
+    """Print a table; with `right`, all columns but the first are aligned to the right."""
+    table = Table(box=box.SIMPLE_HEAD, title=terminal(title) or None, title_justify="left", title_style="")
+    for number, name in enumerate(head):
+        table.add_column(Text(terminal(name)), justify="right" if right and number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(terminal(cell), "bold" if isinstance(cell, Bold) else "") for cell in row))
+    console.print(table)
+
+
+@contextlib.contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show what is being done, with a spinner, on a terminal."""
+    with console.status(Text(terminal(what))):
+        yield
 
 
 @contextlib.contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar over (done, total); silent where there is no terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (_description(), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=None)
+        task = progress.add_task(terminal(what), total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _description() -> TextColumn:
+    return TextColumn("{task.description}", markup=False)
 
 
 class Pace:
@@ -61,7 +96,7 @@ class TrainingDisplay:
     """The latest record of a run: one live line on a terminal, a line every half minute elsewhere."""
 
     def __init__(self, steps: int, done: int, batch_size: int) -> None:
-        columns = BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.description}")
+        columns = BarColumn(bar_width=24), MofNCompleteColumn(), _description()
         self.progress = Progress(*columns, console=console, disable=not console.is_terminal)
         self.task = self.progress.add_task("starting", total=steps, completed=done)
         self.steps, self.pace = steps, Pace(steps, done, batch_size)
@@ -82,7 +117,7 @@ class TrainingDisplay:
         self.probed = record["step"] if "knn" in record else self.probed
         if "images_per_second" in record:
             self.pace.update(record)
-        self.progress.update(self.task, completed=record["step"], description=self.line())
+        self.progress.update(self.task, completed=record["step"], description=terminal(self.line()))
         if changed:
             log(f"step {record['step']:,}: {record['verdict']}")
         if not console.is_terminal and (time.monotonic() - self.printed > 30 or record["step"] == self.steps):

@@ -1,8 +1,11 @@
 """Errors that the command line reports in one line, and the words that their messages share."""
 
 import difflib
+import sys
 from collections.abc import Iterable
 from typing import Any
+
+from openjepa.escaping import terminal
 
 
 class UsageError(ValueError):
@@ -25,6 +28,11 @@ class BadImage(ValueError):
 
     Such files are skipped, counted and listed; a single one does not end a run.
     """
+
+
+def print_error(message: str) -> None:
+    """Print a message, which may quote foreign text, as one line on stderr."""
+    print(f"openjepa: {terminal(' '.join(message.split()))}", file=sys.stderr)
 
 
 def option(name: str) -> str:

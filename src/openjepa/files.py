@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from openjepa.errors import UsageError
+from openjepa.escaping import csv_cell
 
 
 def cache_folder(*parts: str) -> Path:
@@ -105,11 +107,13 @@ def write_output(path: Path, text: str) -> None:
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
-    """A CSV file with a head line, UTF-8, whole or not at all. Raises UsageError."""
-    with usage_error(path), atomic_file(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(columns)
-        writer.writerows(rows)
+    """A CSV file with a head line, UTF-8, whole or not at all; text is no formula in it. Raises UsageError."""
+    with (
+        usage_error(path),
+        atomic_file(path) as part,
+        part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream,
+    ):
+        csv.writer(stream).writerows([*map(csv_cell, row)] for row in itertools.chain([columns], rows))
 
 
 def file_hash(path: Path) -> str:

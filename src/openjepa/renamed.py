@@ -1,10 +1,9 @@
 """Old names of settings: stored files are read silently, and names that a user gives are accepted with a notice."""
 
 import os
-import sys
 from typing import Any
 
-from openjepa.errors import UsageError, option
+from openjepa.errors import UsageError, option, print_error
 
 RENAMED = {"objective": "method", "mask_draws": "masks_per_image", "target_aspect": "target_aspect_ratio"}
 
@@ -41,4 +40,4 @@ def notify_renamed(old: str) -> None:
     """One line on stderr, of several processes from the first only."""
     if os.environ.get("RANK", "0") == "0":
         message = f"{option(old)} is now {option(RENAMED[old])}; the old name goes away in the next version"
-        print(f"openjepa: {message}", file=sys.stderr)
+        print_error(message)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from typer import Option
 
 from openjepa.commands.options import Data, Recipe, Settings
-from openjepa.console import console, log
+from openjepa.console import log, working
 from openjepa.data.statistics import channel_statistics
 from openjepa.errors import UsageError
 from openjepa.recipe_settings import config_of
@@ -44,7 +44,7 @@ def bench(
     config = settle_compiler(resolve_precision(config if recipe else settler(settings)(summary)))
     blueprint = draft(config, dataset, *channel_statistics(dataset, seed=config.seed))
     stepper = blueprint.stepper(10_000)
-    with console.status("measuring"):
+    with working("measuring"):
         speed = measure_speed(stepper, blueprint.batches, config.workers, seconds)
     log(*speed_lines(config, stepper, speed))
     fractions = {"input_fraction": speed.together.input_fraction, "fraction_of_peak": speed.fraction_of_peak}

@@ -2,13 +2,11 @@
 
 from typing import Annotated, Any
 
-from rich import box
-from rich.table import Table
 from typer import Argument
 
 from openjepa.commands.options import value_text
 from openjepa.config import FIELDS, build_config
-from openjepa.console import console
+from openjepa.console import show_table
 from openjepa.errors import option
 from openjepa.recipe_settings import RECIPES, recipe
 
@@ -24,18 +22,13 @@ def recipes(
 
 
 def _show_recipes() -> dict[str, str]:
-    table = Table("recipe", "for", box=box.SIMPLE)
-    for name, entry in RECIPES.items():
-        table.add_row(name, entry.help)
-    console.print(table)
+    show_table(("recipe", "for"), ((name, entry.help) for name, entry in RECIPES.items()))
     return {name: entry.help for name, entry in RECIPES.items()}
 
 
 def _show_settings(name: str) -> dict[str, Any]:
     settings, usual = (vars(build_config(recipe(which), {})) for which in (name, "laptop"))
-    table = Table("option", "value", "laptop", "meaning", box=box.SIMPLE)
-    for setting, value in settings.items():
-        other = "" if value == usual[setting] else value_text(usual[setting])
-        table.add_row(option(setting), value_text(value), other, FIELDS[setting].metadata["help"])
-    console.print(table, markup=False)
+    others = {name: "" if value == usual[name] else value_text(usual[name]) for name, value in settings.items()}
+    rows = ((option(n), value_text(v), others[n], FIELDS[n].metadata["help"]) for n, v in settings.items())
+    show_table(("option", "value", "laptop", "meaning"), rows)
     return settings

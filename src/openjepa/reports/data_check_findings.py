@@ -3,11 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich import box
-from rich.markup import escape
-from rich.table import Table
-
-from openjepa.console import console, counting
+from openjepa.console import counting, show_table
 from openjepa.data.storage.storage import Skipped, is_lost
 from openjepa.data.summary import Summary, counted
 from openjepa.evaluation.image_defects import Leak, Survey, look
@@ -86,12 +82,7 @@ def _classes(summary: Summary) -> str:
 
 def show(rows: Sequence[tuple[str, ...]]) -> None:
     """Print the rows of `table_rows`."""
-    table = Table(box=box.SIMPLE_HEAD)
-    for name in rows[0]:
-        table.add_column(escape(name), overflow="fold")
-    for row in rows[1:]:
-        table.add_row(*map(escape, row))
-    console.print(table)
+    show_table(rows[0], rows[1:])
 
 
 def findings(surveys: Sequence[Survey], leaks: Sequence[Leak]) -> dict:

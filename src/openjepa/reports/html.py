@@ -1,4 +1,7 @@
-"""HTML pages from the templates in templates/. Every value is escaped unless it is markup that is made here."""
+"""HTML pages from the templates in templates/. Every value is escaped unless it is markup that is made here.
+
+Characters that are not seen, or that change the direction of others, are spelled out.
+"""
 
 import base64
 import io
@@ -10,6 +13,7 @@ from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 from PIL import Image
 
+from openjepa.escaping import visible
 from openjepa.evaluation.results import in_units
 from openjepa.reports import chart_style
 from openjepa.runs.command_line import option_words
@@ -27,7 +31,8 @@ def png(image: np.ndarray) -> str:
 def unbroken_options(command: str) -> Markup:
     """A command whose options are not broken at their hyphens."""
     words = (
-        Markup('<span class="word">{}</span>').format(w) if w[:1] == "-" else escape(w) for w in command.split(" ")
+        Markup('<span class="word">{}</span>').format(w) if w[:1] == "-" else escape(w)
+        for w in plain(command).split(" ")
     )
     return Markup(" ").join(words)
 
@@ -38,13 +43,19 @@ def how_measured(protocol: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def svg(figure: Figure, label: str) -> Markup:
-    return Markup(chart_style.svg(figure, label))
+    return Markup(visible(chart_style.svg(figure, label), kept="\n\t"))
+
+
+def plain(value: Any) -> Any:
+    """A value of a template with its unseen characters spelled out, if it is text and no markup of this module."""
+    return visible(value, kept="\n\t") if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _environment() -> Environment:
     found = Environment(
         loader=PackageLoader("openjepa.reports"),
         autoescape=True,
+        finalize=plain,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

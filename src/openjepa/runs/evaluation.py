@@ -12,7 +12,7 @@ import torch
 
 from openjepa._version import __version__
 from openjepa.config import MAX_SKIPPED
-from openjepa.console import console, counting, log
+from openjepa.console import counting, log, working
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.device import choose_device, choose_precision
@@ -212,7 +212,7 @@ def measure(sessions: Sequence[Session], tasks: Sequence[str], seeds: Sequence[S
     measured: Measured = {}
     for session in sessions:
         _fetch(session, tasks)
-        with console.status(f"probing {session.model.name}"):
+        with working(f"probing {session.model.name}"):
             results = run_tasks.measure(session, tasks)
         about = session.about()
         measured[session.model.name] = [replace(found, protocol=found.protocol | about) for found in results]

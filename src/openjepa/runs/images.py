@@ -15,6 +15,7 @@ from openjepa.data.storage.storage import Skipped, is_lost
 from openjepa.data.summary import Summary, inspect_dataset
 from openjepa.device import choose_device
 from openjepa.errors import UsageError, unknown
+from openjepa.escaping import visible
 from openjepa.files import write_text
 from openjepa.masking.samplers import STRATEGIES, check_masks
 from openjepa.masking.settings import MaskSettings
@@ -26,7 +27,7 @@ LISTED = "skipped.txt"
 
 def write_skipped(file: Path, skipped: Skipped) -> None:
     """A line for each file, its path and the reason; no file where nothing was skipped."""
-    text = "".join(f"{path}\t{reason}\n" for path, reason in sorted(set(skipped)))
+    text = "".join(f"{visible(path)}\t{visible(reason)}\n" for path, reason in sorted(set(skipped)))
     if text:
         write_text(file, text)
 

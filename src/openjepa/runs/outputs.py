@@ -6,12 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich import box
-from rich.markup import escape
-from rich.table import Table
-
 from openjepa.config import read_config
-from openjepa.console import console, log
+from openjepa.console import Bold, log, show_table
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import Model
 from openjepa.errors import UsageError
@@ -79,18 +75,19 @@ def show_records(records: Sequence[dict]) -> None:
     title = "accuracy in %, with 95 % interval"
     if {record["metric"] for record in records} != {"accuracy"}:
         title = "in %, with 95 % interval; accuracy unless another measure is named"
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="")
-    table.add_column("")
-    for model in models:
-        short = sum(Path(other).name == Path(model).name for other in models) == 1 and is_folder(model)
-        table.add_column(escape(Path(model).name if short else model), justify="right")
+    rows = []
     for task in dict.fromkeys(record["task"] for record in records):
         row = {record["model"]: record for record in records if record["task"] == task}
         metric = next(iter(row.values()))["metric"]
         named = task.replace(":", " ") + (f" ({UNITS[metric]})" if metric in UNITS else "")
-        cells = (_cell(row[model], list(row.values())) if model in row else "–" for model in models)
-        table.add_row(named, *cells)
-    console.print(table)
+        rows.append([named, *(_cell(row[model], list(row.values())) if model in row else "–" for model in models)])
+    show_table(["", *(_short(model, models) for model in models)], rows, title, right=True)
+
+
+def _short(model: str, models: Sequence[str]) -> str:
+    """The last part of the name of a model in a folder, where no other model's name ends so."""
+    short = sum(Path(other).name == Path(model).name for other in models) == 1 and is_folder(model)
+    return Path(model).name if short else model
 
 
 def _cell(record: dict, others: list[dict]) -> str:
@@ -98,7 +95,7 @@ def _cell(record: dict, others: list[dict]) -> str:
     value, low, high = in_units(record)
     text = f"{value}  {low}-{high}"
     best = all(above(record, other) for other in others if other is not record)
-    return f"[bold]{text}[/bold]" if best and len(others) > 1 else text
+    return Bold(text) if best and len(others) > 1 else text
 
 
 def write_records(path: Path, records: list[dict]) -> None:
