@@ -26,11 +26,13 @@ BOTTOM = {
     "ranks",
     "renamed",
     "rng",
+    "safety",
     "schema",
 }
 PURE = {"models", "masking", "methods"}
 # The rooms that each room may import besides itself; a room's own requirements include what lies below them.
-BELOW = {
+BELOW: dict[str, set[str]] = {
+    "safety": set(),
     "models": set(),
     "masking": set(),
     "methods": {"masking", "models"},
