@@ -8,8 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from openjepa._version import __version__
 from openjepa.errors import UsageError
 from openjepa.files import atomic_file, cache_folder, usage_error
+from openjepa.files.marks import PARQUET_MARK
 
 
 def cache_file(kind: str, *key: object) -> Path:
@@ -44,4 +46,5 @@ def write_vectors(path: Path, names: list[str], vectors: np.ndarray) -> None:
     """Parquet with columns path (string) and vector (float32 list of D) from vectors [n, D]. Raises UsageError."""
     column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
     with usage_error(path), atomic_file(path) as part:
-        pq.write_table(pa.table({"path": names, "vector": column}), part)
+        table = pa.table({"path": names, "vector": column}, metadata={PARQUET_MARK: __version__})
+        pq.write_table(table, part)

@@ -68,7 +68,7 @@ def test_masks_are_drawn_on_the_image_given(tmp_path):
         (["--image", "nothing.jpg"], "nothing.jpg cannot be read"),
         (["--image", "words.png"], "words.png cannot be read"),
         (["--out", "masks.jpg"], ".png"),
-        (["--out", "words.png/masks.png"], "cannot write"),
+        (["--out", "words.png/masks.png"], "nothing can be written below it"),
         (["--lr", "1"], "--lr"),
     ],
 )

@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from openjepa import files
+from openjepa.files import writing as files
 from openjepa.training import checkpoint
 from openjepa.training.checkpoint import (
     DamagedCheckpoint,

@@ -12,8 +12,8 @@ import torch
 from support.photos import draw_photos
 from support.processes import small_run
 
-from openjepa import files
 from openjepa.errors import UsageError
+from openjepa.files import writing as files
 from openjepa.training import checkpoint
 from openjepa.training.checkpoint import checkpoint_steps, load_newest
 from openjepa.training.loop import Run

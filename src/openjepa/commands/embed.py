@@ -6,15 +6,16 @@ from typing import Annotated
 from typer import Argument, Option
 
 from openjepa.arrow import write_vectors
-from openjepa.commands.options import Data, Device, Precision, SkippedFraction, Workers
+from openjepa.commands.options import Data, Device, Overwrite, Precision, SkippedFraction, Workers
 from openjepa.config import MAX_SKIPPED
 from openjepa.console import counting, log
 from openjepa.data.summary import counted
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.features import compute_features
 from openjepa.errors import UsageError
+from openjepa.files import check_output
 from openjepa.interop.open_model import open_model
-from openjepa.runs.images import check_can_write, check_skipped, check_workers, open_images
+from openjepa.runs.images import check_skipped, check_workers, open_images
 
 
 def embed(
@@ -26,6 +27,7 @@ def embed(
     precision: Precision = "auto",
     workers: Workers = 2,
     max_skipped: SkippedFraction = MAX_SKIPPED,
+    overwrite: Overwrite = False,
 ) -> Path:
     """Write the embedding of every image: columns path (text) and vector (float32 list of the model's width).
 
@@ -36,7 +38,7 @@ def embed(
     model, data, out = str(model), str(data), Path(out)
     if out.suffix != ".parquet":
         raise UsageError(f"{out} is not a Parquet file: give a name that ends in .parquet")
-    check_can_write(out)
+    check_output(out, [model], overwrite, [data])
     check_workers(workers)
     where = choose_device(device)
     encoder = open_model(model, where, choose_precision(precision, where))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from openjepa.commands.options import Device, Precision, SkippedFraction, Workers
+from openjepa.commands.options import Device, Overwrite, Precision, SkippedFraction, Workers
 from openjepa.config import MAX_SKIPPED
 from openjepa.console import log
 from openjepa.device import choose_device
@@ -14,7 +14,7 @@ from openjepa.errors import UsageError
 from openjepa.evaluation.session import Session
 from openjepa.evaluation.tasks.fewshot import parse_shots
 from openjepa.evaluation.tasks.registry import TASKS
-from openjepa.files import cache_folder, write_output
+from openjepa.files import cache_folder, check_outside, write_output
 from openjepa.ranks import rank
 from openjepa.reports.evaluation_page import evaluation_page
 from openjepa.runs import evaluation as evaluating
@@ -58,6 +58,7 @@ def evaluate(
     precision: Precision = "auto",
     workers: Workers = 2,
     max_skipped: SkippedFraction = MAX_SKIPPED,
+    overwrite: Overwrite = False,
 ) -> list[dict]:
     """Measure encoders on labelled images, always beside raw pixels and an untrained encoder.
 
@@ -73,10 +74,12 @@ def evaluate(
     check_workers(workers)
     if not epochs > 0:
         raise UsageError(f"--epochs {epochs} is not possible: give more than 0")
-    outputs.check()
     needed = (*chosen, "linear") if save_head else chosen
     files, test_files = Files(annotations, depths, masks), Files(test_annotations, test_depths, test_masks)
     images = Images(str(data), None if test is None else str(test), files, test_files, max_skipped)
+    outputs.check([*names, *images.targets()], images.sources(), overwrite)
+    if cache:
+        check_outside(Path(cache), images.sources())
     with joined(choose_device(device)):
         opened = evaluating.open_models(names, device, precision, encoder)
         outputs.check_models(opened)

@@ -6,13 +6,14 @@ from typing import Annotated, Any
 import numpy as np
 from typer import Option
 
-from openjepa.commands.options import Settings
+from openjepa.commands.options import Overwrite, Settings
 from openjepa.config import FIELDS
 from openjepa.console import log
 from openjepa.data.crops import resize_centre_crop
 from openjepa.data.decoding.read import read_pixels
 from openjepa.data.scenes.scenes import draw_scene
 from openjepa.errors import BadImage, UsageError
+from openjepa.files import check_output
 from openjepa.masking.coverage import cover, first_masks, in_words
 from openjepa.recipe_settings import RECIPES, config_of
 from openjepa.reports.masks import mask_sheet, write_png
@@ -29,6 +30,7 @@ def masks(
     image: Annotated[Path | None, Option(help="Image to draw the masks on; without it a scene is drawn.")] = None,
     out: Annotated[Path, Option(help="PNG file to write.")] = Path("masks.png"),
     recipe: Annotated[str, Option(help=f"Named settings: {', '.join(RECIPES)}.")] = "laptop",
+    overwrite: Overwrite = False,
     **settings: Annotated[Any, SETTINGS],
 ) -> Path:
     """Show masks: figures over 4,096 images, and a picture of eight masks with heat maps of where they fall.
@@ -37,7 +39,10 @@ def masks(
 
     Returns the picture. Raises UsageError.
     """
-    settings = SETTINGS.given(settings)
+    settings, out = SETTINGS.given(settings), Path(out)
+    if out.suffix != ".png":
+        raise UsageError(f"{out} is not a PNG file: give a name that ends in .png")
+    check_output(out, [image] if image else [], overwrite)
     config = config_of(recipe, settings)
     check_settings(config, settings)
     chosen, picture = mask_settings(config), open_picture(image, config.size)
@@ -45,11 +50,11 @@ def masks(
         raise UsageError(f"--method {config.method} uses no masks: leave it out, or give another")
     coverage = cover(chosen, config.batch_size, config.seed)
     drawn = first_masks(chosen, DRAWN, config.batch_size, config.seed)
-    write_png(Path(out), mask_sheet(picture, chosen, drawn, coverage))
+    write_png(out, mask_sheet(picture, chosen, drawn, coverage))
     rows, columns = chosen.grid_size
     log(f"{chosen.strategy} masks on {rows}x{columns} patches, over {coverage.images:,} sampled images")
     log(*(f"  {name:<12}{value}" for name, value in in_words(chosen, coverage)), f"picture: {out}")
-    return Path(out)
+    return out
 
 
 def open_picture(path: Path | None, size: tuple[int, int]) -> np.ndarray:

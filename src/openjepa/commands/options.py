@@ -27,6 +27,7 @@ Pages = Annotated[str, Option(help=help_of("pages"))]
 Device = Annotated[str, Option(help=help_of("device"))]
 Precision = Annotated[str, Option(help=help_of("precision"))]
 Workers = Annotated[int, Option(help=help_of("workers"))]
+Overwrite = Annotated[bool, Option("--overwrite", help="Replace a file that openjepa did not write.")]
 SkippedFraction = Annotated[float, Option(help=help_of("max_skipped"))]
 
 

@@ -5,16 +5,16 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from openjepa.commands.options import Data, Device, Precision, SkippedFraction, Workers
+from openjepa.commands.options import Data, Device, Overwrite, Precision, SkippedFraction, Workers
 from openjepa.config import MAX_SKIPPED
 from openjepa.console import counting, log
 from openjepa.data.summary import counted
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.features import compute_features
 from openjepa.errors import UsageError
-from openjepa.files import write_rows
+from openjepa.files import check_output, write_rows
 from openjepa.interop.classifier import load_classifier
-from openjepa.runs.images import check_can_write, check_skipped, check_workers, open_images
+from openjepa.runs.images import check_skipped, check_workers, open_images
 
 
 def predict(
@@ -26,6 +26,7 @@ def predict(
     precision: Precision = "auto",
     workers: Workers = 2,
     max_skipped: SkippedFraction = MAX_SKIPPED,
+    overwrite: Overwrite = False,
 ) -> Path:
     """Write the class of every image: columns path, prediction, probability, and each class's probability.
 
@@ -36,7 +37,7 @@ def predict(
     data, out = str(data), Path(out)
     if out.suffix != ".csv":
         raise UsageError(f"{out} is not a CSV file: give a name that ends in .csv")
-    check_can_write(out)
+    check_output(out, [head], overwrite, [data])
     check_workers(workers)
     where = choose_device(device)
     classifier = load_classifier(Path(head), where, choose_precision(precision, where))

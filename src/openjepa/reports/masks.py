@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from openjepa.errors import UsageError
 from openjepa.files import atomic_file, usage_error
+from openjepa.files.marks import MARK
 from openjepa.masking.coverage import Coverage
 from openjepa.masking.settings import Masks, MaskSettings
 from openjepa.reports import chart_style
@@ -30,8 +31,8 @@ def mask_sheet(image: np.ndarray, settings: MaskSettings, drawn: Sequence[Masks]
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:
-    """Write uint8 [H, W, 3]; raises UsageError unless the name ends in .png and the file can be written."""
-    if path.suffix != ".png":
-        raise UsageError(f"{path} is not a PNG file: give a name that ends in .png")
+    """Write uint8 [H, W, 3]; raises UsageError if the file cannot be written."""
     with usage_error(path), atomic_file(path) as part:
-        Image.fromarray(picture).save(part, "PNG")
+        about = PngInfo()
+        about.add_text("Software", MARK)
+        Image.fromarray(picture).save(part, "PNG", pnginfo=about)

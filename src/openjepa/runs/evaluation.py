@@ -136,6 +136,14 @@ class Images:
     test_files: Files = Files()
     max_skipped: float = MAX_SKIPPED
 
+    def sources(self) -> list[str]:
+        """The images, as they were named."""
+        return [name for name in (self.data, self.test) if name]
+
+    def targets(self) -> list[str]:
+        """The annotations, depth maps and masks, as they were named."""
+        return [name for files in (self.files, self.test_files) for name in vars(files).values() if name]
+
     def open(
         self, tasks: Iterable[str], seed: int, workers: int, pixel_format: PixelFormat | None
     ) -> tuple[Part, Part, str]:

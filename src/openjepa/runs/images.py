@@ -1,6 +1,5 @@
 """The images of a command: open them, report what was found, list unusable ones, keep them in memory where it pays."""
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from openjepa.data.summary import Summary, inspect_dataset
 from openjepa.device import choose_device
 from openjepa.errors import UsageError, unknown
 from openjepa.escaping import visible
-from openjepa.files import write_text
+from openjepa.files import check_can_write, write_text
+from openjepa.files.lock import LOCK
 from openjepa.masking.samplers import STRATEGIES, check_masks
 from openjepa.masking.settings import MaskSettings
 from openjepa.recipe_settings import Pick, pick_recipe, recipe
@@ -142,21 +142,10 @@ def mask_settings(config: Config) -> MaskSettings | None:
 def check_new_folder(out: Path, another: str) -> None:
     """Raise UsageError unless `out` is free to write a run into; `another` says what else the user can do."""
     check_can_write(out / "config.json")
-    if out.exists() and any(path.name != LISTED for path in out.iterdir()):
+    if out.exists() and any(path.name not in (LISTED, LOCK) for path in out.iterdir()):
         is_run = (out / "config.json").exists() and not (out / "openjepa.json").exists()
         what = "holds another run" if is_run else "exists and is not empty"
         raise UsageError(f"{out} {what}: {another}")
-
-
-def check_can_write(path: Path) -> None:
-    """Raise UsageError unless a file can be written at `path`, its folders being made on the way; writes nothing."""
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder: give the name of a file")
-    above = next(folder for folder in path.absolute().parents if folder.exists())
-    if not above.is_dir():
-        raise UsageError(f"{above} is a file, so nothing can be written below it: give another name")
-    if not os.access(above, os.W_OK | os.X_OK | os.R_OK):
-        raise UsageError(f"{above} cannot be written to: give another name, or change its permissions")
 
 
 def check_choice(channels: int | None, pages: str) -> None:

@@ -14,11 +14,11 @@ from openjepa.errors import UsageError
 from openjepa.evaluation.probes.best_linear import Features, best_linear
 from openjepa.evaluation.results import above, in_units, is_fraction
 from openjepa.evaluation.session import Session
-from openjepa.files import write_output, write_rows
+from openjepa.files import check_output, write_output, write_rows
 from openjepa.interop.classifier import save_classifier
 from openjepa.interop.open_model import is_folder
 from openjepa.runs.evaluation import CONTEXT, is_run
-from openjepa.runs.images import check_can_write, check_new_folder
+from openjepa.runs.images import check_new_folder
 
 UNSHAPING = ("seed", "time", "device", "workers", "log_every", "checkpoint_minutes", "keep_every")
 UNITS = {"R2": "R2", "RMSE": "RMSE", "MAE": "mean error", "mIoU": "mIoU", "skill": "skill"}
@@ -33,10 +33,13 @@ class Outputs:
     page: Path | None = None
     head: Path | None = None
 
-    def check(self) -> None:
-        """Raise UsageError, before the work, where something cannot be written."""
-        for path in filter(None, (self.json, self.csv, self.page)):
-            check_can_write(path)
+    def check(self, models: Sequence[str], data: Sequence[str], overwrite: bool = False) -> None:
+        """Raise UsageError, before the work, where something may not or cannot be written."""
+        paths = [path for path in (self.json, self.csv, self.page) if path]
+        for path in paths:
+            check_output(path, models, overwrite, data)
+        if len({path.resolve() for path in paths}) < len(paths):
+            raise UsageError("--json, --csv and --page name the same file: give each its own")
         if self.head:
             check_new_folder(self.head, "give --save-head another name")
 

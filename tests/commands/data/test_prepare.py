@@ -113,5 +113,9 @@ def test_mistakes_are_said_and_nothing_is_written(tmp_path):
         with pytest.raises(openjepa.UsageError, match=said):
             openjepa.data_prepare(photos, tmp_path / "out", **settings)
     assert not (tmp_path / "out").exists()
-    with pytest.raises(openjepa.UsageError, match="not empty"):
+    with pytest.raises(openjepa.UsageError, match="of which it would become a part"):
         openjepa.data_prepare(photos, photos)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes").touch()
+    with pytest.raises(openjepa.UsageError, match="not empty"):
+        openjepa.data_prepare(photos, tmp_path / "full")

@@ -5,14 +5,14 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from openjepa.commands.options import Channels, Data, Pages, Workers
+from openjepa.commands.options import Channels, Data, Overwrite, Pages, Workers
 from openjepa.console import log
 from openjepa.errors import CheckFailed, UsageError
 from openjepa.evaluation.image_defects import leaks_between
-from openjepa.files import write_output
+from openjepa.files import check_output, write_output
 from openjepa.reports.data_check_findings import findings, show, survey, table_rows, wrong_in
 from openjepa.reports.data_check_page import check_page
-from openjepa.runs.images import check_can_write, check_choice, check_workers
+from openjepa.runs.images import check_choice, check_workers
 
 
 def data_check(
@@ -24,6 +24,7 @@ def data_check(
     channels: Channels = None,
     pages: Pages = "first",
     workers: Workers = 2,
+    overwrite: Overwrite = False,
 ) -> dict:
     """Look at every image: sizes, modes, classes, unreadable files, duplicates, leaks from SRC to OTHER, outliers.
 
@@ -38,7 +39,7 @@ def data_check(
     if out.suffix != ".html":
         raise UsageError(f"{out} is not a page: give a name that ends in .html")
     check_choice(channels, pages)
-    check_can_write(out)
+    check_output(out, overwrite=overwrite, data=[src, *([other] if other else [])])
     check_workers(workers)
     first = survey(str(src), workers, channels=channels, pages=pages)
     surveys = [first, *([survey(str(other), workers, pixel_format=first.dataset.pixel_format)] if other else [])]

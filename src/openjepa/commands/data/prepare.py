@@ -11,9 +11,9 @@ from openjepa.console import counting, log
 from openjepa.data.prepare import FILE, FORMATS, SHARD_SUFFIXES, Shrinking, write_missing
 from openjepa.data.summary import counted
 from openjepa.errors import UsageError, option, unknown
+from openjepa.files import check_can_write, check_outside
 from openjepa.runs.images import (
     LISTED,
-    check_can_write,
     check_choice,
     check_skipped,
     check_workers,
@@ -48,6 +48,7 @@ def data_prepare(
     check_workers(workers)
     dataset, summary = open_images(src, max_skipped=max_skipped, channels=channels, pages=pages)
     shrinking = Shrinking(dataset, dst, size, to, format, quality, per_shard)
+    check_outside(dst, [src])
     check_can_write(dst / FILE)
     there = shrinking.claim(src)
     if there:

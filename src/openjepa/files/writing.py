@@ -1,4 +1,4 @@
-"""Files: one cache folder, files and folders written whole or not at all, JSON, CSV and hashes."""
+"""The cache folder; files and folders written whole or not at all; JSON, CSV and hashes."""
 
 import contextlib
 import csv

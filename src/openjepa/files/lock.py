@@ -1,0 +1,54 @@
+"""One process at a time works in a folder."""
+
+import contextlib
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from openjepa.console import log
+from openjepa.errors import UsageError
+
+LOCK = ".lock"
+WAIT = 1.0  # seconds; the workers of a process that was just killed need a moment to end
+UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Within this context no other process can lock `folder`, which is made; an error leaves no empty folder behind.
+
+    The lock ends with the process, however that ends. Raises UsageError if another process has it, or if the folder
+    cannot be written to. On a file system without locks a line says so and nothing is locked.
+    """
+    made = [above for above in (folder, *folder.parents) if not above.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _acquired(folder):
+            yield
+    finally:
+        for place in made:
+            with contextlib.suppress(OSError):  # it is not empty
+                place.rmdir()
+
+
+@contextlib.contextmanager
+def _acquired(folder: Path) -> Iterator[None]:
+    lock = FileLock(folder / LOCK, timeout=WAIT, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UsageError(f"another process works in {folder}: wait until it has ended, or give another name") from None
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise UsageError(f"cannot write {folder}: {error.strerror or error}; give another name") from error
+        log(f"{folder} is on a file system without locks: start no second command that writes there")
+        yield
+        return
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            (folder / LOCK).unlink()
+        lock.release()

@@ -1,0 +1,41 @@
+"""How openjepa tells its own outputs from other files: by a mark in their content.
+
+A new kind of output needs an entry here, so that the same command can replace it.
+"""
+
+import json
+from pathlib import Path
+
+MARK = "openjepa"
+HTML_MARK = b'<meta name="generator" content="openjepa'
+PNG_MARK = b"tEXtSoftware\0openjepa"
+PARQUET_MARK = b"openjepa.output"  # a key of the schema's metadata, which the footer holds
+CSV_HEADS = (b"path,prediction,probability", b"model,data,task,metric,value,")
+RECORD = {"model", "data", "task", "metric", "value", "low", "high", "protocol"}
+START, END, MOST_JSON = 4096, 2**16, 2**26
+
+
+def is_output(path: Path) -> bool:
+    """Whether a file has the mark of an output of openjepa. Raises OSError."""
+    with path.open("rb") as file:
+        start = file.read(START)
+        file.seek(0, 2)
+        size = file.tell()
+        file.seek(max(0, size - END))
+        end = file.read()
+    if start.startswith(b"PAR1"):
+        return PARQUET_MARK in end
+    if start.startswith(b"\x89PNG"):
+        return PNG_MARK in start
+    if start.startswith(b"["):
+        return size <= MOST_JSON and _are_records(path.read_bytes())
+    return HTML_MARK in start if start.startswith(b"<!doctype html>") else start.startswith(CSV_HEADS)
+
+
+def _are_records(data: bytes) -> bool:
+    """Whether a JSON text holds the records of an evaluation."""
+    try:
+        records = json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return bool(records) and all(isinstance(record, dict) and record.keys() >= RECORD for record in records)
