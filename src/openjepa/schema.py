@@ -7,7 +7,6 @@ wrong with a file or a value into one `UsageError` that names the file, the fiel
 import functools
 import json
 import math
-from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
@@ -72,31 +71,48 @@ def read_json(path: Path, kind: type[Kind], what_to_do: str, max_bytes: int = MA
 def parse_json(content: bytes | str, kind: type[Kind], where: str, what_to_do: str) -> Kind:
     """JSON text as `kind`. Raises UsageError that begins with `where`, the name of the file."""
     try:
-        return cast(Kind, adapter(cast(Hashable, kind)).validate_json(content))
-    except ValidationError as error:
-        raise UsageError(f"{where} is damaged: {violation(error)}: {what_to_do}") from error
+        return parsed(kind, content)
+    except ValueError as error:
+        raise UsageError(f"{where} is damaged: {error}: {what_to_do}") from error
 
 
 def checked(kind: type[Kind], value: Any, where: str, what_to_do: str) -> Kind:
     """A value of plain Python types, as JSON has them, as `kind`. Raises UsageError as `parse_json` does."""
     try:
-        content = to_json(value, inf_nan_mode="constants")
-    except (PydanticSerializationError, ValueError, RecursionError) as error:
-        raise UsageError(f"{where} is damaged: it holds other than plain values: {what_to_do}") from error
-    return parse_json(content, kind, where, what_to_do)
+        return fitted(kind, value)
+    except ValueError as error:
+        raise UsageError(f"{where} is damaged: {error}: {what_to_do}") from error
+
+
+def fitted(kind: type[Kind], value: Any) -> Kind:
+    """A value of plain Python types as `kind`. Raises ValueError with what is wrong in a few words."""
+    try:
+        return parsed(kind, to_json(value, inf_nan_mode="constants"))
+    except (PydanticSerializationError, RecursionError) as error:
+        raise ValueError("it holds other than plain values") from error
+
+
+def parsed(kind: type[Kind], content: bytes | str) -> Kind:
+    """JSON text as `kind`. Raises ValueError with what is wrong in a few words."""
+    try:
+        return cast(Kind, adapter(cast(Any, kind)).validate_json(content))
+    except ValidationError as error:
+        raise ValueError(violation(error)) from error
 
 
 @functools.cache
-def adapter(kind: Hashable) -> TypeAdapter:
+def adapter(kind: Any) -> TypeAdapter:
     """The validator of a type, built once."""
     return TypeAdapter(kind)
 
 
 def violation(error: ValidationError) -> str:
     """The first thing that is wrong, in a few words: the field, its value and what is allowed."""
-    first = error.errors(include_url=False, include_context=False)[0]
+    first = error.errors(include_url=False)[0]
     field = shortened(".".join(map(str, first["loc"])))
     message = first["msg"][:1].lower() + first["msg"][1:]
+    if first["type"] == "value_error":
+        return f"{field}: {first['ctx']['error']}".removeprefix(": ")
     if first["type"] == "json_invalid":
         return message
     if first["type"] == "missing":
@@ -107,7 +123,7 @@ def violation(error: ValidationError) -> str:
 
 def shortened(text: str) -> str:
     """Text that is safe in a message: one line of ASCII, at most `SHOWN` characters."""
-    plain = json.dumps(text[: SHOWN + 1])[1:-1].replace('\\"', '"')
+    plain = json.dumps(text[: SHOWN + 1])[1:-1].replace('\\"', '"').replace("\x7f", "\\u007f")
     return plain if len(plain) <= SHOWN else plain[: SHOWN - 3] + "..."
 
 

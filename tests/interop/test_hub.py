@@ -106,7 +106,7 @@ def test_timm_names_bring_both_encoders_where_the_published_file_is_what_they_me
     config = timm.get_pretrained_cfg("vit_huge_patch14_gap_224.in1k_ijepa")
     config.url = f"{hub.address}/official_tiny.pth.tar"
     monkeypatch.setattr(timm, "get_pretrained_cfg", lambda name: config)
-    monkeypatch.setattr("openjepa.interop.from_tensors.HEADS", {48: 4})
+    monkeypatch.setattr("openjepa.interop.weights.from_tensors.HEADS", {48: 4})
     found = open_source("vit_huge_patch14_gap_224.in1k_ijepa")
     assert found.target and found.context and found.predictor and found.licence == "cc-by-nc-4.0"
     config.url, config.hf_hub_id = None, "lab/model"

@@ -1,6 +1,6 @@
 """A trained encoder in use: images in, embeddings and patch tokens out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from openjepa.models.vit import VisionTransformer
 
 LAYERS = 4
 CACHED = 2**20  # numbers of a layer's tokens at a time on a CPU, so that they stay in its cache
-Images = Image.Image | np.ndarray | Tensor | Sequence[Image.Image | np.ndarray]
+Images = Image.Image | np.ndarray | Tensor | Iterable[Image.Image | np.ndarray]
 
 
 class Encoder:
@@ -23,6 +23,7 @@ class Encoder:
 
     `mean` and `std` are per channel, of 8-bit values divided by 255. `precision` is the dtype of the arithmetic;
     results are float32. `pixel_format` is how the values of image files become pixels; 8 bits where it is not given.
+    `licence` is that of the weights, None where they state none.
     """
 
     def __init__(
@@ -34,9 +35,10 @@ class Encoder:
         device: str | torch.device = "cpu",
         precision: torch.dtype = torch.float32,
         pixel_format: PixelFormat | None = None,
+        licence: str | None = None,
     ) -> None:
         self.network = network.to(device).eval()
-        self.mean, self.std, self.name = mean, std, name
+        self.mean, self.std, self.name, self.licence = mean, std, name, licence
         self.device, self.precision = torch.device(device), precision
         self.pixel_format = pixel_format or PixelFormat(network.in_chans)
 
@@ -52,8 +54,9 @@ class Encoder:
     def embed(self, images: Images, batch_size: int = 256) -> Tensor:
         """Embeddings [B, D]: the mean over patch tokens after the final norm.
 
-        images: one PIL image or a list of them, arrays [H, W, C] or [B, H, W, C], or a tensor [B, C, H, W]: uint8, C 3,
-        for an encoder of 8-bit RGB; for others C as it reads (or 3 for 1), of uint8, uint16 or floating-point numbers.
+        images: one PIL image or several (a list, a generator), arrays [H, W, C] or [B, H, W, C], or a tensor
+        [B, C, H, W]: uint8, C 3, for an encoder of 8-bit RGB; for others C as it reads (or 3 for 1), of uint8, uint16
+        or floating-point numbers. Raises UsageError for anything else.
         """
         return torch.cat([self.features(part) for part in self.preprocess(images).split(batch_size)])
 
@@ -115,18 +118,26 @@ class Encoder:
 
 def as_read(images: Images, pixel_format: PixelFormat = RGB) -> list[Pixels]:
     """A list of images as a pixel format has them; raises UsageError for anything that is not images."""
-    if isinstance(images, Image.Image):
-        images = [images]
     if isinstance(images, Tensor):
-        images = images.permute(0, 2, 3, 1).cpu().numpy() if images.ndim == 4 else images.numpy()
-    if isinstance(images, np.ndarray) and images.ndim == 3:
+        images = _as_array(images)
+    if isinstance(images, Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
         images = [images]
-    if len(images) == 0:
-        raise UsageError("no images given: give at least one")
-    return [
+    if isinstance(images, str | bytes) or not isinstance(images, Iterable):
+        raise UsageError(f"cannot read {type(images).__name__} as images: give PIL images or arrays [H, W, C]")
+    read = [
         _from_pil(image, pixel_format) if isinstance(image, Image.Image) else _from_array(image, pixel_format)
         for image in images
     ]
+    if not read:
+        raise UsageError("no images given: give at least one")
+    return read
+
+
+def _as_array(images: Tensor) -> np.ndarray:
+    """A tensor [B, C, H, W] as an array [B, H, W, C], bfloat16 as float32; any other shape stays as it is."""
+    images = images.detach().cpu()
+    array = (images.float() if images.dtype == torch.bfloat16 else images).numpy()
+    return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
 
 
 def _from_pil(image: Image.Image, pixel_format: PixelFormat) -> Pixels:

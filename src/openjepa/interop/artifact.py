@@ -6,25 +6,44 @@ context_encoder.safetensors  predictor.safetensors  openjepa.json   what that la
     its source had, and target_encoder.safetensors where the context encoder takes the first place
 """
 
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from pydantic import model_validator
 from torch import Tensor
 
 from openjepa.data.decoding.pixel_format import RGB, PixelFormat
 from openjepa.errors import UsageError
 from openjepa.files import atomic_folder, write_json
 from openjepa.interop.loaded_weights import Source
-from openjepa.interop.tensor_names import from_hf, to_hf
-from openjepa.interop.weight_files import save_tensors
+from openjepa.interop.weights.files import read_safetensors, save_tensors
+from openjepa.interop.weights.match import matched
+from openjepa.interop.weights.shapes import EncoderShape, Origin, PredictorShape, Preprocessing
+from openjepa.interop.weights.tensor_names import from_hf, to_hf
 from openjepa.methods.base import Method
 from openjepa.models.predictor import Predictor
-from openjepa.models.resize import fill, hollow, weights_of
+from openjepa.models.resize import fill, fill_predictor, hollow, hollow_predictor, weights_of
 from openjepa.models.vit import VisionTransformer
+from openjepa.schema import Json, checked, read_json
+
+FACTS = "openjepa.json"
+AGAIN = "resume its run or train again"
+
+
+class Facts(Preprocessing):
+    """What of openjepa.json decides how its folder is read; the rest is kept and shown."""
+
+    encoder: EncoderShape
+    which: Literal["target", "context"] = "target"
+    predictor: PredictorShape | None = None
+    source: Origin | None = None
+    settings: dict[str, Json] | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        self.check_channels(self.encoder.in_chans)
+        return self
 
 
 def save_artifact(
@@ -53,7 +72,7 @@ def write_artifact(folder: Path, source: Source, which: str, about: dict) -> Non
     write_json(folder / "preprocessor_config.json", processor)
     shapes = {"encoder": encoder.arguments(), "which": source.held(which)}
     shapes |= {"predictor": source.predictor.arguments()} if source.predictor else {}
-    write_json(folder / "openjepa.json", {**about, **shapes, **preprocessing(source)})
+    write_json(folder / FACTS, {**about, **shapes, **preprocessing(source)})
 
 
 def hf_config(encoder: VisionTransformer) -> dict:
@@ -114,22 +133,25 @@ def hf_preprocessor(
 def load_artifact(path: Path) -> Source:
     """All networks of an artifact folder, or of a run folder's `encoder/`, with their preprocessing.
 
-    Raises UsageError if the folder is not an artifact or any file of it is missing, damaged or does not fit.
+    Raises UsageError if the folder is not an artifact or any file of it is missing, damaged, not finite or unfit.
     """
     folder = find_artifact(path)
-    about = read_about(folder)
-    try:
-        held = about.get("which", "target")
-        encoder = build_encoder(from_hf(load_file(folder / "model.safetensors")), about["encoder"])
-        networks: dict[str, Any] = {held: encoder, **_beside(folder, about, encoder)}
-        licence = about.get("source", {}).get("licence")
-        stored = about.get("pixel_format", about.get("reading", {}))  # 8-bit RGB where none is stated
-        how = {name: stored[name] for name in ("values", "pages") if name in stored}
-        mean, std = about["mean"], about["std"]
-        return Source(str(path), "openjepa", mean, std, **networks, licence=licence, about=about, **how)
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UsageError(f"{folder} is damaged ({reason}): resume its run or train again") from error
+    about = read_json(folder / FACTS, dict[str, Json], AGAIN)
+    facts = checked(Facts, about, str(folder / FACTS), AGAIN)
+    encoder = read_encoder(folder / "model.safetensors", facts.encoder, AGAIN)
+    networks: dict[str, Any] = {facts.which: encoder, **_beside(folder, facts, encoder)}
+    pixel_format = facts.pixel_format(encoder.in_chans)
+    return Source(
+        str(path),
+        "openjepa",
+        list(facts.mean),
+        list(facts.std),
+        **networks,
+        licence=facts.source.licence if facts.source else None,
+        about=about,
+        values=pixel_format.values,
+        pages=pixel_format.pages,
+    )
 
 
 def encoder_state(encoder: VisionTransformer) -> dict[str, Tensor]:
@@ -137,28 +159,46 @@ def encoder_state(encoder: VisionTransformer) -> dict[str, Tensor]:
     return to_hf({"pos_embed": encoder.pos_embed[None], **weights_of(encoder)})
 
 
-def build_encoder(state: dict[str, Tensor], arguments: dict) -> VisionTransformer:
-    """The encoder of tensors under our names and the arguments of its shape; ValueError or RuntimeError if unfit."""
-    positions = state.pop("pos_embed")[0]
-    network = hollow(**arguments)
-    if positions.shape != network.pos_embed.shape:
-        raise ValueError(f"positions are {list(positions.shape)} and not {list(network.pos_embed.shape)}")
-    return fill(network, state, positions)
+def read_encoder(path: Path, shape: EncoderShape, what_to_do: str) -> VisionTransformer:
+    """The encoder of a file with transformers' names, of a known shape; raises UsageError."""
+    return build_encoder(from_hf(read_safetensors(path, what_to_do)), shape, str(path), what_to_do)
 
 
-def _beside(folder: Path, about: dict, encoder: VisionTransformer) -> dict[str, VisionTransformer | Predictor]:
+def build_encoder(state: dict[str, Tensor], shape: EncoderShape, what: str, what_to_do: str) -> VisionTransformer:
+    """The encoder of tensors under our names, of a known shape. Raises UsageError, which names `what`."""
+    network = hollow(**shape.model_dump())
+    positions = state.get("pos_embed")
+    try:
+        tensors = matched(state, network)
+        if positions is None or positions.shape != (1, *network.pos_embed.shape):
+            raise ValueError(f"pos_embed is not {[1, *network.pos_embed.shape]}")
+    except ValueError as error:
+        raise UsageError(f"{what} is damaged: {error}: {what_to_do}") from error
+    return fill(network, tensors, positions[0].float())
+
+
+def _beside(folder: Path, facts: Facts, encoder: VisionTransformer) -> dict[str, VisionTransformer | Predictor]:
     """What there is beside the first encoder; positions that are a fixed code are stored once, with the first."""
     found: dict[str, VisionTransformer | Predictor] = {}
     for which in ("context", "target"):
         path = folder / f"{which}_encoder.safetensors"
         if path.is_file():
-            state = {"pos_embed": encoder.pos_embed[None], **_table(load_file(path))}
-            found[which] = build_encoder(state, about["encoder"])
+            state = {"pos_embed": encoder.pos_embed[None], **_table(read_safetensors(path, AGAIN))}
+            found[which] = build_encoder(state, facts.encoder, str(path), AGAIN)
     path = folder / "predictor.safetensors"
-    if path.is_file() and "predictor" in about:
-        found["predictor"] = Predictor(**about["predictor"])
-        found["predictor"].load_state_dict(load_file(path))
+    if path.is_file() and facts.predictor:
+        found["predictor"] = _read_predictor(path, facts.predictor)
     return found
+
+
+def _read_predictor(path: Path, shape: PredictorShape) -> Predictor:
+    predictor = hollow_predictor(**shape.model_dump())
+    try:
+        return fill_predictor(predictor, matched(read_safetensors(path, AGAIN), predictor))
+    except UsageError:
+        raise
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged: {error}: {AGAIN}") from error
 
 
 def _table(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -168,19 +208,10 @@ def _table(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def find_artifact(path: Path) -> Path:
     """The artifact folder that a path names: itself, or the `encoder` in a run; raises UsageError."""
     for folder in (path, path / "encoder"):
-        if (folder / "openjepa.json").is_file():
+        if (folder / FACTS).is_file():
             return folder
     if not path.exists():
         raise UsageError(f"{path} does not exist: give a run, an artifact, or weights that openjepa import takes")
     if (path / "checkpoints").is_dir():
         raise UsageError(f"{path} is a run that has not finished: finish it with openjepa pretrain ... --resume")
     raise UsageError(f"{path} is neither a run nor an artifact: it holds no openjepa.json")
-
-
-def read_about(folder: Path) -> dict:
-    try:
-        return json.loads((folder / "openjepa.json").read_text())
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"{folder / 'openjepa.json'} is damaged ({error}): train it again, or resume its run"
-        ) from error

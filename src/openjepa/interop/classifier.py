@@ -1,23 +1,44 @@
 """A classifier as a folder that transformers.AutoModelForImageClassification opens: an encoder and a linear head."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated, Self
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
+from pydantic import Field, model_validator
+from torch import Tensor, nn
 
-from openjepa.data.decoding.pixel_format import PixelFormat, stored_pixel_format
+from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError
 from openjepa.files import atomic_folder, usage_error, write_json
-from openjepa.interop.artifact import build_encoder, encoder_state, hf_config, hf_preprocessor
-from openjepa.interop.tensor_names import from_hf
-from openjepa.interop.weight_files import save_tensors
+from openjepa.interop.artifact import FACTS, build_encoder, encoder_state, hf_config, hf_preprocessor
+from openjepa.interop.weights.files import read_safetensors, save_tensors
+from openjepa.interop.weights.match import matched
+from openjepa.interop.weights.shapes import EncoderShape, Origin, Preprocessing
+from openjepa.interop.weights.tensor_names import from_hf
+from openjepa.schema import Json, Name, checked, read_json
 
 ENCODER, HEAD = "ijepa.", "classifier."
+AGAIN = "write it again with --save-head"
+MOST_FACTS, MOST_CLASSES = 2**24, 100_000
+
+
+class Facts(Preprocessing):
+    """What of openjepa.json decides how a classifier is read."""
+
+    classifier: EncoderShape
+    classes: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MOST_CLASSES)]
+    source: Origin | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        self.check_channels(self.classifier.in_chans)
+        return self
+
+    @property
+    def licence(self) -> str | None:
+        return self.source.licence if self.source else None
 
 
 class Classifier:
@@ -44,7 +65,8 @@ def save_classifier(
 ) -> None:
     """Write a classifier: weight [C, D] and bias [C] on the mean patch token, classes [C] by name.
 
-    `about` (JSON-able) is stored in openjepa.json. Raises UsageError if the folder cannot be written.
+    `about` (JSON-able) is stored in openjepa.json, and with it the licence of the encoder. Raises UsageError if the
+    folder cannot be written.
     """
     network = encoder.network
     tensors = {ENCODER + name: value for name, value in encoder_state(network).items()}
@@ -56,6 +78,7 @@ def save_classifier(
     }
     known = {"classifier": network.arguments(), "mean": encoder.mean, "std": encoder.std, "classes": classes}
     known |= {"pixel_format": asdict(encoder.pixel_format)}
+    known |= {"source": {"name": encoder.name, "kind": "openjepa", "licence": encoder.licence}}
     processor = hf_preprocessor(encoder.image_size, encoder.mean, encoder.std, encoder.pixel_format)
     with usage_error(folder), atomic_folder(folder) as part:
         save_tensors({name: value.cpu() for name, value in tensors.items()}, part / "model.safetensors")
@@ -68,30 +91,30 @@ def load_classifier(
     folder: Path, device: str | torch.device = "cpu", precision: torch.dtype = torch.float32
 ) -> Classifier:
     """The classifier in a folder that `save_classifier` wrote; raises UsageError if it is none, or damaged."""
-    about = _read(folder)
+    facts = _read(folder)
+    path = folder / "model.safetensors"
+    tensors = read_safetensors(path, AGAIN)
+    head = nn.Linear(facts.classifier.embed_dim, len(facts.classes), device="meta")
     try:
-        tensors = load_file(folder / "model.safetensors")
-        weight, bias = (tensors.pop(HEAD + name) for name in ("weight", "bias"))
-        state = from_hf({name.removeprefix(ENCODER): value for name, value in tensors.items()})
-        network = build_encoder(state, about["classifier"])
-        pixel_format = stored_pixel_format(about)
-        encoder = Encoder(network, about["mean"], about["std"], str(folder), device, precision, pixel_format)
-        if [*weight.shape, *bias.shape] != [len(about["classes"]), network.embed_dim, len(about["classes"])]:
-            raise ValueError("the head does not fit the classes")
-        return Classifier(encoder, weight, bias, about["classes"], str(folder))
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UsageError(f"{folder} is damaged ({reason}): write it again with --save-head") from error
+        linear = matched(
+            {name: tensors.pop(HEAD + name) for name in ("weight", "bias") if HEAD + name in tensors}, head
+        )
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged: its head does not fit the classes: {error}: {AGAIN}") from error
+    state = from_hf({name.removeprefix(ENCODER): value for name, value in tensors.items()})
+    network = build_encoder(state, facts.classifier, str(path), AGAIN)
+    how = device, precision, facts.pixel_format(network.in_chans), facts.licence
+    encoder = Encoder(network, list(facts.mean), list(facts.std), str(folder), *how)
+    return Classifier(encoder, linear["weight"], linear["bias"], list(facts.classes), str(folder))
 
 
-def _read(folder: Path) -> dict:
+def _read(folder: Path) -> Facts:
     give = "give a folder that openjepa evaluate ... --save-head wrote"
     if not folder.exists():
         raise UsageError(f"{folder} does not exist: {give}")
-    try:
-        about = json.loads((folder / "openjepa.json").read_text())
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{folder} is no classifier: {give}") from error
+    if not (folder / FACTS).is_file():
+        raise UsageError(f"{folder} is no classifier: {give}")
+    about = read_json(folder / FACTS, dict[str, Json], give, MOST_FACTS)
     if "classifier" not in about:
         raise UsageError(f"{folder} is an encoder without a head: {give}")
-    return about
+    return checked(Facts, about, str(folder / FACTS), AGAIN)

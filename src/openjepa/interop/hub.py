@@ -1,25 +1,49 @@
 """Weights from the Hub and the web: downloads that resume; hashes recorded the first time and checked later."""
 
 import os
+import re
 from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+from pydantic import Field
 
 from openjepa.errors import UsageError
 from openjepa.files import cache_folder, file_hash, write_json
-from openjepa.interop.weight_files import INDEX, first_line, read_json
+from openjepa.interop.weights.files import FETCH, INDEX, Index
+from openjepa.interop.weights.pickles import first_line
 from openjepa.optional import require
+from openjepa.schema import Count, Schema, Text, read_json
 
 WANTED = ("config.json", "preprocessor_config.json", "openjepa.json", "README.md", "*.safetensors", "*.index.json")
+FileName = Annotated[str, Field(pattern=r"^[^/\\]{1,255}$")]
+
+
+class Stamp(Schema):
+    """A file as it was first fetched."""
+
+    size: Count
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Record(Schema):
+    """What was first fetched of a model, by the names of its files; `files` is None before that."""
+
+    revision: Text | None = None
+    files: Annotated[dict[FileName, Stamp], Field(max_length=10_000)] | None = None
 
 
 def fetch_repository(name: str) -> Path:
     """The folder of a model of the Hub, as owner/model; files put there by hand count as fetched. Raises UsageError."""
     folder = cache_folder("hub", name)
+    by_hand = f"put config.json and model.safetensors of {name} into {folder}"
 
-    def fetch(record: dict) -> str:
+    def fetch(revision: str | None) -> str:
         hub = require("huggingface_hub", "hf")
-        info = hub.HfApi(endpoint=endpoint()).model_info(name, revision=record.get("revision"))
+        info = hub.HfApi(endpoint=endpoint()).model_info(name, revision=revision)
+        if not re.fullmatch(r"[0-9a-f]{7,64}", str(info.sha)):
+            raise UsageError(f"{name} could not be fetched: the Hub gave no revision of it: {by_hand}")
         # Weights come last: where they are complete, so is the rest.
         for file in sorted((s.rfilename for s in info.siblings), key=lambda name: name.endswith(".safetensors")):
             if "/" not in file and any(fnmatch(file, pattern) for pattern in WANTED):
@@ -27,7 +51,6 @@ def fetch_repository(name: str) -> Path:
                 _download(url, folder / file, info.sha[:12], hub.utils.build_hf_headers())
         return info.sha
 
-    by_hand = f"put config.json and model.safetensors of {name} into {folder}"
     return _fetched(folder, name, fetch, by_hand)
 
 
@@ -36,7 +59,7 @@ def fetch_file(url: str) -> Path:
     name = PurePosixPath(url).name
     folder = cache_folder("files", name)
 
-    def fetch(_: dict) -> str:
+    def fetch(_: str | None) -> str:
         _download(url, folder / name, "whole", {})
         return url
 
@@ -71,13 +94,15 @@ def _download(url: str, path: Path, version: str, headers: dict[str, str]) -> No
     part.rename(path)
 
 
-def _fetched(folder: Path, name: str, fetch: Callable[[dict], str], by_hand: str) -> Path:
+def _fetched(folder: Path, name: str, fetch: Callable[[str | None], str], by_hand: str) -> Path:
     """`folder`, complete: as its record says, else fetched, or put there by hand, and then recorded."""
     path = folder.with_name(folder.name + ".record.json")
-    record = read_json(path) if path.is_file() else {}
+    start_again = f"delete it and {folder} to fetch {name} again"
+    record = read_json(path, Record, start_again) if path.is_file() else Record()
+    revision = record.revision
     if not _complete(folder, record):
         try:
-            record = {**record, "revision": fetch(record)}
+            revision = fetch(revision)
         except UsageError:
             raise
         except Exception as error:  # the library raises its own, its transport's and the system's
@@ -86,19 +111,19 @@ def _fetched(folder: Path, name: str, fetch: Callable[[dict], str], by_hand: str
                 f"or {by_hand}"
             ) from error
     _check(folder, record, name)
-    if "files" not in record:
-        write_json(path, {**record, "files": _stamps(folder)})
+    if record.files is None:
+        write_json(path, {**({"revision": revision} if revision else {}), "files": _stamps(folder)})
     return folder
 
 
-def _complete(folder: Path, record: dict) -> bool:
-    if record.get("files"):
-        return all((folder / name).is_file() for name in record["files"])
+def _complete(folder: Path, record: Record) -> bool:
+    if record.files:
+        return all((folder / name).is_file() for name in record.files)
     names = {path.name for path in _files(folder)}
     if folder.name in names:
         return True
-    index = read_json(folder / INDEX) if INDEX in names else {}
-    weights = set(index.get("weight_map", {}).values()) or {"model.safetensors"}
+    index = read_json(folder / INDEX, Index, FETCH).weight_map if INDEX in names else {}
+    weights = {Path(part).name for part in index.values()} or {"model.safetensors"}
     return {"config.json", *weights} <= names
 
 
@@ -110,10 +135,10 @@ def _stamps(folder: Path) -> dict[str, dict]:
     return {path.name: {"size": path.stat().st_size, "sha256": file_hash(path)} for path in _files(folder)}
 
 
-def _check(folder: Path, record: dict, name: str) -> None:
-    for file, stamp in record.get("files", {}).items():
+def _check(folder: Path, record: Record, name: str) -> None:
+    for file, stamp in (record.files or {}).items():
         path = folder / file
-        if path.stat().st_size != stamp["size"] or file_hash(path) != stamp["sha256"]:
+        if path.stat().st_size != stamp.size or file_hash(path) != stamp.sha256:
             raise UsageError(
                 f"{path} is not the file that was first fetched for {name}: delete it to fetch it again, or delete "
                 f"{folder} and its record to start again"

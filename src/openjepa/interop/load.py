@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError
 from openjepa.interop.artifact import find_artifact, load_artifact
@@ -13,16 +14,26 @@ from openjepa.interop.hub import fetch_repository
 from openjepa.interop.loaded_weights import Source, adapted
 from openjepa.interop.published import OFFICIAL, hf_source, official_source, plain_source
 from openjepa.interop.timm import is_timm_name, timm_folder_source, timm_source
-from openjepa.interop.weight_files import read_json, read_weights
+from openjepa.interop.weights.files import read_facts, read_weights
+from openjepa.interop.weights.shapes import Channels, Heads, Side
+from openjepa.schema import Schema, fitted
 
 REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 STATISTICS = ("auto", "imagenet", "source")
 
 
+class Wanted(Schema):
+    """Changes to a source that a caller asks for."""
+
+    image_size: tuple[Side, Side] | None
+    channels: Channels | None
+    num_heads: Heads | None
+
+
 def load_encoder(
     path: str | Path,
     device: str | torch.device = "cpu",
-    precision: torch.dtype = torch.float32,
+    precision: str | torch.dtype = torch.float32,
     *,
     which: str = "target",
     image_size: tuple[int, int] | None = None,
@@ -31,15 +42,21 @@ def load_encoder(
 ) -> Encoder:
     """The encoder of anything that `openjepa import` takes, with its preprocessing: a run or an artifact first of all.
 
+    device      a device of PyTorch or its name, or auto: CUDA, then MPS, then CPU
+    precision   of the arithmetic: float32, bf16, or auto (bf16 where it is faster); or a dtype
     which       target (the paper evaluates it) or context; the only one where the source holds one
     image_size  (rows, columns) to use it at; positions keep the extent trained on
     channels    to read, more than it was trained with or 1; see `openjepa.models.resize.at_channels`
     num_heads   for weights of a width that is no standard size
 
-    Raises UsageError for a source that is not there, damaged, or does not fit to the last tensor.
+    Raises UsageError for a source that is not there, damaged, or does not fit to the last tensor, and for a device or
+    precision that there is not.
     """
+    where = choose_device(device)
+    dtype = choose_precision(precision, where)
     source = open_source(str(path), image_size, channels, num_heads)
-    return Encoder(source.encoder(which), source.mean, source.std, str(path), device, precision, source.pixel_format)
+    how = where, dtype, source.pixel_format, source.licence
+    return Encoder(source.encoder(which), source.mean, source.std, str(path), *how)
 
 
 def open_source(
@@ -52,19 +69,33 @@ def open_source(
     """All that a source holds, adapted to the image size and channels asked for. Raises UsageError."""
     if statistics not in STATISTICS:
         raise UsageError(f"--statistics {statistics} is not known: known are {', '.join(STATISTICS)}")
+    _check_wanted(image_size, channels, num_heads)
+    try:
+        return adapted(_opened(name, image_size, num_heads, statistics), image_size, channels)
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise UsageError(f"cannot read {name} ({error.strerror}): give another name, or its permissions") from error
+
+
+def _check_wanted(image_size: object, channels: object, num_heads: object) -> None:
+    """Raise UsageError for changes of the wrong type or out of bounds."""
+    try:
+        fitted(Wanted, {"image_size": image_size, "channels": channels, "num_heads": num_heads})
+    except ValueError as error:
+        raise UsageError(f"{error}: give image_size as (rows, columns), the others as whole numbers") from error
+
+
+def _opened(name: str, image_size: tuple[int, int] | None, num_heads: int | None, statistics: str) -> Source:
     path = Path(name)
     if path.is_dir():
-        source = _folder(path, name, statistics)
-    elif path.exists():
-        source = _file(path, name, num_heads, image_size)
-    else:
-        source = _far(name, statistics)
-    return adapted(source, image_size, channels)
+        return _folder(path, name, statistics)
+    if path.exists():
+        return _file(path, name, num_heads, image_size)
+    return _far(name, statistics)
 
 
 def _folder(path: Path, name: str, statistics: str) -> Source:
     ours = any((place / "openjepa.json").is_file() for place in (path, path / "encoder"))
-    config = read_json(path / "config.json") if not ours and (path / "config.json").is_file() else {}
+    config = read_facts(path / "config.json") if not ours and (path / "config.json").is_file() else {}
     if "architecture" in config:
         return timm_folder_source(path, name)
     return hf_source(path, name, statistics) if "model_type" in config else load_artifact(path)

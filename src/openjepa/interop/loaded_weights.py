@@ -5,6 +5,7 @@ from typing import Any
 
 from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.errors import UsageError
+from openjepa.interop.weights.shapes import encoder_arguments
 from openjepa.models.predictor import Predictor
 from openjepa.models.resize import at_channels, at_size, predictor_at
 from openjepa.models.vit import VisionTransformer
@@ -38,6 +39,13 @@ class Source:
     about: dict = field(default_factory=dict)
     values: str = "uint8"
     pages: str = "first"
+
+    def __post_init__(self) -> None:
+        channels = next(iter(self.encoders.values())).in_chans
+        if not len(self.mean) == len(self.std) == channels:
+            raise UsageError(
+                f"{self.name} has a mean and std of {len(self.mean)} channels and reads {channels}: it cannot be used"
+            )
 
     @property
     def pixel_format(self) -> PixelFormat:
@@ -75,10 +83,14 @@ class Source:
 
 def adapted(source: Source, image_size: tuple[int, int] | None, channels: int | None) -> Source:
     """The source for another image size or number of channels; raises UsageError if its patches do not allow it."""
+    changes = {"image_size": image_size, "in_chans": channels}
+    asked = {name: value for name, value in changes.items() if value is not None}
+    for network in source.encoders.values() if asked else ():
+        encoder_arguments(network.arguments() | asked, source.name)
     try:
-        if image_size:
+        if image_size is not None:
             source = _at_size(source, image_size)
-        return _at_channels(source, channels) if channels else source
+        return _at_channels(source, channels) if channels is not None else source
     except ValueError as error:
         raise UsageError(f"{source.name}: {error}") from error
 

@@ -11,6 +11,7 @@ from openjepa.encoder.features import Model
 from openjepa.errors import UsageError
 from openjepa.interop.artifact import find_artifact
 from openjepa.interop.load import load_encoder
+from openjepa.interop.weights.shapes import encoder_arguments
 from openjepa.models.vit import SIZES
 
 GREY = [0.5, 0.5, 0.5]
@@ -40,17 +41,18 @@ def is_folder(name: str) -> bool:
 
 def _untrained(shape: str, device: torch.device, precision: torch.dtype, image_size: tuple[int, int] | None) -> Encoder:
     """From vit_nano, vit_small_patch16, vit_small_patch16_224, or a run or artifact of that shape."""
-    match = re.fullmatch(r"(vit_[a-z]+)(?:_patch(\d+))?(?:_(\d+))?", shape)
+    match = re.fullmatch(r"(vit_[a-z]+)(?:_patch([0-9]{1,9}))?(?:_([0-9]{1,9}))?", shape)
     if match and match[1] in SIZES:
         embed_dim, depth, num_heads, mlp_ratio = SIZES[match[1]]
         patch_size = int(match[2] or 4)
         size = (int(match[3]),) * 2 if match[3] else image_size or (USUAL if patch_size > 8 else SMALL)
-        if any(side % patch_size for side in size):
+        if patch_size and any(side % patch_size for side in size):
             raise UsageError(
                 f"untrained:{shape} has patches that do not divide {size[0]} px: name its size, as {shape}_224"
             )
         sizes = {"embed_dim": embed_dim, "depth": depth, "num_heads": num_heads, "mlp_ratio": mlp_ratio}
-        return Encoder(seeded(0, image_size=size, patch_size=patch_size, **sizes), GREY, GREY, shape, device, precision)
+        arguments = encoder_arguments({"image_size": size, "patch_size": patch_size, **sizes}, f"untrained:{shape}")
+        return Encoder(seeded(0, **arguments), GREY, GREY, shape, device, precision)
     if match and not Path(shape).exists():
         raise UsageError(f"untrained:{shape} is not known: known are {', '.join(SIZES)}, a run or an artifact")
     return untrained_like(load_encoder(find_artifact(Path(shape)), device, precision))

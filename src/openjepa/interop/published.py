@@ -7,11 +7,13 @@ from typing import Any
 from torch import Tensor
 
 from openjepa.errors import UsageError
-from openjepa.interop.from_tensors import encoder_from_tensors, predictor_from_tensors
 from openjepa.interop.loaded_weights import IMAGENET_MEAN, IMAGENET_STD, PUBLISHED_LICENCE, Source
-from openjepa.interop.tensor_names import from_hf, from_official
-from openjepa.interop.weight_files import read_folder, read_json
+from openjepa.interop.weights.files import FETCH, read_facts, read_folder, tensors_of
+from openjepa.interop.weights.from_tensors import encoder_from_tensors, predictor_from_tensors
+from openjepa.interop.weights.shapes import Eps, Heads, Mean, Side, Std
+from openjepa.interop.weights.tensor_names import from_hf, from_official
 from openjepa.models.vit import VisionTransformer
+from openjepa.schema import Schema, checked, read_json, shortened
 
 OFFICIAL = {"encoder", "target_encoder", "predictor"}
 # Parts that an I-JEPA encoder has no use for, by what they are: none of them acts on patch tokens.
@@ -21,7 +23,27 @@ DROPPED = {
     "pooler": r"pooler\.dense\.(weight|bias)",
     "mask token": r"(embeddings\.)?mask_token",
 }
+MOST_CARD = 2**20  # characters of a model card that are searched
 PUBLISHED_NAME = re.compile(r"(^|/)ijepa_vit[hg]\d+_\w+$")
+
+
+class HfConfig(Schema):
+    """What of config.json decides the shape of an encoder; the rest follows from its tensors."""
+
+    image_size: Side | tuple[Side, Side] | None = None
+    num_attention_heads: Heads = 12
+    layer_norm_eps: Eps = 1e-12
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        return (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
+
+
+class HfPreprocessor(Schema):
+    """What of preprocessor_config.json is used."""
+
+    image_mean: tuple[Mean, ...] | None = None
+    image_std: tuple[Std, ...] | None = None
 
 
 def official_source(
@@ -36,7 +58,7 @@ def official_source(
         for part in ("encoder", "target_encoder")
     )
     predictor = predictor_from_tensors(states["predictor"], target, target.num_heads, f"predictor of {name}")
-    about = {key: content[key] for key in ("epoch", "batch_size", "world_size") if isinstance(content.get(key), int)}
+    about = {key: content[key] for key in ("epoch", "batch_size", "world_size") if _is_count(content.get(key))}
     return Source(
         name,
         "official",
@@ -52,18 +74,19 @@ def official_source(
 
 def hf_source(folder: Path, name: str, statistics: str = "auto") -> Source:
     """A folder that transformers' I-JEPA opens. Raises UsageError for one that it would not open as it is meant."""
-    config = read_json(folder / "config.json")
+    path = folder / "config.json"
+    facts = read_facts(path)
     wrong = [
-        f"{key} is {config.get(key)}"
+        f"{key} is {shortened(str(facts.get(key)))}"
         for key, allowed in (("model_type", ("ijepa",)), ("hidden_act", ("gelu", None)), ("qkv_bias", (True, None)))
-        if config.get(key) not in allowed
+        if facts.get(key) not in allowed
     ]
     if wrong:
         raise UsageError(f"{name} is no I-JEPA folder of transformers ({', '.join(wrong)}): only those can be imported")
+    config = checked(HfConfig, facts, str(path), FETCH)
     tensors = {key.removeprefix("ijepa."): value for key, value in tensors_of(read_folder(folder), name).items()}
     state, notes = without_dropped(tensors, name)
-    size, heads = _size(config.get("image_size")), config.get("num_attention_heads", 12)
-    network = encoder_from_tensors(from_hf(state), name, heads, size, config.get("layer_norm_eps", 1e-12))
+    network = encoder_from_tensors(from_hf(state), name, config.num_attention_heads, config.size, config.layer_norm_eps)
     mean, std, notice = _statistics(folder, name, statistics)
     published = bool(PUBLISHED_NAME.search(name.rstrip("/")))
     licence = PUBLISHED_LICENCE if published else _card_licence(folder)
@@ -106,32 +129,21 @@ def without_dropped(state: dict[str, Tensor], name: str) -> tuple[dict[str, Tens
     return kept, [note + moved * ("class token" in parts.values())]
 
 
-def tensors_of(state: object, what: str) -> dict[str, Tensor]:
-    """`state` if it is named tensors; raises UsageError."""
-    if (
-        isinstance(state, dict)
-        and state
-        and all(isinstance(v, Tensor) and isinstance(k, str) for k, v in state.items())
-    ):
-        return state
-    raise UsageError(f"{what} is not a set of named tensors: give weights of I-JEPA or of a plain vision transformer")
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and 0 <= value < 2**53
 
 
 def _is_grid(patches: int) -> bool:
     return int(patches**0.5 + 0.5) ** 2 == patches
 
 
-def _size(given: int | list[int] | None) -> tuple[int, int] | None:
-    if isinstance(given, int):
-        return given, given
-    return (given[0], given[1]) if given else None
-
-
 def _statistics(folder: Path, name: str, wanted: str) -> tuple[list[float], list[float], list[str]]:
     """Mean and std, and a notice where the folder's own are not those of the published weights."""
     path = folder / "preprocessor_config.json"
-    own = read_json(path) if path.is_file() else {}
-    mean, std = own.get("image_mean") or IMAGENET_MEAN, own.get("image_std") or IMAGENET_STD
+    own = read_json(path, HfPreprocessor, FETCH) if path.is_file() else HfPreprocessor()
+    mean, std = list(own.image_mean or IMAGENET_MEAN), list(own.image_std or IMAGENET_STD)
+    if len(mean) != len(std):
+        raise UsageError(f"{path} is damaged: {len(mean)} means and {len(std)} stds: {FETCH}")
     gaps = [abs(a - b) for a, b in zip([*mean, *std], [*IMAGENET_MEAN, *IMAGENET_STD], strict=False)]
     if (len(mean) == 3 and max(gaps) < 1e-3) or wanted == "source":
         return mean, std, []
@@ -144,6 +156,10 @@ def _statistics(folder: Path, name: str, wanted: str) -> tuple[list[float], list
 
 
 def _card_licence(folder: Path) -> str | None:
-    card = folder / "README.md"
-    found = card.is_file() and re.search(r"^license: *(\S+)", card.read_text(errors="replace"), re.MULTILINE)
+    """The licence in the front matter of a model card, if it has one."""
+    path = folder / "README.md"
+    if not path.is_file():
+        return None
+    with path.open(encoding="utf-8", errors="replace") as card:
+        found = re.search(r"^license: *(\S{1,100})", card.read(MOST_CARD), re.MULTILINE)
     return found[1] if found else None

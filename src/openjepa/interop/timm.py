@@ -2,15 +2,68 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import ConfigDict, Field
 
 from openjepa.errors import UsageError
 from openjepa.interop.hub import fetch_file, fetch_repository
 from openjepa.interop.loaded_weights import IMAGENET_MEAN, IMAGENET_STD, Source
-from openjepa.interop.published import OFFICIAL, official_source, plain_vit, tensors_of
-from openjepa.interop.weight_files import read_folder, read_json, read_weights
+from openjepa.interop.published import OFFICIAL, official_source, plain_vit
+from openjepa.interop.weights.files import FETCH, read_folder, read_weights, tensors_of
+from openjepa.interop.weights.shapes import Channels, Heads, Mean, Side, Std
 from openjepa.optional import require
+from openjepa.schema import Json, Name, Schema, read_json
+
+
+class Arguments(Schema):
+    """model_args of config.json. Only `num_heads` is used; what the others change shows in the tensors.
+
+    Any other argument can change what is computed without a trace in the tensors, so it is refused.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    num_heads: Heads | None = None
+    img_size: Json = None
+    patch_size: Json = None
+    in_chans: Json = None
+    embed_dim: Json = None
+    depth: Json = None
+    mlp_ratio: Json = None
+    num_classes: Json = None
+    global_pool: Json = None
+    class_token: Json = None
+    no_embed_class: Json = None
+    reg_tokens: Json = None
+    fc_norm: Json = None
+    pre_norm: Json = None
+    final_norm: Json = None
+    qkv_bias: Json = None
+    qk_norm: Json = None
+    init_values: Json = None
+    dynamic_img_size: Json = None
+    weight_init: Json = None
+    drop_rate: Json = None
+    drop_path_rate: Json = None
+
+
+class PretrainedConfig(Schema):
+    """pretrained_cfg of config.json."""
+
+    input_size: tuple[Channels, Side, Side] = (3, 224, 224)
+    mean: tuple[Mean, ...] | None = None
+    std: tuple[Std, ...] | None = None
+    license: Name | None = None
+
+
+class TimmConfig(Schema):
+    """config.json of a folder of timm."""
+
+    architecture: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,100}$")]
+    model_args: Arguments = Arguments()
+    pretrained_cfg: PretrainedConfig = PretrainedConfig()
 
 
 def is_timm_name(name: str) -> bool:
@@ -36,20 +89,30 @@ def timm_source(name: str) -> Source:
 
 
 def timm_folder_source(folder: Path, name: str) -> Source:
-    """A folder as timm writes it for the Hub: config.json and model.safetensors. Raises UsageError."""
-    config = read_json(folder / "config.json")
-    about, arguments = config.get("pretrained_cfg", {}), config.get("model_args", {})
-    size = about.get("input_size", (3, 224, 224))[1:]
+    """A folder as timm writes it for the Hub: config.json and model.safetensors. Raises UsageError.
+
+    Nothing that config.json names is opened or fetched, and of its arguments only those that say what its tensors do
+    not are used.
+    """
+    config = read_json(folder / "config.json", TimmConfig, FETCH)
+    about = config.pretrained_cfg
     state = tensors_of(read_folder(folder), name)
-    network, notes = plain_vit(state, name, heads(config.get("architecture", ""), **arguments), tuple(size))
-    mean, std = list(about.get("mean", IMAGENET_MEAN)), list(about.get("std", IMAGENET_STD))
-    return Source(name, "timm", mean, std, target=network, licence=about.get("license"), notes=tuple(notes))
+    usual = heads(config.architecture)
+    network, notes = plain_vit(state, name, config.model_args.num_heads or usual, about.input_size[1:])
+    mean, std = list(about.mean or IMAGENET_MEAN), list(about.std or IMAGENET_STD)
+    return Source(name, "timm", mean, std, target=network, licence=about.license, notes=tuple(notes))
 
 
-def heads(name: str, **arguments) -> int:
+def heads(name: str) -> int:
     """Attention heads of a model of timm, which is built without numbers to ask it; raises UsageError."""
+    timm = require("timm", "timm")
     try:
+        if not timm.is_model(name):
+            raise AttributeError(f"timm knows no {name}")
         with torch.device("meta"):
-            return require("timm", "timm").create_model(name, **arguments).blocks[0].attn.num_heads
-    except (AttributeError, TypeError, RuntimeError, IndexError) as error:
+            block = timm.create_model(name).blocks[0]
+        if type(block.mlp.act) is not torch.nn.GELU:
+            raise AttributeError(f"{name} has no GELU")
+        return block.attn.num_heads
+    except (AttributeError, TypeError, RuntimeError, IndexError, ValueError) as error:
         raise UsageError(f"{name} is no plain vision transformer of timm: only those can be imported") from error

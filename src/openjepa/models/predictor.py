@@ -31,7 +31,8 @@ class Predictor(nn.Module):
     ) -> None:
         super().__init__()
         self.joint, self.weight_init = joint, weight_init
-        self.grid_size, self.native_size = tuple(grid_size), tuple(native_size or grid_size)
+        native_rows, native_columns = native_size or grid_size
+        self.grid_size, self.native_size = (grid_size[0], grid_size[1]), (native_rows, native_columns)
         self.num_heads, self.mlp_ratio = num_heads, mlp_ratio
         self.embed = nn.Linear(embed_dim, dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, dim))

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from openjepa.models.predictor import Predictor
-from openjepa.models.vit import VisionTransformer
+from openjepa.models.vit import VisionTransformer, sincos_positions
 
 STEM, BIAS = "patch_embed.proj.weight", "patch_embed.proj.bias"
 
@@ -22,6 +22,22 @@ def fill(network: VisionTransformer, state: dict[str, Tensor], positions: Tensor
         {**state, **({"pos_embed": positions} if "pos_embed" in network.state_dict() else {})}, assign=True
     )
     return network
+
+
+def hollow_predictor(**arguments) -> Predictor:
+    """A predictor without numbers, to be filled by `fill_predictor`."""
+    with torch.device("meta"):
+        return Predictor(**arguments)
+
+
+def fill_predictor(predictor: Predictor, state: dict[str, Tensor], positions: Tensor | None = None) -> Predictor:
+    """Give a hollow predictor its tensors, which are not copied, and positions [N, D], by default its sin-cos code."""
+    if positions is None:
+        width = predictor.mask_token.shape[-1]
+        positions = sincos_positions(predictor.grid_size, width, predictor.native_size)
+    predictor.load_state_dict(state, assign=True)
+    predictor.pos_embed = positions
+    return predictor
 
 
 def weights_of(encoder: VisionTransformer) -> dict[str, Tensor]:
@@ -42,9 +58,7 @@ def at_size(encoder: VisionTransformer, image_size: tuple[int, int]) -> VisionTr
 
 def predictor_at(predictor: Predictor, grid_size: tuple[int, int]) -> Predictor:
     """The predictor for another grid (rows, columns), with the same weights, shared, laid over the same extent."""
-    adapted = Predictor(**predictor.arguments() | {"grid_size": grid_size})
-    adapted.load_state_dict(predictor.state_dict(), assign=True)
-    return adapted
+    return fill_predictor(hollow_predictor(**predictor.arguments() | {"grid_size": grid_size}), predictor.state_dict())
 
 
 def at_channels(

@@ -9,8 +9,8 @@ from openjepa.interop.formats.registry import Forward, Options
 from openjepa.interop.formats.safetensors import with_positions
 from openjepa.interop.loaded_weights import Source
 from openjepa.interop.published import official_source
-from openjepa.interop.tensor_names import to_official
-from openjepa.interop.weight_files import read_weights
+from openjepa.interop.weights.files import read_weights
+from openjepa.interop.weights.tensor_names import to_official
 
 FILE = "checkpoint.pth.tar"
 

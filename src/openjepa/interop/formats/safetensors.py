@@ -9,7 +9,7 @@ from openjepa.files import write_json
 from openjepa.interop.artifact import preprocessing
 from openjepa.interop.formats.registry import Forward, Options
 from openjepa.interop.loaded_weights import Source
-from openjepa.interop.weight_files import save_tensors
+from openjepa.interop.weights.files import save_tensors
 from openjepa.models.resize import fill, hollow, weights_of
 from openjepa.models.vit import VisionTransformer
 

@@ -7,7 +7,7 @@ from openjepa.interop.artifact import hidden_width
 from openjepa.interop.formats.registry import Forward, Options
 from openjepa.interop.formats.safetensors import with_positions, write_predictor
 from openjepa.interop.loaded_weights import Source
-from openjepa.interop.weight_files import save_tensors
+from openjepa.interop.weights.files import save_tensors
 from openjepa.models.vit import VisionTransformer
 from openjepa.optional import require
 

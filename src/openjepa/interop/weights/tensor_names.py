@@ -1,9 +1,12 @@
 """What the same tensor is called elsewhere. Our own names are timm's."""
 
 import re
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
+
+from openjepa.interop.weights.shapes import MOST_BLOCKS
 
 HF_NAMES = [
     (r"pos_embed$", "embeddings.position_embeddings"),
@@ -16,7 +19,6 @@ HF_NAMES = [
     (r"blocks\.(\d+)\.mlp\.fc2\.", r"encoder.layer.\1.output.dense."),
     (r"norm\.", "layernorm."),
 ]
-BLOCK = re.compile(r"encoder\.layer\.(\d+)\.")
 
 
 def hf_names(name: str) -> list[str]:
@@ -41,15 +43,21 @@ def to_hf(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def from_hf(named: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors under our names; those that transformers' layout does not know, or q without k and v, keep theirs."""
+    """Tensors under our names; those that its layout does not know, or q without fitting k and v, keep theirs."""
     left, state = dict(named), {}
-    depth = 1 + max((int(found[1]) for found in map(BLOCK.match, named) if found), default=-1)
-    for name in encoder_names(depth):
+    for name in encoder_names(min(depth_of(named, r"encoder\.layer\."), MOST_BLOCKS)):
         places = hf_names(name)
-        if all(place in left for place in places):
+        kinds = {(left[place].dtype, left[place].shape[1:]) for place in places if place in left}
+        if len(kinds) == 1 and all(place in left and left[place].ndim for place in places):
             parts = [left.pop(place) for place in places]
             state[name] = parts[0] if len(parts) == 1 else torch.cat(parts)
     return state | left
+
+
+def depth_of(names: Iterable[str], prefix: str) -> int:
+    """One more than the largest number of at most five digits after a prefix, a pattern, in names of tensors."""
+    numbers = (re.match(prefix + r"([0-9]{1,5})\.", name) for name in names)
+    return 1 + max((int(found[1]) for found in numbers if found), default=-1)
 
 
 def encoder_names(depth: int) -> list[str]:

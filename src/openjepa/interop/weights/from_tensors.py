@@ -1,14 +1,16 @@
 """Networks from named tensors: sizes are read off them, and every tensor is used exactly once or nothing is built."""
 
 import math
-import re
 
 import torch
 from torch import Tensor
 
 from openjepa.errors import UsageError
+from openjepa.interop.weights.match import matched
+from openjepa.interop.weights.shapes import encoder_arguments, predictor_arguments
+from openjepa.interop.weights.tensor_names import depth_of
 from openjepa.models.predictor import Predictor
-from openjepa.models.resize import STEM, fill, hollow
+from openjepa.models.resize import STEM, fill, fill_predictor, hollow, hollow_predictor
 from openjepa.models.vit import SIZES, VisionTransformer, sincos_positions
 
 HEADS = {embed_dim: num_heads for embed_dim, _, num_heads, _ in SIZES.values()}
@@ -28,7 +30,7 @@ def encoder_from_tensors(
     `num_heads` is not given they are those of the standard size of that width. Raises UsageError, listing what is
     missing, extra, misshapen or not finite.
     """
-    if STEM not in state or "pos_embed" not in state or state[STEM].ndim != 4 or state["pos_embed"].ndim != 3:
+    if STEM not in state or state[STEM].ndim != 4 or not _has_positions(state):
         raise UsageError(f"{what} is no vision transformer that we know: it has no {STEM} or no pos_embed")
     embed_dim, in_chans, patch_size, _ = state[STEM].shape
     positions = state["pos_embed"][0].float()
@@ -37,16 +39,18 @@ def encoder_from_tensors(
             f"{what} has tokens {embed_dim} wide and positions {positions.shape[1]} wide: it cannot be used"
         )
     grid_size = _grid(positions, patch_size, image_size, what)
-    network = hollow(
-        image_size=(grid_size[0] * patch_size, grid_size[1] * patch_size),
-        patch_size=patch_size,
-        in_chans=in_chans,
-        embed_dim=embed_dim,
-        num_heads=heads_of(embed_dim, num_heads, what),
-        norm_eps=norm_eps,
-        position_code="sincos" if _is_sincos(positions, grid_size) else "table",
+    shape = {
+        "image_size": (grid_size[0] * patch_size, grid_size[1] * patch_size),
+        "patch_size": patch_size,
+        "in_chans": in_chans,
+        "embed_dim": embed_dim,
+        "num_heads": heads_of(embed_dim, num_heads, what),
+        "norm_eps": norm_eps,
         **_body(state, embed_dim, what),
-    )
+    }
+    arguments = encoder_arguments(shape, what)
+    code = "sincos" if _is_sincos(positions, grid_size) else "table"
+    network = hollow(**arguments | {"position_code": code})
     return fill(network, _checked(state, network, what), positions)
 
 
@@ -54,19 +58,17 @@ def predictor_from_tensors(
     state: dict[str, Tensor], encoder: VisionTransformer, num_heads: int, what: str
 ) -> Predictor:
     """The predictor of an encoder from tensors under our names; its `pos_embed` [1, N, D] must be the sin-cos code."""
-    if "embed.weight" not in state or "pos_embed" not in state or state["pos_embed"].ndim != 3:
+    if "embed.weight" not in state or state["embed.weight"].ndim != 2 or not _has_positions(state):
         raise UsageError(f"{what} is no predictor that we know: it has no embed.weight or no pos_embed")
     dim = state["embed.weight"].shape[0]
-    body = _body(state, dim, what)
-    if dim % 4 or dim % num_heads:
+    if dim % num_heads:
         raise UsageError(f"{what} is {dim} wide, which {num_heads} heads do not divide: give --num-heads")
-    predictor = Predictor(encoder.grid_size, encoder.embed_dim, dim, num_heads=num_heads, **body)
+    sizes = {"grid_size": encoder.grid_size, "embed_dim": encoder.embed_dim, "dim": dim, "num_heads": num_heads}
+    predictor = hollow_predictor(**predictor_arguments(sizes | _body(state, dim, what), what))
     weights, positions = _checked(state, predictor, what), state["pos_embed"][0].float()
     if positions.shape != predictor.pos_embed.shape or not _is_sincos(positions, encoder.grid_size):
         raise UsageError(f"{what} has positions other than the sin-cos code of {encoder.grid_size}: it cannot be used")
-    predictor.load_state_dict(weights, assign=True)
-    predictor.pos_embed = positions
-    return predictor
+    return fill_predictor(predictor, weights, positions)
 
 
 def heads_of(embed_dim: int, given: int | None, what: str) -> int:
@@ -80,13 +82,17 @@ def heads_of(embed_dim: int, given: int | None, what: str) -> int:
 
 def _body(state: dict[str, Tensor], dim: int, what: str) -> dict:
     """Depth and width of the hidden layers."""
-    depth = 1 + max(
-        (int(found[1]) for found in (re.match(r"blocks\.(\d+)\.", name) for name in state) if found), default=-1
-    )
     hidden = state.get("blocks.0.mlp.fc1.weight")
-    if hidden is None or hidden.ndim != 2:
+    if hidden is None or hidden.ndim != 2 or not dim:
         raise UsageError(f"{what} is no vision transformer that we know: it has no blocks.0.mlp.fc1.weight")
-    return {"depth": depth, "mlp_ratio": hidden.shape[0] / dim}
+    return {"depth": depth_of(state, r"blocks\."), "mlp_ratio": hidden.shape[0] / dim}
+
+
+def _has_positions(state: dict[str, Tensor]) -> bool:
+    positions = state.get("pos_embed")
+    if positions is None or not positions.is_floating_point():
+        return False
+    return positions.ndim == 3 and positions.shape[0] == 1
 
 
 def _grid(positions: Tensor, patch_size: int, image_size: tuple[int, int] | None, what: str) -> tuple[int, int]:
@@ -106,23 +112,8 @@ def _is_sincos(positions: Tensor, grid_size: tuple[int, int]) -> bool:
 
 
 def _checked(state: dict[str, Tensor], network: torch.nn.Module, what: str) -> dict[str, Tensor]:
-    """The tensors, positions apart, as float32 if they are the network's, one for one, and finite."""
-    expected = {name: tuple(t.shape) for name, t in network.state_dict().items() if name != "pos_embed"}
-    faults = {
-        "missing": sorted(expected.keys() - state.keys()),
-        "extra": sorted(state.keys() - expected.keys() - {"pos_embed"}),
-        "misshapen": [
-            f"{name} {list(state[name].shape)} and not {list(shape)}"
-            for name, shape in expected.items()
-            if name in state and tuple(state[name].shape) != shape
-        ],
-        "not finite": [name for name, value in state.items() if not value.isfinite().all()],
-    }
-    found = [f"{fault}: {_some(names)}" for fault, names in faults.items() if names]
-    if found:
-        raise UsageError(f"{what} does not fit, so nothing of it is used; {'; '.join(found)}")
-    return {name: state[name].float() for name in expected}
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    """The tensors, positions apart, as float32 if they are the network's, one for one, and finite. UsageError."""
+    try:
+        return matched(state, network)
+    except ValueError as error:
+        raise UsageError(f"{what} does not fit, so nothing of it is used; {error}") from error
