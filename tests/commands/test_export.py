@@ -1,6 +1,7 @@
 """export as a person uses it: a folder that others open, its comparison, its card, and what is refused."""
 
 import json
+import shutil
 
 import pytest
 from support.photos import draw_photos
@@ -22,8 +23,9 @@ def run(tmp_path_factory):
 
 
 @pytest.mark.parametrize("to", ["hf", "timm", "safetensors", "onnx", "official"])
-def test_every_format_is_compared_on_the_runs_own_images(run, tmp_path, capsys, to):
-    openjepa.export(run, to=to, out=tmp_path / "out", with_predictor=to != "onnx")
+def test_every_format_is_compared_on_the_images_named(run, tmp_path, capsys, to):
+    photos = run.parent / "photos"
+    openjepa.export(run, to=to, out=tmp_path / "out", with_predictor=to != "onnx", images=str(photos))
     stored = json.loads((tmp_path / "out/comparison.json").read_text())
     assert stored["images"] == 8 and stored["images_of"].endswith("photos") and stored["format"] == to
     for what in ("patch_tokens", "embedding"):
@@ -40,6 +42,16 @@ def test_every_format_is_compared_on_the_runs_own_images(run, tmp_path, capsys, 
         "## Licence",
     ):
         assert word in card, word
+
+
+@pytest.mark.parametrize("stored", ["photos", "http://127.0.0.1:9/x.zip", "hf:lab/images", "/proc/self/environ"])
+def test_images_that_an_artifact_names_are_not_opened(run, tmp_path, monkeypatch, stored):
+    folder = shutil.copytree(run / "encoder", tmp_path / "artifact")
+    about = json.loads((folder / "openjepa.json").read_text())
+    (folder / "openjepa.json").write_text(json.dumps(about | {"data": stored}))
+    monkeypatch.setattr("openjepa.runs.export.open_dataset", lambda name: pytest.fail(f"{name} was opened"))
+    openjepa.export(folder, to="safetensors", out=tmp_path / "out")
+    assert json.loads((tmp_path / "out/comparison.json").read_text())["images_of"] == "scenes:8"
 
 
 def test_the_card_of_a_half_export_and_of_another_size(run, tmp_path):

@@ -33,6 +33,7 @@ def hub(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENJEPA_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000)  # what is kept of a broken download
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # the Hub is on the loopback
     monkeypatch.setattr("time.sleep", lambda seconds: None)  # between its own tries
     yield server
     server.shutdown()
@@ -122,6 +123,22 @@ def test_push(hub, tmp_path):
     assert hub.pushed.keys() >= {"README.md", "config.json", "model.safetensors", "openjepa.json", "comparison.json"}
     assert hub.pushed["model.safetensors"] == (folder / "model.safetensors").read_bytes()
     assert b"license: apache-2.0" in hub.pushed["README.md"]
+
+
+def test_a_push_that_failed_is_tried_again_by_the_same_command(hub, tmp_path, monkeypatch):
+    (tmp_path / "artifact").mkdir()
+    export_to("hf", tmp_path / "artifact", source())
+    push = {"to": "hub:lab/model", "licence": "mit"}
+    with monkeypatch.context() as patch:
+        patch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+        with pytest.raises(UsageError, match=r"not pushed .*the same command pushes it"):
+            openjepa.export(tmp_path / "artifact", **push)
+    card = tmp_path / "artifact/export-hf/README.md"
+    card.write_text(card.read_text() + "More about it.\n")
+    with pytest.raises(UsageError, match="not empty: give --out another name"):
+        openjepa.export(tmp_path / "artifact", **push | {"licence": "apache-2.0"})
+    openjepa.export(tmp_path / "artifact", **push)
+    assert hub.pushed["README.md"].endswith(b"More about it.\n")
 
 
 def test_a_mistyped_path_is_not_looked_for_on_the_hub(hub, tmp_path, monkeypatch):

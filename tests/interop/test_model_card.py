@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import yaml
 
-from openjepa.interop.model_card import Card, write_card, yaml_text
+from openjepa.interop.model_card import Card, write_card
 
 CARD = Card("photos", "cc-by-nc-4.0", "timm", "code", [("mean", "0.5")], [("images", "8 of photos")])
 
@@ -33,10 +33,12 @@ def test_any_licence_is_one_text(licence):
     assert card["license"] == licence and card["tags"] == ["ijepa", "openjepa"] and "name" not in card
 
 
-def test_plain_words_are_not_quoted():
-    assert yaml_text("apache-2.0") == "apache-2.0" and yaml_text("true") == '"true"'
-
-
-def test_a_table_cannot_be_broken():
-    text = write_card(dataclasses.replace(CARD, model=[("class", "a|b\n<script>")]))
-    assert "| class | a\\|b &lt;script> |" in text
+def test_what_a_card_shows_is_no_markup():
+    foreign = "a|b\n<script>![t](http://x) [l](http://y) `c`\n# d\nlicense: mine"
+    text = write_card(
+        dataclasses.replace(CARD, name=foreign, licence=foreign, model=[(foreign, foreign)], data=[foreign])
+    )
+    _, front, body = text.split("---\n")
+    assert yaml.safe_load(front)["license"] == foreign
+    for markup in ("<script", "![t]", "[l]", " `c", "a|b", "\n# d", "\nlicense"):
+        assert markup not in body, markup

@@ -11,7 +11,7 @@ from openjepa.console import log
 from openjepa.interop.formats.registry import Options, known
 from openjepa.interop.hub import push
 from openjepa.interop.load import open_source
-from openjepa.runs.export import folder_of, licence_of, read_request, write_export
+from openjepa.runs.export import folder_of, is_written, licence_of, read_request, write_export
 from openjepa.runs.images import check_new_folder
 
 
@@ -24,7 +24,7 @@ def export(
     with_predictor: Annotated[bool, Option("--with-predictor", help="Write the predictor too.")] = False,
     image_size: Annotated[str | None, Option(help="For images of another size, as 448 or ROWSxCOLUMNS.")] = None,
     half: Annotated[bool, Option("--half", help="ONNX with float16 weights and arithmetic.")] = False,
-    images: Annotated[str | None, Option(help="Images to compare on, where they are not the run's own.")] = None,
+    images: Annotated[str | None, Option(help="Images to compare on; left out, drawn scenes.")] = None,
     num_heads: Annotated[int | None, Option(help="Attention heads, for a width that is no standard size.")] = None,
     licence: Annotated[str | None, Option(help="Licence of your weights, for the card.")] = None,
 ) -> Path:
@@ -38,9 +38,15 @@ def export(
     model, size = str(model), None if image_size is None else pixels(str(image_size))
     request = read_request(to, Options(which, with_predictor, half), images)
     folder = folder_of(model, request.format, out)
-    check_new_folder(folder, "give --out another name")
+    if not request.hub_name:
+        check_new_folder(folder, "give --out another name")
     source = open_source(model, size, num_heads=num_heads)
-    write_export(folder, replace(source, licence=licence_of(source, licence)), request)
+    source = replace(source, licence=licence_of(source, licence))
+    if is_written(folder, source, request):
+        log(f"{folder} is complete from an earlier try: it is pushed as it is")
+    else:
+        check_new_folder(folder, "give --out another name")
+        write_export(folder, source, request)
     if request.hub_name:
         log(f"pushed: {push(folder, request.hub_name)}")
     return folder

@@ -45,7 +45,7 @@ def import_(
     _check_count("num_heads", num_heads)
     source = open_source(src, size, channels, num_heads, statistics)
     about = {"openjepa_version": __version__, **source.about}
-    first = source.about.get("source", {"name": src, "kind": source.kind})
+    first = source.about.get("source") or {"name": src, "kind": source.kind}
     about["source"] = {**first, "licence": licence or source.licence}
     store(dst, source, which, about)
     log(*describe(source, which, about["source"]["licence"]), f"artifact: {dst}")

@@ -74,7 +74,9 @@ def push(folder: Path, name: str) -> str:
         api.create_repo(name, exist_ok=True)
         return str(api.upload_folder(repo_id=name, folder_path=folder, commit_message="Upload by openjepa export"))
     except Exception as error:  # the library raises its own, its transport's and the system's
-        raise UsageError(f"{name} was not pushed ({first_line(error)}): {folder} is complete, so try again") from error
+        raise UsageError(
+            f"{name} was not pushed ({first_line(error)}): {folder} is complete: the same command pushes it"
+        ) from error
 
 
 def endpoint() -> str | None:

@@ -1,14 +1,16 @@
 """The model card of an export: the encoder, its training data, its measurements and its permitted use."""
 
-import json
 import re
 from dataclasses import dataclass, field
 
+import yaml
+
+from openjepa.escaping import markdown
 from openjepa.interop.formats.registry import Format, Options
 from openjepa.interop.loaded_weights import Source
 
 Rows = list[tuple[str, str]]
-YAML_WORDS = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
+CODE_NAME = re.compile(r"[\w./-]+")  # what can stand in a line of code as it is
 
 
 @dataclass(frozen=True)
@@ -37,32 +39,26 @@ def write_card(card: Card) -> str:
     """The card in Markdown, with the header that the Hub reads."""
     parts = [
         _header(card),
-        f"# {_plain(card.name)}",
+        f"# {markdown(card.name)}",
         "An image encoder trained by I-JEPA (arXiv 2301.08243), written by openjepa. The embedding of an image is the "
         "mean over its patch tokens.",
         f"```python\n{card.usage}\n```",
         _section("Model", _table(card.model)),
-        _section("Data", "\n".join(f"- {_plain(line)}" for line in card.data)),
+        _section("Data", "\n".join(f"- {markdown(line)}" for line in card.data)),
         _section("Recipe", _table(card.recipe)),
         _section("Masks", _table(card.masks)),
         _section("Monitors at the end of training", _table(card.monitors)),
         _section("Evaluation", _measured(card.measured)),
         _section("Agreement with openjepa", _table(card.comparison)),
-        _section("Licence", _plain(card.licence or "") or "None was stated by whoever made these weights: ask them."),
+        _section("Licence", markdown(card.licence or "") or "None was stated by whoever made these weights: ask them."),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _header(card: Card) -> str:
-    lines = [f"license: {yaml_text(card.licence or 'unknown')}", "pipeline_tag: image-feature-extraction"]
-    lines += [f"library_name: {yaml_text(card.library)}"] if card.library else []
-    return "\n".join(["---", *lines, "tags:", "- ijepa", "- openjepa", "---"])
-
-
-def yaml_text(text: str) -> str:
-    """A text as a value in YAML: as it is where no reader could take it for something else, else quoted."""
-    plain = re.fullmatch(r"[A-Za-z][\w.+-]*", text, re.ASCII) and text.lower() not in YAML_WORDS
-    return text if plain else json.dumps(text)  # a JSON string is one of YAML's double-quoted strings
+    front = {"license": card.licence or "unknown", "pipeline_tag": "image-feature-extraction"}
+    front |= {"library_name": card.library} if card.library else {}
+    return f"---\n{yaml.safe_dump({**front, 'tags': ['ijepa', 'openjepa']}, sort_keys=False, allow_unicode=True)}---"
 
 
 def _section(title: str, body: str) -> str:
@@ -70,28 +66,23 @@ def _section(title: str, body: str) -> str:
 
 
 def _table(rows: Rows) -> str:
-    return "\n".join(["| | |", "|---|---|", *(f"| {_plain(a)} | {_plain(b)} |" for a, b in rows)]) if rows else ""
+    return "\n".join(["| | |", "|---|---|", *(f"| {markdown(a)} | {markdown(b)} |" for a, b in rows)]) if rows else ""
 
 
 def _measured(records: list[dict]) -> str:
     if not records:
         return ""
     models = list(dict.fromkeys(record["model"] for record in records))
-    rows = [f"| accuracy in % (95 % interval) | {' | '.join(map(_plain, models))} |", "|---|" + "---|" * len(models)]
+    rows = [f"| accuracy in % (95 % interval) | {' | '.join(map(markdown, models))} |", "|---|" + "---|" * len(models)]
     for task in dict.fromkeys(record["task"] for record in records):
         cells = {r["model"]: f"{100 * r['value']:.1f} ({_interval(r)})" for r in records if r["task"] == task}
-        rows.append(f"| {_plain(task)} | {' | '.join(cells.get(model, '') for model in models)} |")
+        rows.append(f"| {markdown(task)} | {' | '.join(cells.get(model, '') for model in models)} |")
     protocol = records[0]["protocol"]
-    return "\n".join(rows) + f"\n\nTested on {protocol['test_images']:,} images: {_plain(str(protocol['test']))}."
+    return "\n".join(rows) + f"\n\nTested on {protocol['test_images']:,} images: {markdown(protocol['test'])}."
 
 
 def _interval(record: dict) -> str:
     return f"{100 * record['low']:.1f} to {100 * record['high']:.1f}"
-
-
-def _plain(text: str) -> str:
-    """Text that cannot break a table or open HTML."""
-    return str(text).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
 def card_of(source: Source, to: Format, options: Options, name: str, comparison: dict, images: str) -> Card:
@@ -100,7 +91,9 @@ def card_of(source: Source, to: Format, options: Options, name: str, comparison:
         name=name,
         licence=source.licence,
         library=to.library,
-        usage=to.usage.format(name=name, heads=source.encoder(options.which).num_heads),
+        usage=to.usage.format(
+            name=name if CODE_NAME.fullmatch(name) else "FOLDER", heads=source.encoder(options.which).num_heads
+        ),
         model=_model(source, options.which),
         comparison=_comparison(comparison, images),
     )
@@ -110,7 +103,7 @@ def _model(source: Source, which: str) -> Rows:
     network = source.encoder(which)
     millions = sum(p.numel() for p in network.parameters()) / 1e6
     (height, width), (rows, columns) = network.image_size, network.grid_size
-    first = source.about.get("source", {})
+    first = source.about.get("source")
     origin = [("weights from", f"{first['name']} ({first['kind']})")] if first else []
     return [
         ("encoder", f"{source.held(which)} encoder, {millions:.1f} M parameters"),

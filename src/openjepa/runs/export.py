@@ -13,15 +13,19 @@ from openjepa.data.scenes.scenes import Scenes
 from openjepa.data.summary import inspect_dataset
 from openjepa.errors import UsageError, unknown
 from openjepa.files import atomic_folder, usage_error, write_json, write_text
+from openjepa.interop.artifact import load_artifact
 from openjepa.interop.formats.compare import compare
 from openjepa.interop.formats.registry import FORMATS, HUB, Format, Options
 from openjepa.interop.loaded_weights import Source
 from openjepa.interop.model_card import Card, card_of, write_card
 from openjepa.masking.coverage import cover, in_words
+from openjepa.models.resize import weights_of
 from openjepa.runs.folder import RunFolder, read_run_folder
+from openjepa.schema import Name, Schema, read_json
 from openjepa.training.monitoring.online_probe import sample_images
 
 COMPARED, LIMIT, HALF_LIMIT = 8, 1e-3, 5e-2
+COMPARISON = "comparison.json"
 MONITORS = ("rank", "std", "positional_fraction", "energy_gap", "ema_distance", "knn", "linear", "verdict")
 
 
@@ -33,6 +37,22 @@ class Export:
     options: Options
     images: str | None = None
     hub_name: str | None = None
+
+    def push_record(self, licence: str | None) -> dict[str, str | bool | None]:
+        """What a folder states that is to be pushed, so that a push that failed can be tried again."""
+        options = self.options
+        return {
+            "to": self.hub_name,
+            "which": options.which,
+            "with_predictor": options.with_predictor,
+            "licence": licence,
+        }
+
+
+class Comparison(Schema):
+    """What of comparison.json is read again: which push its folder was written for."""
+
+    push: dict[str, Name | bool | None] | None = None
 
 
 def read_request(to: str, options: Options, images: str | None) -> Export:
@@ -64,6 +84,24 @@ def licence_of(source: Source, given: str | None) -> str | None:
     return source.licence or given
 
 
+def is_written(folder: Path, source: Source, export: Export) -> bool:
+    """Whether a folder already holds this export for the Hub: its push has failed, and can be tried again."""
+    path = folder / COMPARISON
+    if not export.hub_name or not path.is_file():
+        return False
+    try:
+        stored = read_json(path, Comparison, "give --out another name")
+        written = load_artifact(folder).encoder(export.options.which)
+    except UsageError:
+        return False
+    asked = source.encoder(export.options.which)
+    same = stored.push == export.push_record(source.licence) and written.arguments() == asked.arguments()
+    return same and all(
+        torch.equal(one, other)
+        for one, other in zip(weights_of(written).values(), weights_of(asked).values(), strict=True)
+    )
+
+
 def write_export(folder: Path, source: Source, export: Export) -> None:
     """Write the folder, open it with the other library, compare the two and log the differences. Raises UsageError."""
     to, options = export.format, export.options
@@ -75,7 +113,8 @@ def write_export(folder: Path, source: Source, export: Export) -> None:
         to.writer().write(part, source, options)
         forward = to.writer().reopen(part, options, source)
         comparison = compare(forward, source.encoder(options.which), pixels)
-        write_json(part / "comparison.json", {"format": to.name, "images_of": named, **comparison})
+        about = {"push": export.push_record(source.licence)} if export.hub_name else {}
+        write_json(part / COMPARISON, {"format": to.name, "images_of": named, **comparison, **about})
         card = card_of(source, to, options, export.hub_name or folder.resolve().name, comparison, named)
         write_text(part / "README.md", write_card(_with_run(card, Path(source.name))))
     limit = HALF_LIMIT if options.half else LIMIT
@@ -84,17 +123,16 @@ def write_export(folder: Path, source: Source, export: Export) -> None:
 
 
 def comparison_images(source: Source, which: str, images: str | None) -> tuple[Tensor, str]:
-    """Standardised pixels [8, C, H, W] of the images named, of the run's own, or else of drawn scenes; and whose."""
-    network, own = source.encoder(which), images or source.about.get("data")
-    try:
-        if own:
-            dataset, _ = inspect_dataset(open_dataset(own), pixel_format=source.pixel_format)
-            sample, _ = sample_images(dataset, network.image_size, COMPARED, 0)
-            return standardise(sample, source.mean, source.std), own
-    except UsageError:
-        if images:
-            raise
-    return drawn(network.image_size, network.in_chans), f"scenes:{COMPARED}"
+    """Standardised pixels [8, C, H, W] of the images named, or else of drawn scenes; and whose.
+
+    The data that a run or an artifact states is not opened: whoever made the file chose that name.
+    """
+    network = source.encoder(which)
+    if not images:
+        return drawn(network.image_size, network.in_chans), f"scenes:{COMPARED}"
+    dataset, _ = inspect_dataset(open_dataset(images), pixel_format=source.pixel_format)
+    sample, _ = sample_images(dataset, network.image_size, COMPARED, 0)
+    return standardise(sample, source.mean, source.std), images
 
 
 def drawn(image_size: tuple[int, int], channels: int) -> Tensor:

@@ -74,7 +74,7 @@ def open_init(config: Config, given: dict[str, Any]) -> tuple[Config, Source]:
 
 def with_matching_predictor(source: Source, config: Config) -> Source:
     """The source without its predictor if another method trained that: it predicts something else."""
-    method = current_names(source.about.get("settings", {})).get("method", config.method)
+    method = current_names(source.about.get("settings") or {}).get("method", config.method)
     return source if method == config.method else dataclasses.replace(source, predictor=None)
 
 

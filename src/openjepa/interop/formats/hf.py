@@ -10,7 +10,7 @@ from openjepa.optional import require
 
 def write(folder: Path, source: Source, options: Options) -> None:
     written = source if options.with_predictor else source.alone(options.which)
-    first = source.about.get("source", {"name": source.name, "kind": source.kind})
+    first = source.about.get("source") or {"name": source.name, "kind": source.kind}
     write_artifact(folder, written, options.which, {**source.about, "source": {**first, "licence": source.licence}})
 
 
