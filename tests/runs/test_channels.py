@@ -110,7 +110,7 @@ def test_resumed_and_reported(trained, tmp_path):
 
 @pytest.mark.parametrize("to", ["hf", "timm", "safetensors", "onnx"])
 def test_exported_and_the_same_there(trained, to, tmp_path):
-    folder = openjepa.export(trained[1], to=to, out=tmp_path / to)
+    folder = openjepa.export(trained[1], to=to, out=tmp_path / to, images=str(trained[0]))
     comparison = json.loads((folder / "comparison.json").read_text())
     assert comparison["patch_tokens"]["max"] < 1e-3 and comparison["images_of"] == str(trained[0])
 

@@ -141,6 +141,8 @@ def mask_settings(config: Config) -> MaskSettings | None:
 
 def check_new_folder(out: Path, another: str) -> None:
     """Raise UsageError unless `out` is free to write a run into; `another` says what else the user can do."""
+    if out.name in ("", ".."):
+        raise UsageError(f"{str(out)!r} does not name a folder to make: {another}")
     check_can_write(out / "config.json")
     if out.exists() and any(path.name not in (LISTED, LOCK) for path in out.iterdir()):
         is_run = (out / "config.json").exists() and not (out / "openjepa.json").exists()
