@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from openjepa.data.crops import Frame
 from openjepa.data.decoding.pixel_format import PAGES
 from openjepa.device import PRECISIONS
 from openjepa.errors import UsageError, option, shown, unknown
@@ -17,7 +18,7 @@ from openjepa.masking.samplers import STRATEGIES
 from openjepa.methods.ijepa import LOSSES
 from openjepa.methods.registry import METHODS
 from openjepa.models.vit import SIZES
-from openjepa.renamed import current_names
+from openjepa.renamed import all_settings
 from openjepa.training.optimizer import OPTIMIZERS
 
 
@@ -68,6 +69,12 @@ class Config:
     model: str = setting("vit_nano", "Model", "Size of the encoder")
     image_size: str = setting("32", "Model", "Pixels, as 32 or ROWSxCOLUMNS.")
     patch_size: int = setting(4, "Model", "Pixels of a patch's side; divides the image size.")
+    max_stretch: float = setting(
+        0.1,
+        "Model",
+        "Images whose proportions differ from the model's by up to this fraction are seen whole, stretched; of others "
+        "the centre is seen.",
+    )
     channels: int | None = setting(None, "Model", "Channels of the images; left out, the images decide.")
     pages: str = setting("first", "Model", "Of files with several images, the first, all as channels, or all as images")
     weight_init: str = setting("unit", "Model", "Scale of the first weights, unit variance or a std of 0.02")
@@ -161,6 +168,7 @@ class Config:
             "two numbers from 0 to 1",
         )
         self._check("max_skipped", 0 <= self.max_skipped <= 1, "a fraction from 0 to 1")
+        self._check("max_stretch", 0 <= self.max_stretch < math.inf, "0 or more, e.g. 0.1")
         self._check("context_ratio", 0 < self.context_ratio < 1, "above 0 and below 1")
         self._check("init_freeze", 0 <= self.init_freeze < 1, "at least 0 and below 1")
         self._check("warmup", 0 <= self.warmup < 1, "at least 0 and below 1")
@@ -203,6 +211,11 @@ class Config:
         return image_size(self.image_size)
 
     @property
+    def frame(self) -> Frame:
+        """What the model sees of an image."""
+        return Frame(self.size, self.max_stretch)
+
+    @property
     def model_name(self) -> str:
         """The model in words."""
         return f"weights of {self.init}" if self.init else self.model
@@ -218,6 +231,11 @@ def image_size(given: str) -> tuple[int, int]:
     if not match or int(match[1]) < 1 or int(match[2] or 1) < 1:
         raise UsageError(f"--image-size {given} is not a size: give pixels as 32, or rows by columns as 128x256")
     return int(match[1]), int(match[2] or match[1])
+
+
+def size_text(size: tuple[int, int]) -> str:
+    """(rows, columns) as --image-size takes them: 32, or 128x256."""
+    return str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
 
 
 def seconds(given: str) -> float:
@@ -277,7 +295,7 @@ def read_config(path: Path) -> tuple[Config, dict[str, Any]]:
     """The settings of a stored run and what was resolved with them; raises UsageError if the file is damaged."""
     try:
         stored = json.loads(path.read_text())
-        settings = current_names(stored.pop("settings"))
+        settings = all_settings(stored.pop("settings"))
         return Config(**{name: normal(name, value) for name, value in settings.items()}), stored
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} is damaged ({error}): give --out another name to start again") from error

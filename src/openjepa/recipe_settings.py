@@ -12,6 +12,7 @@ from openjepa.methods.registry import METHODS
 
 # What the published code does otherwise (configs/in1k_vith14_ep300.yaml). Without `masks` the method decides.
 PUBLISHED = {
+    "max_stretch": 0.0,
     "masks": None,
     "context_ratio": 0.25,
     "masks_per_image": 1,
@@ -41,10 +42,14 @@ CONTINUED = {"lr": 2e-4, "ema_momentum": (0.996, 1.0)}
 
 
 class Recipe(NamedTuple):
-    """What a recipe is for, in a line, and the settings in which it differs from the defaults of Config."""
+    """What a recipe is for, in a line, and the settings in which it differs from the defaults of Config.
+
+    `published_size`: its image size is that of the publication, whatever the proportions of the images.
+    """
 
     help: str
     settings: dict[str, Any]
+    published_size: bool = False
 
 
 RECIPES = {
@@ -87,10 +92,12 @@ RECIPES = {
             "epochs": 600,
             "workers": 8,
         },
+        published_size=True,
     ),
     "reference": Recipe(
         "the published code's behaviour, faults of its masks included, at the sizes of laptop, for comparison",
         PUBLISHED | {"masks": "reference", "batch_size": 256},
+        published_size=True,
     ),
 }
 # From so many seconds on `laptop` is 192 wide: the linear probe of 128 numbers stops rising after ten minutes.

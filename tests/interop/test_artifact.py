@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+import openjepa
 from openjepa import load_encoder
 from openjepa.encoder.baselines import seeded
 from openjepa.errors import UsageError
@@ -18,13 +19,13 @@ from openjepa.models.predictor import Predictor
 MEAN, STD = [0.45, 0.5, 0.4], [0.2, 0.25, 0.3]
 
 
-def write(folder, image_size=(32, 32), patch_size=8):
+def write(folder, image_size=(32, 32), patch_size=8, max_stretch=0.0):
     encoder = seeded(0, image_size=image_size, patch_size=patch_size, embed_dim=48, depth=2, num_heads=4)
     torch.manual_seed(0)
     model = IJEPA(encoder, Predictor(encoder.grid_size, 48, dim=16, depth=1, num_heads=2))
     for parameter in model.target_encoder.parameters():
         parameter.add_(0.02 * torch.randn_like(parameter))
-    save_artifact(folder, model, MEAN, STD, {"step": 7})
+    save_artifact(folder, model, MEAN, STD, {"step": 7}, max_stretch=max_stretch)
     return model
 
 
@@ -51,15 +52,40 @@ def test_transformers_gives_equal_tokens(tmp_path, image_size):
     torch.testing.assert_close(ours.tokens(pixels), tokens, atol=1e-5, rtol=1e-5)
 
 
-def test_transformers_preprocesses_as_we_do(tmp_path, images):
+@pytest.mark.parametrize(("image_size", "max_stretch"), [((32, 32), 0.0), ((32, 32), 0.1), ((24, 32), 0.1)])
+def test_transformers_preprocesses_as_we_do(tmp_path, images, image_size, max_stretch):
     from transformers import AutoImageProcessor
 
-    write(tmp_path)
+    write(tmp_path, image_size, max_stretch=max_stretch)
     theirs = AutoImageProcessor.from_pretrained(tmp_path)(images, return_tensors="pt")["pixel_values"]
     ours = load_encoder(tmp_path).preprocess(images)
     standardised = (ours / 255 - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
     # Theirs resizes to whole pixels before it crops and rounds in between: a level or two of 255 on smooth images.
     assert (standardised - theirs).abs().mean() < 1.5 / 255 / min(STD)
+
+
+def test_timm_preprocesses_rectangles_as_we_do(tmp_path, images):
+    import timm
+
+    write(tmp_path / "ours", (24, 32), max_stretch=0.1)
+    openjepa.export(tmp_path / "ours", to="timm", out=tmp_path / "theirs")
+    config = timm.create_model(f"local-dir:{tmp_path / 'theirs'}", pretrained=True).pretrained_cfg
+    transform = timm.data.create_transform(**timm.data.resolve_data_config(config))
+    theirs = torch.stack([transform(image) for image in images])
+    ours = load_encoder(tmp_path / "ours").preprocess(images)
+    standardised = (ours / 255 - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+    assert (standardised - theirs).abs().mean() < 1.5 / 255 / min(STD)
+
+
+def test_an_artifact_keeps_the_rule_it_was_written_with(tmp_path, images):
+    """One that states none is from a time when every image was cropped to the model's proportions."""
+    for name, max_stretch in (("whole", 0.1), ("cropped", 0.0)):
+        write(tmp_path / name, (24, 32), max_stretch=max_stretch)
+    about = json.loads((tmp_path / "whole" / "openjepa.json").read_text())
+    write(tmp_path / "old", (24, 32), max_stretch=0.1)
+    (tmp_path / "old" / "openjepa.json").write_text(json.dumps({k: v for k, v in about.items() if k != "max_stretch"}))
+    whole, cropped, old = (load_encoder(tmp_path / name).preprocess(images) for name in ("whole", "cropped", "old"))
+    assert torch.equal(old, cropped) and not torch.equal(whole, cropped)
 
 
 def test_the_target_encoder_is_what_loads(tmp_path, images):

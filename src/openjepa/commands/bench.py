@@ -41,7 +41,7 @@ def bench(
     dataset, summary = prepare_images(
         str(data), config.workers, max_skipped=config.max_skipped, channels=config.channels, pages=config.pages
     )
-    config = settle_compiler(resolve_precision(config if recipe else settler(settings)(summary)))
+    config = settle_compiler(resolve_precision(config if config.init else settler(settings, recipe)(summary)))
     blueprint = draft(config, dataset, *channel_statistics(dataset, seed=config.seed))
     stepper = blueprint.stepper(10_000)
     with working("measuring"):

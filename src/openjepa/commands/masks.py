@@ -9,7 +9,7 @@ from typer import Option
 from openjepa.commands.options import Overwrite, Settings
 from openjepa.config import FIELDS
 from openjepa.console import log
-from openjepa.data.crops import resize_centre_crop
+from openjepa.data.crops import Frame, resize_centre_crop
 from openjepa.data.decoding.read import read_pixels
 from openjepa.data.scenes.scenes import draw_scene
 from openjepa.errors import BadImage, UsageError
@@ -45,7 +45,7 @@ def masks(
     check_output(out, [image] if image else [], overwrite)
     config = config_of(recipe, settings)
     check_settings(config, settings)
-    chosen, picture = mask_settings(config), open_picture(image, config.size)
+    chosen, picture = mask_settings(config), open_picture(image, config.frame)
     if chosen is None:
         raise UsageError(f"--method {config.method} uses no masks: leave it out, or give another")
     coverage = cover(chosen, config.batch_size, config.seed)
@@ -57,13 +57,13 @@ def masks(
     return out
 
 
-def open_picture(path: Path | None, size: tuple[int, int]) -> np.ndarray:
-    """An image file, or a drawn scene without one, as the model sees it: uint8 [*size, 3]. Raises UsageError."""
+def open_picture(path: Path | None, frame: Frame) -> np.ndarray:
+    """An image file, or a drawn scene without one, as the model sees it: uint8 [H, W, 3]. Raises UsageError."""
     if path is None:
-        return draw_scene(0, 7, size).image
+        return draw_scene(0, 7, frame.size).image
     try:
         with open(path, "rb") as stream:
-            return resize_centre_crop(read_pixels(stream), size)
+            return resize_centre_crop(read_pixels(stream), *frame)
     except (OSError, BadImage) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise UsageError(f"--image {path} cannot be read ({reason}): give one image file") from error

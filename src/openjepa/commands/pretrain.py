@@ -49,7 +49,7 @@ def pretrain(
         if resume or on_rank_zero(lambda: is_restart() and (out / "config.json").is_file()):
             run = resume_run(data, out, config, settings, parallel)
         else:
-            settle = None if recipe or config.init else settler(settings)
+            settle = None if config.init else settler(settings, recipe)
             run = start_run(data, out, config, settings, settle, parallel)
         run.train("pretrain", data)
         run.finish()

@@ -1,6 +1,7 @@
 """From an image to an array of the model's size: random resized crops to train, one fixed rule to measure."""
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,10 +11,40 @@ from torch import Tensor
 
 from openjepa.data.decoding.pixel_format import Pixels
 
+Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 
-def crop_box(
-    width: int, height: int, scale: tuple[float, float], aspect: float, rng: np.random.Generator
-) -> tuple[float, float, float, float]:
+ROUNDING = 1e-9
+
+
+class Frame(NamedTuple):
+    """What a model sees of an image, and at what `size` (rows, columns) in pixels.
+
+    An image whose width over height differs from that of `size` by a factor of up to 1 + `max_stretch` is seen whole,
+    stretched to `size`; of another one the largest centred box with the proportions of `size` is seen.
+    """
+
+    size: tuple[int, int]
+    max_stretch: float = 0.0
+
+    def box(self, width: float, height: float) -> Box:
+        """The box that is seen of an image of `width` x `height` pixels."""
+        aspect = self.size[1] / self.size[0]
+        whole = stretch(width, height, self.size) <= 1 + self.max_stretch + ROUNDING
+        return (0.0, 0.0, width, height) if whole else centre_box(width, height, aspect)
+
+    def fraction(self, width: float, height: float) -> float:
+        """The fraction of the pixels of an image of `width` x `height` that is seen."""
+        left, top, right, bottom = self.box(width, height)
+        return (right - left) * (bottom - top) / (width * height)
+
+
+def stretch(width: float, height: float, size: tuple[int, int]) -> float:
+    """The factor, at least 1, by which the proportions of an image change when it is resized to `size`."""
+    factor = width * size[0] / (height * size[1])
+    return max(factor, 1 / factor)
+
+
+def crop_box(width: int, height: int, scale: tuple[float, float], aspect: float, rng: np.random.Generator) -> Box:
     """A random box (left, top, right, bottom) in pixels covering a fraction in the range `scale` of the image.
 
     Its width over height is log-uniform in [3/4, 4/3] times `aspect`; after ten tries that do not fit, the largest
@@ -30,7 +61,7 @@ def crop_box(
     return centre_box(width, height, min(max(width / height, aspect * 3 / 4), aspect * 4 / 3))
 
 
-def centre_box(width: int, height: int, aspect: float) -> tuple[float, float, float, float]:
+def centre_box(width: float, height: float, aspect: float) -> Box:
     """The largest centred box (left, top, right, bottom) whose width over height is `aspect`."""
     w, h = min(width, height * aspect), min(height, width / aspect)
     left, top = (width - w) / 2, (height - h) / 2
@@ -65,10 +96,9 @@ def cut_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
     return size[::-1] if orientation % 2 else size
 
 
-def resize_centre_crop(image: Pixels, size: tuple[int, int]) -> np.ndarray:
-    """Shorter side to `size` (rows, columns), then the centre, antialiased bicubic, in one pass: [H, W, C]."""
-    width, height = size_of(image)
-    return resized(image, size, centre_box(width, height, size[1] / size[0]))
+def resize_centre_crop(image: Pixels, size: tuple[int, int], max_stretch: float = 0.0) -> np.ndarray:
+    """What `Frame(size, max_stretch)` shows of an image, antialiased bicubic, in one pass: [H, W, C]."""
+    return resized(image, size, Frame(size, max_stretch).box(*size_of(image)))
 
 
 def size_of(image: Pixels) -> tuple[int, int]:
@@ -79,7 +109,7 @@ def size_of(image: Pixels) -> tuple[int, int]:
 def resized(
     image: Pixels,
     size: tuple[int, int],
-    box: tuple[float, float, float, float],
+    box: Box,
     kernel: Resampling = Resampling.BICUBIC,
 ) -> np.ndarray:
     """A box of an image at `size` (rows, columns), channel by channel, antialiased: [H, W, C], dtype kept."""

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from openjepa.data.crops import standardise
+from openjepa.data.crops import Frame, standardise
 from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.encoder.encoder import Encoder
 from openjepa.models.vit import VisionTransformer, patchify
@@ -24,8 +24,13 @@ class Pixels:
     statistics: tuple[list[float], list[float]] | None = None
 
     def __init__(
-        self, image_size: tuple[int, int], mean: list[float] | None = None, std: list[float] | None = None
+        self,
+        image_size: tuple[int, int],
+        mean: list[float] | None = None,
+        std: list[float] | None = None,
+        max_stretch: float = 0.0,
     ) -> None:
+        self.max_stretch = max_stretch
         if mean and std:
             self.statistics = mean, std
         shrink = min(1.0, LARGEST_PIXELS / max(image_size))
@@ -36,11 +41,10 @@ class Pixels:
         return (standardise(images, *self.statistics) if self.statistics else as_fractions(images)).flatten(1)
 
 
-def pixels_beside(
-    image_size: tuple[int, int], pixel_format: PixelFormat, mean: list[float], std: list[float]
-) -> Pixels:
+def pixels_beside(frame: Frame, pixel_format: PixelFormat, mean: list[float], std: list[float]) -> Pixels:
     """The raw pixels to compare with an encoder that has this preprocessing."""
-    return Pixels(image_size, mean, std) if pixel_format.values == "raw" else Pixels(image_size)
+    statistics = {"mean": mean, "std": std} if pixel_format.values == "raw" else {}
+    return Pixels(frame.size, **statistics, max_stretch=frame.max_stretch)
 
 
 def as_fractions(images: Tensor) -> Tensor:
@@ -54,8 +58,8 @@ class PatchPixels:
     name = "pixels"
     pixel_format = None
 
-    def __init__(self, image_size: tuple[int, int], patch_size: int) -> None:
-        self.image_size, self.patch_size = image_size, patch_size
+    def __init__(self, image_size: tuple[int, int], patch_size: int, max_stretch: float = 0.0) -> None:
+        self.image_size, self.patch_size, self.max_stretch = image_size, patch_size, max_stretch
         self.grid_size = (image_size[0] // patch_size, image_size[1] // patch_size)
 
     def features(self, images: Tensor) -> Tensor:
@@ -77,5 +81,5 @@ def seeded(seed: int, **arguments: Any) -> VisionTransformer:
 def untrained_like(encoder: Encoder, seed: int = 0) -> Encoder:
     """An untrained encoder with the shape, initialisation, preprocessing, device and precision of another."""
     network = seeded(seed, **encoder.network.arguments())
-    how = encoder.device, encoder.precision, encoder.pixel_format
+    how = encoder.device, encoder.precision, encoder.pixel_format, encoder.max_stretch
     return Encoder(network, encoder.mean, encoder.std, "untrained", *how)

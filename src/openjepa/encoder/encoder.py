@@ -19,11 +19,12 @@ Images = Image.Image | np.ndarray | Tensor | Iterable[Image.Image | np.ndarray]
 
 
 class Encoder:
-    """A network with the preprocessing that it was trained with: shorter side resized, centre cropped, standardised.
+    """A network with the preprocessing that it was trained with: cropped and resized (`Frame`), standardised.
 
     `mean` and `std` are per channel, of 8-bit values divided by 255. `precision` is the dtype of the arithmetic;
     results are float32. `pixel_format` is how the values of image files become pixels; 8 bits where it is not given.
-    `licence` is that of the weights, None where they state none.
+    `max_stretch` is that of the `Frame` that it sees of an image; `licence` is that of the weights, None where they
+    state none.
     """
 
     def __init__(
@@ -35,12 +36,14 @@ class Encoder:
         device: str | torch.device = "cpu",
         precision: torch.dtype = torch.float32,
         pixel_format: PixelFormat | None = None,
+        max_stretch: float = 0.0,
         licence: str | None = None,
     ) -> None:
         self.network = network.to(device).eval()
         self.mean, self.std, self.name, self.licence = mean, std, name, licence
         self.device, self.precision = torch.device(device), precision
         self.pixel_format = pixel_format or PixelFormat(network.in_chans)
+        self.max_stretch = max_stretch
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -67,7 +70,8 @@ class Encoder:
 
     def preprocess(self, images: Images) -> Tensor:
         """Any accepted images as [B, C, H, W] of the size the network was trained at, uint8 or float32 as it reads."""
-        arrays = [resize_centre_crop(image, self.image_size) for image in as_read(images, self.pixel_format)]
+        frame = self.image_size, self.max_stretch
+        arrays = [resize_centre_crop(image, *frame) for image in as_read(images, self.pixel_format)]
         return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
 
     def features(self, images: Tensor) -> Tensor:

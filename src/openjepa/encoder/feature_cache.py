@@ -22,6 +22,7 @@ from openjepa.encoder.features import (
     Model,
     Progress,
     compute_features,
+    frame_of,
     no_progress,
     read_by,
     require_some,
@@ -57,6 +58,7 @@ def model_hash(model: Model) -> str:
     if not isinstance(model, Encoder):
         return hashlib.sha256(repr([*about, vars(model)]).encode()).hexdigest()
     about += [model.network.arguments(), model.mean, model.std, model.precision, model.device.type]
+    about += [model.max_stretch] if model.max_stretch else []
     digest = hashlib.sha256(repr(about).encode())
     for name, value in model.network.state_dict().items():
         digest.update(name.encode())
@@ -139,7 +141,7 @@ class FeatureStore:
         if rank() == 0:
             place.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(on_rank_zero(lambda: tempfile.mkdtemp(prefix=".writing-", dir=place.parent)))
-        part, how = (rank(), world_size()), (feature_function(model, kind), model.image_size, dataset, self.workers)
+        part, how = (rank(), world_size()), (feature_function(model, kind), frame_of(model), dataset, self.workers)
         try:
             write_part(aside / str(part[0]), stream_features(*how, progress=progress, part=part), len(dataset))
             barrier()

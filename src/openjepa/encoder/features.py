@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from openjepa.data.batches import in_order
-from openjepa.data.crops import resize_centre_crop
+from openjepa.data.crops import Frame, resize_centre_crop
 from openjepa.data.dataset import ImageDataset, read_as
 from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.errors import BadImage, UsageError
@@ -25,7 +25,8 @@ def no_progress(done: int, total: int) -> None:
 class Model(Protocol):
     """Anything that turns preprocessed images [B, C, H, W] into features [B, D] float32.
 
-    Images are uint8 or float32 as in `pixel_format`; where it is None, as in the data set.
+    Images are uint8 or float32 as in `pixel_format`; where it is None, as in the data set. They are what
+    `Frame(image_size, max_stretch)` shows of each.
     """
 
     name: str
@@ -34,26 +35,34 @@ class Model(Protocol):
     def image_size(self) -> tuple[int, int]: ...
 
     @property
+    def max_stretch(self) -> float: ...
+
+    @property
     def pixel_format(self) -> PixelFormat | None: ...
 
     def features(self, images: Tensor) -> Tensor: ...
 
 
+def frame_of(model: Model) -> Frame:
+    """What a model sees of an image."""
+    return Frame(model.image_size, model.max_stretch)
+
+
 class Crops(Dataset):
     """Chunks of preprocessed images: ([b, C, H, W], their indices, [(path, reason)] of those left out)."""
 
-    def __init__(self, dataset: ImageDataset, image_size: tuple[int, int], batch_size: int) -> None:
-        self.dataset, self.image_size, self.batch_size = dataset, image_size, batch_size
+    def __init__(self, dataset: ImageDataset, frame: Frame, batch_size: int) -> None:
+        self.dataset, self.frame, self.batch_size = dataset, frame, batch_size
 
     def __len__(self) -> int:
         return -(-len(self.dataset) // self.batch_size)
 
     def __getitem__(self, chunk: int) -> tuple[Tensor, list[int], Skipped]:
         pixel_format = self.dataset.pixel_format
-        images, kept, skipped = [np.empty((0, *self.image_size, pixel_format.channels), pixel_format.dtype)], [], []
+        images, kept, skipped = [np.empty((0, *self.frame.size, pixel_format.channels), pixel_format.dtype)], [], []
         for index in range(chunk * self.batch_size, min(len(self.dataset), (chunk + 1) * self.batch_size)):
             try:
-                images.append(resize_centre_crop(self.dataset.load(index), self.image_size)[None])
+                images.append(resize_centre_crop(self.dataset.load(index), *self.frame)[None])
                 kept.append(index)
             except BadImage as error:
                 skipped.append((self.dataset.paths[index], str(error)))
@@ -67,7 +76,7 @@ def read_by(model: Model, dataset: ImageDataset) -> ImageDataset:
 
 def stream_features(
     features: Callable[[Tensor], Tensor],
-    image_size: tuple[int, int],
+    frame: Frame,
     dataset: ImageDataset,
     workers: int = 2,
     batch_size: int = 256,
@@ -78,7 +87,7 @@ def stream_features(
 
     `part` (k, n) is the k-th of n parts; chunks are the same for any n, and so the features to the last bit.
     """
-    crops, seen = Crops(dataset, image_size, batch_size), 0
+    crops, seen = Crops(dataset, frame, batch_size), 0
     chunks = range(*(len(crops) * edge // part[1] for edge in (part[0], part[0] + 1)))
     total = min(len(chunks) * batch_size, len(dataset))
     for images, indices, bad in in_order(crops, chunks, workers):
@@ -106,7 +115,7 @@ def compute_features(
     `compute` gives other features than `model.features`. Raises UsageError if no image can be read.
     """
     dataset, compute = read_by(model, dataset), compute or model.features
-    chunks = list(stream_features(compute, model.image_size, dataset, workers, batch_size, progress))
+    chunks = list(stream_features(compute, frame_of(model), dataset, workers, batch_size, progress))
     kept = np.array([index for _, indices, _ in chunks for index in indices])
     require_some(kept, dataset)
     features = torch.cat([part for part, indices, _ in chunks if indices])

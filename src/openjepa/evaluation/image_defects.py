@@ -26,7 +26,7 @@ class Looks:
     Brightness and contrast are fractions of full scale for integers, else in the images' own numbers.
     """
 
-    name, image_size, pixel_format = "looks", (LOOKED_AT, LOOKED_AT), None
+    name, image_size, max_stretch, pixel_format = "looks", (LOOKED_AT, LOOKED_AT), 0.0, None
 
     def features(self, images: Tensor) -> Tensor:
         values = images.float() / 255 if images.dtype == torch.uint8 else images

@@ -17,7 +17,7 @@ class Thumbnails:
     Values other than 8 bits are stretched to those levels, image by image.
     """
 
-    name, image_size, pixel_format = "thumbnails", (SIDE, SIDE), None
+    name, image_size, max_stretch, pixel_format = "thumbnails", (SIDE, SIDE), 0.0, None
 
     def features(self, images: Tensor) -> Tensor:
         values = images.flatten(1).float()

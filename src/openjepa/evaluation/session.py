@@ -14,7 +14,7 @@ from openjepa.device import where_exact
 from openjepa.encoder.baselines import PatchPixels
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.feature_cache import FeatureStore, model_hash
-from openjepa.encoder.features import Model, Progress, no_progress
+from openjepa.encoder.features import Model, Progress, frame_of, no_progress
 from openjepa.evaluation.probes.best_linear import ALL_PROBES, Choice, Features, Probes, best_linear
 from openjepa.evaluation.probes.dense import Dense, crop_maps
 from openjepa.evaluation.results import Result, mean_of
@@ -46,7 +46,7 @@ class Session:
     seed     of the rows that probes are chosen on and of the draws of few labels
     shots    for few labels: images a class ("10") or a fraction of them ("1%")
     epochs   of fine-tuning
-    patches  (rows, columns) of the image and patch size of the raw pixels that are compared with patch tokens
+    patches  image size (rows, columns), patch size and max_stretch of the raw pixels to compare with patch tokens
     probes   which linear probes are tried for `linear`
     """
 
@@ -57,7 +57,7 @@ class Session:
     seed: int = 0
     shots: tuple[str, ...] = ("1%", "10%", "10")
     epochs: float = 10
-    patches: tuple[tuple[int, int], int] = ((32, 32), 4)
+    patches: tuple[tuple[int, int], int, float] = ((32, 32), 4, 0.0)
     probes: Probes = ALL_PROBES
     _features: dict[int, tuple[Features, np.ndarray]] = field(default_factory=dict)
     _choices: dict[str, Choice] = field(default_factory=dict)
@@ -161,5 +161,5 @@ class Session:
             raise ValueError(f"{part.dataset.source} has no {kind} maps")
         model, (subset, tokens, kept) = self.patch_model, self.dense_tokens(part)
         sizes = [size_of(subset.load(int(index))) for index in kept]
-        maps = crop_maps(read, [subset.paths[index] for index in kept], sizes, model.image_size)
+        maps = crop_maps(read, [subset.paths[index] for index in kept], sizes, frame_of(model))
         return Dense(tokens, maps, model.grid_size)

@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 from pydantic import model_validator
 from torch import Tensor
 
+from openjepa.data.crops import Frame
 from openjepa.data.decoding.pixel_format import RGB, PixelFormat
 from openjepa.errors import UsageError
 from openjepa.files import atomic_folder, write_json
@@ -47,11 +48,17 @@ class Facts(Preprocessing):
 
 
 def save_artifact(
-    folder: Path, model: Method, mean: list[float], std: list[float], about: dict, pixel_format: PixelFormat = RGB
+    folder: Path,
+    model: Method,
+    mean: list[float],
+    std: list[float],
+    about: dict,
+    pixel_format: PixelFormat = RGB,
+    max_stretch: float = 0.0,
 ) -> None:
     """Write the artifact of a model, whole or not at all; `about` (JSON-able) is stored in openjepa.json. OSError."""
-    values, pages = pixel_format.values, pixel_format.pages
-    whole = Source(str(folder), "openjepa", mean, std, *model.parts(), values=values, pages=pages)
+    how: dict[str, Any] = {"values": pixel_format.values, "pages": pixel_format.pages, "max_stretch": max_stretch}
+    whole = Source(str(folder), "openjepa", mean, std, *model.parts(), **how)
     with atomic_folder(folder, replace=True) as part:
         write_artifact(part, whole, "target", about)
 
@@ -68,7 +75,8 @@ def write_artifact(folder: Path, source: Source, which: str, about: dict) -> Non
         if network:
             save_tensors(network.state_dict(), folder / f"{name}.safetensors", None)
     write_json(folder / "config.json", hf_config(encoder))
-    processor = hf_preprocessor(encoder.image_size, source.mean, source.std, source.pixel_format)
+    frame = Frame(encoder.image_size, source.max_stretch)
+    processor = hf_preprocessor(frame, source.mean, source.std, source.pixel_format)
     write_json(folder / "preprocessor_config.json", processor)
     shapes = {"encoder": encoder.arguments(), "which": source.held(which)}
     shapes |= {"predictor": source.predictor.arguments()} if source.predictor else {}
@@ -103,25 +111,29 @@ def hidden_width(encoder: VisionTransformer) -> int:
 
 def preprocessing(source: Source) -> dict:
     """What of a source turns an image file into what its encoders take."""
-    return {"mean": source.mean, "std": source.std, "pixel_format": asdict(source.pixel_format)}
+    statistics = {"mean": source.mean, "std": source.std}
+    return {**statistics, "pixel_format": asdict(source.pixel_format), "max_stretch": source.max_stretch}
 
 
-def hf_preprocessor(
-    image_size: tuple[int, int], mean: list[float], std: list[float], pixel_format: PixelFormat = RGB
-) -> dict:
-    """Preprocessing that transformers can read: equal to ours up to rounding for square sizes.
+def hf_preprocessor(frame: Frame, mean: list[float], std: list[float], pixel_format: PixelFormat = RGB) -> dict:
+    """Preprocessing that transformers can read; of other than 8-bit images it is given arrays.
 
-    Its processor knows no crop of a given shape, so for other sizes it sees less of the image: the shorter side becomes
-    the longer one of the model, and the centre of it is taken. Of other than 8-bit images it is given arrays.
+    Its processor knows no crop of given proportions. For a square size it crops, which is equal to ours up to rounding
+    but for images so nearly square that ours sees them whole. For another size with a `max_stretch` it stretches every
+    image whole, which is equal to ours for images of about the proportions of the size. For another size without, it
+    sees less of an image than ours: the shorter side becomes the longer one of the size, and its centre is taken.
     """
+    rows, columns = frame.size
+    stretched = bool(rows != columns and frame.max_stretch)
+    shape = {"height": rows, "width": columns}
     return {
         "image_processor_type": "BitImageProcessor",
         "do_convert_rgb": len(mean) == 3,
         "do_resize": True,
-        "size": {"shortest_edge": max(image_size)},
+        "size": shape if stretched else {"shortest_edge": max(frame.size)},
         "resample": 3,
-        "do_center_crop": True,
-        "crop_size": {"height": image_size[0], "width": image_size[1]},
+        "do_center_crop": not stretched,
+        "crop_size": shape,
         "do_rescale": pixel_format.values != "raw",
         "rescale_factor": 1 / {"uint8": 255, "unit": 65535, "raw": 1}[pixel_format.values],
         "do_normalize": True,
@@ -151,6 +163,7 @@ def load_artifact(path: Path) -> Source:
         about=about,
         values=pixel_format.values,
         pages=pixel_format.pages,
+        max_stretch=facts.max_stretch,
     )
 
 

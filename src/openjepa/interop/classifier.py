@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.encoder.encoder import Encoder
+from openjepa.encoder.features import frame_of
 from openjepa.errors import UsageError
 from openjepa.files import atomic_folder, usage_error, write_json
 from openjepa.interop.artifact import FACTS, build_encoder, encoder_state, hf_config, hf_preprocessor
@@ -55,6 +56,10 @@ class Classifier:
     def image_size(self) -> tuple[int, int]:
         return self.encoder.image_size
 
+    @property
+    def max_stretch(self) -> float:
+        return self.encoder.max_stretch
+
     def features(self, images: Tensor) -> Tensor:
         """Preprocessed images to probabilities [B, C] float32."""
         return (self.encoder.features(images) @ self.weight.T + self.bias).softmax(1)
@@ -76,10 +81,11 @@ def save_classifier(
         "id2label": {str(number): name for number, name in enumerate(classes)},
         "label2id": {name: number for number, name in enumerate(classes)},
     }
-    known = {"classifier": network.arguments(), "mean": encoder.mean, "std": encoder.std, "classes": classes}
+    known: dict[str, Any] = {"max_stretch": encoder.max_stretch}
+    known |= {"classifier": network.arguments(), "mean": encoder.mean, "std": encoder.std, "classes": classes}
     known |= {"pixel_format": asdict(encoder.pixel_format)}
     known |= {"source": {"name": encoder.name, "kind": "openjepa", "licence": encoder.licence}}
-    processor = hf_preprocessor(encoder.image_size, encoder.mean, encoder.std, encoder.pixel_format)
+    processor = hf_preprocessor(frame_of(encoder), encoder.mean, encoder.std, encoder.pixel_format)
     with usage_error(folder), atomic_folder(folder) as part:
         save_tensors({name: value.cpu() for name, value in tensors.items()}, part / "model.safetensors")
         write_json(part / "config.json", config)
@@ -103,7 +109,7 @@ def load_classifier(
         raise UsageError(f"{path} is damaged: its head does not fit the classes: {error}: {AGAIN}") from error
     state = from_hf({name.removeprefix(ENCODER): value for name, value in tensors.items()})
     network = build_encoder(state, facts.classifier, str(path), AGAIN)
-    how = device, precision, facts.pixel_format(network.in_chans), facts.licence
+    how = device, precision, facts.pixel_format(network.in_chans), facts.max_stretch, facts.licence
     encoder = Encoder(network, list(facts.mean), list(facts.std), str(folder), *how)
     return Classifier(encoder, linear["weight"], linear["bias"], list(facts.classes), str(folder))
 

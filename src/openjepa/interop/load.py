@@ -55,7 +55,7 @@ def load_encoder(
     where = choose_device(device)
     dtype = choose_precision(precision, where)
     source = open_source(str(path), image_size, channels, num_heads)
-    how = where, dtype, source.pixel_format, source.licence
+    how = where, dtype, source.pixel_format, source.max_stretch, source.licence
     return Encoder(source.encoder(which), source.mean, source.std, str(path), *how)
 
 

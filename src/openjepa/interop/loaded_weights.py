@@ -25,6 +25,7 @@ class Source:
     notes    what a user should know of this source, a sentence each
     about    JSON-able facts of how it was trained, {} where unknown
     values, pages   of its `pixel_format`
+    max_stretch     of the Frame that its encoders see of an image
     """
 
     name: str
@@ -39,6 +40,7 @@ class Source:
     about: dict = field(default_factory=dict)
     values: str = "uint8"
     pages: str = "first"
+    max_stretch: float = 0.0
 
     def __post_init__(self) -> None:
         channels = next(iter(self.encoders.values())).in_chans

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from openjepa.console import counting
+from openjepa.data.crops import Frame
 from openjepa.data.dataset import ImageDataset, sample_order
 from openjepa.data.decoding.pixel_format import RGB, PixelFormat
 from openjepa.data.open import open_dataset
@@ -31,7 +32,7 @@ def sample_of(data: str, seed: int, pixel_format: PixelFormat = RGB) -> ImageDat
     dataset = open_dataset(data)
     sample = dataset.subset(sample_order(dataset, generator(seed, SAMPLES))[:SEARCHED])
     sample = sample if pixel_format == RGB else inspect_dataset(sample, pixel_format=pixel_format)[0]
-    if not len(_first_images(sample, (8, 8))):
+    if not len(_first_images(sample, Frame((8, 8)))):
         raise UsageError(f"none of the images tried in {data} can be read")
     return sample
 
@@ -39,7 +40,7 @@ def sample_of(data: str, seed: int, pixel_format: PixelFormat = RGB) -> ImageDat
 def draw_pictures(run: RunFolder, sample: ImageDataset | None) -> dict[str, Any]:
     """Coverage of the masks; masks on images where there are images; maps and neighbours where there is an encoder."""
     config, encoder = run.config, run.encoder
-    images = _first_images(sample, config.size) if sample else np.empty((0, *config.size, 3), np.uint8)
+    images = _first_images(sample, config.frame) if sample else np.empty((0, *config.size, 3), np.uint8)
     shown = [as_picture(image) for image in images]
     pictures: dict[str, Any] = {"coverage": None, "maps": {}, "neighbours": [], "searched": 0}
     if run.masks:
@@ -51,9 +52,9 @@ def draw_pictures(run: RunFolder, sample: ImageDataset | None) -> dict[str, Any]
     return pictures
 
 
-def _first_images(sample: ImageDataset, size: tuple[int, int]) -> np.ndarray:
+def _first_images(sample: ImageDataset, frame: Frame) -> np.ndarray:
     """The first readable images, [n, H, W, C], n up to 8."""
-    images, _, _ = Crops(sample, size, 4 * SHOWN)[0]
+    images, _, _ = Crops(sample, frame, 4 * SHOWN)[0]
     return images[:SHOWN].permute(0, 2, 3, 1).numpy()
 
 

@@ -124,7 +124,7 @@ def draft(
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     batches = build_batches(dataset, config)
-    sample, _ = sample_images(dataset, config.size, MONITORED, config.seed)
+    sample, _ = sample_images(dataset, config.frame, MONITORED, config.seed)
     monitor = Monitor(standardise(sample.to(device), mean, std), batches.masks, config.seed, precision)
     probe = build_probe(config, dataset, mean, std)
     return Blueprint(config, mean, std, networks, batches, monitor, probe, parallel)
@@ -192,10 +192,10 @@ def build_probe(config: Config, dataset: ImageDataset, mean: list[float], std: l
     precision = choose_precision(config.precision, device)
 
     def wrap(network: VisionTransformer) -> Encoder:
-        return Encoder(network, mean, std, "probe", device, precision, dataset.pixel_format)
+        return Encoder(network, mean, std, "probe", device, precision, dataset.pixel_format, config.max_stretch)
 
-    pixels = pixels_beside(config.size, dataset.pixel_format, mean, std)
-    return OnlineProbe(dataset, config.size, config.seed, wrap, pixels)
+    pixels = pixels_beside(config.frame, dataset.pixel_format, mean, std)
+    return OnlineProbe(dataset, config.frame, config.seed, wrap, pixels)
 
 
 def settle_compiler(config: Config) -> Config:

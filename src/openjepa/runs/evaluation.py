@@ -19,7 +19,7 @@ from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.baselines import pixels_beside, untrained_like
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.feature_cache import FeatureStore
-from openjepa.encoder.features import Model
+from openjepa.encoder.features import Model, frame_of
 from openjepa.errors import UsageError, unknown
 from openjepa.evaluation import run_tasks
 from openjepa.evaluation.near_duplicates import Thumbnails, near_duplicates
@@ -64,15 +64,15 @@ def open_models(names: Sequence[str], device: str, precision: str, encoder: str 
     where = choose_device(device)
     dtype = on_rank_zero(lambda: choose_precision(precision, where))  # timed, so processes could choose differently
     folders = {name: _encoders(name, where, dtype, encoder) for name in names if is_folder(name)}
-    size = next(iter(folders.values()))[0].image_size if folders else None
+    frame = frame_of(next(iter(folders.values()))[0]) if folders else None
     models: list[Model] = []
     for name in names:
-        models += folders.get(name) or [open_model(name, where, dtype, size)]
+        models += folders.get(name) or [open_model(name, where, dtype, frame)]
     first = first_encoder(models)
     baselines: list[Model] = []
     if "pixels" not in names:
-        pixels = pixels_beside(first.image_size, first.pixel_format, first.mean, first.std) if first else None
-        baselines.append(pixels or open_model("pixels", where, dtype, size))
+        pixels = pixels_beside(frame_of(first), first.pixel_format, first.mean, first.std) if first else None
+        baselines.append(pixels or open_model("pixels", where, dtype, frame))
     if first and not any(name.startswith("untrained:") for name in names):
         baselines.append(untrained_like(first))
     return baselines + models
@@ -97,6 +97,7 @@ def _encoders(name: str, where: torch.device, dtype: torch.dtype, encoder: str) 
             where,
             dtype,
             source.pixel_format,
+            source.max_stretch,
         )
         for which in held
     ]
@@ -167,13 +168,13 @@ class Images:
         return fit, held, f"a held-out fifth of {self.data} (seed {seed})"
 
 
-def patches_of(models: Sequence[Model]) -> tuple[tuple[int, int], int]:
-    """Image and patch size of the first encoder; without one, of what raw pixels are cut into."""
+def patches_of(models: Sequence[Model]) -> tuple[tuple[int, int], int, float]:
+    """Image size, patch size and max_stretch of the first encoder; without one, of what raw pixels are cut into."""
     first = first_encoder(models)
     if first:
-        return first.image_size, first.network.patch_size
-    size = models[0].image_size
-    return size, next(p for p in PATCHES if not (size[0] % p or size[1] % p))
+        return first.image_size, first.network.patch_size, first.max_stretch
+    size, max_stretch = frame_of(models[0])
+    return size, next(p for p in PATCHES if not (size[0] % p or size[1] % p)), max_stretch
 
 
 def fetch_features(sessions: Sequence[Session], tasks: Sequence[str]) -> None:

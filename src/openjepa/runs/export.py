@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from openjepa.console import log
-from openjepa.data.crops import standardise
+from openjepa.data.crops import Frame, standardise
 from openjepa.data.open import open_dataset
 from openjepa.data.scenes.scenes import Scenes
 from openjepa.data.summary import inspect_dataset
@@ -131,13 +131,13 @@ def comparison_images(source: Source, which: str, images: str | None) -> tuple[T
     if not images:
         return drawn(network.image_size, network.in_chans), f"scenes:{COMPARED}"
     dataset, _ = inspect_dataset(open_dataset(images), pixel_format=source.pixel_format)
-    sample, _ = sample_images(dataset, network.image_size, COMPARED, 0)
+    sample, _ = sample_images(dataset, Frame(network.image_size, source.max_stretch), COMPARED, 0)
     return standardise(sample, source.mean, source.std), images
 
 
 def drawn(image_size: tuple[int, int], channels: int) -> Tensor:
     """Scenes with their channels repeated, of about zero mean and unit variance: [8, C, H, W]."""
-    sample, _ = sample_images(Scenes(COMPARED), image_size, COMPARED, 0)
+    sample, _ = sample_images(Scenes(COMPARED), Frame(image_size), COMPARED, 0)
     return standardise(sample[:, torch.arange(channels) % 3], [0.5] * channels, [0.25] * channels)
 
 

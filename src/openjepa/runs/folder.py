@@ -91,12 +91,16 @@ class RunFolder:
         ]
 
     def repeat_command(self) -> str:
-        """The command that gives the same run: its steps, and the settings that differ from the recipe's."""
+        """The command that gives the same run: its steps and image size, and settings that differ from the recipe's."""
         about = {"method": self.config.method, "model": self.config.model}
         usual = dataclasses.asdict(build_config(recipe("laptop", about), {}))
         mine = dataclasses.asdict(self.config) | {"masks": self.masks.strategy if self.masks else None}
         left_out = {*LENGTH, *without_effect(self.config)}
-        differ = {n: v for n, v in mine.items() if v is not None and v != usual[n] and n not in left_out}
+        differ = {
+            n: v
+            for n, v in mine.items()
+            if v is not None and (v != usual[n] or n == "image_size") and n not in left_out
+        }
         words = ["openjepa", "pretrain", self.data, "--out", f"{self.name}-again", "--recipe", "laptop"]
         return shlex.join([*words, "--steps", str(self.steps), *option_words(differ)])
 

@@ -1,15 +1,17 @@
 """The images of a command: open them, report what was found, list unusable ones, keep them in memory where it pays."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from openjepa.config import MAX_SKIPPED, Config, build_config, image_size, normal, seconds
+from openjepa.config import MAX_SKIPPED, Config, build_config, image_size, normal, seconds, size_text
 from openjepa.console import counting, log
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.decoding.pixel_format import PAGES, PixelFormat
 from openjepa.data.memory import decoded_bytes, hold_in_memory
 from openjepa.data.open import open_dataset
+from openjepa.data.proportions import Sizes, suited_sizes
 from openjepa.data.storage.storage import Skipped, is_lost
 from openjepa.data.summary import Summary, inspect_dataset
 from openjepa.device import choose_device
@@ -19,7 +21,7 @@ from openjepa.files import check_can_write, write_text
 from openjepa.files.lock import LOCK
 from openjepa.masking.samplers import STRATEGIES, check_masks
 from openjepa.masking.settings import MaskSettings
-from openjepa.recipe_settings import Pick, pick_recipe, recipe
+from openjepa.recipe_settings import RECIPES, Pick, pick_recipe, recipe
 from openjepa.runs.build_model import method_of
 
 LISTED = "skipped.txt"
@@ -92,26 +94,60 @@ def prepare_images(
     return dataset, summary
 
 
-def settler(given: dict[str, Any]) -> Callable[[Summary], Config]:
-    """A function that chooses a recipe for images and logs why; `given` settings override the recipe."""
+def settler(given: dict[str, Any], name: str | None = None) -> Callable[[Summary], Config]:
+    """A function from images to the settings for them (`pick_for`); `given` ones override the recipe."""
 
     def settle(summary: Summary) -> Config:
-        pick = pick_for(summary, given)
-        return build_config(recipe(pick.name, given) | pick.changes, given)
+        pick = pick_for(summary, given, name)
+        return _config_of(pick, given)
 
     return settle
 
 
-def pick_for(summary: Summary, given: Mapping[str, Any]) -> Pick:
-    """The recipe for these images and the `given` device, image size and time; logs it with the reason."""
+def pick_for(summary: Summary, given: Mapping[str, Any], name: str | None = None) -> Pick:
+    """The recipe for these images and the `given` device and time, or that of a name, with an image size for them.
+
+    Logs what was picked, with the reason.
+    """
+    pick = suited(Pick(name, {}, "") if name else picked(summary, given), summary, given)
+    if not name:
+        config = _config_of(pick, given)
+        shape = f"{config.model} at {config.image_size} px with patches of {config.patch_size}"
+        log(f"recipe {pick.name}, {shape}, because {pick.why}")
+    return pick
+
+
+def suited(pick: Pick, summary: Summary, given: Mapping[str, Any]) -> Pick:
+    """A pick with the image size that suits the images, unless one is given or the recipe has a published one."""
+    if given.get("image_size") is not None or RECIPES[pick.name].published_size:
+        return pick
+    size = size_for(summary.sizes, _config_of(pick, given))
+    return pick._replace(changes=pick.changes | {"image_size": size_text(size)})
+
+
+def size_for(sizes: Sizes, config: Config) -> tuple[int, int]:
+    """The image size (rows, columns) that suits images of these sizes, of those that the masks of a config allow."""
+
+    def allowed(size: tuple[int, int]) -> bool:
+        try:
+            mask_settings(dataclasses.replace(config, image_size=size_text(size)))
+        except UsageError:
+            return False
+        return True
+
+    return next(filter(allowed, suited_sizes(sizes, config.frame, config.patch_size)), config.size)
+
+
+def _config_of(pick: Pick, given: Mapping[str, Any]) -> Config:
+    return build_config(recipe(pick.name, given) | pick.changes, given)
+
+
+def picked(summary: Summary, given: Mapping[str, Any]) -> Pick:
+    """The recipe for these images and the `given` device, image size and time."""
     size, time = given.get("image_size"), given.get("time")
     side = min(image_size(normal("image_size", size))) if size else summary.median_side
     device = choose_device(given.get("device") or "auto").type
-    pick = pick_recipe(side, summary.images, device, seconds(str(time)) if time else None, size and str(size))
-    config = build_config(recipe(pick.name, given) | pick.changes, given)
-    shape = f"{config.model} at {config.image_size} px with patches of {config.patch_size}"
-    log(f"recipe {pick.name}, {shape}, because {pick.why}")
-    return pick
+    return pick_recipe(side, summary.images, device, seconds(str(time)) if time else None, size and str(size))
 
 
 def mask_settings(config: Config) -> MaskSettings | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from openjepa.config import Config, current_names
+from openjepa.config import Config, size_text
 from openjepa.console import log
 from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.errors import UsageError, option, shown
@@ -20,6 +20,7 @@ from openjepa.methods.registry import METHODS
 from openjepa.models.predictor import Predictor
 from openjepa.models.resize import weights_of
 from openjepa.models.vit import SIZES, VisionTransformer
+from openjepa.renamed import current_names
 from openjepa.runs.build_model import Networks, method_of
 from openjepa.schema import Schema, checked
 
@@ -63,9 +64,9 @@ def open_init(config: Config, given: dict[str, Any]) -> tuple[Config, Source]:
     size = config.size if given.get("image_size") is not None else None
     source = with_matching_predictor(open_source(str(config.init), size, config.channels), config)
     network, predictor = source.encoder("context"), source.predictor
-    rows, columns = network.image_size
     fixed: dict[str, Any] = {"patch_size": network.patch_size, "weight_init": network.weight_init}
-    fixed |= {"image_size": str(rows) if rows == columns else f"{rows}x{columns}"}
+    fixed |= {"image_size": size_text(network.image_size)}
+    fixed |= {} if given.get("max_stretch") is not None else {"max_stretch": source.max_stretch}
     fixed |= {"model": standard} if (standard := standard_size(network)) else {}
     if predictor:
         shape = predictor.arguments()

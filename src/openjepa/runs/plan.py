@@ -3,10 +3,12 @@
 import math
 import os
 
-from openjepa.config import Config, seconds
+from openjepa.config import Config, seconds, size_text
 from openjepa.console import duration
 from openjepa.data.batches import Batches
+from openjepa.data.proportions import Sizes, seen_in_words, unseen
 from openjepa.errors import UsageError
+from openjepa.runs.images import size_for
 from openjepa.training.monitoring_intervals import monitor_interval, probe_interval
 from openjepa.training.schedules import ema_half_life, ema_range
 from openjepa.training.step import Schedule, Stepper
@@ -15,6 +17,7 @@ from openjepa.training.timing import Cost, Speed
 OVERHEAD = 1.05  # monitors, probes and checkpoints on a CPU, as a fraction of the steps' own time
 HALF_LIVES = 5  # of the target encoder, after which its weights are 97 % the run's own
 WAITED = 0.05  # fraction of a step from which waiting for input limits the run
+WORTH_SAYING = 0.01  # fraction of the pixels that another image size shows in addition
 ALONE = 0.25  # the same without workers: on few cores they would slow the steps more than they speed up the input
 
 
@@ -63,8 +66,11 @@ def run_seconds(steps: int, batch_size: int, cost: Cost) -> float:
     return steps * cost.step_seconds + monitored * cost.monitor_seconds + probed * cost.probe_seconds
 
 
-def plan_lines(config: Config, stepper: Stepper, batches: Batches, cost: Cost) -> list[str]:
-    """Images, model, steps, EMA half-life against run length, expected time and memory, in a few lines."""
+def plan_lines(config: Config, stepper: Stepper, batches: Batches, cost: Cost, sizes: Sizes) -> list[str]:
+    """Images, model, steps, EMA half-life against run length, expected time and memory, in a few lines.
+
+    sizes: (width, height, number) of the images.
+    """
     steps, size = stepper.schedule.steps, config.batch_size
     epochs = steps * size / len(batches.dataset)
     rows, columns = config.grid_size
@@ -72,12 +78,21 @@ def plan_lines(config: Config, stepper: Stepper, batches: Batches, cost: Cost) -
         "plan",
         f"  {config.model_name} {networks_in_words(stepper)}, on {stepper.device} in {precision_of(stepper)}",
         f"  {config.image_size} px, {rows}x{columns} patches of {config.patch_size} px: {masks_in_words(batches)}",
+        f"  {seen_line(config, sizes)}",
         f"  {steps:,} steps of {size} images: {epochs:.1f} epochs of {len(batches.dataset):,} images",
         *(ema_lines(config, steps) if stepper.model.has_target_encoder else []),
         f"  about {duration(run_seconds(steps, size, cost))} at {size / cost.step_seconds:,.0f} "
         f"images/s, {cost.memory / 2**30:.1f} GiB of memory",
         f"  {limit(config, cost)}",
     ]
+
+
+def seen_line(config: Config, sizes: Sizes) -> str:
+    """What of the images is seen, and the image size that would see more of them, if there is one."""
+    suited = size_for(sizes, config)
+    lost, then = (unseen(sizes, frame)[0] for frame in (config.frame, config.frame._replace(size=suited)))
+    better = f"; --image-size {size_text(suited)} would show {1 - then:.0%}" if lost - then > WORTH_SAYING else ""
+    return seen_in_words(sizes, config.frame) + better
 
 
 def networks_in_words(stepper: Stepper) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from openjepa.config import MACHINE, Config, build_config, normal, seconds
 from openjepa.errors import option, shown
 from openjepa.recipe_settings import recipe
-from openjepa.renamed import current_names
+from openjepa.renamed import all_settings, current_names
 from openjepa.runs.start import resolve_precision
 from openjepa.runs.unused_settings import check_settings
 
@@ -30,4 +30,4 @@ def stored_settings(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def stored_config(values: Mapping[str, Any]) -> Config:
     """The Config of settings from JSON; raises ValueError, TypeError or UsageError where they are none."""
-    return Config(**stored_settings(values))
+    return Config(**stored_settings(all_settings(dict(values))))

@@ -137,7 +137,8 @@ class StartedRun:
             "settings": dataclasses.asdict(self.config),
         }
         about |= {"source": self.source} if self.source else {}
-        save_artifact(self.folder / name, model, stepper.mean, stepper.std, about, dataset.pixel_format)
+        how = dataset.pixel_format, self.config.max_stretch
+        save_artifact(self.folder / name, model, stepper.mean, stepper.std, about, *how)
 
     def write_skipped(self) -> None:
         """List the images that could not be used, if there are any."""
@@ -173,7 +174,7 @@ def start_run(
     blueprint = draft(config, dataset, mean, std, networks, parallel)
     cost = blueprint.cost()
     run = blueprint.run(out, on_rank_zero(lambda: resolve_steps(config, len(dataset), cost)))
-    log(*plan_lines(config, run.stepper, run.batches, cost), *(advice(config, source) if source else []))
+    log(*plan_lines(config, run.stepper, run.batches, cost, summary.sizes), *(advice(config, source) if source else []))
     started = open_run(run, blueprint, data, summary, _named(config, source))
     started.describe({"source": started.source, "networks": shapes_of(config, source)} if source else {})
     on_rank_zero(started.write_skipped)

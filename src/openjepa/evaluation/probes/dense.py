@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate, one_hot
 
-from openjepa.data.crops import centre_box, size_of
+from openjepa.data.crops import Frame, size_of
 from openjepa.data.dataset import ImageDataset
 from openjepa.errors import BadImage, UsageError
 from openjepa.evaluation.probes.logistic import linear_probe
@@ -34,9 +34,9 @@ class Dense:
 
 
 def crop_maps(
-    read: Callable[[str], np.ndarray], paths: list[str], sizes: list[tuple[int, int]], size: tuple[int, int]
+    read: Callable[[str], np.ndarray], paths: list[str], sizes: list[tuple[int, int]], frame: Frame
 ) -> Tensor:
-    """Maps of images, cut and shrunk to `size` as the images are, by the nearest value: float32 [n, H, W].
+    """Maps of images, cut and shrunk as the images are, by the nearest value: float32 [n, H, W].
 
     `sizes` are the images' (width, height). Raises UsageError for a map of other proportions than its image.
     """
@@ -44,8 +44,10 @@ def crop_maps(
     for path, (width, height) in zip(paths, sizes, strict=True):
         values = np.asarray(read(path), dtype=np.float32)
         _check_proportions(path, values, width, height)
-        box = centre_box(values.shape[1], values.shape[0], size[1] / size[0])
-        cut.append(np.asarray(Image.fromarray(values).resize(size[::-1], Image.Resampling.NEAREST, box=box)))
+        across, down = values.shape[1] / width, values.shape[0] / height
+        left, top, right, bottom = frame.box(width, height)
+        box = left * across, top * down, right * across, bottom * down
+        cut.append(np.asarray(Image.fromarray(values).resize(frame.size[::-1], Image.Resampling.NEAREST, box=box)))
     return torch.from_numpy(np.stack(cut))
 
 

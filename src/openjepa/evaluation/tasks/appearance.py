@@ -32,7 +32,7 @@ def fetch(session: Session, progress: Progress) -> None:
 
 def appearance_of(session: Session, part: Part, progress: Progress = no_progress) -> tuple[Tensor, np.ndarray]:
     """The appearance of the images of a part [n, 7], and their indices [n]."""
-    return session.store.get(Appearance(session.patches[0]), part.dataset, "embedding", progress)
+    return session.store.get(Appearance(*session.patches[::2]), part.dataset, "embedding", progress)
 
 
 def run(session: Session) -> Iterator[Result]:
@@ -97,9 +97,10 @@ class Appearance:
 
     name, pixel_format = "appearance", RGB
 
-    def __init__(self, image_size: tuple[int, int]) -> None:
+    def __init__(self, image_size: tuple[int, int], max_stretch: float = 0.0) -> None:
         shrink = min(1.0, SIDE / max(image_size))
         self.image_size = max(2, round(image_size[0] * shrink)), max(2, round(image_size[1] * shrink))
+        self.max_stretch = max_stretch
 
     def features(self, images: Tensor) -> Tensor:
         """uint8 [B, 3, H, W] to float32 [B, 7]."""

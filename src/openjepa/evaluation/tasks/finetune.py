@@ -13,7 +13,7 @@ from openjepa.data.batches import epoch_order, in_order
 from openjepa.data.crops import random_resized_crop
 from openjepa.data.dataset import ImageDataset
 from openjepa.encoder.encoder import Encoder
-from openjepa.encoder.features import read_by, stream_features
+from openjepa.encoder.features import frame_of, read_by, stream_features
 from openjepa.evaluation.results import Result, mean_of, named
 from openjepa.evaluation.session import Session
 from openjepa.evaluation.task import Task
@@ -71,7 +71,7 @@ class EncoderWithHead:
 
     def logits(self, dataset: ImageDataset, workers: int) -> Tensor:
         """Logits [n, C] of all images, every one of which must be readable."""
-        chunks = stream_features(self.features, self.encoder.image_size, read_by(self.encoder, dataset), workers)
+        chunks = stream_features(self.features, frame_of(self.encoder), read_by(self.encoder, dataset), workers)
         return torch.cat([logits for logits, *_ in chunks])
 
 
@@ -112,7 +112,7 @@ def finetune(
         network = copy.deepcopy(encoder.network)
         head = nn.Linear(network.embed_dim, classes).to(encoder.device)
     nn.init.zeros_(head.weight)
-    how = encoder.name, encoder.device, encoder.precision, encoder.pixel_format
+    how = encoder.name, encoder.device, encoder.precision, encoder.pixel_format, encoder.max_stretch
     tuned = Encoder(network, encoder.mean, encoder.std, *how)
     optimizer = torch.optim.AdamW(_groups(network, head), lr=RATE, weight_decay=DECAY)
     schedule, fits = warm_up_then_cosine(optimizer, steps), images_that_fit(encoder)

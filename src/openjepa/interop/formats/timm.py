@@ -17,7 +17,7 @@ BASE = "vit_base_patch16_224"  # any plain ViT of timm's: the arguments beside i
 def write(folder: Path, source: Source, options: Options) -> None:
     encoder = source.encoder(options.which)
     save_tensors(with_positions(encoder), folder / "model.safetensors")
-    write_json(folder / "config.json", timm_config(encoder, source.mean, source.std, source.licence))
+    write_json(folder / "config.json", timm_config(encoder, source))
     write_predictor(folder, source, options)
 
 
@@ -26,8 +26,12 @@ def reopen(folder: Path, options: Options, source: Source) -> Forward:
     return model.forward_features
 
 
-def timm_config(encoder: VisionTransformer, mean: list[float], std: list[float], licence: str | None) -> dict:
-    """timm's config.json: a known architecture, and the arguments that make it this one."""
+def timm_config(encoder: VisionTransformer, source: Source) -> dict:
+    """timm's config.json: a known architecture, and the arguments that make it this one.
+
+    Its transform crops images as ours does, but for a rectangular size with a `max_stretch`, where it stretches each.
+    """
+    rows, columns = encoder.image_size
     hidden = hidden_width(encoder)
     ratio = hidden / encoder.embed_dim
     exact = ratio if int(encoder.embed_dim * ratio) == hidden else (hidden + 0.5) / encoder.embed_dim
@@ -48,13 +52,13 @@ def timm_config(encoder: VisionTransformer, mean: list[float], std: list[float],
         "fixed_input_size": True,
         "interpolation": "bicubic",
         "crop_pct": 1.0,
-        "crop_mode": "center",
-        "mean": mean,
-        "std": std,
+        "crop_mode": "squash" if rows != columns and source.max_stretch else "center",
+        "mean": source.mean,
+        "std": source.std,
         "num_classes": 0,
         "first_conv": "patch_embed.proj",
         "classifier": "head",
-        "license": licence or "unknown",
+        "license": source.licence or "unknown",
     }
     return {
         "architecture": BASE,

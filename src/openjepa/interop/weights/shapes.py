@@ -23,6 +23,7 @@ Ratio = Annotated[float, Field(gt=0, le=64)]
 Eps = Annotated[float, Field(gt=0, le=0.1)]
 Mean = Annotated[float, Field(ge=-1e30, le=1e30)]
 Std = Annotated[float, Field(ge=1e-12, le=1e30)]
+Stretch = Annotated[float, Field(ge=0, le=1e6)]
 WeightInit = Literal["unit", "published"]
 
 
@@ -88,10 +89,14 @@ class StoredPixelFormat(Schema):
 
 
 class Preprocessing(Schema):
-    """How image files become the pixels of a network: `pixel_format` was called `reading` in older files."""
+    """How image files become the pixels of a network: `pixel_format` was called `reading` in older files.
+
+    Files that state no `max_stretch` are of networks that see every image cropped to their proportions.
+    """
 
     mean: Annotated[tuple[Mean, ...], Field(min_length=1, max_length=MOST_CHANNELS)]
     std: Annotated[tuple[Std, ...], Field(min_length=1, max_length=MOST_CHANNELS)]
+    max_stretch: Stretch = 0.0
     stored: StoredPixelFormat | None = Field(None, validation_alias=AliasChoices("pixel_format", "reading"))
 
     def check_channels(self, channels: int) -> None:

@@ -77,9 +77,9 @@ def _measuring(data: TrialData, config: Config) -> tuple[float, dict[str, dict]]
     stepper, begun = build_stepper(config, 1, data.mean, data.std), time.monotonic()
     draft(config, data.dataset, data.mean, data.std).monitor(stepper.model)
     monitored = time.monotonic()
-    untrained = data.accuracies(as_encoder(stepper, data))
+    untrained = data.accuracies(as_encoder(stepper, data, config.max_stretch))
     seconds = 2 * (monitored - begun) + time.monotonic() - monitored
-    pixels = pixels_beside(config.size, data.dataset.pixel_format, data.mean, data.std)
+    pixels = pixels_beside(config.frame, data.dataset.pixel_format, data.mean, data.std)
     return seconds, {"untrained": untrained, "pixels": data.accuracies(pixels)}
 
 

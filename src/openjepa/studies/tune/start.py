@@ -82,11 +82,10 @@ def start_study(request: Request) -> tuple[Study, Request]:
 
 
 def settled(request: Request, summary: Summary) -> Request:
-    """The request with the recipe that its images pick, and what that changes for them, where it names none."""
-    if request.recipe:
-        return request
-    pick = pick_for(summary, request.given)
-    return dataclasses.replace(request, recipe=pick.name, given=pick.changes | request.given)
+    """The request with the recipe that its images pick, where it names none, and what is changed for them."""
+    given = {name: value for name, value in request.given.items() if value is not None}
+    pick = pick_for(summary, given, request.recipe)
+    return dataclasses.replace(request, recipe=pick.name, given=pick.changes | given)
 
 
 def resume_study(request: Request) -> tuple[Study, Request]:

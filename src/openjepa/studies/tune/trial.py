@@ -99,7 +99,11 @@ def run_trial(folder: Path, data: TrialData, config: Config, steps: int, progres
         return record | {"seconds": time.monotonic() - begun, "failed": str(error)}
     started.export("encoder", started.run.stepper.model, steps)
     first, last = ({name: logged[name] for name in MONITORS if name in logged} for logged in _ends(folder))
-    measured = {"monitors": last, "untrained": first, **data.accuracies(as_encoder(started.run.stepper, data))}
+    measured = {
+        "monitors": last,
+        "untrained": first,
+        **data.accuracies(as_encoder(started.run.stepper, data, config.max_stretch)),
+    }
     shutil.rmtree(started.run.checkpoints)  # those of all trials would fill the disk
     return record | {"seconds": time.monotonic() - begun} | measured
 
@@ -124,6 +128,6 @@ def _open(folder: Path, data: TrialData, config: Config, steps: int) -> StartedR
     return started
 
 
-def as_encoder(stepper: Stepper, data: TrialData) -> Encoder:
-    network, how = stepper.model.encoder, (stepper.device, stepper.precision, data.dataset.pixel_format)
-    return Encoder(network, stepper.mean, stepper.std, "trial", *how)
+def as_encoder(stepper: Stepper, data: TrialData, max_stretch: float) -> Encoder:
+    how = stepper.device, stepper.precision, data.dataset.pixel_format, max_stretch
+    return Encoder(stepper.model.encoder, stepper.mean, stepper.std, "trial", *how)

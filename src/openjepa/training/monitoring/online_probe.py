@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openjepa.data.crops import resize_centre_crop
+from openjepa.data.crops import Frame, resize_centre_crop
 from openjepa.data.dataset import ImageDataset, sample_order
 from openjepa.data.memory import ImagesInMemory
 from openjepa.encoder.baselines import Pixels
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.feature_cache import FeatureStore
-from openjepa.encoder.features import Model
+from openjepa.encoder.features import Model, frame_of
 from openjepa.errors import BadImage
 from openjepa.evaluation.probes.best_linear import Probes
 from openjepa.evaluation.run_tasks import measure
@@ -24,14 +24,12 @@ TRAIN, TEST = 1024, 512
 LEAST = 12  # images, below which no probe is trained
 
 
-def sample_images(
-    dataset: ImageDataset, image_size: tuple[int, int], count: int, seed: int
-) -> tuple[Tensor, np.ndarray]:
+def sample_images(dataset: ImageDataset, frame: Frame, count: int, seed: int) -> tuple[Tensor, np.ndarray]:
     """Up to `count` readable images, the same for a seed: [n, C, H, W], uint8 or float32, and their indices [n]."""
     images, kept = [], []
     for index in sample_order(dataset, generator(seed, SAMPLES)):
         try:
-            images.append(resize_centre_crop(dataset.load(int(index)), image_size))
+            images.append(resize_centre_crop(dataset.load(int(index)), *frame))
         except BadImage:
             continue
         kept.append(int(index))
@@ -53,21 +51,21 @@ TASKS = ("knn", "linear")
 class OnlineProbe:
     """Accuracy on a small fixed sample: for the first label, up to 1,024 images to learn from and 512 to test on.
 
-    Images are decoded once, cropped to `image_size`, and held in memory. `wrap` makes an encoder of the network that
+    Images are decoded once, cropped to `frame`, and held in memory. `wrap` makes an encoder of the network that
     is trained; `baseline` are the raw pixels to compare with.
     """
 
     def __init__(
         self,
         dataset: ImageDataset,
-        image_size: tuple[int, int],
+        frame: Frame,
         seed: int,
         wrap: Callable[[VisionTransformer], Encoder],
         baseline: Pixels | None = None,
     ) -> None:
         self.dataset, self.seed, self.wrap = dataset, seed, wrap
-        self.baseline = baseline or Pixels(image_size)
-        self.parts = self._sampled(image_size)
+        self.baseline = baseline or Pixels(frame.size, max_stretch=frame.max_stretch)
+        self.parts = self._sampled(frame)
 
     def __call__(self, network: VisionTransformer) -> dict[str, float]:
         """knn and linear: the fraction of test images classified right from the network's embeddings."""
@@ -75,12 +73,12 @@ class OnlineProbe:
 
     def pixels(self) -> dict[str, float]:
         """The same from raw pixels, under names that end in _pixels."""
-        scores = self._accuracies(self.baseline, self._sampled(self.baseline.image_size))
+        scores = self._accuracies(self.baseline, self._sampled(frame_of(self.baseline)))
         return {f"{name}_pixels": value for name, value in scores.items()}
 
-    def _sampled(self, image_size: tuple[int, int]) -> tuple[Part, Part]:
+    def _sampled(self, frame: Frame) -> tuple[Part, Part]:
         """Two thirds of the sample to learn from, and the rest, at a size."""
-        images, indices = sample_images(self.dataset, image_size, TRAIN + TEST, self.seed)
+        images, indices = sample_images(self.dataset, frame, TRAIN + TEST, self.seed)
         label, n = next(iter(self.dataset.labels)), len(indices)
         pixels = images.permute(0, 2, 3, 1).reshape(-1).numpy()
         sample = ImagesInMemory(
@@ -90,7 +88,7 @@ class OnlineProbe:
             {label: self.dataset.classes[label]},
             pixels,
             np.arange(n) * images[0].numel(),
-            np.full((n, 2), image_size),
+            np.full((n, 2), frame.size),
             self.dataset.pixel_format,
         )
         rows = np.split(np.arange(n), [n * 2 // 3])
