@@ -15,5 +15,7 @@ def write(folder: Path, source: Source, options: Options) -> None:
 
 
 def reopen(folder: Path, options: Options, source: Source) -> Forward:
-    model = require("transformers", "hf").AutoModel.from_pretrained(folder).eval()
+    transformers = require("transformers", "hf")
+    transformers.logging.disable_progress_bar()
+    model = transformers.AutoModel.from_pretrained(folder).eval()
     return lambda pixels: model(pixels).last_hidden_state
