@@ -77,7 +77,8 @@ def annotations(forge: Forge) -> tuple[str, list[str]]:
     if kind in ("depths", "masks"):
         for name in names:
             forge.file(
-                f"maps/{name}", hostile_image(forge)[2] if forge.chance(4) else png(small_image(forge).convert("L"))
+                f"maps/{name}",
+                hostile_image(forge)[2] if forge.chance(4) else png(small_image(forge, (20, 20)).convert("L")),
             )
         more = ["--tasks", {"depths": "depth", "masks": "segment"}[kind], f"--{kind}", str(forge.folder / "maps")]
     else:
