@@ -14,8 +14,7 @@ from openjepa.data.decoding.read import read_pixels
 from openjepa.data.storage.names import Names
 from openjepa.data.storage.storage import Skipped, Storage
 from openjepa.errors import BadImage, UsageError
-
-MAX_BYTES = 1 << 30
+from openjepa.safety.limits import MAX_FILE_BYTES
 
 
 class ImageDataset(Protocol):
@@ -97,11 +96,11 @@ class ImageFiles(ImageDataset):
             return stream.read()
 
     def open(self, index: int) -> IO[bytes]:
-        """The file, open at its start; the caller closes it. Raises BadImage, also above 1 GiB."""
+        """The file, open at its start; the caller closes it. Raises BadImage, also for one that is too large."""
         with bad_image_on_error():
             size = self.stamp(index)[0]
-            if size > MAX_BYTES:
-                raise BadImage(f"file larger than {MAX_BYTES:,} bytes ({size:,})")
+            if size > (most := MAX_FILE_BYTES.get()):
+                raise BadImage(f"file larger than {most:,} bytes ({size:,})")
             return self._storage.open(self._rows[index])
 
     def stamp(self, index: int) -> tuple[int, ...]:

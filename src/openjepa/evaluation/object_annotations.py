@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 
 from openjepa.data.storage.listing import walk
 from openjepa.data.storage.names import Names
-from openjepa.data.storage.storage import Folder, Storage, Zip
+from openjepa.data.storage.storage import Folder, Storage
+from openjepa.data.storage.zip_members import read_zip
 from openjepa.errors import UsageError
 
 ANNOTATION_KINDS = "CLEVR scenes (.json), COCO (.json), VOC (.xml), a .csv with a row a box, or a folder of such files"
@@ -58,13 +59,10 @@ def _files(source: str) -> Iterator[tuple[str, bytes]]:
     if file == os.path.normpath(path) and not zipfile.is_zipfile(file):
         names = Names.of([os.path.basename(file)])
         return _read_all(Folder(os.path.dirname(file), names), names)
-    try:
-        inside = os.path.relpath(path, file).replace(os.sep, "/")
-        archive = Zip(file)
-        members = [info.filename for info in archive.members()]
-    except (zipfile.BadZipFile, OSError) as error:
-        raise UsageError(f"{file} is not a readable zip ({error}): copy or pack it again") from error
-    archive.names = Names.of(n for n in members if inside == "." or n == inside or n.startswith(inside + "/"))
+    inside = os.path.relpath(path, file).replace(os.sep, "/")
+    archive = read_zip(file)
+    named = [n for n, name in enumerate(archive.names) if inside in (".", name) or name.startswith(inside + "/")]
+    archive = archive.take(named)
     return _read_all(archive, archive.names)
 
 

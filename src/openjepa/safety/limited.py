@@ -135,13 +135,18 @@ def _answer(function: Callable[..., Any], arguments: tuple, memory: int) -> tupl
         return "value", function(*arguments)
     except (UsageError, BadImage) as error:
         return "error", type(error)(str(error))
+    except OSError as error:
+        return "error", OSError(error.errno, error.strerror) if error.strerror else ReaderFailed(_first_line(error))
     except MemoryError:
         return "error", ReaderFailed(
             f"needs more than {memory:,} bytes of memory; {MAX_READER_MEMORY.variable} raises the limit"
         )
     except Exception as error:  # libraries raise nearly every built-in exception on damaged input
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        return "error", ReaderFailed(lines[0][:REASON])
+        return "error", ReaderFailed(_first_line(error))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:REASON]
 
 
 def _limit(seconds: int, memory: int) -> None:

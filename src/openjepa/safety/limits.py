@@ -47,11 +47,11 @@ MAX_MEMBER_BYTES = Limit("MAX_MEMBER_BYTES", 256 * MIB, "bytes", "one image file
 MAX_LIST_BYTES = Limit("MAX_LIST_BYTES", 256 * MIB, "bytes", "a text, CSV, TSV or JSON Lines file that lists images")
 MAX_COLUMNS = Limit("MAX_COLUMNS", 1000, "columns", "columns of a list or table")
 MAX_ENTRIES = Limit("MAX_ENTRIES", 5_000_000, "entries", "members of one archive, rows of one list or table")
+ALWAYS_UNPACKED = Limit(
+    "ALWAYS_UNPACKED", 64 * MIB, "bytes", "what comes out of any compressed archive, array or table"
+)
 MAX_UNPACKED_RATIO = Limit(
-    "MAX_UNPACKED_RATIO",
-    100,
-    "times",
-    "bytes that come out of a compressed archive, array or table, over its own size; 64 MiB are always allowed",
+    "MAX_UNPACKED_RATIO", 100, "times", "what may come out beyond that, over the size of the file"
 )
 MAX_READER_MEMORY = Limit("MAX_READER_MEMORY", 768 * MIB, "bytes", "memory of a process that reads Parquet or HDF5")
 MAX_READER_SECONDS = Limit(
@@ -59,12 +59,12 @@ MAX_READER_SECONDS = Limit(
 )
 LIMITS = [each for each in list(vars().values()) if isinstance(each, Limit)]
 
-ALWAYS_UNPACKED, BYTES_A_SECOND = 64 * MIB, 16 * MIB
+BYTES_A_SECOND = 16 * MIB
 
 
 def unpacked_bytes(packed: int) -> int:
     """The bytes that may come out of `packed` compressed ones."""
-    return ALWAYS_UNPACKED + MAX_UNPACKED_RATIO.get() * packed
+    return ALWAYS_UNPACKED.get() + MAX_UNPACKED_RATIO.get() * packed
 
 
 def reader_seconds(size: int) -> int:

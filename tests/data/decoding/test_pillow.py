@@ -10,8 +10,8 @@ from PIL import Image
 
 from openjepa.data.decoding.read import read_header
 from openjepa.data.decoding.read import read_pixels as decode
-from openjepa.data.decoding.scientific import MAX_PIXELS
 from openjepa.errors import BadImage
+from openjepa.safety.limits import MAX_PIXELS
 
 RAMP = np.random.default_rng(0).integers(0, 256, (6, 10, 3), dtype=np.uint8)
 
@@ -160,7 +160,7 @@ def test_unusable_files_give_short_reasons():
 @pytest.mark.parametrize("size", [(10_000, 9_000), (30_000, 30_000)])
 def test_too_many_pixels_are_refused_from_the_header(size):
     for read in (decode, read_header):
-        with pytest.raises(BadImage, match=f"larger than {MAX_PIXELS:,} pixels"):
+        with pytest.raises(BadImage, match=f"larger than {MAX_PIXELS.default:,} pixels"):
             read(io.BytesIO(png_header(*size)))
 
 
@@ -201,6 +201,6 @@ def test_threads_do_not_disturb_the_filters_of_the_process():
         for thread in threads:
             thread.join()
         assert len(reasons) == 200
-        assert set(reasons) == {f"larger than {MAX_PIXELS:,} pixels (10000x9000)"}
+        assert set(reasons) == {f"larger than {MAX_PIXELS.default:,} pixels (10000x9000)"}
         with pytest.raises(UserWarning):
             warnings.warn("others are still heard", stacklevel=1)

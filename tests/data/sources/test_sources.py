@@ -22,6 +22,7 @@ from support.photos import draw_photos
 from support.servers import DataHub, Files
 
 from openjepa.data.batches import Batches, epoch_order, in_order
+from openjepa.data.crops import Frame
 from openjepa.data.open import open_dataset
 from openjepa.data.storage import remote
 from openjepa.data.storage.streaming import WINDOW, Sequential
@@ -85,7 +86,7 @@ def test_every_kind_gives_the_same_batches_and_the_same_embeddings(packed, kind)
         ours, other = batches_of(here)[step], batches_of(pickle.loads(pickle.dumps(there)))[step]
         assert torch.equal(ours.indices, other.indices) and torch.equal(ours.images, other.images)
         assert torch.equal(ours.masks.context_ids, other.masks.context_ids)
-    encoder = open_model("untrained:vit_nano", torch.device("cpu"), torch.float32, (32, 32))
+    encoder = open_model("untrained:vit_nano", torch.device("cpu"), torch.float32, Frame((32, 32)))
     vectors = [compute_features(encoder, dataset, workers=0)[0] for dataset in (here, there)]
     assert torch.equal(*vectors)
 
@@ -224,7 +225,7 @@ def test_damaged_tables_are_refused_in_words(packed, tmp_path):
     (tmp_path / "saved/state.json").write_text("{}")
     assert "no .arrow file" in refusal(tmp_path / "saved")
     (tmp_path / "saved/data.arrow").write_bytes(b"words" * 50)
-    assert "not a readable data set" in refusal(tmp_path / "saved")
+    assert "data.arrow is not a readable Arrow file" in refusal(tmp_path / "saved")
     (tmp_path / "both/train").mkdir(parents=True)
     (tmp_path / "both/test").mkdir()
     (tmp_path / "both/dataset_dict.json").write_text("{}")

@@ -14,8 +14,9 @@ from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from openjepa.data.decoding.pixel_format import Header, byte_range
-from openjepa.data.decoding.scientific import MAX_PIXELS, check_size, turned
+from openjepa.data.decoding.scientific import check_size, turned
 from openjepa.errors import BadImage
+from openjepa.safety.limits import MAX_PIXELS
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 PIXELS_A_BYTE = 512  # of a JPEG at most: each block of 64 pixels takes a bit or more (ITU-T T.81, annex F)
@@ -145,9 +146,10 @@ def check_jpeg(image: Image.Image, data: bytes) -> None:
     pixels = image.width * image.height
     if pixels > PIXELS_A_BYTE * len(data):
         raise BadImage(f"claims more pixels than it can hold ({image.width}x{image.height} in {len(data):,} bytes)")
-    if pixels * len(data) < SCANS * MAX_PIXELS:  # no count of scans could exceed the limit
+    most = SCANS * MAX_PIXELS.get()
+    if pixels * len(data) < most:  # no count of scans could exceed the limit
         return
-    if pixels * (scans := data.count(START_OF_SCAN)) > SCANS * MAX_PIXELS:
+    if pixels * (scans := data.count(START_OF_SCAN)) > most:
         raise BadImage(f"too many scans ({scans:,} of {image.width}x{image.height} pixels)")
 
 
@@ -191,7 +193,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "not an image (no readable JPEG, PNG, WebP, BMP, TIFF, DICOM or .npy)"
     if isinstance(error, Image.DecompressionBombError):
-        return f"larger than {MAX_PIXELS:,} pixels"
+        return f"larger than {MAX_PIXELS.get():,} pixels"
     if isinstance(error, EOFError) or "truncated" in message.lower():
         return "truncated"
     if isinstance(error, OSError) and error.strerror:

@@ -3,19 +3,17 @@
 import importlib
 import io
 import logging
-import math
 from types import ModuleType
 from typing import IO
 
 import numpy as np
 
+from openjepa.data.decoding.npy import NUMBERS, NpyLayout, npy_layout
 from openjepa.data.decoding.pixel_format import Header
 from openjepa.errors import BadImage
+from openjepa.safety.limits import MAX_IMAGE_BYTES, MAX_PIXELS
 
-MAX_PIXELS = 89_478_485  # Pillow's own limit against decompression bombs
-MAX_BYTES = 3 * MAX_PIXELS  # of an image once decoded
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-NUMBERS = "biuf"
 
 for _name in ("tifffile", "pydicom"):  # their warnings about unusual files would go to stderr
     logging.getLogger(_name).addHandler(logging.NullHandler())
@@ -34,10 +32,10 @@ def check_size(width: int, height: int, bytes_a_pixel: int = 1) -> None:
     """Raises BadImage for an image that would fill the memory."""
     if width < 1 or height < 1:
         raise BadImage(f"no pixels ({width}x{height})")
-    if width * height > MAX_PIXELS:
-        raise BadImage(f"larger than {MAX_PIXELS:,} pixels ({width}x{height})")
-    if width * height * bytes_a_pixel > MAX_BYTES:
-        raise BadImage(f"larger than {MAX_BYTES:,} bytes of pixels ({width}x{height}, {bytes_a_pixel} bytes each)")
+    if width * height > (most := MAX_PIXELS.get()):
+        raise BadImage(f"larger than {most:,} pixels ({width}x{height})")
+    if width * height * bytes_a_pixel > (most := MAX_IMAGE_BYTES.get()):
+        raise BadImage(f"larger than {most:,} bytes of pixels ({width}x{height}, {bytes_a_pixel} bytes each)")
 
 
 def tiff_header(stream: IO[bytes]) -> Header:
@@ -106,15 +104,17 @@ def read_png(stream: IO[bytes]) -> np.ndarray:
 
 
 def numpy_header(stream: IO[bytes]) -> Header:
-    shape, dtype, _ = _numpy_layout(stream)
+    layout = _image_layout(stream)
+    shape = layout.shape
     height, width, bands = (*shape, 1)[:3] if len(shape) == 2 or not _bands_first(shape) else (*shape[1:], shape[0])
-    return array_header((width, height), bands, dtype, 1)
+    return array_header((width, height), bands, layout.dtype, 1)
 
 
 def read_numpy(stream: IO[bytes]) -> np.ndarray:
     """An array [H, W], [H, W, C] or [C, H, W] in a .npy file: the shortest side of three is the channels."""
-    shape, dtype, rows_first = _numpy_layout(stream)
-    array = np.frombuffer(stream.read(math.prod(shape) * dtype.itemsize), dtype)
+    shape, dtype, rows_first, start = layout = _image_layout(stream)
+    stream.seek(start)
+    array = np.frombuffer(stream.read(layout.bytes), dtype)
     array = array.reshape(shape) if rows_first else array.reshape(shape[::-1]).T
     array = array[..., None] if array.ndim == 2 else np.moveaxis(array, 0, 2) if _bands_first(shape) else array
     return np.ascontiguousarray(array, dtype.newbyteorder("="))
@@ -124,24 +124,18 @@ def _bands_first(shape: tuple[int, ...]) -> bool:
     return len(shape) == 3 and shape[0] < min(shape[1:])
 
 
-def _numpy_layout(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype, bool]:
-    """Shape, type and whether rows come first; the stream stands at the first value."""
+def _image_layout(stream: IO[bytes]) -> NpyLayout:
+    """The header of an array that is one image, all of whose values are there."""
     stream.seek(0)
-    version = np.lib.format.read_magic(stream)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
-    if read is None:
-        raise BadImage(f"a version of the .npy format that is not known ({version})")
-    shape, columns_first, dtype = read(stream)
-    if dtype.kind not in NUMBERS or len(shape) not in (2, 3):
-        raise BadImage(f"an array {list(shape)} of {dtype}; [H, W] and [H, W, C] of numbers are understood")
+    layout = npy_layout(stream)
+    shape, dtype = layout.shape, layout.dtype
+    if len(shape) not in (2, 3):
+        raise BadImage(f"an array {list(shape)[:10]} of {dtype}; [H, W] and [H, W, C] of numbers are understood")
     width, height = sorted(shape)[-2:]
     check_size(width, height, dtype.itemsize * (min(shape) if len(shape) == 3 else 1))
-    start = stream.tell()
-    there = stream.seek(0, io.SEEK_END) - start
-    stream.seek(start)
-    if there < math.prod(shape) * dtype.itemsize:
+    if stream.seek(0, io.SEEK_END) - layout.start < layout.bytes:
         raise BadImage("truncated")
-    return shape, dtype, not columns_first
+    return layout
 
 
 def dicom_header(stream: IO[bytes]) -> Header:

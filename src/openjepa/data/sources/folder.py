@@ -16,7 +16,7 @@ from openjepa.data.storage.names import Names
 from openjepa.data.storage.remote import files_below, is_remote
 from openjepa.data.storage.split_path import locate
 from openjepa.data.storage.storage import Folder, Skipped, on_one_line
-from openjepa.data.storage.tar_index import COMPRESSED, is_compressed
+from openjepa.data.storage.tar_reading import COMPRESSED, is_compressed
 from openjepa.errors import UsageError
 
 SHARDS = (".tar", *COMPRESSED, *TABLES)

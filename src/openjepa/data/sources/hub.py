@@ -36,8 +36,15 @@ def open(typed: str, progress: Progress = None) -> ImageFiles:
     found = _load(typed, name, config, split or TRAIN, bool(streams))
     if streams:
         return _streamed(typed, found, (name, config, split or TRAIN))
-    rows = Rows([each["filename"] for each in found.cache_files], _image(typed, found))
+    rows = Rows([each["filename"] for each in found.cache_files], _image(typed, found), roots=_roots(name))
     return ImageFiles(typed, rows, rows.names(), *rows.labels())
+
+
+def _roots(name: str) -> list[str]:
+    """The folders in which the library may have put files that its rows name: its caches, or a local data set."""
+    datasets = require("datasets", "datasets")
+    caches = [str(datasets.config.HF_CACHE_HOME), str(datasets.config.HF_DATASETS_CACHE)]
+    return [*caches, os.path.abspath(name)] if os.path.isdir(name) else caches
 
 
 def _load(typed: str, name: str, config: str | None, split: str, streaming: bool) -> Any:

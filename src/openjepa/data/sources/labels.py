@@ -8,6 +8,7 @@ import numpy as np
 from openjepa.data.storage.names import printable
 
 NONE = "(none)"
+DIGITS = 100  # of a label that is taken for a number
 Labels = tuple[dict[str, np.ndarray], dict[str, list[str]]]  # int64 [n] and the names of its values, by label
 
 
@@ -47,5 +48,5 @@ def _text(value: Any, names: list[str] | None) -> str:
 
 def _natural(text: str) -> tuple[bool, int, str]:
     """Numbers by size, before all else."""
-    is_number = text.isascii() and text.lstrip("-").isdecimal()
+    is_number = text.isascii() and len(text) <= DIGITS and text.removeprefix("-").isdecimal()
     return not is_number, int(text) if is_number else 0, text

@@ -8,18 +8,19 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from openjepa.data.dataset import ImageFiles
 from openjepa.data.sources.labels import Labels, labels_of
 from openjepa.data.sources.registry import Progress
 from openjepa.data.storage.layout import candidates
 from openjepa.data.storage.names import Names, printable
-from openjepa.data.storage.remote import is_remote, open_file
+from openjepa.data.storage.remote import is_remote, open_file, state
 from openjepa.data.storage.split_path import locate
 from openjepa.data.storage.storage import Folder, on_one_line
+from openjepa.data.storage.table_files import read_columns
 from openjepa.errors import UsageError
+from openjepa.safety.limited import ReaderFailed, run_limited
+from openjepa.safety.limits import MAX_COLUMNS, MAX_ENTRIES, MAX_LIST_BYTES, reader_seconds
 
 LISTS = (".txt", ".csv", ".tsv")
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img")
@@ -59,20 +60,37 @@ def read_list(file: str) -> tuple[list[str], dict[str, list[Any]]]:
     shown = printable(file)
     try:
         columns = _READERS[os.path.splitext(file)[1].lower()](file)
+        _check_names(columns)
     except OSError as error:
         raise UsageError(f"{shown} cannot be read: {error.strerror or error}") from error
-    except (csv.Error, ValueError, pa.ArrowException) as error:
-        raise UsageError(f"{shown} is not understood ({str(error).splitlines()[0]}): write it again") from error
+    except (csv.Error, ValueError, RecursionError, ReaderFailed) as error:
+        reason = printable((str(error).strip() or type(error).__name__).splitlines()[0][:200])
+        raise UsageError(f"{shown} is not understood ({reason}): write it again") from error
     if not columns:
         return [], {}
-    name = next((name for name in columns if str(name).strip().lower() in PATH_COLUMNS), None)
+    name = next(filter(_is_path_column, columns), None)
     if name is None:
-        raise UsageError(
-            f"{shown} has the columns {printable(', '.join(map(str, columns)))}: call the one with the paths path"
-        )
+        named = printable(", ".join(list(columns)[:20]))[:1000]
+        raise UsageError(f"{shown} has the columns {named}: call the one with the paths path")
     places = [row for row, path in enumerate(columns[name]) if path]
     paths = [os.path.normpath(str(columns[name][row])).replace(os.sep, "/") for row in places]
     return paths, {key: [values[row] for row in places] for key, values in columns.items() if key != name}
+
+
+def _check_names(columns: dict[str, list[Any]]) -> None:
+    """Raises ValueError for more columns or rows than are read, and for texts that can be no names of files."""
+    if len(columns) > MAX_COLUMNS.get():
+        raise ValueError(f"{len(columns):,} columns; {MAX_COLUMNS.words()}")
+    rows = max(map(len, columns.values()), default=0)
+    if rows > MAX_ENTRIES.get():
+        raise ValueError(f"{rows:,} rows; {MAX_ENTRIES.words()}")
+    for name in filter(_is_path_column, columns):
+        for path in columns[name]:
+            os.fsencode(str(path))
+
+
+def _is_path_column(name: str) -> bool:
+    return name.strip().lower() in PATH_COLUMNS
 
 
 def columns_at(columns: dict[str, list[Any]], rows: Iterable[int]) -> Labels:
@@ -111,8 +129,13 @@ def _read_csv(file: str) -> dict[str, list[Any]]:
 
 
 def _read_jsonl(file: str) -> dict[str, list[Any]]:
-    rows = [json.loads(line) for line in _text(file).splitlines() if line.strip()]
+    rows = [json.loads(line) for line in _text(file).split("\n") if line.strip()]
+    odd = next((row for row in rows if not isinstance(row, dict)), None)
+    if odd is not None:
+        raise ValueError(f"a line is {json.dumps(odd)[:60]}, where an object was expected")
     names = dict.fromkeys(name for row in rows for name in row)
+    if len(names) > MAX_COLUMNS.get():
+        raise ValueError(f"{len(names):,} columns; {MAX_COLUMNS.words()}")
     return {name: [_plain(row.get(name)) for row in rows] for name in names}
 
 
@@ -121,15 +144,16 @@ def _plain(value: Any) -> Any:
 
 
 def _read_parquet(file: str) -> dict[str, list[Any]]:
-    with open_file(file) as stream:
-        table = pq.read_table(stream)
-    flat = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
-    return {name: table[name].to_pylist() for name in flat}
+    return run_limited(read_columns, file, seconds=reader_seconds(state(file)[0] or 0))
 
 
 def _text(file: str) -> str:
+    most = MAX_LIST_BYTES.get()
     with open_file(file) as stream:
-        return stream.read().decode("utf-8-sig", "surrogateescape")
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"larger than {most:,} bytes; {MAX_LIST_BYTES.words()}")
+    return content.decode("utf-8-sig", "surrogateescape")
 
 
 _READERS = {

@@ -1,15 +1,15 @@
 """Images in the rows of Arrow and Parquet files: what Hugging Face datasets writes, and any column of image files."""
 
+import errno
 import io
-import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from openjepa.arrow import cache_file, no_room
 from openjepa.data.dataset import ImageFiles
@@ -18,14 +18,16 @@ from openjepa.data.sources.lists import open_list
 from openjepa.data.sources.registry import Progress
 from openjepa.data.storage.names import Names, joined, printable
 from openjepa.data.storage.remote import is_remote, open_file, state
-from openjepa.data.storage.split_path import locate
+from openjepa.data.storage.split_path import inside_of, locate
+from openjepa.data.storage.table_files import features_of, image_column, is_compressed, lists_paths, open_arrow, unpack
 from openjepa.errors import BadImage, UsageError
 from openjepa.files import atomic_file
+from openjepa.safety.limited import Child, ReaderFailed
+from openjepa.safety.limits import reader_seconds
 
 TABLES = (".parquet", ".arrow")
 LAYOUT = 1
-ROWS = 64  # unpacked at once
-BINARY = (pa.types.is_binary, pa.types.is_large_binary)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def takes(name: str) -> bool:
@@ -41,36 +43,44 @@ def open(name: str, progress: Progress = None) -> ImageFiles:
 
 def open_tables(files: list[str], shown: str, progress: Progress = None) -> ImageFiles:
     """Rows of Parquet or Arrow files; a Parquet file without a column of images is a list of paths. UsageError."""
-    if files and files[0].lower().endswith(".parquet"):
-        if image_column(parquet_schema(files[0])) is None:
-            if len(files) > 1:
-                raise UsageError(f"{shown} has no column of images: give one list of paths, or files with images")
-            return open_list(files[0], shown)
-        files = unpacked(files, progress)
-    try:
-        rows = Rows(files)
-    except (pa.ArrowException, IndexError) as error:
-        reason = str(error).splitlines()[0] if files else "no .arrow file"
-        raise UsageError(f"{shown} is not a readable data set ({reason}): save or copy it again") from error
-    if rows.column is None:
-        raise UsageError(f"{shown} has no column of images: it has {', '.join(rows.tables[0].column_names)}")
+    if not files:
+        raise UsageError(f"{shown} is not a readable data set (no .arrow file): save or copy it again")
+    places = unpacked(files, progress)
+    if places is None:
+        if len(files) > 1:
+            raise UsageError(f"{shown} has no column of images: give one list of paths, or files with images")
+        return open_list(files[0], shown)
+    rows = Rows(places, homes=[os.path.dirname(file) for file in files])
     if not len(rows):
         raise UsageError(f"no images in {shown}: found 0 rows")
     return ImageFiles(shown, rows, rows.names(), *rows.labels())
 
 
 class Rows:
-    """Images in a column of Arrow files: binary, or {bytes, path} as Hugging Face has it; `path` beside the file.
+    """Images in a column of Arrow files: binary, or {bytes, path} as Hugging Face has it.
 
-    Raises pa.ArrowInvalid or OSError from the first use if a file is no Arrow file.
+    files   uncompressed Arrow files
+    homes   for each the folder that `path`s without bytes are relative to; none leads out of it, or
+    roots   into one of these folders, which `path`s may also name whole
+
+    Raises UsageError if a file is no Arrow file, or has no such column.
     """
 
     window = 0
 
-    def __init__(self, files: list[str], column: str | None = None) -> None:
-        self.files = files
+    def __init__(
+        self, files: list[str], column: str | None = None, homes: Sequence[str] = (), roots: Sequence[str] = ()
+    ) -> None:
+        self.files, self.homes, self.roots = files, homes or [os.path.dirname(file) for file in files], roots
         self._tables: list[pa.Table] | None = None
         self.column = column or image_column(self.tables[0].schema)
+        if self.column is None:
+            names = ", ".join(map(printable, self.tables[0].column_names[:20]))
+            raise UsageError(f"{printable(files[0])} has no column of images: it has {names or 'none'}")
+        kind = self.tables[0].schema.field(self.column).type
+        for file, table in zip(files, self.tables, strict=True):
+            if self.column not in table.column_names or table.schema.field(self.column).type != kind:
+                raise UsageError(f"{printable(file)} has other columns than {printable(files[0])}: give one of them")
         self._ends = np.cumsum([len(table) for table in self.tables])
 
     def __len__(self) -> int:
@@ -79,7 +89,7 @@ class Rows:
     @property
     def tables(self) -> list[pa.Table]:
         if self._tables is None:
-            self._tables = [_open_arrow(file) for file in self.files]
+            self._tables = [_opened(file) for file in self.files]
         return self._tables
 
     def __getstate__(self) -> dict:
@@ -89,7 +99,7 @@ class Rows:
         cell = self._cell(row)
         if isinstance(cell, pa.StructScalar):
             if not cell["bytes"].is_valid and cell["path"].is_valid:
-                return open_file(os.path.join(os.path.dirname(self._file(row)), cell["path"].as_py()))
+                return open_file(self._beside(self._number(row), cell["path"].as_py()))
             cell = cell["bytes"]
         if not cell.is_valid:
             raise BadImage("empty row")
@@ -97,14 +107,24 @@ class Rows:
 
     def stamp(self, row: int) -> tuple[int, ...]:
         cell = self._cell(row)
-        cell = cell["bytes"] if isinstance(cell, pa.StructScalar) else cell
+        if isinstance(cell, pa.StructScalar):
+            if not cell["bytes"].is_valid and cell["path"].is_valid:
+                return (state(self._beside(self._number(row), cell["path"].as_py()))[0] or 0,)
+            cell = cell["bytes"]
         return (cell.as_buffer().size if cell.is_valid else 0,)
 
-    def _file(self, row: int) -> str:
-        return self.files[int(np.searchsorted(self._ends, row, "right"))]
+    def _beside(self, number: int, path: str) -> str:
+        """The file that a row names. Raises BadImage if it lies elsewhere than it may."""
+        found = inside_of(self.homes[number], path, self.roots)
+        if found is None:
+            raise BadImage("names a file outside of the folder of its table")
+        return found
+
+    def _number(self, row: int) -> int:
+        return int(np.searchsorted(self._ends, row, "right"))
 
     def _cell(self, row: int) -> pa.Scalar:
-        number = int(np.searchsorted(self._ends, row, "right"))
+        number = self._number(row)
         start = int(self._ends[number - 1]) if number else 0
         return self.tables[number][self.column][int(row) - start]
 
@@ -120,10 +140,12 @@ class Rows:
         return joined([Names.numbered(stem, len(table)) for stem, table in zip(stems, self.tables, strict=True)])
 
     def labels(self) -> Labels:
-        known = _features(self.tables[0].schema)
-        columns = [name for name in self.tables[0].column_names if name != self.column]
+        schema = self.tables[0].schema
+        known = features_of(schema)
+        columns = [field for field in schema if field.name != self.column]
         return labels_of(
-            (printable(name), _values(self.tables, name), known.get(name, {}).get("names")) for name in columns
+            (printable(field.name), _values(self.tables, field.name), _class_names(known.get(field.name), field.type))
+            for field in columns
         )
 
 
@@ -134,73 +156,55 @@ def _values(tables: list[pa.Table], name: str) -> list:
     return [value for table in tables for value in table[name].to_pylist()]
 
 
-def _features(schema: pa.Schema) -> dict:
-    """Hugging Face's description of the columns, or {}."""
+def _class_names(about: dict | None, kind: pa.DataType) -> list[str] | None:
+    """What Hugging Face calls the classes of a column of whole numbers; None where it says nothing of the kind."""
+    names = (about or {}).get("names") if pa.types.is_integer(kind) else None
+    return names if isinstance(names, list) and names and all(isinstance(name, str) for name in names) else None
+
+
+def _opened(file: str) -> pa.Table:
     try:
-        found = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return {name: about for name, about in found.items() if isinstance(about, dict)}
-    except (KeyError, ValueError, TypeError):
-        return {}
+        return open_arrow(file)
+    except (OSError, ValueError, RecursionError, pa.ArrowException) as error:
+        raise _damaged(file, error, "Arrow") from error
 
 
-def image_column(schema: pa.Schema) -> str | None:
-    """The first column that holds the bytes of files, one that Hugging Face calls an Image before others; or None."""
-    fitting = [field.name for field in schema if _holds_files(field.type)]
-    called = [name for name, about in _features(schema).items() if about.get("_type") == "Image"]
-    return next((name for name in (*called, *fitting) if name in fitting), None)
+def unpacked(files: list[str], progress: Progress = None) -> list[str] | None:
+    """Arrow files whose rows can be read one by one: those of Parquet and compressed Arrow unpacked in the cache.
 
-
-def _holds_files(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        names = {kind.field(number).name: kind.field(number).type for number in range(kind.num_fields)}
-        return "path" in names and any(is_(names.get("bytes", pa.null())) for is_ in BINARY)
-    return any(is_(kind) for is_ in BINARY)
-
-
-def _open_arrow(file: str) -> pa.Table:
-    source = pa.memory_map(file)
-    try:
-        return pa.ipc.open_stream(source).read_all()
-    except pa.ArrowInvalid:
-        return pa.ipc.open_file(source).read_all()
-
-
-def parquet_schema(file: str) -> pa.Schema:
-    """Raises UsageError if the file is not Parquet."""
-    try:
-        with open_file(file) as stream:
-            return pq.ParquetFile(stream).schema_arrow
-    except (OSError, pa.ArrowException) as error:
-        raise _damaged(file, error) from error
-
-
-def unpacked(files: list[str], progress: Progress = None) -> list[str]:
-    """Arrow files with the rows of Parquet files, kept in the cache: rows of Parquet cannot be read one by one."""
-    places = []
-    for number, file in enumerate(files):
-        size, version = state(file)
-        place = cache_file("tables", LAYOUT, file if is_remote(file) else os.path.realpath(file), size, version)
-        if not place.exists():
-            _unpack(file, place)
-        places.append(str(place))
-        if progress:
-            progress(number + 1, len(files))
+    None for Parquet without a column of images. Raises UsageError for files that are damaged, or unpack to too much.
+    """
+    places: list[str] = []
+    with Child() as child:
+        for number, file in enumerate(files):
+            place = _unpacked(file, child)
+            if place is None:
+                return None
+            places.append(place)
+            if progress:
+                progress(number + 1, len(files))
     return places
 
 
-def _unpack(file: str, place: Path) -> None:
+def _unpacked(file: str, child: Child) -> str | None:
+    kind = "Parquet" if file.lower().endswith(".parquet") else "Arrow"
     try:
-        with open_file(file) as stream, atomic_file(place, shared=True) as part:
-            source = pq.ParquetFile(stream)
-            with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_stream(sink, source.schema_arrow) as writer:
-                for batch in source.iter_batches(ROWS):
-                    writer.write_batch(batch)
-    except pa.ArrowException as error:
-        raise _damaged(file, error) from error
-    except OSError as error:
-        raise no_room(place, error) from error
+        if kind == "Arrow" and not is_compressed(file):
+            return file
+        size, version = state(file)
+        place = cache_file("tables", LAYOUT, file if is_remote(file) else os.path.realpath(file), size, version)
+        if not place.exists():
+            if kind == "Parquet" and child.call(lists_paths, file):
+                return None
+            with atomic_file(place, shared=True) as part:
+                child.call(unpack, file, str(part), size or 0, seconds=reader_seconds(size or 0))
+    except (OSError, ValueError, pa.ArrowException, ReaderFailed) as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise no_room(place, error) from error
+        raise _damaged(file, error, kind) from error
+    return str(place)
 
 
-def _damaged(file: str, error: Exception) -> UsageError:
-    reason = (str(error).strip() or type(error).__name__).split("\n")[0]
-    return UsageError(f"{printable(file)} is not a readable Parquet file ({reason}): copy or fetch it again")
+def _damaged(file: str, error: Exception, kind: str) -> UsageError:
+    reason = (str(error).strip() or type(error).__name__).split("\n")[0][:200]
+    return UsageError(printable(f"{file} is not a readable {kind} file ({reason}): copy or fetch it again"))

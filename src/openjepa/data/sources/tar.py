@@ -1,7 +1,6 @@
 """Images in tar archives: one, or the shards of a WebDataset."""
 
 import os
-import tarfile
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,8 +15,10 @@ from openjepa.data.storage.remote import open_file
 from openjepa.data.storage.split_path import locate
 from openjepa.data.storage.storage import Ranges, Skipped, Storage, missing_inside, on_one_line
 from openjepa.data.storage.streaming import Sequential
-from openjepa.data.storage.tar_index import Shard, clean, index_shards, is_compressed, members_of
+from openjepa.data.storage.tar_index import Shard, clean, index_shards
+from openjepa.data.storage.tar_reading import is_compressed, members_of, open_tar
 from openjepa.errors import UsageError
+from openjepa.safety.limits import MAX_MEMBER_BYTES
 
 ABOUT_ALL = ("after ", "end of ")  # begin reasons about an archive, not about a file in it
 
@@ -112,11 +113,11 @@ def _stream_all(files: list[str], owners: np.ndarray, names: Names) -> Iterator[
 
 def _stream(file: str, wanted: Iterator[str]) -> Iterator[bytes]:
     upcoming = next(wanted, None)
-    with open_file(file) as stream, tarfile.open(fileobj=stream, mode="r|*") as archive:
+    with open_file(file) as stream, open_tar(stream, is_compressed(file)) as archive:
         for member in members_of(archive):
             content = archive.extractfile(member) if clean(member.name) == upcoming and member.isfile() else None
             if content:
-                yield content.read()
+                yield content.read() if member.size <= MAX_MEMBER_BYTES.get() else b""
                 upcoming = next(wanted, None)
 
 

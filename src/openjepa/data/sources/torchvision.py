@@ -10,9 +10,9 @@ import numpy as np
 from torch import Tensor
 
 from openjepa.data.dataset import ImageFiles
-from openjepa.data.sources.arrays import ArrayRows
 from openjepa.data.sources.labels import labels_of
 from openjepa.data.sources.registry import Progress
+from openjepa.data.storage.array_files import ArrayRows
 from openjepa.data.storage.names import Names
 from openjepa.errors import UsageError
 from openjepa.files import cache_folder

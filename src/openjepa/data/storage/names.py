@@ -14,7 +14,11 @@ _ESCAPED = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {9: "\\t", 1
 
 def printable(name: str) -> str:
     """The name on one line: bytes that are not UTF-8, and control characters, are spelled out."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace").translate(_ESCAPED)
+    try:
+        text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half a pair of surrogates, as JSON can hold
+        text = name.encode("utf-8", "backslashreplace").decode()
+    return text.translate(_ESCAPED)
 
 
 class Names(Sequence[str]):

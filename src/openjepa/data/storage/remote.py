@@ -1,16 +1,19 @@
 """Files by path or by URL (s3, gs, http, ...): the same few questions, asked of the system or through fsspec."""
 
 import contextlib
+import errno
 import functools
 import glob
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
 from openjepa.errors import BadImage, UsageError
 
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
+NOT_REGULAR = "not a regular file"
 TIMEOUT = 30.0  # seconds without an answer from a server
 
 
@@ -19,9 +22,9 @@ def is_remote(path: str) -> bool:
 
 
 def open_file(path: str) -> BinaryIO:
-    """The whole file, seekable. Raises OSError, or UsageError if a library is missing."""
+    """The whole file, seekable. Raises OSError, also if it is a pipe or device; UsageError if a library is missing."""
     if not is_remote(path):
-        return open(path, "rb")
+        return open(path, "rb", opener=_open_regular)
     system, inner = _system(path)
     with _as_os_error(path):
         return system.open(inner, "rb")
@@ -34,7 +37,7 @@ def read_range(path: str, start: int, size: int) -> bytes:
         with _as_os_error(path):
             content = system.cat_file(inner, start=start, end=start + size)
     else:
-        with open(path, "rb", buffering=0) as file:
+        with open(path, "rb", buffering=0, opener=_open_regular) as file:
             file.seek(start)
             content = file.read(size)
     if len(content) != size:
@@ -43,15 +46,34 @@ def read_range(path: str, start: int, size: int) -> bytes:
 
 
 def state(path: str) -> tuple[int | None, str]:
-    """(size in bytes, what changes when the file does). Raises OSError."""
+    """(size in bytes, what changes when the file does). Raises OSError, also for what is no regular file."""
     if not is_remote(path):
         status = os.stat(path)
+        _check_regular(path, status)
         return status.st_size, str(status.st_mtime_ns)
     system, inner = _system(path)
     with _as_os_error(path):
         info = system.info(inner)
     marks = ("ETag", "etag", "LastModified", "last_modified", "mtime", "updated", "created")
     return info.get("size"), next((str(info[mark]) for mark in marks if info.get(mark)), "")
+
+
+def _open_regular(path: str, flags: int) -> int:
+    """What `open` uses for local files: a pipe without a writer is not waited for."""
+    handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    try:
+        _check_regular(path, os.fstat(handle))
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _check_regular(path: str, status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, NOT_REGULAR, path)
 
 
 def expand(pattern: str) -> list[str]:

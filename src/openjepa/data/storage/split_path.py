@@ -2,11 +2,13 @@
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from openjepa.data.storage.names import printable
 from openjepa.data.storage.remote import is_remote
+from openjepa.data.storage.storage import leaves
 
 
 @dataclass(frozen=True)
@@ -39,3 +41,17 @@ def locate(name: str) -> Location:
     path = os.path.abspath(os.path.expanduser(name))
     file = next((str(place) for place in (Path(path), *Path(path).parents) if os.path.isfile(place)), "")
     return Location(shown, path, file, path[len(file) + 1 :].replace(os.sep, "/") if file else "")
+
+
+def inside_of(folder: str, path: str, roots: Sequence[str] = ()) -> str | None:
+    """Where a `path` that a file states lies below the file's `folder`, local or a URL; None if it leads elsewhere.
+
+    It is relative, without "..", and after all links it lies in the folder; or in one of the `roots`, also absolute.
+    """
+    if "\0" in path or is_remote(path) or (leaves(path) and not roots):
+        return None
+    if is_remote(folder):
+        return None if leaves(path) else f"{folder}/{path}"
+    found = os.path.realpath(os.path.join(folder, path))
+    allowed = (os.path.realpath(root) for root in (folder, *roots))
+    return found if any(found.startswith(root.rstrip(os.sep) + os.sep) for root in allowed) else None

@@ -3,7 +3,6 @@
 import difflib
 import io
 import os
-import zipfile
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import IO, Protocol
@@ -47,44 +46,6 @@ class Folder:
 
     def stamp(self, row: int) -> tuple[int, ...]:
         return (state(self.path(row))[0] or 0,)
-
-
-class Zip:
-    """Members of a zip, read in place. `inside` ("" or "train/") is put before every name.
-
-    Raises zipfile.BadZipFile or OSError from the first use if the file is no readable zip.
-    """
-
-    window = 0
-
-    def __init__(self, path: str, inside: str = "") -> None:
-        self.path, self.inside, self.names = path, inside, Names.of([])
-        self._handle: tuple[int, zipfile.ZipFile] | None = None
-
-    def members(self) -> list[zipfile.ZipInfo]:
-        """All files below `inside` that are not hidden."""
-        members = (info for info in self._zip.infolist() if info.filename.startswith(self.inside))
-        return [info for info in members if not (info.is_dir() or is_hidden(self.name(info)))]
-
-    def name(self, member: zipfile.ZipInfo) -> str:
-        return member.filename.removeprefix(self.inside)
-
-    def open(self, row: int) -> IO[bytes]:
-        return self._zip.open(self.inside + self.names.raw(row))
-
-    def stamp(self, row: int) -> tuple[int, ...]:
-        info = self._zip.getinfo(self.inside + self.names.raw(row))
-        return info.file_size, info.CRC
-
-    @property
-    def _zip(self) -> zipfile.ZipFile:
-        # A forked process and its parent have one position in the file, so each process opens its own.
-        if self._handle is None or self._handle[0] != os.getpid():
-            self._handle = os.getpid(), zipfile.ZipFile(open_file(self.path) if is_remote(self.path) else self.path)
-        return self._handle[1]
-
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, "_handle": None}
 
 
 class Ranges:

@@ -4,8 +4,7 @@ import os
 import re
 import tarfile
 import threading
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -18,10 +17,11 @@ from openjepa.data.storage.layout import is_image
 from openjepa.data.storage.names import Names, printable
 from openjepa.data.storage.remote import is_remote, open_file, state
 from openjepa.data.storage.storage import NO_IMAGE, Skipped, is_hidden, leaves
+from openjepa.data.storage.tar_reading import DamagedTar, is_compressed, members_of, open_tar
 from openjepa.errors import UsageError
+from openjepa.safety.limits import MAX_FILE_BYTES, MAX_MEMBER_BYTES
 
 LAYOUT = 1
-COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 AT_ONCE = 8
 NOT_IN_PLACE = (tarfile.LNKTYPE, tarfile.SYMTYPE)
 MEMBERS = pa.schema(
@@ -42,10 +42,6 @@ class Shard:
         return Names(self.members["name"])
 
 
-def is_compressed(path: str) -> bool:
-    return path.lower().endswith(COMPRESSED)
-
-
 def index_shards(files: list[str], progress: Callable[[int, int], None] | None = None) -> list[Shard]:
     """The index of every tar, from the cache or read now. Raises UsageError naming those that are not there."""
     lock, done = threading.Lock(), 0
@@ -56,7 +52,7 @@ def index_shards(files: list[str], progress: Callable[[int, int], None] | None =
             return _cached(file)
         except (OSError, tarfile.TarError) as error:
             reason = error.strerror if isinstance(error, OSError) else None
-            return f"{file}: {reason or error or 'not a tar archive'}"
+            return f"{file}: {reason or str(error)[:200] or 'not a tar archive'}"
         finally:
             with lock:
                 done += 1
@@ -102,14 +98,14 @@ def read_index(stream: BinaryIO, size: int | None) -> Shard:
     others: Skipped = []
     skipped: Skipped = []
     try:
-        with tarfile.open(fileobj=stream, mode="r|*" if compressed else "r:") as archive:
+        with open_tar(stream, compressed) as archive:
             for member in members_of(archive):
                 _note(archive, member, size, images, labels, others, skipped)
             if not compressed:
                 stream.seek(archive.offset)
                 if len(stream.read(tarfile.BLOCKSIZE)) < tarfile.BLOCKSIZE:
                     skipped.append(("end of the archive", "no end mark (cut between two files, or never closed)"))
-    except (tarfile.ReadError, EOFError, OSError, zlib.error) as error:
+    except (DamagedTar, OSError) as error:
         if not images or (isinstance(error, OSError) and error.errno):
             raise
         skipped.append((f"after {images[-1][0]}", f"the archive ends in the middle ({error})"))
@@ -120,12 +116,6 @@ def read_index(stream: BinaryIO, size: int | None) -> Shard:
     columns = [[os.fsencode(name) for name, *_ in images], [s for _, s, _ in images], [n for *_, n in images]]
     found = [labels.get(key_of(name)) for name, *_ in images]
     return Shard(pa.table([*columns, found], MEMBERS), skipped)
-
-
-def members_of(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    while member := archive.next():
-        archive.members = []  # type: ignore[attr-defined]  # it would keep them all
-        yield member
 
 
 def _note(archive, member, size, images: list, labels: dict, others: Skipped, skipped: Skipped) -> None:
@@ -142,6 +132,8 @@ def _note(archive, member, size, images: list, labels: dict, others: Skipped, sk
         skipped.append((name, "a link inside of an archive"))
     elif not member.isfile() or member.issparse():
         skipped.append((name, "not a regular file"))
+    elif member.size > (most := MAX_MEMBER_BYTES if size is None else MAX_FILE_BYTES).get():
+        skipped.append((name, f"larger than is read ({member.size:,} bytes; {most.words()})"))
     elif size is not None and member.offset_data + member.size > size:
         skipped.append((name, "the archive ends in the middle of it"))
     else:
