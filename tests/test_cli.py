@@ -188,7 +188,7 @@ def test_models_that_are_none(refused, photos, tmp_path):
     refused(["evaluate", photos, photos], "neither a run nor an artifact")
     refused(["evaluate", "untrained:vit_nono", photos], "vit_nono", "vit_nano")
     refused(["evaluate", "pixels", photos, "--tasks", "liner"], "liner", "did you mean linear?")
-    refused(["embed", "pixels", photos, "--out", tmp_path / "x.csv"], ".parquet")
+    refused(["embed", "pixels", photos, "--out", tmp_path / "x.txt"], ".parquet")
 
 
 def test_data_that_cannot_be_measured(refused, tmp_path):

@@ -1,17 +1,13 @@
-"""Tables in files: caches in Arrow, vectors in Parquet."""
+"""Tables in cache files, in Arrow."""
 
 import contextlib
 import hashlib
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from openjepa._version import __version__
 from openjepa.errors import UsageError
-from openjepa.files import atomic_file, cache_folder, usage_error
-from openjepa.files.marks import PARQUET_MARK
+from openjepa.files import atomic_file, cache_folder
 
 
 def cache_file(kind: str, *key: object) -> Path:
@@ -40,11 +36,3 @@ def load_tables(path: Path, count: int) -> list[pa.Table] | None:
 def no_room(path: Path, error: OSError) -> UsageError:
     """The error to raise where the cache cannot hold what a command needs."""
     return UsageError(f"cannot write {path} ({error.strerror or error}): make room, or set OPENJEPA_CACHE elsewhere")
-
-
-def write_vectors(path: Path, names: list[str], vectors: np.ndarray) -> None:
-    """Parquet with columns path (string) and vector (float32 list of D) from vectors [n, D]. Raises UsageError."""
-    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
-    with usage_error(path), atomic_file(path) as part:
-        table = pa.table({"path": names, "vector": column}, metadata={PARQUET_MARK: __version__})
-        pq.write_table(table, part)

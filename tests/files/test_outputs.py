@@ -12,10 +12,10 @@ from PIL import Image
 from support.photos import draw_photos
 
 import openjepa
-from openjepa.arrow import write_vectors
 from openjepa.errors import UsageError
 from openjepa.files import check_output, check_outside
 from openjepa.files.marks import is_output
+from openjepa.files.vectors import write_vectors
 
 SMALL = {"image_size": 16, "batch_size": 8, "predictor_depth": 1, "workers": 0, "precision": "float32"}
 FAST = {"workers": 0, "precision": "float32"}

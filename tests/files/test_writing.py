@@ -10,9 +10,10 @@ import torch
 from safetensors.torch import save_file
 
 import openjepa
-from openjepa.arrow import cache_file, load_tables, write_vectors
+from openjepa.arrow import cache_file, load_tables
 from openjepa.errors import UsageError
 from openjepa.files import atomic_file, atomic_folder, cache_folder, write_json, write_output, write_rows, write_text
+from openjepa.files.vectors import write_vectors
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +103,7 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     for write in (
         write_output,
         lambda path, _: write_rows(path, ["a"], []),
-        lambda path, _: write_vectors(path, [], ROW),
+        lambda path, _: write_vectors(path.with_suffix(".csv"), [], ROW),
     ):
         with pytest.raises(UsageError, match=r"cannot write .*file/out"):
             write(tmp_path / "file" / "out", "")

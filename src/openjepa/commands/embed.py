@@ -1,19 +1,18 @@
-"""`openjepa embed MODEL DATA --out FILE.parquet`: one vector for each image."""
+"""`openjepa embed MODEL DATA --out FILE`: one vector for each image."""
 
 from pathlib import Path
 from typing import Annotated
 
 from typer import Argument, Option
 
-from openjepa.arrow import write_vectors
 from openjepa.commands.options import Data, Device, Overwrite, Precision, SkippedFraction, Workers
 from openjepa.config import MAX_SKIPPED
 from openjepa.console import counting, log
 from openjepa.data.summary import counted
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.features import compute_features
-from openjepa.errors import UsageError
 from openjepa.files import check_output
+from openjepa.files.vectors import check_vectors_file, write_vectors
 from openjepa.interop.open_model import open_model
 from openjepa.runs.images import check_skipped, check_workers, open_images
 
@@ -22,22 +21,23 @@ def embed(
     model: Annotated[str, Argument(help="A run, whatever import takes, pixels or untrained:NAME.", show_default=False)],
     data: Data,
     *,
-    out: Annotated[Path, Option(help="Parquet file to write.", show_default=False)],
+    out: Annotated[Path, Option(help="Table to write: .parquet, .csv or .xlsx (Excel).", show_default=False)],
     device: Device = "auto",
     precision: Precision = "auto",
     workers: Workers = 2,
     max_skipped: SkippedFraction = MAX_SKIPPED,
     overwrite: Overwrite = False,
 ) -> Path:
-    """Write the embedding of every image: columns path (text) and vector (float32 list of the model's width).
+    """Write the embedding of every image.
 
+    A .parquet file has the columns path (text) and vector (a list of float32 numbers, as many as the model is wide);
+    .csv and .xlsx have path, vector_0, vector_1 and so on.
     Images that cannot be read are left out, counted and named.
 
     Returns the file. Raises UsageError.
     """
     model, data, out = str(model), str(data), Path(out)
-    if out.suffix != ".parquet":
-        raise UsageError(f"{out} is not a Parquet file: give a name that ends in .parquet")
+    check_vectors_file(out)
     check_output(out, [model], overwrite, [data])
     check_workers(workers)
     where = choose_device(device)

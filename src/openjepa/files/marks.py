@@ -4,13 +4,16 @@ A new kind of output needs an entry here, so that the same command can replace i
 """
 
 import json
+import zipfile
+import zlib
 from pathlib import Path
 
 MARK = "openjepa"
 HTML_MARK = b'<meta name="generator" content="openjepa'
 PNG_MARK = b"tEXtSoftware\0openjepa"
 PARQUET_MARK = b"openjepa.output"  # a key of the schema's metadata, which the footer holds
-CSV_HEADS = (b"path,prediction,probability", b"model,data,task,metric,value,")
+XLSX_MARK = "openjepa output"  # a property of the workbook
+CSV_HEADS = (b"path,prediction,probability", b"path,vector_0", b"model,data,task,metric,value,")
 RECORD = {"model", "data", "task", "metric", "value", "low", "high", "protocol"}
 START, END, MOST_JSON = 4096, 2**16, 2**26
 
@@ -25,11 +28,22 @@ def is_output(path: Path) -> bool:
         end = file.read()
     if start.startswith(b"PAR1"):
         return PARQUET_MARK in end
+    if start.startswith(b"PK"):
+        return _is_workbook(path)
     if start.startswith(b"\x89PNG"):
         return PNG_MARK in start
     if start.startswith(b"["):
         return size <= MOST_JSON and _are_records(path.read_bytes())
     return HTML_MARK in start if start.startswith(b"<!doctype html>") else start.startswith(CSV_HEADS)
+
+
+def _is_workbook(path: Path) -> bool:
+    """Whether a zip is an Excel workbook that openjepa wrote."""
+    try:
+        with zipfile.ZipFile(path) as book, book.open("docProps/custom.xml") as properties:
+            return XLSX_MARK.encode() in properties.read(START)
+    except (KeyError, ValueError, RuntimeError, NotImplementedError, zlib.error, zipfile.BadZipFile):
+        return False
 
 
 def _are_records(data: bytes) -> bool:
