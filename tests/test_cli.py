@@ -1,5 +1,7 @@
 """The command line: quick to start, and a person's mistake is one line, exit code 2 and nothing written."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.photos import draw_photos
+from support.processes import child
 
 import openjepa
 from openjepa import cli
@@ -198,3 +201,40 @@ def test_data_that_cannot_be_measured(refused, tmp_path):
     refused(["evaluate", "pixels", lonely], "single image (c)", "at least 2 per class")
     others = draw_photos(tmp_path / "others", 6, classes=("x", "y"))
     refused(["evaluate", "pixels", draw_photos(tmp_path / "photos", 24), "--test", others], "classes", "x, y")
+
+
+def test_a_second_ctrl_c_prints_no_traceback():
+    code = "import atexit, sys, time\nfrom openjepa import cli\n"
+    code += "def stop(words): raise KeyboardInterrupt\ncli.run = stop\n"
+    code += "atexit.register(lambda: (print('ending', flush=True), time.sleep(20)))\ncli.main()"
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ending\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=10) == ("", "")
+    assert process.returncode == 130
+
+
+def print_to(path, errors, words):
+    sys.stdout, sys.stderr = (os.fdopen(os.open(name, os.O_WRONLY | os.O_CREAT), "w") for name in (path, errors))
+    sys.argv = ["openjepa", *words]
+    try:
+        cli.main()
+    finally:
+        sys.stderr.flush()
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["recipes"], ["recipes", "--help"]])
+def test_a_full_disk_under_the_output_is_one_line(tmp_path, words):
+    process = child(print_to, "/dev/full", tmp_path / "errors", words)
+    process.join(20)
+    err = (tmp_path / "errors").read_text()
+    assert process.exitcode == 2 and err.count("\n") == 1 and "No space left on device" in err
+
+
+def test_an_error_of_the_system_is_one_line(capsys, monkeypatch):
+    def fail(words):
+        raise OSError(28, "No space left on device", "runs/a")
+
+    monkeypatch.setattr(cli, "run", fail)
+    assert run(capsys, monkeypatch, "recipes") == (2, "openjepa: runs/a: No space left on device\n")

@@ -112,3 +112,34 @@ def test_only_the_console_prints():
     source = Path(console.__file__).parent
     using = {str(path.relative_to(source)) for path in source.rglob("*.py") if USES.search(path.read_text())}
     assert using == {"console.py", "commands/help_screen.py", "cli.py", "errors.py"}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "expected"),
+    [("utf-8", "5 · 2 ± 1 – Å"), ("latin-1", "5 - 2 +- 1 - Å"), ("ascii", "5 - 2 +- 1 - \\xc5")],
+)
+def test_an_encoding_that_lacks_characters_ends_nothing(monkeypatch, encoding, expected):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr(console.sys, "stdout", stream)
+    console.log("5 · 2 ± 1 – Å")
+    stream.flush()
+    assert stream.buffer.getvalue().decode(encoding) == f"{expected}\n"
+
+
+class Full(io.TextIOBase):
+    encoding = "utf-8"
+
+    def write(self, text):
+        raise OSError(28, "No space left on device")
+
+    def flush(self):
+        self.write("")
+
+
+def test_output_that_cannot_be_printed_ends_nothing(monkeypatch):
+    monkeypatch.setattr(console, "UNPRINTED", [])
+    for stream in (Full(), None):
+        monkeypatch.setattr(console.sys, "stdout", stream)
+        console.log("a line")
+        console.show_table(["a"], [["b"]])
+    assert {error.errno for error in console.UNPRINTED} == {28}

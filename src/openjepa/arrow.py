@@ -18,7 +18,7 @@ def cache_file(kind: str, *key: object) -> Path:
 
 def save_tables(path: Path, *tables: pa.Table) -> None:
     """Keep tables in a cache file; nothing is raised on a full disk, since a cache only saves time."""
-    with contextlib.suppress(OSError), atomic_file(path, shared=True) as part, pa.OSFile(str(part), "wb") as sink:
+    with contextlib.suppress(OSError), atomic_file(path) as part, pa.OSFile(str(part), "wb") as sink:
         for table in tables:
             with pa.ipc.new_stream(sink, table.schema) as writer:
                 writer.write_table(table)

@@ -1,37 +1,85 @@
 """The command line: every command is a function of the same name, and its options are that function's keywords."""
 
+import contextlib
+import errno
 import os
 import re
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import typer
 
 from openjepa._version import __version__
 from openjepa.commands import COMMANDS, GROUPS, Command
-from openjepa.errors import CheckFailed, RankZeroError, UsageError, print_error
+from openjepa.errors import UNPRINTED, CheckFailed, RankZeroError, UsageError, print_error
 from openjepa.renamed import given_options
 
+INTERRUPTED = 130  # the exit code of a shell's command after Ctrl-C
 HELP = "Self-supervised learning for images by I-JEPA: a folder of images becomes a trained, measured encoder."
 
 
 def main() -> None:
     """Run the command line. An error that the user can correct is one line on stderr and exit code 2."""
+    with ended_by_signals():
+        sys.exit(flushed(status_of(sys.argv[1:])))
+
+
+def status_of(words: list[str]) -> int:
+    """Run a command line; gives the exit code, and prints an error that the user can correct."""
     try:
-        status = run(given_options(sys.argv[1:]))
+        return run(given_options(words))
     except typer.TyperException as error:
         message = re.sub(
             r"Missing argument '(\w+)'", lambda found: f"{found[1].upper()} is missing", error.format_message()
         )
-        status = report_error(message, error)
+        return report_error(message, error)
     except UsageError as error:
-        status = report_error(str(error), error)
+        return report_error(str(error), error)
+    except OSError as error:
+        return report_error(": ".join(filter(None, (error.filename, error.strerror or str(error)))), error)
     except CheckFailed as error:
         print_error(str(error))
-        status = 1
+        return 1
     except (KeyboardInterrupt, typer.Abort):
-        status = 130
-    sys.exit(status)
+        if threading.current_thread() is threading.main_thread():  # nothing is left to do but to clean up
+            signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+        return INTERRUPTED
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Within this context termination and a closed terminal end the process in order: unfinished files are deleted.
+
+    A signal that is ignored stays so: nohup has SIGHUP ignored.
+    """
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+    before = {number: signal.getsignal(number) for number in numbers if signal.getsignal(number) == signal.SIG_DFL}
+    try:
+        for number in before:
+            signal.signal(number, lambda caught, _: sys.exit(128 + caught))
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def flushed(status: int) -> int:
+    """The exit code once stdout has been written; where it cannot be, one line says why. A closed pipe is no error."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError as error:
+        UNPRINTED.append(error)
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer goes there
+    if UNPRINTED and UNPRINTED[0].errno != errno.EPIPE and status == 0:
+        return report_error(f"the output cannot be printed: {UNPRINTED[0].strerror}", UNPRINTED[0])
+    return status
 
 
 def run(words: list[str]) -> int:

@@ -4,9 +4,12 @@ Only this module prints, and it interprets no markup: text is escaped, and style
 """
 
 import contextlib
+import io
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import IO, cast
 
 from rich import box
 from rich.console import Console
@@ -14,12 +17,59 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from openjepa.errors import UNPRINTED
 from openjepa.escaping import terminal
 
 SMOOTHING = 0.3  # weight of the latest line of the log in the rate that is shown
 # Of several processes (torchrun sets RANK) one prints.
 QUIET = os.environ.get("RANK", "0") != "0"
-console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True, quiet=QUIET)
+PLAIN = str.maketrans({"·": "-", "–": "-", "…": "...", "±": "+-", "×": "x"})  # where an encoding lacks these
+
+
+class Output(io.TextIOBase):
+    """The current sys.stdout, whose encoding or failure (a full disk, a closed terminal) does not end a command."""
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(sys.stdout, "encoding", None) or "utf-8"
+
+    def write(self, text: str) -> int:
+        with unprinted():
+            if sys.stdout:
+                sys.stdout.write(encodable(text, self.encoding))
+        return len(text)
+
+    def flush(self) -> None:
+        with unprinted():
+            if sys.stdout:
+                sys.stdout.flush()
+
+    def isatty(self) -> bool:
+        return bool(sys.stdout) and sys.stdout.isatty()
+
+    def fileno(self) -> int:
+        return sys.stdout.fileno()
+
+
+@contextlib.contextmanager
+def unprinted() -> Iterator[None]:
+    """Within this context an OSError of the output is noted and goes no further."""
+    try:
+        yield
+    except OSError as error:
+        UNPRINTED.append(error)
+
+
+def encodable(text: str, encoding: str) -> str:
+    """The text with all characters that an encoding lacks replaced."""
+    try:
+        text.encode(encoding)
+        return text
+    except UnicodeError:
+        return text.translate(PLAIN).encode(encoding, "backslashreplace").decode(encoding)
+
+
+console = Console(file=cast(IO[str], Output()), markup=False, emoji=False, highlight=False, soft_wrap=True, quiet=QUIET)
 
 
 class Bold(str):

@@ -30,6 +30,9 @@ class BadImage(ValueError):
     """
 
 
+UNPRINTED: list[OSError] = []  # why output could not be printed; the command line says so at the end
+
+
 def print_error(message: str) -> None:
     """Print a message, which may quote foreign text, as one line on stderr."""
     print(f"openjepa: {terminal(' '.join(message.split()))}", file=sys.stderr)

@@ -3,27 +3,31 @@
 import errno
 import os
 import signal
-import subprocess
-import sys
+import time
 
 import pytest
+from support.processes import FORK, child
 
+import openjepa
 from openjepa.errors import UsageError
 from openjepa.files import lock
 from openjepa.files.lock import locked
 
-HOLD = "import sys; from pathlib import Path; from openjepa.files.lock import locked\n"
-HOLD += "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+
+def hold(folder, ready):
+    with locked(folder):
+        ready.set()
+        time.sleep(100)
 
 
 @pytest.fixture
 def holder(tmp_path):
     """A process that holds tmp_path / "run"."""
-    command = [sys.executable, "-c", HOLD, tmp_path / "run"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "held\n"
-        yield process
-        process.kill()
+    ready = FORK.Event()
+    process = child(hold, tmp_path / "run", ready)
+    assert ready.wait(20)
+    yield process
+    process.kill()
 
 
 @pytest.fixture(autouse=True)
@@ -63,3 +67,19 @@ def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, cap
     monkeypatch.setattr(lock.FileLock, "acquire", fail_with(errno.EROFS))
     with pytest.raises(UsageError, match=r"cannot write .*run: Read-only file system"), locked(tmp_path / "run"):
         pass
+
+
+COMMANDS = {
+    "pretrain": lambda photos, out, **more: openjepa.pretrain(photos, out=out, steps=1, workers=0, **more),
+    "demo": lambda photos, out, **more: openjepa.demo(data=photos, out=out, steps=1, **more),
+    "tune": lambda photos, out, **more: openjepa.tune(photos, out=out, workers=0, **more),
+    "data prepare": lambda photos, out, resume=False: openjepa.data_prepare(photos, out, size=8, workers=0),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
+@pytest.mark.parametrize("resume", [False, True])
+def test_every_command_that_works_in_a_folder_locks_it(holder, photos, tmp_path, command, resume):
+    with pytest.raises(UsageError, match=r"another process works in .*run: wait"):
+        command(photos, tmp_path / "run", resume=resume)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]

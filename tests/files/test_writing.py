@@ -1,6 +1,8 @@
 """Files and folders are written whole or not at all, with the modes that the umask gives."""
 
+import multiprocessing
 import os
+import signal
 import threading
 
 import numpy as np
@@ -12,7 +14,16 @@ from safetensors.torch import save_file
 import openjepa
 from openjepa.arrow import cache_file, load_tables
 from openjepa.errors import UsageError
-from openjepa.files import atomic_file, atomic_folder, cache_folder, write_json, write_output, write_rows, write_text
+from openjepa.files import (
+    atomic_file,
+    atomic_folder,
+    cache_folder,
+    temporary,
+    write_json,
+    write_output,
+    write_rows,
+    write_text,
+)
 from openjepa.files.vectors import write_vectors
 
 
@@ -56,12 +67,61 @@ def test_a_folder_takes_its_place_at_the_end_and_not_on_an_error(tmp_path):
     assert [path.name for path in folder.iterdir()] == ["b"] and list(tmp_path.iterdir()) == [folder]
 
 
-def test_what_a_killed_writer_left_is_not_taken_over(tmp_path):
-    (tmp_path / ".writing-model").mkdir()
-    (tmp_path / ".writing-model" / "stale").write_text("old")
-    with atomic_folder(tmp_path / "model") as part:
-        (part / "fresh").write_text("new")
-    assert [path.name for path in (tmp_path / "model").iterdir()] == ["fresh"]
+def die_while_writing(path, at):
+    with (atomic_folder if path.suffix == "" else atomic_file)(path) as part:
+        (part / "half" if part.is_dir() else part).write_text("half")
+        os.kill(os.getpid(), at)
+
+
+@pytest.mark.parametrize("name", ["model", "rows.csv"])
+def test_what_a_killed_writer_left_is_deleted_by_the_next(tmp_path, name):
+    path = tmp_path / name
+    child = multiprocessing.get_context("fork").Process(target=die_while_writing, args=(path, signal.SIGKILL))
+    child.start()
+    child.join()
+    assert [left.name.startswith(".writing-") for left in tmp_path.iterdir()] == [True]
+    write_text(tmp_path / "other", "")  # has nothing to do with it
+    assert len(list(tmp_path.iterdir())) == 2
+    with (atomic_folder if path.suffix == "" else atomic_file)(path) as part:
+        (part / "fresh" if part.is_dir() else part).write_text("new")
+    assert sorted(left.name for left in tmp_path.iterdir()) == sorted([name, "other"])
+
+
+def test_what_another_process_is_writing_stays(tmp_path, monkeypatch):
+    path = tmp_path / "rows.csv"
+    with atomic_file(path) as ours:
+        with atomic_file(path) as part:
+            part.write_text("second")
+        child = multiprocessing.get_context("fork").Process(target=write_text, args=(path, "third"))
+        child.start()
+        child.join()
+        assert path.read_text() == "third"
+        ours.write_text("first")
+    assert path.read_text() == "first" and list(tmp_path.iterdir()) == [path]
+    monkeypatch.setattr(temporary, "_place", lambda: "elsewhere")
+    foreign = temporary.temporary(path)
+    foreign.write_text("of another machine")
+    monkeypatch.undo()
+    write_text(path, "again")
+    assert foreign.exists()
+    os.utime(foreign, (0, 0))
+    write_text(path, "again")
+    assert not foreign.exists()
+
+
+def test_leftovers_of_a_folder_are_deleted_at_any_depth(tmp_path):
+    (tmp_path / "checkpoints" / ".writing-step-00000002").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "step-00000001").mkdir()
+    with atomic_file(tmp_path / "config.json") as part:
+        temporary.remove_leftovers(tmp_path)
+        assert part.exists()
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000001"]
+
+
+def test_a_name_of_the_greatest_length_is_written(tmp_path):
+    path = tmp_path / ("a." + "b" * 253)
+    write_text(path, "text")
+    assert path.read_text() == "text"
 
 
 def test_weights_have_the_mode_of_other_files(tmp_path):
@@ -76,7 +136,7 @@ def test_writers_of_one_cache_file_do_not_meet(tmp_path):
     path, both = tmp_path / "kept", threading.Barrier(2)
 
     def write(text):
-        with atomic_file(path, shared=True) as part:
+        with atomic_file(path) as part:
             part.write_text(text)
             both.wait(10)
 

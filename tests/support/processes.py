@@ -47,6 +47,18 @@ def small_run(photos, out, parallel="auto", **changes) -> Run:
     return blueprint.run(out, config.steps)
 
 
+def child(call: Callable[..., Any], *args: Any) -> Any:
+    """A started process, forked and in a group of its own, that makes a call."""
+    process = FORK.Process(target=_lead, args=(call, args))
+    process.start()
+    return process
+
+
+def _lead(call: Callable[..., Any], args: tuple) -> None:
+    os.setsid()
+    call(*args)
+
+
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

@@ -4,10 +4,12 @@ import dataclasses
 import itertools
 import os
 import signal
+import time
 
 import pytest
 import torch
 from plain import PLAIN
+from support.processes import child
 
 from openjepa.config import build_config
 from openjepa.data.batches import load_batches
@@ -22,6 +24,7 @@ from openjepa.training.loop import Interrupted
 from openjepa.training.monitoring.metrics_log import read_metrics
 from openjepa.training.monitoring.verdict import EARLY
 from openjepa.training.monitoring_intervals import LEAST_IMAGES, monitor_interval, probe_interval
+from openjepa.training.signals import stop_on_signals
 from openjepa.training.state import optimizer_tensors
 
 SMALL = {"image_size": "16", "batch_size": 5, "steps": 6, "log_every": 1, "predictor_depth": 1, "workers": 0}
@@ -192,3 +195,30 @@ def test_a_full_disk_ends_the_run_in_words(photos, tmp_path, monkeypatch):
         run.train(lambda record: None)
     again = make_run(photos, tmp_path / "run")
     assert again.resume() == [] and again.done == 3
+
+
+def train_slowly(photos, out):
+    make_run(photos, out, steps=10_000, workers=2).train(lambda record: None)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_the_run_and_its_workers_writes_a_checkpoint(photos, tmp_path, number):
+    process = child(train_slowly, photos, tmp_path / "run")
+    log = tmp_path / "run" / "metrics.jsonl"
+    deadline = time.monotonic() + 60
+    while not (log.exists() and log.read_text().count("loss")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, number)
+    process.join(60)
+    (step,) = checkpoint_steps(tmp_path / "run" / "checkpoints")
+    assert process.exitcode == 1 and step > 0  # the exit code of an exception
+
+
+def test_signals_that_are_ignored_stay_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on_signals() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.asked
+    finally:
+        signal.signal(signal.SIGHUP, before)

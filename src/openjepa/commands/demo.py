@@ -14,6 +14,7 @@ from openjepa.encoder.feature_cache import FeatureStore
 from openjepa.evaluation.probes.best_linear import ONE_PROBE
 from openjepa.evaluation.session import Part, Session
 from openjepa.evaluation.splits import split_held_out
+from openjepa.files.lock import locked
 from openjepa.recipe_settings import recipe
 from openjepa.runs.evaluation import make_records, measure, open_models, versions
 from openjepa.runs.images import prepare_images
@@ -48,16 +49,17 @@ def demo(
     settings = SETTINGS.given(settings)
     source, out = str(data or TRAIN), Path(out)
     config = demo_config(settings)
-    launch = resume_run(source, out, config, settings) if resume else start_run(source, out, config, settings)
-    if launch.run.batches.dataset.labels:
-        split_held_out(launch.run.batches.dataset, config.seed)  # an error now, not after the training
-    launch.train("demo", *(["--data", source] if data else []))
-    launch.finish()
-    if launch.run.batches.dataset.labels:
-        _measure(launch, data)
-    else:
-        log(f"{data} has no labels to measure by: with one folder a class there would be a table here")
-    report(out)
+    with locked(out):
+        launch = resume_run(source, out, config, settings) if resume else start_run(source, out, config, settings)
+        if launch.run.batches.dataset.labels:
+            split_held_out(launch.run.batches.dataset, config.seed)  # an error now, not after the training
+        launch.train("demo", *(["--data", source] if data else []))
+        launch.finish()
+        if launch.run.batches.dataset.labels:
+            _measure(launch, data)
+        else:
+            log(f"{data} has no labels to measure by: with one folder a class there would be a table here")
+        report(out)
     return out
 
 

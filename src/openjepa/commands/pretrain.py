@@ -9,6 +9,7 @@ from openjepa.commands.options import Data, Recipe, Settings
 from openjepa.commands.report import report
 from openjepa.device import choose_device
 from openjepa.errors import UsageError, unknown
+from openjepa.files.lock import locked
 from openjepa.recipe_settings import config_of
 from openjepa.runs.images import settler
 from openjepa.runs.start import resume_run, start_run
@@ -45,7 +46,7 @@ def pretrain(
     config = config_of(recipe, settings)
     if parallel not in PARALLEL:
         raise UsageError(unknown("--parallel", parallel, PARALLEL))
-    with joined(choose_device(config.device)):
+    with joined(choose_device(config.device)), locked(out):
         if resume or on_rank_zero(lambda: is_restart() and (out / "config.json").is_file()):
             run = resume_run(data, out, config, settings, parallel)
         else:

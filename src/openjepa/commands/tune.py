@@ -8,6 +8,7 @@ from typer import Option
 from openjepa.commands.options import Data, Recipe, Settings
 from openjepa.config import FIELDS
 from openjepa.console import log
+from openjepa.files.lock import locked
 from openjepa.reports.tune_page import write_tune_page
 from openjepa.studies.tune.start import Request, resume_study, start_study
 
@@ -38,11 +39,12 @@ def tune(
     given = {name: value for name, value in SETTINGS.given(settings).items() if value is not None}
     labels = None if labelled is None else str(labelled)
     asked = Request(str(data), Path(out), str(budget), labels, recipe, given)
-    study, request = resume_study(asked) if resume else start_study(asked)
-    try:
-        study.run()
-    except KeyboardInterrupt:
-        log(f"stopped; finished trials are kept. Resume with: {asked.again}")
-        raise
-    write_tune_page(study, request)
+    with locked(asked.out):
+        study, request = resume_study(asked) if resume else start_study(asked)
+        try:
+            study.run()
+        except KeyboardInterrupt:
+            log(f"stopped; finished trials are kept. Resume with: {asked.again}")
+            raise
+        write_tune_page(study, request)
     return study.folder

@@ -1,7 +1,6 @@
 """The images, crops and masks of a step: a pure function of (seed, step), the same in every process."""
 
 import functools
-import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from openjepa.errors import BadImage, UsageError
 from openjepa.masking.samplers import sample_masks
 from openjepa.masking.settings import Masks, MaskSettings
 from openjepa.rng import CROPS, ORDER, generator
+from openjepa.safety.processes import start_worker
 
 
 @dataclass
@@ -144,9 +144,8 @@ class Batches(Dataset):
         return int(dice.integers(8)) if self.any_orientation else 4 * int(dice.integers(2))
 
 
-def start_worker(_worker: int) -> None:
-    # Ctrl-C is for the main process, which ends its workers itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def start_reader(_worker: int) -> None:
+    start_worker()
     # Pillow reuses up to 64 MB of image memory instead of asking the system for new pages.
     Image.core.set_blocks_max(4)
 
@@ -161,7 +160,7 @@ def in_order(dataset: Dataset, keys: Sequence[int], workers: int, pin_memory: bo
             sampler=keys,
             batch_size=None,
             num_workers=workers,
-            worker_init_fn=start_worker,
+            worker_init_fn=start_reader,
             pin_memory=pin_memory,
         )
         return iter(loader)

@@ -54,8 +54,11 @@ class Shrinking:
         write = {"shards": _write_tar, "parquet": _write_parquet}[self.to]
         with atomic_file(self.path(shard)) as part:
             write(part, self.rows(shard, skipped), self.dataset.classes)
+            left_out = self.folder / LEFT_OUT / f"{shard:06}.json"
             if skipped:
-                write_json(self.folder / LEFT_OUT / f"{shard:06}.json", skipped)
+                write_json(left_out, skipped)
+            else:
+                left_out.unlink(missing_ok=True)
 
     def rows(self, shard: int, skipped: Skipped) -> Iterator[tuple[int, str, str, bytes, dict[str, int]]]:
         """(index, path, suffix, file, labels) of each readable image of a shard; the others are added to `skipped`."""

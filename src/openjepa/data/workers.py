@@ -1,9 +1,10 @@
 """Work on many items in several processes."""
 
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
+
+from openjepa.safety.processes import start_worker
 
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
@@ -32,7 +33,7 @@ def mapped(
 
 def _start(function: Callable[[Any, Any], Any], shared: Any) -> None:
     global _work
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process
+    start_worker()
     _work = function, shared
 
 

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -29,6 +28,7 @@ from openjepa.encoder.features import (
     stream_features,
 )
 from openjepa.errors import BadImage, UsageError
+from openjepa.files.temporary import temporary
 from openjepa.ranks import barrier, on_rank_zero, rank, world_size
 
 LAYOUT = 1  # raised when the stored layout changes, so that older files are not read
@@ -140,7 +140,7 @@ class FeatureStore:
         """Every process computes its part; the first one joins them and moves them into place."""
         if rank() == 0:
             place.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(on_rank_zero(lambda: tempfile.mkdtemp(prefix=".writing-", dir=place.parent)))
+        aside = on_rank_zero(lambda: temporary(place))
         part, how = (rank(), world_size()), (feature_function(model, kind), frame_of(model), dataset, self.workers)
         try:
             write_part(aside / str(part[0]), stream_features(*how, progress=progress, part=part), len(dataset))
@@ -157,19 +157,20 @@ class FeatureStore:
 
 def write_part(folder: Path, chunks: Iterable[tuple[Tensor, list[int], Any]], most: int) -> None:
     """Write features.npy, of which the first rows are filled (`most` at most), and kept.npy, the images of these."""
-    folder.mkdir()
-    rows: np.memmap | None = None
+    folder.mkdir(parents=True)
     kept: list[int] = []
-    for chunk, indices, _ in chunks:
-        if not indices:
-            continue
-        if rows is None:
-            shape = (most, *chunk.shape[1:])
-            rows = np.lib.format.open_memmap(folder / "features.npy", "w+", np.float32, shape)
-        rows[len(kept) : len(kept) + len(indices)] = chunk.numpy()
-        kept += indices
-    if rows is not None:
-        rows.flush()
+    # Not by way of mapped memory, where a full disk ends the process.
+    with (folder / "features.npy").open("wb") as file:
+        for chunk, indices, _ in chunks:
+            if indices and not kept:
+                about = {"descr": "<f4", "fortran_order": False, "shape": (most, *chunk.shape[1:])}
+                np.lib.format.write_array_header_1_0(file, about)
+                size = file.tell() + most * chunk[0].numel() * chunk.element_size()
+            if indices:
+                file.write(np.ascontiguousarray(chunk.numpy(), "<f4").data)
+            kept += indices
+        if kept:
+            file.truncate(size)
     np.save(folder / "kept.npy", np.array(kept, dtype=np.int64))
 
 
@@ -179,12 +180,11 @@ def join_parts(folder: Path, count: int) -> np.ndarray:
     filled = [part for part in range(count) if len(kept[part])]
     if filled:
         os.replace(folder / str(filled[0]) / "features.npy", folder / "features.npy")
-        rows, start = np.load(folder / "features.npy", mmap_mode="r+"), len(kept[filled[0]])
-        for part in filled[1:]:
-            chunk = np.load(folder / str(part) / "features.npy", mmap_mode="r")[: len(kept[part])]
-            rows[start : start + len(chunk)] = chunk
-            start += len(chunk)
-        rows.flush()
+        rows = np.load(folder / "features.npy", mmap_mode="r")
+        with (folder / "features.npy").open("r+b") as file:
+            file.seek(rows.offset + len(kept[filled[0]]) * rows[0].nbytes)
+            for part in filled[1:]:
+                file.write(np.load(folder / str(part) / "features.npy", mmap_mode="r")[: len(kept[part])])
     for part in range(count):
         shutil.rmtree(folder / str(part))
     np.save(folder / "kept.npy", np.concatenate(kept))

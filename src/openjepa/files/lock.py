@@ -9,6 +9,9 @@ from filelock import FileLock, Timeout
 
 from openjepa.console import log
 from openjepa.errors import UsageError
+from openjepa.files.outputs import check_can_write
+from openjepa.files.writing import usage_error
+from openjepa.ranks import on_rank_zero
 
 LOCK = ".lock"
 WAIT = 1.0  # seconds; the workers of a process that was just killed need a moment to end
@@ -19,12 +22,22 @@ UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 def locked(folder: Path) -> Iterator[None]:
     """Within this context no other process can lock `folder`, which is made; an error leaves no empty folder behind.
 
-    The lock ends with the process, however that ends. Raises UsageError if another process has it, or if the folder
-    cannot be written to. On a file system without locks a line says so and nothing is locked.
+    Of several processes of one run, rank 0 locks it. The lock ends with the process, however that ends. Raises
+    UsageError if another process has it, or if the folder cannot be written to. On a file system without locks a line
+    says so and nothing is locked.
     """
+    with contextlib.ExitStack() as stack:
+        on_rank_zero(lambda: stack.enter_context(_held(folder)))
+        yield
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    check_can_write(folder / LOCK)
     made = [above for above in (folder, *folder.parents) if not above.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        with usage_error(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         with _acquired(folder):
             yield
     finally:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from openjepa.errors import UsageError
 from openjepa.files.marks import is_output
+from openjepa.files.writing import usage_error
 
 MAGIC = r"[*?\[{]"
 NO_DATA = (".html", ".json", ".csv", ".xlsx", ".txt", ".md")  # suffixes that no folder of images is read from
@@ -44,9 +45,10 @@ def check_output(
 
 def check_can_write(path: Path) -> None:
     """Raise UsageError unless a file can be written at `path`, its folders being made on the way; writes nothing."""
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder: give the name of a file")
-    above = next(folder for folder in path.absolute().parents if folder.exists())
+    with usage_error(path):
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder: give the name of a file")
+        above = next(folder for folder in path.absolute().parents if folder.exists())
     if not above.is_dir():
         raise UsageError(f"{above} is a file, so nothing can be written below it: give another name")
     if not os.access(above, os.W_OK | os.X_OK | os.R_OK):

@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from platformdirs import user_cache_path
 
 from openjepa.errors import UsageError
 from openjepa.escaping import csv_cell
+from openjepa.files.temporary import remove, temporary
 
 
 def cache_folder(*parts: str) -> Path:
@@ -24,17 +24,17 @@ def cache_folder(*parts: str) -> Path:
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path, shared: bool = False) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary file beside `path`, whose folders are made; it replaces `path` if the block raises nothing.
 
-    With `shared`, several processes may write `path` at once (a cache), each through a file of its own. The mode
-    follows the umask, whatever the writer in the block does. A device or pipe is written directly. Raises OSError.
+    Several processes may write `path` at once, each through a file of its own; the last one wins. The mode follows the
+    umask, whatever the writer in the block does. A device or pipe is written directly. Raises OSError.
     """
     if path.exists() and not path.is_file():
         yield path
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".writing-{uuid.uuid4().hex + '-' if shared else ''}{path.name}")
+    part = temporary(path)
     try:
         part.write_bytes(b"")
         mode = part.stat().st_mode
@@ -52,23 +52,32 @@ def atomic_folder(path: Path, replace: bool = False, durable: bool = False) -> I
     An empty folder at `path` is replaced, one with content only with `replace`. With `durable`, all of it is on the
     disk before it takes its place. The modes of the files follow the umask. Raises OSError.
     """
-    part = path.with_name(f".writing-{path.name}")
-    shutil.rmtree(part, ignore_errors=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = temporary(path)
     try:
-        part.mkdir(parents=True)
+        part.mkdir()
         yield part
         files = [file for file in part.rglob("*") if file.is_file()]
         for file in files:
             file.chmod(part.stat().st_mode & 0o666)
         for written in (*files, part) if durable else ():
             flush(written)
-        if path.exists():
-            shutil.rmtree(path) if replace else path.rmdir()
-        part.rename(path)
+        _take_place(part, path, replace)
         if durable:
             flush(path.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _take_place(part: Path, path: Path, replace: bool) -> None:
+    """Rename a folder to `path`; what is there is moved aside first and deleted last, so that it is never in part."""
+    old = temporary(path)
+    if path.exists() and replace:
+        path.rename(old)
+    elif path.exists():
+        path.rmdir()
+    part.rename(path)
+    remove(old)
 
 
 @contextlib.contextmanager
@@ -77,7 +86,7 @@ def usage_error(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error}") from error
+        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def flush(path: Path) -> None:

@@ -19,6 +19,7 @@ from openjepa.errors import UsageError, unknown
 from openjepa.escaping import visible
 from openjepa.files import check_can_write, write_text
 from openjepa.files.lock import LOCK
+from openjepa.files.temporary import PREFIX
 from openjepa.masking.samplers import STRATEGIES, check_masks
 from openjepa.masking.settings import MaskSettings
 from openjepa.recipe_settings import RECIPES, Pick, pick_recipe, recipe
@@ -175,12 +176,17 @@ def mask_settings(config: Config) -> MaskSettings | None:
     return settings
 
 
+def is_content(path: Path) -> bool:
+    """Whether a file or folder in a run folder is more than what a start that failed leaves there."""
+    return path.name not in (LISTED, LOCK) and not path.name.startswith(PREFIX)
+
+
 def check_new_folder(out: Path, another: str) -> None:
     """Raise UsageError unless `out` is free to write a run into; `another` says what else the user can do."""
     if out.name in ("", ".."):
         raise UsageError(f"{str(out)!r} does not name a folder to make: {another}")
     check_can_write(out / "config.json")
-    if out.exists() and any(path.name not in (LISTED, LOCK) for path in out.iterdir()):
+    if out.exists() and any(is_content(path) for path in out.iterdir()):
         is_run = (out / "config.json").exists() and not (out / "openjepa.json").exists()
         what = "holds another run" if is_run else "exists and is not empty"
         raise UsageError(f"{out} {what}: {another}")

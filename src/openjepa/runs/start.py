@@ -18,6 +18,7 @@ from openjepa.data.summary import Summary
 from openjepa.device import PRECISIONS, choose_device, choose_precision
 from openjepa.errors import UsageError, option, shown
 from openjepa.files import usage_error
+from openjepa.files.temporary import remove_leftovers
 from openjepa.interop.artifact import save_artifact
 from openjepa.interop.loaded_weights import Source
 from openjepa.methods.base import Method
@@ -161,6 +162,7 @@ def start_run(
     makes the config once the images are known, where they decide.
     """
     on_rank_zero(lambda: check_new_folder(out, "continue it with --resume, or give --out another name"))
+    on_rank_zero(lambda: remove_leftovers(out))
     config, source = open_init(config, given) if config.init else (config, None)
     check_settings(config, given)
     choose_device(config.device)
@@ -229,6 +231,7 @@ def resolve_precision(config: Config) -> Config:
 def resume_run(data: str, out: Path, config: Config, given: dict[str, Any], parallel: str = "auto") -> StartedRun:
     """The run in `out` from its newest sound checkpoint. Raises UsageError if it is another run or there is none."""
     stored, resolved = on_rank_zero(lambda: stored_run(out))
+    on_rank_zero(lambda: remove_leftovers(out))
     config = settle_compiler(_with_machine_settings(out, stored, config, given))
     check_ranks(config)
     pixel_format = stored_pixel_format(resolved) or RGB

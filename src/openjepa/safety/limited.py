@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from openjepa.errors import BadImage, UsageError
 from openjepa.safety.limits import MAX_READER_MEMORY, MAX_READER_SECONDS
+from openjepa.safety.processes import start_worker
 
 if sys.platform == "linux":
     import resource
@@ -118,7 +119,7 @@ def serve() -> None:
     """The child: answer calls until the pipe is closed."""
     calls, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDWR), 1)  # what libraries print would lie among the answers
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which ends this one
+    start_worker()
     while True:
         try:
             function, arguments, seconds, memory = _receive(calls)

@@ -1,4 +1,4 @@
-"""Ctrl-C and termination end a run between two steps; a second Ctrl-C ends it at once."""
+"""Ctrl-C, termination and a closed terminal end a run between two steps; a second Ctrl-C ends it at once."""
 
 import contextlib
 import os
@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class Stop:
@@ -23,7 +23,9 @@ def stop_on_signals() -> Iterator[Stop]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    # A signal that is ignored stays so: nohup has SIGHUP ignored.
+    handled = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: handler for number, handler in handled.items() if handler != signal.SIG_IGN}
 
     def ask(_number: int, _frame: object) -> None:
         stop.asked = True
@@ -34,7 +36,7 @@ def stop_on_signals() -> Iterator[Stop]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    for number in SIGNALS:
+    for number in before:
         signal.signal(number, ask)
     try:
         yield stop

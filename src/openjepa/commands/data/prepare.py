@@ -9,9 +9,12 @@ from openjepa.commands.options import Channels, Data, Pages, SkippedFraction, Wo
 from openjepa.config import MAX_SKIPPED
 from openjepa.console import counting, log
 from openjepa.data.prepare import FILE, FORMATS, SHARD_SUFFIXES, Shrinking, write_missing
+from openjepa.data.storage.storage import Skipped
 from openjepa.data.summary import counted
 from openjepa.errors import UsageError, option, unknown
-from openjepa.files import check_can_write, check_outside
+from openjepa.files import check_can_write, check_outside, usage_error
+from openjepa.files.lock import locked
+from openjepa.files.temporary import remove_leftovers
 from openjepa.runs.images import (
     LISTED,
     check_choice,
@@ -46,28 +49,38 @@ def data_prepare(
     _check_numbers(size, to, format, quality, per_shard)
     check_choice(channels, pages)
     check_workers(workers)
-    dataset, summary = open_images(src, max_skipped=max_skipped, channels=channels, pages=pages)
-    shrinking = Shrinking(dataset, dst, size, to, format, quality, per_shard)
     check_outside(dst, [src])
     check_can_write(dst / FILE)
+    dataset, summary = open_images(src, max_skipped=max_skipped, channels=channels, pages=pages)
+    shrinking = Shrinking(dataset, dst, size, to, format, quality, per_shard)
+    with locked(dst):
+        unread = _write(shrinking, src, workers)
+        skipped = summary.skipped + unread
+        with usage_error(dst):
+            write_skipped(dst / LISTED, skipped)
+    check_skipped(src, skipped, len(dataset) - len(unread), max_skipped, str(dst / LISTED))
+    size_written = f"{counted(len(shrinking), 'file')}, {shrinking.bytes_written() / 2**20:,.1f} MiB"
+    log(f"{len(dataset) - len(unread):,} images in {dst}: {size_written}; {counted(len(skipped), 'file')} skipped")
+    return dst
+
+
+def _write(shrinking: Shrinking, src: str, workers: int) -> Skipped:
+    """Write the files that are not there yet; gives the images that all of them have left out."""
     there = shrinking.claim(src)
+    remove_leftovers(shrinking.folder)
     if there:
         log(f"{there:,} of {len(shrinking):,} files are there already")
     try:
         with counting(f"shrinking {src}") as progress:
             write_missing(shrinking, workers, progress)
-        unread = shrinking.skipped()
-        skipped = summary.skipped + unread
-        write_skipped(dst / LISTED, skipped)
     except OSError as error:
-        raise UsageError(f"cannot write {dst}: {error}; make room, and give the same command again") from error
+        raise UsageError(
+            f"cannot write {shrinking.folder}: {error}; make room, and give the same command again"
+        ) from error
     except KeyboardInterrupt:
         log("stopped; finished files are kept: give the same command again to continue")
         raise
-    check_skipped(src, skipped, len(dataset) - len(unread), max_skipped, str(dst / LISTED))
-    size_written = f"{counted(len(shrinking), 'file')}, {shrinking.bytes_written() / 2**20:,.1f} MiB"
-    log(f"{len(dataset) - len(unread):,} images in {dst}: {size_written}; {counted(len(skipped), 'file')} skipped")
-    return dst
+    return shrinking.skipped()
 
 
 def _check_numbers(size: int, to: str, format_: str, quality: int, per_shard: int) -> None:

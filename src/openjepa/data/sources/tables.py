@@ -196,7 +196,7 @@ def _unpacked(file: str, child: Child) -> str | None:
         if not place.exists():
             if kind == "Parquet" and child.call(lists_paths, file):
                 return None
-            with atomic_file(place, shared=True) as part:
+            with atomic_file(place) as part:
                 child.call(unpack, file, str(part), size or 0, seconds=reader_seconds(size or 0))
     except (OSError, ValueError, pa.ArrowException, ReaderFailed) as error:
         if isinstance(error, OSError) and error.errno in NO_ROOM:

@@ -15,6 +15,7 @@ from openjepa.data.summary import Summary
 from openjepa.errors import UsageError
 from openjepa.evaluation.splits import check_labels
 from openjepa.files import usage_error, write_json
+from openjepa.files.temporary import remove_leftovers
 from openjepa.runs.command_line import typed_command
 from openjepa.runs.images import check_new_folder, pick_for, prepare_images
 from openjepa.runs.settings import (
@@ -106,6 +107,7 @@ def resume_study(request: Request) -> tuple[Study, Request]:
     given = {name: request.given[name] for name in MACHINE if name in request.given}
     base = dataclasses.replace(base, **given)
     request = dataclasses.replace(request, recipe=asked["recipe"], given=then | given)
+    remove_leftovers(request.out)
     data = _trial_data(request, base, _images(request, base))
     if fingerprint(data.dataset) != paths:
         raise UsageError(f"{request.data} holds other images than the study in {request.out}: give it another --out")

@@ -1,0 +1,59 @@
+"""Worker processes: they end with the process that started them, and leave signals to it."""
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from multiprocessing.connection import wait
+from typing import Any
+
+PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
+
+
+def start_worker() -> None:
+    """To be called first in a worker process.
+
+    A signal to a whole group of processes (Ctrl-C, a batch system, a closed terminal) is for the main process, which
+    may need its workers once more to write a checkpoint, and ends them itself.
+    """
+    end_with_parent()
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS, where SIGTERM to all ends the workers
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_when_told, args=(_parent(),), daemon=True).start()
+
+
+def end_with_parent() -> None:
+    """Have this process killed when its parent ends, however that ends.
+
+    The system does so on Linux. Elsewhere, and where a server forks the workers, a thread waits for the end of the
+    process that started this one by `multiprocessing`.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is not None and not (sys.platform == "linux" and parent.pid == os.getppid()):
+        threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
+
+
+def _parent() -> int:
+    parent = multiprocessing.parent_process()
+    return parent.pid if parent is not None and parent.pid else os.getppid()
+
+
+def _end_when_told(parent: int) -> None:
+    """Wait for SIGTERM from the parent; from others it is ignored."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)
+
+
+def _follow(sentinel: Any) -> None:
+    wait([sentinel])
+    os._exit(1)

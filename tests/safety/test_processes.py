@@ -1,0 +1,74 @@
+"""Worker processes end with the process that started them, and a signal to all of them does not end them first."""
+
+import os
+import signal
+import sys
+import time
+
+import pytest
+from support.processes import FORK, child
+
+from openjepa.data.batches import in_order
+from openjepa.data.workers import mapped
+
+
+class Slow(list):
+    def __init__(self, numbers):
+        super().__init__([0, 1])
+        self.numbers = numbers
+
+    def __getitem__(self, item):
+        return work(self.numbers, item)
+
+
+def work(numbers, item):
+    numbers.put(os.getpid())
+    time.sleep(100)
+
+
+def map_slowly(numbers):
+    list(mapped(work, numbers, [0, 1], 2))
+
+
+def load_slowly(numbers):
+    list(in_order(Slow(numbers), [0, 1], 2))
+
+
+def ended(process):
+    """Whether there is no process of a number, or nothing but its exit code."""
+    try:
+        with open(f"/proc/{process}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("call", [load_slowly, map_slowly])
+def test_workers_end_with_their_parent_and_not_before(call):
+    numbers = FORK.SimpleQueue()
+    main = child(call, numbers)
+    workers = [numbers.get() for _ in range(2)]
+    for worker in workers:
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+            os.kill(worker, number)
+    time.sleep(0.2)
+    assert not any(map(ended, workers))
+    main.kill()
+    deadline = time.monotonic() + 5
+    while not all(map(ended, workers)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert all(map(ended, workers))
+
+
+def wait_and_leave(numbers):
+    loaded = in_order(Slow(numbers), [0, 1], 2)
+    numbers.put(numbers.get())
+    raise KeyboardInterrupt from ValueError(loaded)
+
+
+def test_a_process_that_ends_with_busy_workers_ends_at_once():
+    numbers = FORK.SimpleQueue()
+    main = child(wait_and_leave, numbers)
+    main.join(20)
+    assert main.exitcode == 1
