@@ -130,4 +130,4 @@ def shortened(text: str) -> str:
 def _as_json(value: Any) -> str:
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"
-    return value if isinstance(value, str) else json.dumps(value, default=repr)
+    return value if isinstance(value, str) and value else json.dumps(value, default=repr)

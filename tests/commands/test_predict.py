@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from support.photos import draw_photos
 
 import openjepa
+from openjepa.interop.classifier import load_classifier
 
 SMALL = {"image_size": 16, "batch_size": 8, "predictor_depth": 1, "workers": 0, "precision": "float32"}
 
@@ -45,6 +47,46 @@ def test_transformers_gives_the_probabilities_that_predict_writes(kept, tmp_path
     right = np.mean([row["path"].startswith(row["prediction"]) for row in rows])
     about = json.loads((head / "openjepa.json").read_text())
     assert right >= 0.9 and about["classes"] == ["cat", "dog"] and about["test_accuracy"] >= 0.9
+
+
+def test_the_licence_of_the_encoder_stays_with_a_head(kept, tmp_path):
+    photos, run, _ = kept
+    openjepa.import_(run, tmp_path / "licensed", licence="cc-by-nc-4.0")
+    about = {"tasks": "knn", "save_head": tmp_path / "head", "workers": 0, "precision": "float32"}
+    openjepa.evaluate([str(tmp_path / "licensed")], str(photos), **about)
+    assert json.loads((tmp_path / "head/openjepa.json").read_text())["source"]["licence"] == "cc-by-nc-4.0"
+    assert load_classifier(tmp_path / "head").encoder.licence == "cc-by-nc-4.0"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("classes", []),
+        ("classes", ["cat"]),
+        ("classes", "cat"),
+        ("classes", [1, 2]),
+        ("std", [0.2, 0.2, 0.0]),
+        ("mean", [float("nan")] * 3),
+        ("classifier", {"depth": 10**9}),
+        ("classifier", None),
+        ("pixel_format", {"channels": 4}),
+    ],
+)
+def test_a_head_with_a_field_out_of_bounds_is_refused(kept, tmp_path, field, value):
+    copy = shutil.copytree(kept[2], tmp_path / "copy")
+    about = json.loads((copy / "openjepa.json").read_text())
+    (copy / "openjepa.json").write_text(json.dumps(about | {field: value}))
+    with pytest.raises(openjepa.UsageError, match=r"is damaged: .*: write it again with --save-head"):
+        load_classifier(copy)
+
+
+def test_a_head_that_is_not_finite_is_refused(kept, tmp_path):
+    copy = shutil.copytree(kept[2], tmp_path / "copy")
+    tensors = load_file(copy / "model.safetensors")
+    tensors["classifier.weight"][0, 0] = float("nan")
+    save_file(tensors, copy / "model.safetensors")
+    with pytest.raises(openjepa.UsageError, match="its head does not fit the classes: not finite: weight"):
+        load_classifier(copy)
 
 
 def test_a_head_elsewhere_or_damaged_is_refused(kept, tmp_path):

@@ -1,6 +1,7 @@
 """The artifact against the real transformers package, and against damage."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from safetensors.torch import load_file, save_file
 
 import openjepa
 from openjepa import load_encoder
+from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.encoder.baselines import seeded
 from openjepa.errors import UsageError
-from openjepa.interop.artifact import save_artifact
+from openjepa.interop.artifact import load_artifact, save_artifact
 from openjepa.methods.ijepa import IJEPA
 from openjepa.models.predictor import Predictor
 
@@ -121,7 +123,9 @@ def test_embed_takes_what_people_have(tmp_path, images):
     torch.testing.assert_close(encoder.embed([array]), one)
     torch.testing.assert_close(encoder.embed(torch.from_numpy(array.copy()).permute(2, 0, 1)[None]), one)
     torch.testing.assert_close(encoder.embed(images)[:1], one)
-    for wrong in ([], np.zeros((4, 4)), [np.zeros((4, 4, 3), np.float32)]):
+    torch.testing.assert_close(encoder.embed(image for image in images), encoder.embed(images))
+    wrong_shapes = (np.zeros((4, 4)), [np.zeros((4, 4, 3), np.float32)], torch.zeros(4, 4), torch.zeros(1, 1, 1, 4, 4))
+    for wrong in ([], iter([]), None, 5, "photo.jpg", {"a": 1}, [None], ["photo.jpg"], *wrong_shapes):
         with pytest.raises(UsageError):
             encoder.embed(wrong)
 
@@ -142,6 +146,154 @@ def test_a_damaged_artifact_is_refused(tmp_path, harm):
         save_file(tensors | ({"norm": value} if harm == "renamed" else {"layernorm.weight": value[:-1]}), weights)
     with pytest.raises(UsageError, match="damaged"):
         load_encoder(tmp_path)
+
+
+def change(folder, *path, value):
+    """Give a field of openjepa.json another value."""
+    about = fields = json.loads((folder / "openjepa.json").read_text())
+    for name in path[:-1]:
+        fields = fields[name]
+    fields[path[-1]] = value
+    (folder / "openjepa.json").write_text(json.dumps(about))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("encoder", "depth"), 10**9),
+        (("encoder", "depth"), 0),
+        (("encoder", "depth"), 2.5),
+        (("encoder", "embed_dim"), 10**12),
+        (("encoder", "embed_dim"), "48"),
+        (("encoder", "num_heads"), 5),
+        (("encoder", "num_heads"), -4),
+        (("encoder", "mlp_ratio"), float("inf")),
+        (("encoder", "mlp_ratio"), 1e-300),
+        (("encoder", "patch_size"), 0),
+        (("encoder", "image_size"), [32]),
+        (("encoder", "image_size"), [2**15, 2**15]),
+        (("encoder", "norm_eps"), 0),
+        (("encoder", "weight_init"), "../x"),
+        (("encoder",), []),
+        (("predictor", "dim"), 10**12),
+        (("predictor", "depth"), 10**6),
+        (("predictor", "grid_size"), [2**15, 2**15]),
+        (("predictor", "out_dim"), 10**12),
+        (("which",), "teacher"),
+        (("mean",), [0.5, float("nan"), 0.5]),
+        (("mean",), [0.5]),
+        (("std",), [0.2, 0, 0.2]),
+        (("std",), [0.2, -0.2, 0.2]),
+        (("pixel_format",), {"channels": 1}),
+        (("pixel_format",), {"channels": 3, "values": "float"}),
+        (("settings",), [1]),
+        (("source",), {"name": 3}),
+    ],
+)
+def test_a_field_out_of_bounds_is_named(tmp_path, path, value):
+    write(tmp_path)
+    change(tmp_path, *path, value=value)
+    with pytest.raises(UsageError, match=r"openjepa\.json is damaged: .*: resume its run or train again") as caught:
+        load_artifact(tmp_path)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("content", ["", "5", "[]", "[" * 100_000, '{"a":' * 10_000, "null", '{"mean": 1e999}'])
+def test_what_is_no_json_object_is_refused(tmp_path, content):
+    write(tmp_path)
+    (tmp_path / "openjepa.json").write_text(content)
+    with pytest.raises(UsageError, match=r"openjepa\.json is damaged: "):
+        load_artifact(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["model", "context_encoder", "predictor"])
+@pytest.mark.parametrize("harm", ["nan", "infinite", "integers", "complex", "float8", "empty", "too many blocks"])
+def test_tensors_that_are_no_finite_numbers_are_refused(tmp_path, file, harm):
+    write(tmp_path)
+    path = tmp_path / f"{file}.safetensors"
+    tensors = load_file(path)
+    name = sorted(name for name, value in tensors.items() if value.ndim == 2)[0]
+    if harm == "nan":
+        tensors[name][0, 0] = float("nan")
+    elif harm == "infinite":
+        tensors[name][-1, -1] = float("-inf")
+    elif harm == "too many blocks":
+        tensors["blocks.3000000.norm1.weight"] = torch.ones(4)
+        tensors["encoder.layer.3000000.layernorm_before.weight"] = torch.ones(4)
+    else:
+        kinds = {"integers": torch.int32, "complex": torch.complex64, "float8": torch.float8_e4m3fn}
+        tensors[name] = tensors[name].to(kinds[harm]) if harm in kinds else torch.zeros(0, 4)
+    save_file(tensors, path)
+    with pytest.raises(UsageError, match=rf"{file}\.safetensors is damaged: (not|extra|misshapen|missing)"):
+        load_artifact(tmp_path)
+
+
+def test_half_precision_is_read(tmp_path):
+    model = write(tmp_path)
+    path = tmp_path / "model.safetensors"
+    save_file({name: value.half() for name, value in load_file(path).items()}, path)
+    ours, read = model.target_encoder.norm.weight, load_artifact(tmp_path).target.norm.weight
+    torch.testing.assert_close(read, ours, atol=1e-3, rtol=0)
+    assert read.dtype == torch.float32
+
+
+@pytest.mark.parametrize("file", ["openjepa.json", "model.safetensors"])
+def test_a_pipe_in_place_of_a_file_is_refused(tmp_path, file):
+    write(tmp_path)
+    (tmp_path / file).unlink()
+    os.mkfifo(tmp_path / file)
+    with pytest.raises(UsageError, match=r"not a regular file|holds no openjepa"):
+        load_artifact(tmp_path)
+
+
+def test_an_artifact_of_an_older_version_is_read(tmp_path):
+    write(tmp_path)
+    about = json.loads((tmp_path / "openjepa.json").read_text())
+    for name in ("weight_init", "native_size", "position_code", "norm_eps"):
+        del about["encoder"][name]
+    for name in ("pixel_format", "which"):
+        del about[name]
+    for name in ("weight_init", "native_size", "joint", "out_dim"):
+        del about["predictor"][name]
+    (tmp_path / "openjepa.json").write_text(json.dumps(about))
+    source = load_artifact(tmp_path)
+    assert source.predictor and source.target and source.context and source.pixel_format == PixelFormat()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "float8"}, "precision float8 is not known: known are auto, bf16, float32"),
+        ({"precision": torch.int8}, "precision torch.int8 is not known"),
+        ({"precision": None}, "precision None is not known"),
+        ({"device": "abacus"}, "device abacus is not available here: use one of auto"),
+        ({"device": torch.device("meta")}, "device meta is not available here"),
+        ({"image_size": "32"}, "image_size is 32"),
+        ({"image_size": (0, 8)}, "image_size.0 is 0"),
+        ({"image_size": (2**15, 2**15)}, "larger than supported"),
+        ({"channels": 10**9}, "channels is 1000000000"),
+        ({"num_heads": "4"}, "num_heads is 4"),
+        ({"num_heads": 0}, "num_heads is 0"),
+    ],
+)
+def test_options_are_checked_when_an_encoder_is_loaded(tmp_path, options, message):
+    write(tmp_path)
+    with pytest.raises(UsageError, match=message):
+        load_encoder(tmp_path, **options)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="checks a machine without a GPU")
+def test_a_gpu_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(UsageError, match="device cuda is not available here: use one of auto, cpu"):
+        load_encoder(tmp_path, device="cuda")
+
+
+def test_precision_by_name(tmp_path, images):
+    write(tmp_path)
+    exact, half = (load_encoder(tmp_path, precision=name) for name in ("float32", "bf16"))
+    assert (exact.precision, half.precision) == (torch.float32, torch.bfloat16)
+    torch.testing.assert_close(half.embed(images), exact.embed(images), atol=0.1, rtol=0)
+    assert load_encoder(tmp_path, "auto", "auto").precision in (torch.float32, torch.bfloat16)
 
 
 def test_a_path_that_is_no_artifact_is_named(tmp_path):

@@ -6,6 +6,8 @@ context_encoder.safetensors  predictor.safetensors  openjepa.json   what that la
     its source had, and target_encoder.safetensors where the context encoder takes the first place
 """
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -218,13 +220,23 @@ def _table(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value[None] if name == "pos_embed" else value for name, value in state.items()}
 
 
+@contextlib.contextmanager
+def readable(name: str) -> Iterator[None]:
+    """Turn OSError from looking for what a user named, as for a name that is too long, into UsageError."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"cannot read {name} ({error.strerror}): give another name, or change permissions") from error
+
+
 def find_artifact(path: Path) -> Path:
     """The artifact folder that a path names: itself, or the `encoder` in a run; raises UsageError."""
-    for folder in (path, path / "encoder"):
-        if (folder / FACTS).is_file():
-            return folder
-    if not path.exists():
-        raise UsageError(f"{path} does not exist: give a run, an artifact, or weights that openjepa import takes")
-    if (path / "checkpoints").is_dir():
-        raise UsageError(f"{path} is a run that has not finished: finish it with openjepa pretrain ... --resume")
+    with readable(str(path)):
+        for folder in (path, path / "encoder"):
+            if (folder / FACTS).is_file():
+                return folder
+        if not path.exists():
+            raise UsageError(f"{path} does not exist: give a run, an artifact, or weights that openjepa import takes")
+        if (path / "checkpoints").is_dir():
+            raise UsageError(f"{path} is a run that has not finished: finish it with openjepa pretrain ... --resume")
     raise UsageError(f"{path} is neither a run nor an artifact: it holds no openjepa.json")

@@ -13,7 +13,7 @@ from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import frame_of
 from openjepa.errors import UsageError
 from openjepa.files import atomic_folder, usage_error, write_json
-from openjepa.interop.artifact import FACTS, build_encoder, encoder_state, hf_config, hf_preprocessor
+from openjepa.interop.artifact import FACTS, build_encoder, encoder_state, hf_config, hf_preprocessor, readable
 from openjepa.interop.weights.files import read_safetensors, save_tensors
 from openjepa.interop.weights.match import matched
 from openjepa.interop.weights.shapes import EncoderShape, Origin, Preprocessing
@@ -116,11 +116,12 @@ def load_classifier(
 
 def _read(folder: Path) -> Facts:
     give = "give a folder that openjepa evaluate ... --save-head wrote"
-    if not folder.exists():
-        raise UsageError(f"{folder} does not exist: {give}")
-    if not (folder / FACTS).is_file():
-        raise UsageError(f"{folder} is no classifier: {give}")
-    about = read_json(folder / FACTS, dict[str, Json], give, MOST_FACTS)
+    with readable(str(folder)):
+        if not folder.exists():
+            raise UsageError(f"{folder} does not exist: {give}")
+        if not (folder / FACTS).is_file():
+            raise UsageError(f"{folder} is no classifier: {give}")
+    about = read_json(folder / FACTS, dict[str, Json], AGAIN, MOST_FACTS)
     if "classifier" not in about:
         raise UsageError(f"{folder} is an encoder without a head: {give}")
     return checked(Facts, about, str(folder / FACTS), AGAIN)

@@ -9,7 +9,7 @@ import torch
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError
-from openjepa.interop.artifact import find_artifact, load_artifact
+from openjepa.interop.artifact import find_artifact, load_artifact, readable
 from openjepa.interop.hub import fetch_repository
 from openjepa.interop.loaded_weights import Source, adapted
 from openjepa.interop.published import OFFICIAL, hf_source, official_source, plain_source
@@ -70,10 +70,8 @@ def open_source(
     if statistics not in STATISTICS:
         raise UsageError(f"--statistics {statistics} is not known: known are {', '.join(STATISTICS)}")
     _check_wanted(image_size, channels, num_heads)
-    try:
+    with readable(name):
         return adapted(_opened(name, image_size, num_heads, statistics), image_size, channels)
-    except OSError as error:  # a name that is too long, a folder that may not be read
-        raise UsageError(f"cannot read {name} ({error.strerror}): give another name, or its permissions") from error
 
 
 def _check_wanted(image_size: object, channels: object, num_heads: object) -> None:

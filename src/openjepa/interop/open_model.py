@@ -50,7 +50,7 @@ def _untrained(shape: str, device: torch.device, precision: torch.dtype, frame: 
             raise UsageError(
                 f"untrained:{shape} has patches that do not divide {size[0]} px: name its size, as {shape}_224"
             )
-        sizes = {"embed_dim": embed_dim, "depth": depth, "num_heads": num_heads, "mlp_ratio": mlp_ratio}
+        sizes = {"in_chans": 3, "embed_dim": embed_dim, "depth": depth, "num_heads": num_heads, "mlp_ratio": mlp_ratio}
         arguments = encoder_arguments({"image_size": size, "patch_size": patch_size, **sizes}, f"untrained:{shape}")
         return Encoder(seeded(0, **arguments), GREY, GREY, shape, device, precision, max_stretch=max_stretch)
     if match and not Path(shape).exists():

@@ -98,6 +98,7 @@ def _encoders(name: str, where: torch.device, dtype: torch.dtype, encoder: str) 
             dtype,
             source.pixel_format,
             source.max_stretch,
+            source.licence,
         )
         for which in held
     ]

@@ -112,8 +112,8 @@ def finetune(
         network = copy.deepcopy(encoder.network)
         head = nn.Linear(network.embed_dim, classes).to(encoder.device)
     nn.init.zeros_(head.weight)
-    how = encoder.name, encoder.device, encoder.precision, encoder.pixel_format, encoder.max_stretch
-    tuned = Encoder(network, encoder.mean, encoder.std, *how)
+    how = encoder.device, encoder.precision, encoder.pixel_format, encoder.max_stretch, encoder.licence
+    tuned = Encoder(network, encoder.mean, encoder.std, encoder.name, *how)
     optimizer = torch.optim.AdamW(_groups(network, head), lr=RATE, weight_decay=DECAY)
     schedule, fits = warm_up_then_cosine(optimizer, steps), images_that_fit(encoder)
     for images, targets in in_order(crops, range(steps), workers):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from openjepa.errors import UsageError
 from openjepa.interop.weights.pickles import first_line, is_dense, memory, read_pickle
-from openjepa.schema import Count, Json, Name, Schema, parse_json, read_json, shortened
+from openjepa.schema import Count, Json, Name, Schema, checked, parse_json, read_json, shortened
 
 PICKLES = (".pth", ".pt", ".tar", ".bin", ".ckpt")
 PT = {"format": "pt"}  # metadata of a file, without which transformers does not know whose tensors they are
@@ -37,7 +37,7 @@ class Index(Schema):
 
 
 Metadata = dict[Name, Annotated[str, Field(max_length=2**20)]]
-Header = dict[Name, TensorHeader | Metadata]
+Header = dict[Name, TensorHeader | Metadata]  # the metadata of a file is called __metadata__
 
 
 def read_weights(path: Path) -> dict[str, Any]:
@@ -98,9 +98,10 @@ def _check_header(path: Path, what_to_do: str) -> None:
         (size,) = struct.unpack("<Q", file.read(8))
         if size > MOST_HEADER:
             raise ValueError(f"its header claims {size:,} bytes, the most is {MOST_HEADER:,}")
-        header = parse_json(file.read(size), Header, str(path), what_to_do)
+        header = parse_json(file.read(size), dict[str, Json], str(path), what_to_do)
     if len(header) > MOST_TENSORS:
         raise ValueError(f"it holds {len(header):,} tensors, the most is {MOST_TENSORS:,}")
+    checked(Header, header, str(path), what_to_do)
 
 
 def tensors_of(state: object, what: str) -> dict[str, Tensor]:

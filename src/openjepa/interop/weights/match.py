@@ -19,9 +19,9 @@ def matched(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     wrong_shape = [name for name, shape in expected.items() if name in state and tuple(state[name].shape) != shape]
     faults = {
         "missing": sorted(expected.keys() - state.keys()),
-        "extra": sorted(state.keys() - expected.keys() - {"pos_embed"}),
+        "extra": sorted(map(shortened, state.keys() - expected.keys() - {"pos_embed"})),
         "misshapen": [f"{name} {list(state[name].shape)} and not {list(expected[name])}" for name in wrong_shape],
-        "not floating-point": [f"{name} ({value.dtype})" for name, value in state.items() if not _is_number(value)],
+        "not floating-point": [f"{shortened(name)} ({t.dtype})" for name, t in state.items() if not _is_number(t)],
     }
     if not any(faults.values()):
         numbers = {name: value.float() for name, value in state.items()}
@@ -41,5 +41,4 @@ def _is_number(value: Tensor) -> bool:
 
 
 def _some(names: list[str]) -> str:
-    named = ", ".join(map(shortened, names[:NAMED]))
-    return named + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")

@@ -14,6 +14,7 @@ from torch import Tensor
 from openjepa.errors import UsageError
 
 MOST_STRUCTURE = 2**21  # bytes of a checkpoint that are not tensors: a pickle grows fifty times in memory
+MOST_BARE = 2**19  # the same of the format from before PyTorch 1.6
 MOST_RECORDS = 50_000  # tensors in a checkpoint, an optimizer's among them
 DEEPEST = 6
 
@@ -21,9 +22,9 @@ DEEPEST = 6
 class BudgetedFile(io.BufferedReader):
     """A file of which only so many bytes can be read through Python; tensors are read through its descriptor."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, most: int = MOST_STRUCTURE) -> None:
         super().__init__(io.FileIO(path))
-        self.left = MOST_STRUCTURE
+        self.most = self.left = most
 
     def read(self, size: int | None = -1, /) -> bytes:
         most = self.left + 1
@@ -35,7 +36,7 @@ class BudgetedFile(io.BufferedReader):
     def _spend(self, content: bytes) -> bytes:
         self.left -= len(content)
         if self.left < 0:
-            raise ValueError(f"it holds more than {MOST_STRUCTURE:,} bytes that are not tensors")
+            raise ValueError(f"it holds more than {self.most:,} bytes that are not tensors")
         return content
 
 
@@ -58,7 +59,7 @@ def read_pickle(path: Path) -> Any:
 
 def _load(path: Path) -> Any:
     if not zipfile.is_zipfile(path):
-        with BudgetedFile(path) as file:
+        with BudgetedFile(path, MOST_BARE) as file:
             return torch.load(file, map_location="cpu", weights_only=True)
     _check_archive(path)
     # Mapped, a checkpoint of many gigabytes costs no more memory than the tensors that are used.

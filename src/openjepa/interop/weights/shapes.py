@@ -28,15 +28,15 @@ WeightInit = Literal["unit", "published"]
 
 
 class EncoderShape(Schema):
-    """The arguments of a VisionTransformer."""
+    """The arguments of a VisionTransformer; those that older files do not state have defaults."""
 
     image_size: tuple[Side, Side]
     patch_size: Side
-    in_chans: Channels = 3
-    embed_dim: Width = 192
-    depth: Depth = 12
-    num_heads: Heads = 3
-    mlp_ratio: Ratio = 4.0
+    in_chans: Channels
+    embed_dim: Width
+    depth: Depth
+    num_heads: Heads
+    mlp_ratio: Ratio
     weight_init: WeightInit = "unit"
     native_size: tuple[Side, Side] | None = None
     position_code: Literal["sincos", "table"] = "sincos"
@@ -53,7 +53,7 @@ class EncoderShape(Schema):
         if self.embed_dim * self.in_chans * self.patch_size**2 > MOST_STEM:
             raise ValueError(f"patches of {self.patch_size} px with {self.in_chans} channels are larger than supported")
         _check_table((rows // self.patch_size, columns // self.patch_size), self.embed_dim)
-        _check_heads(self.embed_dim, self.num_heads)
+        _check_blocks(self.embed_dim, self.num_heads, self.mlp_ratio)
         return self
 
 
@@ -65,7 +65,7 @@ class PredictorShape(Schema):
     dim: Width
     depth: Depth
     num_heads: Heads
-    mlp_ratio: Ratio = 4.0
+    mlp_ratio: Ratio
     out_dim: Annotated[int, Field(ge=1, le=2**24)] | None = None
     weight_init: WeightInit = "unit"
     joint: bool = False
@@ -74,7 +74,7 @@ class PredictorShape(Schema):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         _check_table(self.grid_size, self.dim)
-        _check_heads(self.dim, self.num_heads)
+        _check_blocks(self.dim, self.num_heads, self.mlp_ratio)
         if self.dim * (self.out_dim or 1) > 2**28:
             raise ValueError(f"a predictor {self.dim} wide with {self.out_dim} outputs is larger than supported")
         return self
@@ -141,6 +141,8 @@ def _check_table(grid_size: tuple[int, int], width: int) -> None:
         raise ValueError(f"a grid of {grid_size[0]}x{grid_size[1]} patches, {width} wide, is larger than supported")
 
 
-def _check_heads(width: int, num_heads: int) -> None:
+def _check_blocks(width: int, num_heads: int, mlp_ratio: float) -> None:
     if width % num_heads:
         raise ValueError(f"{num_heads} heads do not divide a width of {width}")
+    if round(width * mlp_ratio) < 1:
+        raise ValueError(f"mlp_ratio {mlp_ratio:g} leaves nothing of a width of {width}")
