@@ -6,7 +6,7 @@ import torch
 
 from openjepa.masking.coverage import cover, first_masks, in_words
 from openjepa.masking.settings import MaskSettings
-from openjepa.reports.drawing import PALETTE, at_display_size, contact_sheet, draw_masks, nearest, pca_maps, stack
+from openjepa.reports.drawing import PALETTE, at_display_size, contact_sheet, draw_masks, elided, pca_maps, stack
 
 STRATEGIES = ("multiblock", "block", "random", "rasterized", "reference")
 
@@ -48,14 +48,10 @@ def test_patch_maps_are_the_principal_components():
         assert abs(np.corrcoef(ours[inside], theirs[inside])[0, 1]) > 0.9999
 
 
-def test_neighbours_are_ranked_as_by_brute_force():
-    vectors = torch.randn(40, 9, generator=torch.Generator().manual_seed(2)) + 1
-    ids, cosines = nearest(vectors, [0, 17, 39], 5)
-    for query, found, values in zip((0, 17, 39), ids.tolist(), cosines.tolist(), strict=True):
-        likeness = [float(torch.cosine_similarity(vectors[query], other, dim=0)) for other in vectors]
-        others = sorted((i for i in range(40) if i != query), key=lambda i: -likeness[i])
-        assert found == others[:5]
-        assert values == pytest.approx([likeness[i] for i in others[:5]], abs=1e-6)
+def test_the_middle_of_long_names_is_left_out():
+    assert elided("short.jpg", 12) == "short.jpg"
+    assert elided("plate_0001_well_A12_site_7.tif", 20) == "plate_…2_site_7.tif"
+    assert len(elided("x" * 500, 30)) == 30
 
 
 def test_images_are_enlarged_by_whole_pixels_and_shrunk_to_whole_patches():

@@ -14,13 +14,18 @@ def report(
     run: Annotated[Path, Argument(help="Folder that openjepa pretrain or demo wrote.", show_default=False)],
     *,
     data: Annotated[str | None, Option(help="Images to show, if those of the run have moved.")] = None,
+    show: Annotated[
+        list[str] | None,
+        Option(help="Image whose neighbours to show, by its path in the data or the end of it; may be repeated."),
+    ] = None,
 ) -> Path:
     """Write RUN/report.html: one file that needs no network, with results, curves, masks, patch maps and neighbours.
 
-    Without the images the page has no pictures; of an unfinished run it shows what there is.
+    Neighbours are shown of the images that --show names, else of six. Without the images the page has no pictures; of
+    an unfinished run it shows what there is.
 
-    Returns the page. Raises UsageError if the folder is no run, or --data names no images.
+    Returns the page. Raises UsageError if the folder is no run, --data names no images, or --show no image of them.
     """
-    page = write_run_page(read_run_folder(Path(run)), data)
+    page = write_run_page(read_run_folder(Path(run)), data, [*(show or [])])
     log(f"report: {page}")
     return page

@@ -1,20 +1,20 @@
 """The page of `openjepa data check`: what the images are, pictures of everything that was found, and a chart."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 from openjepa.evaluation.image_defects import Leak, Survey
 from openjepa.reports import chart_style
-from openjepa.reports.drawing import Tile, file_name, tile_of
+from openjepa.reports.drawing import Tile, elided, file_name, tile_of
 from openjepa.reports.html import render
 
-TILE = (112, 112)
 SHOWN = 24  # groups, pairs or images in a section of pictures
 LISTED = 200  # rows of a table of files
 NAMED = 3  # points with names in the chart, of each kind
@@ -96,7 +96,7 @@ def _more(found: Sequence[Any]) -> str:
 
 
 def _tile(one: Survey, index: int, *lines: str) -> Tile:
-    return tile_of(one.dataset, index, TILE, after=lines)
+    return tile_of(one.dataset, index, after=lines)
 
 
 @chart_style.styled
@@ -113,31 +113,48 @@ def brightness_chart(survey: Survey) -> Figure:
     axes.xaxis.set_major_formatter("{x:g}" + unit)
     axes.yaxis.set_major_formatter("{x:g}" + unit)
     row_of = {int(index): row for row, index in enumerate(survey.kept)}
-    names = {}
+    kinds: dict[int, list[str]] = {}
     for kind, indices in survey.odd.items():
         for index in indices[:NAMED]:
-            name = file_name(survey.dataset.paths[index])
-            short = name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1] + "…"
-            names[f"{kind}: {short}"] = (x[row_of[index]], y[row_of[index]])
-    label_points(figure, axes, names)
+            kinds.setdefault(index, []).append(kind)
+    named = [(f"{', '.join(kinds[index])}: {_short(survey, index)}", row_of[index]) for index in kinds]
+    label_points(figure, axes, [(name, (x[row], y[row])) for name, row in named], np.stack([x, y], 1))
     return figure
 
 
-OFFSETS = ((5, 4, "left"), (5, -9, "left"), (-5, 4, "right"), (-5, -9, "right"))  # points, and the side that touches
+def _short(survey: Survey, index: int) -> str:
+    return elided(file_name(survey.dataset.paths[index]), NAME_LENGTH)
 
 
-def label_points(figure: Figure, axes: Axes, names: Mapping[str, tuple[float, float]]) -> None:
-    """Write names beside points (x, y); a name that would overlap another or leave the axes is left out."""
+# Points from a named point to its name, the side of the name that touches and its line; the usual place first.
+OFFSETS = tuple((dx, dy, side) for dx, side in ((5, "left"), (-5, "right"), (0, "center")) for dy in (4, -9, 12, -17))
+WIDER = 1.25  # than here are names in the font of a reader's browser, at most
+
+
+def label_points(
+    figure: Figure, axes: Axes, names: Sequence[tuple[str, tuple[float, float]]], points: np.ndarray
+) -> None:
+    """Write names beside points (x, y), where they hide the fewest of all `points` [n, 2].
+
+    A name that would overlap another or leave the axes is left out.
+    """
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # the extents below need the final layout
+    places = axes.transData.transform(points)
     placed: list[Bbox] = []
-    for name, point in names.items():
-        for dx, dy, side in OFFSETS:
+    for name, point in names:
+        free: list[tuple[int, int, Bbox, Annotation]] = []
+        for rank, (dx, dy, side) in enumerate(OFFSETS):
             label = axes.annotate(name, point, (dx, dy), textcoords="offset points", ha=side, fontsize=7)
             label.set_in_layout(False)
-            extent = label.get_window_extent(canvas.get_renderer())
+            extent = label.get_window_extent(canvas.get_renderer()).expanded(WIDER, 1.1)
             inside = Bbox.intersection(extent, axes.bbox)
             if inside is not None and np.allclose(inside.extents, extent.extents) and not extent.count_overlaps(placed):
+                free.append((int(extent.count_contains(places)), rank, extent, label))
+            else:
+                label.remove()
+        for number, (_, _, extent, label) in enumerate(sorted(free, key=lambda each: each[:2])):
+            if number:
+                label.remove()
+            else:
                 placed.append(extent)
-                break
-            label.remove()

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from openjepa.data.crops import resize_centre_crop
+from openjepa.data.crops import Frame, resize_centre_crop, size_of
 from openjepa.data.dataset import ImageDataset
 
 PALETTE = ((240, 148, 50), (64, 156, 222), (226, 104, 152), (92, 178, 106), (154, 122, 212), (214, 192, 66))
@@ -95,18 +95,6 @@ def pca_maps(tokens: Tensor) -> np.ndarray:
     return (fractions.clip(0, 1) * 255).round().astype(np.uint8).reshape(*tokens.shape[:3], 3)
 
 
-def nearest(embeddings: Tensor, queries: Sequence[int], k: int) -> tuple[Tensor, Tensor]:
-    """The k images most similar to each query, best first, and their cosine similarities: two tensors [q, k].
-
-    embeddings [n, D]; queries: q indices of them, which are never their own neighbours; k < n.
-    """
-    unit = torch.nn.functional.normalize(embeddings.float(), dim=1)
-    cosines = unit[list(queries)] @ unit.T
-    cosines[torch.arange(len(cosines)), list(queries)] = -torch.inf
-    best = cosines.argsort(dim=1, descending=True, stable=True)[:, :k]
-    return best, cosines.gather(1, best)
-
-
 def contact_sheet(images: Sequence[np.ndarray], columns: int, gap: int = 8) -> np.ndarray:
     """Images [H, W, 3] of one size in rows of `columns`, `gap` pixels of white apart: uint8."""
     height, width = images[0].shape[:2]
@@ -126,22 +114,42 @@ def stack(images: Sequence[np.ndarray], gap: int = 24) -> np.ndarray:
 
 
 class Tile(NamedTuple):
-    """An image uint8 [H, W, 3], its path, and the lines below it."""
+    """An image uint8 [H, W, 3], its path, and the lines below it, each short and as it is whole."""
 
     image: np.ndarray
     path: str
-    lines: tuple[str, ...]
+    lines: tuple[tuple[str, str], ...]
+
+
+TILE = 112  # pixels
+CAPTION = 30  # characters of a line below a picture, which may be broken in two
 
 
 def file_name(path: str) -> str:
     return path.rpartition("/")[2]
 
 
+def elided(text: str, most: int) -> str:
+    """The text with the middle left out where it is longer than `most` characters: names often differ in their ends."""
+    end = most * 2 // 3
+    return text if len(text) <= most else f"{text[: most - end - 1]}…{text[-end:]}"
+
+
+def whole_frame(width: int, height: int) -> Frame:
+    """The frame, 112 px wide, that shows an image whole, if it is at most twice as long as wide."""
+    return Frame((min(max(round(TILE * height / width), TILE // 2), TILE * 2), TILE), 0.1)
+
+
 def tile_of(
-    dataset: ImageDataset, index: int, size: tuple[int, int], before: Sequence[str] = (), after: Sequence[str] = ()
+    dataset: ImageDataset,
+    index: int,
+    frame: Frame | None = None,
+    before: Sequence[str] = (),
+    after: Sequence[str] = (),
 ) -> Tile:
-    """An image of a dataset, cropped to `size` (height, width), above its file name and its first label."""
-    path, image = dataset.paths[index], resize_centre_crop(dataset.load(index), size)
+    """An image of a dataset, as a frame shows it or else whole, above its file name and its first label."""
+    path, image = dataset.paths[index], dataset.load(index)
+    picture = resize_centre_crop(image, *(frame or whole_frame(*size_of(image))))
     labels = [names[dataset.labels[label][index]] for label, names in dataset.classes.items()][:1]
     lines = (*before, file_name(path), *labels, *after)
-    return Tile(as_picture(image), path, tuple(line for line in lines if line))
+    return Tile(as_picture(picture), path, tuple((elided(line, CAPTION), line) for line in lines if line))

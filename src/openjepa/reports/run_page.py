@@ -1,28 +1,31 @@
 """The report of a run: what its folder holds, and what its encoder makes of its images."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from openjepa.console import duration, log
-from openjepa.data.dataset import ImageDataset
 from openjepa.errors import UsageError
 from openjepa.evaluation.results import above, is_fraction
 from openjepa.files import write_output
 from openjepa.reports.html import render
 from openjepa.reports.monitor_charts import FRACTIONS, MONITORED, Curve, curve_chart
 from openjepa.reports.result_charts import by_task, is_baseline, result_chart, task_name
-from openjepa.reports.run_pictures import draw_pictures, sample_of
+from openjepa.reports.run_pictures import Sample, draw_pictures, sample_of
 from openjepa.runs.folder import RunFolder, Setting, training_seconds
 
 PLACES = ("better than both baselines", "not clearly better than both baselines", "worse than a baseline")
 
 
-def write_run_page(run: RunFolder, data: str | None) -> Path:
-    """Write report.html into the run folder; raises UsageError if `data` is given and holds no images."""
-    images, missing = _images(run, data)
+def write_run_page(run: RunFolder, data: str | None, asked: Sequence[str] = ()) -> Path:
+    """Write report.html into the run folder, with the neighbours of the images `asked` for by name, or else of some.
+
+    Raises UsageError if `data` is given and holds no images, and for names that are not those of an image.
+    """
+    images, missing = _images(run, data, asked)
     notes = [*_unfinished(run), *missing]
     text = render(
         "run.html",
@@ -34,6 +37,7 @@ def write_run_page(run: RunFolder, data: str | None) -> Path:
         trained_for=duration(training_seconds(run.records, run.config.batch_size)),
         results=_results(run) if run.encoder and run.results else None,
         measure=_measure_command(run),
+        show=shlex.join(["openjepa", "report", str(run.path), "--show", "IMAGE"]),
         curves=_curves(run),
         pictures=draw_pictures(run, images),
         panels=_settings_by_panel(run),
@@ -44,14 +48,16 @@ def write_run_page(run: RunFolder, data: str | None) -> Path:
     return path
 
 
-def _images(run: RunFolder, data: str | None) -> tuple[ImageDataset | None, list[str]]:
+def _images(run: RunFolder, data: str | None, asked: Sequence[str]) -> tuple[Sample | None, list[str]]:
     """Images to show, and notes on them; it is no error if those of the run are gone."""
     if data:
-        moved = data != run.data
-        return sample_of(data, run.config.seed, run.pixel_format), [f"The pictures show images of {data}."] * moved
+        note = [f"The pictures show images of {data}."] * (data != run.data)
+        return sample_of(data, run.config.seed, run.pixel_format, asked), note
     try:
-        return sample_of(run.data, run.config.seed, run.pixel_format), []
+        return sample_of(run.data, run.config.seed, run.pixel_format, asked), []
     except UsageError as error:
+        if asked:
+            raise
         return None, [f"Without pictures: {error}. If the images have moved, give their new place as --data."]
 
 

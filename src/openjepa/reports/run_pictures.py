@@ -1,12 +1,11 @@
 """The pictures of the report: a run's masks, patch maps and nearest neighbours, on images of its data."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from openjepa.console import counting
 from openjepa.data.crops import Frame
 from openjepa.data.dataset import ImageDataset, sample_order
 from openjepa.data.decoding.pixel_format import RGB, PixelFormat
@@ -14,41 +13,54 @@ from openjepa.data.open import open_dataset
 from openjepa.data.summary import inspect_dataset
 from openjepa.encoder.baselines import untrained_like
 from openjepa.encoder.encoder import Encoder
-from openjepa.encoder.features import Crops, compute_features
+from openjepa.encoder.features import Crops
 from openjepa.errors import UsageError
 from openjepa.masking.coverage import cover, first_masks
 from openjepa.masking.settings import MaskSettings
 from openjepa.reports.chart_style import coverage_chart
-from openjepa.reports.drawing import Tile, as_picture, at_display_size, draw_masks, nearest, pca_maps, tile_of
+from openjepa.reports.drawing import as_picture, at_display_size, draw_masks, pca_maps
+from openjepa.reports.neighbours import find_neighbours, indices_of
 from openjepa.rng import SAMPLES, generator
 from openjepa.runs.folder import RunFolder
 
-SEARCHED, SHOWN, QUERIES, NEIGHBOURS = 1024, 8, 6, 6
-THUMBNAIL = 112
+SEARCHED, SHOWN = 1024, 8
 
 
-def sample_of(data: str, seed: int, pixel_format: PixelFormat = RGB) -> ImageDataset:
-    """Up to 1,024 random images of a source, the same for a seed; raises UsageError if none can be read."""
+class Sample(NamedTuple):
+    """Images, and the indices of those among them that the user asked for."""
+
+    dataset: ImageDataset
+    asked: list[int]
+
+
+def sample_of(data: str, seed: int, pixel_format: PixelFormat = RGB, asked: Sequence[str] = ()) -> Sample:
+    """Up to 1,024 random images of a source, the same for a seed, after those `asked` for by name.
+
+    Raises UsageError if none can be read, and for a name that is not that of one image.
+    """
     dataset = open_dataset(data)
-    sample = dataset.subset(sample_order(dataset, generator(seed, SAMPLES))[:SEARCHED])
+    first = indices_of(dataset, asked)
+    order = sample_order(dataset, generator(seed, SAMPLES))
+    chosen = np.concatenate([first, order[~np.isin(order, first)][:SEARCHED]])
+    sample = dataset.subset(np.sort(chosen) if dataset.window else chosen)
     sample = sample if pixel_format == RGB else inspect_dataset(sample, pixel_format=pixel_format)[0]
     if not len(_first_images(sample, Frame((8, 8)))):
         raise UsageError(f"none of the images tried in {data} can be read")
-    return sample
+    return Sample(sample, indices_of(sample, [dataset.paths[index] for index in first]).tolist())
 
 
-def draw_pictures(run: RunFolder, sample: ImageDataset | None) -> dict[str, Any]:
+def draw_pictures(run: RunFolder, sample: Sample | None) -> dict[str, Any]:
     """Coverage of the masks; masks on images where there are images; maps and neighbours where there is an encoder."""
     config, encoder = run.config, run.encoder
-    images = _first_images(sample, config.frame) if sample else np.empty((0, *config.size, 3), np.uint8)
+    images = _first_images(sample.dataset, config.frame) if sample else np.empty((0, *config.size, 3), np.uint8)
     shown = [as_picture(image) for image in images]
     pictures: dict[str, Any] = {"coverage": None, "maps": {}, "neighbours": [], "searched": 0}
     if run.masks:
         pictures |= _coverage(run, run.masks) | {"masks": _masks(run, run.masks, shown)}
     if sample and encoder:
         maps = {"trained": _maps(encoder, images), "untrained": _maps(untrained_like(encoder), images)}
-        rows, searched = _neighbours(encoder, sample, config.workers)
-        pictures |= {"maps": {"image": shown, **maps}, "neighbours": rows, "searched": searched}
+        found = find_neighbours(encoder, sample.dataset, config.workers, sample.asked)
+        pictures |= {"maps": {"image": shown, **maps}, "neighbours": found.rows, "searched": found.searched}
     return pictures
 
 
@@ -82,23 +94,3 @@ def _masks(run: RunFolder, settings: MaskSettings, images: Sequence[np.ndarray])
 def _maps(encoder: Encoder, images: np.ndarray) -> np.ndarray:
     tokens = encoder.tokens(torch.from_numpy(images).permute(0, 3, 1, 2))
     return pca_maps(tokens.unflatten(1, encoder.network.grid_size))
-
-
-def _neighbours(encoder: Encoder, sample: ImageDataset, workers: int) -> tuple[list[list[Tile]], int]:
-    """Rows of a query and its nearest neighbours, and the number of images each query was compared with."""
-    with counting("embedding images") as progress:
-        vectors, kept, _ = compute_features(encoder, sample, workers, progress=progress)
-    if len(kept) < 2:
-        return [], 0
-    found = nearest(vectors, range(min(QUERIES, len(kept))), min(NEIGHBOURS, len(kept) - 1))
-
-    height, width = (max(1, round(side * min(1, THUMBNAIL / max(encoder.image_size)))) for side in encoder.image_size)
-
-    def tile(i: int, cosine: str) -> Tile:
-        return tile_of(sample, kept[i], (height, width), before=[cosine])
-
-    rows = [
-        [tile(query, ""), *(tile(i, f"{cosine:.3f}") for i, cosine in zip(ids, cosines, strict=True))]
-        for query, (ids, cosines) in enumerate(zip(*(part.tolist() for part in found), strict=True))
-    ]
-    return rows, len(kept) - 1
