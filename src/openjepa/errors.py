@@ -7,6 +7,8 @@ from typing import Any
 
 from openjepa.escaping import terminal
 
+REASON = 200  # characters
+
 
 class UsageError(ValueError):
     """An input that the user can correct. One line: what was given, what is allowed, what to do.
@@ -26,8 +28,12 @@ class CheckFailed(Exception):
 class BadImage(ValueError):
     """One file that cannot be used as an image; the message is the reason.
 
-    Such files are skipped, counted and listed; a single one does not end a run.
+    Such files are skipped, counted and listed; a single one does not end a run. A long reason is cut to 200 characters.
     """
+
+    def __init__(self, reason: str) -> None:
+        line = reason.replace("\n", " ")
+        super().__init__(line if len(line) <= REASON else line[: REASON - 3] + "...")
 
 
 UNPRINTED: list[OSError] = []  # why output could not be printed; the command line says so at the end

@@ -7,6 +7,7 @@ import pytest
 import torch
 from support.photos import draw_photos
 
+from openjepa.data.decoding.pillow import bad_image_on_error
 from openjepa.data.memory import hold_in_memory
 from openjepa.data.open import open_dataset
 from openjepa.encoder.baselines import Pixels, seeded
@@ -83,3 +84,33 @@ def test_a_place_that_cannot_be_written_is_said(photos, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(UsageError, match="another --cache"):
         FeatureStore(tmp_path / "file" / "cache", 0).get(Pixels((8, 8)), open_dataset(photos))
+
+
+def test_images_that_cannot_be_decoded_are_named_also_when_features_are_found_again(photos, tmp_path):
+    (photos / "cat/000.jpg").write_bytes((photos / "cat/000.jpg").read_bytes()[:-60])
+    dataset = open_dataset(photos)
+    for computed in (1, 0):
+        store = FeatureStore(tmp_path / "store", workers=0)
+        features, kept = store.get(Pixels((8, 8)), dataset)
+        assert store.computed == computed and len(features) == len(kept) == 23
+        assert store.left_out(dataset) == [("cat/000.jpg", "truncated")]
+
+
+def test_features_are_not_kept_where_images_failed_for_a_reason_that_may_pass(photos, tmp_path, monkeypatch):
+    dataset = open_dataset(photos)
+    store = FeatureStore(tmp_path / "store", workers=0)
+    store.hash(dataset)
+    load = type(dataset).load
+
+    def fail(self, index):
+        if index == 3:
+            with bad_image_on_error():
+                raise OSError(5, "Input/output error")
+        return load(self, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(dataset), "load", fail)
+        _, kept = store.get(Pixels((8, 8)), dataset)
+        assert len(kept) == 23 and store.left_out(dataset) == [(dataset.paths[3], "input/output error")]
+    assert len(store.get(Pixels((8, 8)), dataset)[1]) == 24 and store.left_out(dataset) == []
+    assert store.computed == 2 and not list((tmp_path / "store").glob("*passing*"))

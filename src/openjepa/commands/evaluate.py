@@ -92,6 +92,7 @@ def evaluate(
         helps = rank() > 0
     if helps:
         return []
+    images.check_readable(store, train, held_out)
     leaks = evaluating.find_leaks(train, held_out, store)
     count = len(train.dataset), len(held_out.dataset)
     log(f"training probes on {count[0]:,} images of {data}, testing on {count[1]:,} of {named}")

@@ -133,8 +133,8 @@ class Batches(Dataset):
         """One crop of an image, a pure function of (seed, epoch, index, view)."""
         orientation = self._orientation(epoch, index, view)
         dice = functools.partial(generator, self.seed, CROPS, epoch, index, 2 * view)
-        image = load_for_crop(self.dataset, index, cut_size(self.image_size, orientation), self.crop_scale, dice)
-        return oriented_crop(image, self.image_size, self.crop_scale, dice(), orientation)
+        image, box = load_for_crop(self.dataset, index, cut_size(self.image_size, orientation), self.crop_scale, dice)
+        return oriented_crop(image, self.image_size, box, orientation)
 
     def _orientation(self, epoch: int, index: int, view: int) -> int:
         """0 for as it is, to 7; 4 is mirrored, left to right."""

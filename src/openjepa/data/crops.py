@@ -76,18 +76,12 @@ def random_resized_crop(
     return resized(image, size, crop_box(width, height, scale, size[1] / size[0], rng), Resampling.BILINEAR)
 
 
-def oriented_crop(
-    image: Pixels,
-    size: tuple[int, int],
-    scale: tuple[float, float],
-    rng: np.random.Generator,
-    orientation: int,
-) -> np.ndarray:
-    """A random crop in one of the eight orientations of a square, 0 as it is: [H, W, C].
+def oriented_crop(image: Pixels, size: tuple[int, int], box: Box, orientation: int) -> np.ndarray:
+    """A box of an image in one of the eight orientations of a square, 0 as it is, by antialiased bilinear: [H, W, C].
 
-    It is turned by `orientation` % 4 quarters, then, from 4 on, mirrored; and cut so that it has `size` once turned.
+    It is turned by `orientation` % 4 quarters, then, from 4 on, mirrored; it has `size` (rows, columns) once turned.
     """
-    turned = np.rot90(random_resized_crop(image, cut_size(size, orientation), scale, rng), orientation % 4)
+    turned = np.rot90(resized(image, cut_size(size, orientation), box, Resampling.BILINEAR), orientation % 4)
     return np.ascontiguousarray(turned[:, ::-1] if orientation >= 4 else turned)
 
 

@@ -3,14 +3,15 @@
 import copy
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import IO, Protocol
 
 import numpy as np
 
 from openjepa.data.decoding.pillow import bad_image_on_error
-from openjepa.data.decoding.pixel_format import RGB, PixelFormat, Pixels, as_pixels, disagreement
+from openjepa.data.decoding.pixel_format import RGB, Header, PixelFormat, Pixels, as_pixels, disagreement
 from openjepa.data.decoding.read import read_pixels
+from openjepa.data.decoding.tiff_directories import at_directory
 from openjepa.data.storage.names import Names
 from openjepa.data.storage.storage import Skipped, Storage
 from openjepa.errors import BadImage, UsageError
@@ -83,12 +84,20 @@ class ImageFiles(ImageDataset):
         self.paths, self._storage, self.window = paths, storage, storage.window
         self._rows = np.arange(len(paths)) if rows is None else rows
         self.pages = np.zeros(len(paths), np.int64)
+        self._starts = np.zeros(len(paths), np.int64)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def load(self, index: int) -> Pixels:
-        return read_pixels(io.BytesIO(self.read(index)), self.pixel_format, int(self.pages[index]))
+        if not self._starts[index]:
+            return self.decode(index, self.read(index))
+        with bad_image_on_error(), self.open(index) as stream:
+            return read_pixels(at_directory(stream, int(self._starts[index])), self.pixel_format)
+
+    def decode(self, index: int, data: bytes, times: Callable[[int, int], int] | None = None) -> Pixels:
+        """The image of a file that was read; a JPEG `times(width, height)` smaller. Raises BadImage."""
+        return read_pixels(io.BytesIO(data), self.pixel_format, int(self.pages[index]), times)
 
     def read(self, index: int) -> bytes:
         """The whole file. Raises BadImage."""
@@ -110,7 +119,8 @@ class ImageFiles(ImageDataset):
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "ImageFiles":
         chosen, part = np.arange(len(self))[np.asarray(indices)], copy.copy(self)
-        part._rows, part.paths, part.pages = self._rows[chosen], self.paths.take(chosen), self.pages[chosen]
+        part._rows, part.paths = self._rows[chosen], self.paths.take(chosen)
+        part.pages, part._starts = self.pages[chosen], self._starts[chosen]
         part.labels = {key: values[chosen] for key, values in self.labels.items()}
         return part
 
@@ -120,10 +130,12 @@ class ImageFiles(ImageDataset):
         files.pixel_format = pixel_format
         return files
 
-    def split_pages(self, counts: Sequence[int]) -> "ImageFiles":
-        """Every page an image of its own, `counts` [n] of them in each file; their paths end in #0, #1 and so on."""
+    def split_pages(self, headers: Sequence[Header]) -> "ImageFiles":
+        """Every page an image of its own, by the `headers` [n] of the files; their paths end in #0, #1 and so on."""
+        counts = [header.pages for header in headers]
         whole = self.subset(np.repeat(np.arange(len(self)), counts))
         whole.pages = np.concatenate([np.arange(count) for count in counts])
+        whole._starts = np.concatenate([header.starts or np.zeros(header.pages, np.int64) for header in headers])
         several = np.repeat(counts, counts) > 1
         numbered = zip(whole.paths, whole.pages, several, strict=True)
         whole.paths = Names.of(f"{path}#{page}" if many else path for path, page, many in numbered)

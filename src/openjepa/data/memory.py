@@ -6,8 +6,10 @@ from itertools import chain
 
 import numpy as np
 
-from openjepa.data.dataset import ImageDataset
+from openjepa.data.crops import size_of
+from openjepa.data.dataset import ImageDataset, ImageFiles
 from openjepa.data.decoding.pixel_format import RGB, PixelFormat, Pixels, as_loaded
+from openjepa.data.decoding.read import read_header
 from openjepa.data.storage.storage import Skipped
 from openjepa.data.summary import Summary
 from openjepa.data.workers import mapped
@@ -57,6 +59,23 @@ def decoded_bytes(summary: Summary) -> int:
     a_pixel = summary.pixel_format.channels * summary.pixel_format.dtype.itemsize
     seen = sum(count for *_, count in summary.sizes)  # fewer than there are where only a sample was looked at
     return sum(width * height * a_pixel * count for width, height, count in summary.sizes) * summary.images // seen
+
+
+def shorter_sides(dataset: ImageDataset) -> np.ndarray:
+    """The shorter side of every image in pixels, int64 [n], by their headers; of what is no file that of the first."""
+    if isinstance(dataset, ImagesInMemory):
+        return dataset.shapes.min(axis=1)
+    if not isinstance(dataset, ImageFiles):
+        return np.full(len(dataset), min(size_of(dataset.load(0))))
+    return np.array([_shorter_side(dataset, index) for index in range(len(dataset))], np.int64)
+
+
+def _shorter_side(dataset: ImageFiles, index: int) -> int:
+    try:
+        with dataset.open(index) as stream:
+            return min(read_header(stream).size)
+    except BadImage:  # whoever loads it will say so
+        return np.iinfo(np.int64).max
 
 
 def hold_in_memory(

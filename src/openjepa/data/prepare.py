@@ -15,6 +15,7 @@ from PIL import Image
 from openjepa._version import __version__
 from openjepa.data.crops import resized, size_of
 from openjepa.data.dataset import ImageDataset, ImageFiles, fingerprint
+from openjepa.data.decoding.pillow import picture_format
 from openjepa.data.decoding.pixel_format import Pixels
 from openjepa.data.storage.storage import Skipped
 from openjepa.data.workers import mapped
@@ -76,7 +77,7 @@ class Shrinking:
         small = self.dataset.pixel_format.picture and min(size_of(image)) <= self.size
         if small and isinstance(self.dataset, ImageFiles):
             data = self.dataset.read(index)
-            suffix = KEPT.get(Image.open(io.BytesIO(data)).format or "") if not self.dataset.pages[index] else None
+            suffix = KEPT.get(picture_format(data)) if not self.dataset.pages[index] else None
             if suffix:
                 return suffix, data
         pixels = stored(shrunk(image, self.size), self.dataset.pixel_format.values)

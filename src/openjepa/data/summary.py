@@ -14,6 +14,7 @@ from openjepa.data.decoding.pixel_format import RGB, Header, PixelFormat, channe
 from openjepa.data.decoding.read import read_header
 from openjepa.data.storage.storage import NOT_ASKED, Skipped
 from openjepa.errors import BadImage, UsageError
+from openjepa.safety.limits import MAX_CHANNELS
 
 ALL_HEADERS = 100_000  # images, beyond which the headers of a sample are read: a second start should be quick
 COMPARED_AT_MOST = 20_000
@@ -127,8 +128,9 @@ def inspect_dataset(
     if not isinstance(dataset, ImageFiles):
         wanted = pixel_format or PixelFormat(channels or dataset.pixel_format.channels, dataset.pixel_format.values)
         return _summary_of_drawn(dataset, wanted)
-    looked_at = _looked_at(dataset, pages if pixel_format is None else pixel_format.pages)
-    headers, bad = _read_headers(dataset, looked_at, progress or (lambda done, total: None))
+    pages = pages if pixel_format is None else pixel_format.pages
+    looked_at = _looked_at(dataset, pages)
+    headers, bad = _read_headers(dataset, looked_at, pages, progress or (lambda done, total: None))
     if not headers:
         path, reason = bad[0]
         raise UsageError(f"no image in {dataset.source} can be read ({len(looked_at):,} tried; {path}: {reason})")
@@ -137,7 +139,7 @@ def inspect_dataset(
     unused = [index for index in looked_at if index not in headers]
     good = dataset if not unused else dataset.subset(np.delete(np.arange(len(dataset)), unused))
     if pixel_format.pages == "images":
-        good = good.split_pages([header.pages for header in headers.values()])
+        good = good.split_pages(list(headers.values()))
     good = good.read_as(pixel_format)
     return good, _summary_of_files(good, list(headers.values()), bad, len(looked_at))
 
@@ -204,19 +206,25 @@ def _looked_at(dataset: ImageFiles, pages: str) -> list[int]:
 
 
 def _read_headers(
-    dataset: ImageFiles, looked_at: list[int], progress: Callable[[int, int], None]
+    dataset: ImageFiles, looked_at: list[int], pages: str, progress: Callable[[int, int], None]
 ) -> tuple[dict[int, Header], Skipped]:
     headers: dict[int, Header] = {}
     bad: Skipped = []
     for done, index in enumerate(looked_at, 1):
         try:
             with dataset.open(index) as stream:
-                headers[index] = read_header(stream)
+                headers[index] = _within_limits(read_header(stream), pages)
         except BadImage as error:
             bad.append((dataset.paths[index], str(error)))
         if done % 256 == 0 or done == len(looked_at):
             progress(done, len(looked_at))
     return headers, bad
+
+
+def _within_limits(header: Header, pages: str) -> Header:
+    if (channels := channels_of(header, pages)) > MAX_CHANNELS.get():
+        raise BadImage(f"{channels:,} channels, more than are read ({MAX_CHANNELS.words()})")
+    return header
 
 
 def _duplicates(dataset: ImageFiles) -> tuple[list[list[str]], int]:

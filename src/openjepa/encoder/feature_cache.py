@@ -20,6 +20,7 @@ from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import (
     Model,
     Progress,
+    Skipped,
     compute_features,
     frame_of,
     no_progress,
@@ -28,9 +29,13 @@ from openjepa.encoder.features import (
     stream_features,
 )
 from openjepa.errors import BadImage, UsageError
+from openjepa.files import write_json
 from openjepa.files.temporary import temporary
 from openjepa.ranks import barrier, on_rank_zero, rank, world_size
+from openjepa.safety.limited import ReaderFailed
+from openjepa.schema import read_json
 
+SKIPPED = "skipped.json"
 LAYOUT = 1  # raised when the stored layout changes, so that older files are not read
 
 
@@ -87,12 +92,17 @@ class FeatureStore:
         self.folder, self.workers = folder, workers
         self.computed, self.reused = 0, 0
         self._hashes: dict[int, tuple[ImageDataset, str]] = {}  # with their data set, so that no other gets its id
+        self._left_out: dict[int, tuple[ImageDataset, Skipped]] = {}
 
     def hash(self, dataset: ImageDataset) -> str:
         """`content_hash`, computed once for each data set."""
         if id(dataset) not in self._hashes:
             self._hashes[id(dataset)] = dataset, content_hash(dataset)
         return self._hashes[id(dataset)][1]
+
+    def left_out(self, dataset: ImageDataset) -> Skipped:
+        """(path, reason) of the images of a data set that could not be decoded when features of it were asked for."""
+        return self._left_out.get(id(dataset), (dataset, []))[1]
 
     def derive(self, dataset: ImageDataset, base: ImageDataset, change: str) -> None:
         """Note that a data set is `base` with a change, so that its images need not be computed for their hash."""
@@ -107,9 +117,10 @@ class FeatureStore:
         """
         if self.folder is None:
             self.computed += 1
-            features, kept, _ = compute_features(
+            features, kept, skipped = compute_features(
                 model, dataset, self.workers, progress=progress, compute=feature_function(model, kind)
             )
+            self._left_out[id(dataset)] = dataset, skipped
             return features, kept
         folder, read = self.folder, read_by(model, dataset)
         place = on_rank_zero(lambda: folder / self._name(model, dataset, kind))
@@ -117,9 +128,10 @@ class FeatureStore:
             if on_rank_zero(lambda: (place / "kept.npy").is_file()):
                 self.reused += 1
             else:
-                self._write(place, model, read, kind, progress)
+                place = self._write(place, model, read, kind, progress)
                 self.computed += 1
             kept = np.load(place / "kept.npy")
+            self._left_out[id(dataset)] = dataset, _stored_skipped(place)
             # copy on write, because torch warns of memory that cannot be written
             return torch.from_numpy(np.load(place / "features.npy", mmap_mode="c")[: len(kept)]), kept
         except UsageError:
@@ -136,8 +148,11 @@ class FeatureStore:
         key = json.dumps([LAYOUT, kind, model_hash(model), self.hash(dataset), *how])
         return hashlib.sha256(key.encode()).hexdigest()[:32]
 
-    def _write(self, place: Path, model: Model, dataset: ImageDataset, kind: str, progress: Progress) -> None:
-        """Every process computes its part; the first one joins them and moves them into place."""
+    def _write(self, place: Path, model: Model, dataset: ImageDataset, kind: str, progress: Progress) -> Path:
+        """Every process computes its part; the first one joins them and moves them into place, which is returned.
+
+        Where an image was left out for a reason that may pass, the place is another one, that is not found again.
+        """
         if rank() == 0:
             place.parent.mkdir(parents=True, exist_ok=True)
         aside = on_rank_zero(lambda: temporary(place))
@@ -145,23 +160,52 @@ class FeatureStore:
         try:
             write_part(aside / str(part[0]), stream_features(*how, progress=progress, part=part), len(dataset))
             barrier()
-            if part[0] == 0:
-                kept = join_parts(aside, part[1])
-                require_some(kept, dataset)
-                if not place.exists():  # another command may have written it meanwhile
-                    os.replace(aside, place)
-            barrier()
+            return Path(on_rank_zero(lambda: str(_settle(aside, place, dataset))))
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
 
+def _settle(aside: Path, place: Path, dataset: ImageDataset) -> Path:
+    """Join the parts and move them to where they belong."""
+    kept = join_parts(aside, world_size())
+    require_some(kept, dataset)
+    passing = place.with_name(f"{place.name}-passing")
+    shutil.rmtree(passing, ignore_errors=True)
+    lost = np.setdiff1d(np.arange(len(dataset)), kept)
+    place = place if all(_stays_damaged(dataset, int(index)) for index in lost) else passing
+    if not place.exists():  # another command may have written it meanwhile
+        os.replace(aside, place)
+    return place
+
+
+def _stays_damaged(dataset: ImageDataset, index: int) -> bool:
+    """Whether an image cannot be decoded because of what is in it, and not because of the system or a library."""
+    try:
+        dataset.load(index)
+    except BadImage as error:
+        cause = error.__cause__
+        return not (isinstance(cause, ImportError | MemoryError | ReaderFailed) or getattr(cause, "errno", None))
+    return False
+
+
+def _stored_skipped(place: Path) -> Skipped:
+    """(path, reason) of the images left out of stored features; [] of those that an older version stored."""
+    file = place / SKIPPED
+    found = read_json(file, list[tuple[str, str]], "delete it") if file.is_file() else []
+    return [(path, reason) for path, reason in found]
+
+
 def write_part(folder: Path, chunks: Iterable[tuple[Tensor, list[int], Any]], most: int) -> None:
-    """Write features.npy, of which the first rows are filled (`most` at most), and kept.npy, the images of these."""
+    """Write features.npy, of which the first rows are filled (`most` at most), and kept.npy, the images of these.
+
+    SKIPPED lists (path, reason) of the others.
+    """
     folder.mkdir(parents=True)
     kept: list[int] = []
+    skipped: Skipped = []
     # Not by way of mapped memory, where a full disk ends the process.
     with (folder / "features.npy").open("wb") as file:
-        for chunk, indices, _ in chunks:
+        for chunk, indices, bad in chunks:
             if indices and not kept:
                 about = {"descr": "<f4", "fortran_order": False, "shape": (most, *chunk.shape[1:])}
                 np.lib.format.write_array_header_1_0(file, about)
@@ -169,14 +213,17 @@ def write_part(folder: Path, chunks: Iterable[tuple[Tensor, list[int], Any]], mo
             if indices:
                 file.write(np.ascontiguousarray(chunk.numpy(), "<f4").data)
             kept += indices
+            skipped += bad
         if kept:
             file.truncate(size)
     np.save(folder / "kept.npy", np.array(kept, dtype=np.int64))
+    write_json(folder / SKIPPED, skipped)
 
 
 def join_parts(folder: Path, count: int) -> np.ndarray:
     """Append all parts to the first that has rows, whose file is large enough, and move it up; the images [n]."""
     kept = [np.load(folder / str(part) / "kept.npy") for part in range(count)]
+    skipped = [entry for part in range(count) for entry in _stored_skipped(folder / str(part))]
     filled = [part for part in range(count) if len(kept[part])]
     if filled:
         os.replace(folder / str(filled[0]) / "features.npy", folder / "features.npy")
@@ -187,5 +234,6 @@ def join_parts(folder: Path, count: int) -> np.ndarray:
                 file.write(np.load(folder / str(part) / "features.npy", mmap_mode="r")[: len(kept[part])])
     for part in range(count):
         shutil.rmtree(folder / str(part))
+    write_json(folder / SKIPPED, skipped)
     np.save(folder / "kept.npy", np.concatenate(kept))
     return np.concatenate(kept)

@@ -15,6 +15,7 @@ from openjepa.config import MAX_SKIPPED
 from openjepa.console import counting, log, working
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.decoding.pixel_format import PixelFormat
+from openjepa.data.summary import counted
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.baselines import pixels_beside, untrained_like
 from openjepa.encoder.encoder import Encoder
@@ -34,7 +35,7 @@ from openjepa.interop.loaded_weights import WHICH
 from openjepa.interop.open_model import is_folder, open_model
 from openjepa.ranks import on_rank_zero
 from openjepa.rng import SAMPLES, generator
-from openjepa.runs.images import prepare_images
+from openjepa.runs.images import check_skipped, prepare_images
 
 Measured = dict[str, list[Result]]  # by the model's name
 ENCODERS = ("target", "context", "both")
@@ -167,6 +168,15 @@ class Images:
             return first, self.test_files.part(self.test, held_out), self.test
         fit, held = (Part(half, first.targets) for half in split_held_out(train, seed))
         return fit, held, f"a held-out fifth of {self.data} (seed {seed})"
+
+    def check_readable(self, store: FeatureStore, *parts: Part) -> None:
+        """Log which images could not be decoded. Raises UsageError if they are more than is allowed of any part."""
+        for dataset in {id(part.dataset): part.dataset for part in parts}.values():
+            left_out = store.left_out(dataset)
+            check_skipped(dataset.source, left_out, len(dataset) - len(left_out), self.max_skipped)
+            if left_out:
+                named = "; ".join(f"{path}: {reason}" for path, reason in left_out[:3]) + "; ..." * (len(left_out) > 3)
+                log(f"left out {counted(len(left_out), 'image')} of {dataset.source} that cannot be decoded ({named})")
 
 
 def patches_of(models: Sequence[Model]) -> tuple[tuple[int, int], int, float]:

@@ -5,15 +5,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from openjepa.config import MAX_SKIPPED, Config, build_config, image_size, normal, seconds, size_text
 from openjepa.console import counting, log
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.decoding.pixel_format import PAGES, PixelFormat
-from openjepa.data.memory import decoded_bytes, hold_in_memory
+from openjepa.data.memory import decoded_bytes, hold_in_memory, shorter_sides
 from openjepa.data.open import open_dataset
 from openjepa.data.proportions import Sizes, suited_sizes
 from openjepa.data.storage.storage import Skipped, is_lost
-from openjepa.data.summary import Summary, inspect_dataset
+from openjepa.data.summary import Summary, counted, inspect_dataset
 from openjepa.device import choose_device
 from openjepa.errors import UsageError, unknown
 from openjepa.escaping import visible
@@ -93,6 +95,33 @@ def prepare_images(
         check_skipped(dataset.source, summary.skipped, len(dataset), max_skipped, listed_in)
     log(f"{dataset.source}", *(f"  {line}" for line in summary.lines(listed_in)))
     return dataset, summary
+
+
+def leave_out_small(
+    dataset: ImageDataset, summary: Summary, patch_size: int, max_skipped: float
+) -> tuple[ImageDataset, Summary]:
+    """The images that are no smaller than a patch; the others are skipped.
+
+    Raises UsageError if these are more than a fraction `max_skipped`.
+    """
+    if summary.smallest_side >= patch_size:
+        return dataset, summary
+    sides = shorter_sides(dataset)
+    small = np.flatnonzero(sides < patch_size).tolist()
+    skipped = [(dataset.paths[row], f"smaller than a patch ({sides[row]} px, a patch {patch_size})") for row in small]
+    if len(small) > max_skipped * len(dataset):
+        raise UsageError(
+            f"{len(small):,} of {len(dataset):,} images in {dataset.source} are smaller than a patch of {patch_size} px"
+            f" ({skipped[0][0]}: {sides[small[0]]} px): give --patch-size {sides.min()} or less, "
+            "a larger --max-skipped, or leave them out"
+        )
+    log(f"skipped {counted(len(small), 'image')} smaller than a patch of {patch_size} px: {skipped[0][0]}")
+    summary.skipped += skipped
+    summary.images -= len(small)
+    summary.sizes = [
+        (width, height, count) for width, height, count in summary.sizes if min(width, height) >= patch_size
+    ]
+    return dataset.subset(np.flatnonzero(sides >= patch_size)), summary
 
 
 def settler(given: dict[str, Any], name: str | None = None) -> Callable[[Summary], Config]:

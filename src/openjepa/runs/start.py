@@ -24,7 +24,7 @@ from openjepa.interop.loaded_weights import Source
 from openjepa.methods.base import Method
 from openjepa.runs.build import Blueprint, draft, settle_compiler
 from openjepa.runs.command_line import typed_command
-from openjepa.runs.images import LISTED, check_new_folder, prepare_images, write_skipped
+from openjepa.runs.images import LISTED, check_new_folder, leave_out_small, prepare_images, write_skipped
 from openjepa.runs.initial_weights import (
     advice,
     continued_networks,
@@ -170,7 +170,7 @@ def start_run(
     config = settle_compiler(on_rank_zero(lambda: resolve_precision(settle(summary) if settle else config)))
     check_ranks(config)
     check_settings(config, given)
-    check_patches(data, summary, config.patch_size)
+    dataset, summary = leave_out_small(dataset, summary, config.patch_size, config.max_skipped)
     mean, std = _statistics(dataset, config, source)
     networks = continued_networks(config, source) if source else None
     blueprint = draft(config, dataset, mean, std, networks, parallel)
@@ -214,14 +214,6 @@ def check_ranks(config: Config) -> None:
         )
 
 
-def check_patches(data: str, summary: Summary, patch_size: int) -> None:
-    if summary.smallest_side < patch_size:
-        raise UsageError(
-            f"{data} holds images of {summary.smallest_side} px a side, smaller than a patch: "
-            f"give --patch-size {summary.smallest_side} or less, or leave these images out"
-        )
-
-
 def resolve_precision(config: Config) -> Config:
     """The config with "auto" resolved, so that a resumed run computes as before."""
     precision = choose_precision(config.precision, choose_device(config.device))
@@ -236,6 +228,7 @@ def resume_run(data: str, out: Path, config: Config, given: dict[str, Any], para
     check_ranks(config)
     pixel_format = stored_pixel_format(resolved) or RGB
     dataset, summary = prepare_images(data, config.workers, str(out / LISTED), pixel_format, config.max_skipped)
+    dataset, summary = leave_out_small(dataset, summary, config.patch_size, config.max_skipped)
     _check_same_images(data, dataset, out, resolved)
     networks = stored_networks(config, resolved) if config.init else None
     blueprint = draft(config, dataset, resolved["mean"], resolved["std"], networks, parallel)

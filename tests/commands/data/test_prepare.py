@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+from support.packing import as_dicom
 from support.photos import draw_photos
 
 import openjepa
@@ -119,3 +120,25 @@ def test_mistakes_are_said_and_nothing_is_written(tmp_path):
     (tmp_path / "full" / "notes").touch()
     with pytest.raises(openjepa.UsageError, match="not empty"):
         openjepa.data_prepare(photos, tmp_path / "full")
+
+
+@pytest.mark.parametrize("kind", ["npy", "hdf5", "dicom"])
+def test_images_that_are_no_larger_are_written_whatever_their_kind(tmp_path, kind):
+    images = np.random.default_rng(0).integers(0, 255, (3, 12, 14), dtype=np.uint8)
+    source = tmp_path / "source"
+    source.mkdir()
+    if kind == "npy":
+        np.save(source / "a.npy", images)
+        source = source / "a.npy"
+    elif kind == "hdf5":
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(source / "a.h5", "w") as file:
+            file["images"] = images
+        source = source / "a.h5"
+    else:
+        pytest.importorskip("pydicom")
+        for number, image in enumerate(images):
+            (source / f"{number}.dcm").write_bytes(as_dicom(image))
+    small = openjepa.data_prepare(source, tmp_path / "small", size=64, format="png", workers=0)
+    copy = opened(small)
+    assert [np.asarray(copy.load(row).convert("L")).tolist() for row in range(3)] == images.tolist()

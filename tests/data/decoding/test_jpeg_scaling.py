@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openjepa.data.crops import random_resized_crop
+from openjepa.data.crops import crop_box, oriented_crop, random_resized_crop
+from openjepa.data.dataset import ImageFiles
 from openjepa.data.decoding.jpeg_scaling import load_for_crop
 from openjepa.data.open import open_dataset
 from openjepa.rng import CROPS, generator
@@ -34,16 +35,42 @@ def test_a_reduced_jpeg_gives_the_same_crop(photo, index, size):
     smaller = 0
     for epoch in range(12):
         whole = photo.load(index)
-        image = load_for_crop(photo, index, size, SCALE, partial(generator, 0, CROPS, epoch, index))
+        image, box = load_for_crop(photo, index, size, SCALE, partial(generator, 0, CROPS, epoch, index))
         smaller += image.width < whole.width
         times = round(whole.width / image.width)
         assert image.size == tuple(-(-side // times) for side in whole.size)
-        ours, exact = (random_resized_crop(i, size, SCALE, generator(0, CROPS, epoch, index)) for i in (image, whole))
+        ours = oriented_crop(image, size, box, 0)
+        exact = random_resized_crop(whole, size, SCALE, generator(0, CROPS, epoch, index))
         assert np.abs(ours.astype(int) - exact).mean() < 2
     assert smaller == 12 or size == (64, 64)
 
 
-def test_other_formats_and_images_in_memory_stay_whole(photo):
+def test_the_boxes_of_reduced_jpegs_are_the_exact_ones_up_to_a_hundredth_of_a_side(tmp_path):
+    rng, reduced = np.random.default_rng(0), 0
+    for number in range(300):
+        width, height = (int(side) for side in rng.integers(30, 700, 2))
+        Image.new("RGB", (width, height)).save(tmp_path / "a.jpg", quality=50)
+        dataset, scale = open_dataset(tmp_path), [(0.3, 1.0), (0.9, 1.0), (0.05, 0.3)][number % 3]
+        size = tuple(int(side) for side in rng.integers(8, 40, 2))
+        for epoch in range(5):
+            dice = partial(generator, number, CROPS, epoch, 0)
+            image, box = load_for_crop(dataset, 0, size, scale, dice)
+            exact = crop_box(width, height, scale, size[1] / size[0], dice())
+            back = np.array(box) / [*image.size, *image.size] * [width, height, width, height]
+            assert np.abs(back - exact).max() <= 0.01 * max(width, height)
+            times = round(width / image.width)
+            true = np.minimum(np.array(box) * times, [width, height] * 2)  # a pixel of it is so many of the whole
+            assert (np.abs(true - exact) <= 0.01 * np.array([width, height] * 2) + 1e-6).all()
+            assert 0 <= box[0] < box[2] <= image.width and 0 <= box[1] < box[3] <= image.height
+            reduced += times > 1
+    assert reduced > 500
+
+
+def test_other_formats_and_images_in_memory_stay_whole_and_are_read_once(photo, monkeypatch):
     dice = partial(generator, 0, CROPS, 0, 0)
-    assert load_for_crop(photo, 2, (8, 8), SCALE, dice).size == (211, 159)
-    assert load_for_crop(open_dataset("scenes:3"), 0, (8, 8), SCALE, dice).size == (64, 64)
+    reads = []
+    read = ImageFiles.read
+    monkeypatch.setattr(ImageFiles, "read", lambda *given: reads.append(given[1]) or read(*given))
+    image, box = load_for_crop(photo, 2, (8, 8), SCALE, dice)
+    assert image.size == (211, 159) and reads == [2] and box == crop_box(211, 159, SCALE, 1, dice())
+    assert load_for_crop(open_dataset("scenes:3"), 0, (8, 8), SCALE, dice)[0].size == (64, 64)

@@ -1,5 +1,6 @@
 """Any file that Pillow reads to upright 8-bit RGB or to its own numbers, and any fault in it to one short reason."""
 
+import io
 import logging
 import re
 import warnings
@@ -22,7 +23,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 PIXELS_A_BYTE = 512  # of a JPEG at most: each block of 64 pixels takes a bit or more (ITU-T T.81, annex F)
 SCANS = 20  # of the largest image; progressive files have about ten
 START_OF_SCAN = b"\xff\xda"
-BITS, SAMPLES, EXTRA = 258, 277, 338  # TIFF tags
+BITS, PHOTOMETRIC, SAMPLES, EXTRA = 258, 262, 277, 338  # TIFF tags
+WHITE_IS_ZERO = 0  # a value of PHOTOMETRIC
+EXIF_IN_PNG = (b"eXIf", b"Raw profile type exif", b"Raw profile type APP1", b"XML:com.adobe.xmp")
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -64,13 +67,12 @@ def upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def pillow_header(image: ImageFile) -> Header:
-    """Of an opened image, without decoding it."""
+    """Of the first image of an opened file, without decoding it."""
     deep = is_deep_colour(image)  # first, because what follows may decode the image and discard its bit depth
     # Pillow already reports the upright size of a TIFF, and decodes all of a PNG to look for EXIF at its end.
     known = image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info)
     sideways = not known and _orientation(image) in (5, 6, 7, 8)
     size = image.size[::-1] if sideways else image.size
-    pages = image.n_frames if isinstance(image, TiffImageFile) else 1
     bands, depth, parts = 3, "uint8", len(image.getbands())
     if is_grey_number(image):
         bands, depth = 1, "uint16" if is_16_bit_grey(image) else "other"
@@ -81,7 +83,7 @@ def pillow_header(image: ImageFile) -> Header:
     if deep:
         bands, depth = parts, "uint16"
     return Header(
-        size, f"{image.mode};16" if bands > 1 and depth == "uint16" else image.mode, bands, depth, pages, parts
+        size, f"{image.mode};16" if bands > 1 and depth == "uint16" else image.mode, bands, depth, parts=parts
     )
 
 
@@ -110,8 +112,7 @@ def native(image: Image.Image, channels: int) -> np.ndarray:
     """The numbers of an image, upright: [H, W, C], C as asked for where it can be, dtype as stored."""
     if is_grey_number(image):
         image.load()
-        array = np.asarray(image)[..., None]
-        return turned(array.astype(np.uint16) if is_16_bit_grey(image) else array, _orientation(image))
+        return turned(_grey_numbers(image)[..., None], _orientation(image))
     if channels not in (1, 3) and len(image.getbands()) == channels:
         image.load()
         return turned(np.asarray(image), _orientation(image))
@@ -139,6 +140,14 @@ def open_image(stream: IO[bytes]) -> ImageFile:
     image = Image.open(stream, formats=FORMATS)
     check_size(*image.size)
     return image
+
+
+def picture_format(data: bytes) -> str:
+    """Pillow's name for the format of a file, or "" if it is none of those that Pillow reads here."""
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS).format or ""
+    except (UnidentifiedImageError, SyntaxError):
+        return ""
 
 
 def check_jpeg(image: Image.Image, data: bytes) -> None:
@@ -169,6 +178,11 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
+def png_orientation(image: Image.Image, data: bytes) -> int:
+    """The orientation of a PNG, for which Pillow would decode it: only where its bytes hold what may state one."""
+    return _orientation(image) if any(mark in data for mark in EXIF_IN_PNG) else 1
+
+
 def _is_plain_jpeg(image: Image.Image) -> bool:
     """Whether it is a JPEG without a stored orientation."""
     return image.format == "JPEG" and not image.info.keys() & {"exif", "xmp"}
@@ -176,12 +190,22 @@ def _is_plain_jpeg(image: Image.Image) -> bool:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if is_grey_number(image):
-        values = np.asarray(image)
-        return _grey(byte_range(values.astype(np.uint16) if is_16_bit_grey(image) else values))
+        return _grey(byte_range(_grey_numbers(image)))
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     return image.convert("RGB")
+
+
+def _grey_numbers(image: Image.Image) -> np.ndarray:
+    """The values [H, W] of grey of more than 8 bits; of 16 bits uint16, and large values bright."""
+    values = np.asarray(image)
+    if not is_16_bit_grey(image):
+        return values
+    values = values.astype(np.uint16)
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    inverted = tags.get(PHOTOMETRIC) == WHITE_IS_ZERO and image.mode != "I;16S"
+    return np.uint16(2 ** min(16, tags.get(BITS, (16,))[0]) - 1) - values if inverted else values
 
 
 def _grey(values: np.ndarray) -> Image.Image:

@@ -26,6 +26,7 @@ class Header(NamedTuple):
     depth  of a value: uint8 (or fewer bits), uint16 or other
     pages  images in the file
     parts  values of a pixel as stored: 4 for colour with transparency
+    starts of a TIFF with several images: where in the file the directory of each lies
     """
 
     size: tuple[int, int]
@@ -34,6 +35,7 @@ class Header(NamedTuple):
     depth: str = "uint8"
     pages: int = 1
     parts: int = 0
+    starts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

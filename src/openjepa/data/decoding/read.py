@@ -7,6 +7,7 @@ from PIL import UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from openjepa.data.decoding.npy import MAGIC as NUMPY_MAGIC
 from openjepa.data.decoding.pillow import SAMPLES as TIFF_SAMPLES
 from openjepa.data.decoding.pillow import (
     bad_image_on_error,
@@ -15,12 +16,12 @@ from openjepa.data.decoding.pillow import (
     native,
     open_image,
     pillow_header,
+    png_orientation,
     reduce_jpeg,
     upright_rgb,
 )
 from openjepa.data.decoding.pixel_format import RGB, Header, PixelFormat, Pixels, as_pixels
 from openjepa.data.decoding.scientific import (
-    TIFF_MAGIC,
     dicom_header,
     numpy_header,
     read_dicom,
@@ -28,19 +29,39 @@ from openjepa.data.decoding.scientific import (
     read_png,
     read_tiff,
     tiff_header,
+    turned,
 )
+from openjepa.data.decoding.tiff_directories import TIFF_MAGIC, at_directory, directories
+from openjepa.errors import BadImage
+from openjepa.safety.limits import MAX_CHANNELS
 
-NUMPY_MAGIC, DICOM_MAGIC = b"\x93NUMPY", b"DICM"
+DICOM_MAGIC = b"DICM"
 
 
 def read_header(stream: IO[bytes]) -> Header:
     """The header of an image file, without decoding its pixels. Raises BadImage."""
     with bad_image_on_error():
         kind = _kind(stream)
-        if kind in ("numpy", "dicom"):
-            return {"numpy": numpy_header, "dicom": dicom_header}[kind](stream)
-        image = _pillow(stream, kind)
-        return pillow_header(image) if image else tiff_header(stream)
+        header = _HEADERS[kind](stream)
+        if header.bands > MAX_CHANNELS.get():
+            raise BadImage(f"{header.bands:,} channels, more than are read ({MAX_CHANNELS.words()})")
+        if kind == "tiff":
+            starts = directories(stream)
+            header = header._replace(pages=max(1, len(starts)), starts=tuple(starts) if len(starts) > 1 else ())
+        return header
+
+
+def _tiff_header(stream: IO[bytes]) -> Header:
+    image = _pillow(stream, "tiff")
+    return pillow_header(image) if image else tiff_header(stream)
+
+
+_HEADERS: dict[str, Callable[[IO[bytes]], Header]] = {
+    "numpy": numpy_header,
+    "dicom": dicom_header,
+    "tiff": _tiff_header,
+    "other": lambda stream: pillow_header(open_image(stream)),
+}
 
 
 def read_pixels(
@@ -58,44 +79,52 @@ def read_pixels(
         kind = _kind(stream)
         if kind == "numpy":
             return as_pixels(read_numpy(stream), pixel_format)
+        stacked = pixel_format.pages == "channels"
         if kind == "dicom":
-            return as_pixels(read_dicom(stream, _pages(pixel_format, page, dicom_header(stream))), pixel_format)
-        image = _pillow(stream, kind)
-        if image and image.format == "JPEG":
-            check_jpeg(image, _whole(stream))
-            if times and pixel_format.picture:
-                reduce_jpeg(image, times)
-        pages = range(1)
-        if kind == "tiff":
-            pages = _pages(pixel_format, page, pillow_header(image) if image else tiff_header(stream))
-        return _read(stream, image, pixel_format, pages)
+            frames = range(dicom_header(stream).pages) if stacked else range(page, page + 1)
+            return as_pixels(read_dicom(stream, frames), pixel_format)
+        starts = directories(stream) if kind == "tiff" and (stacked or page) else []
+        if stacked and len(starts) > 1:
+            return as_pixels(read_tiff(stream, range(len(starts))), pixel_format)
+        return _read_one(at_directory(stream, starts[page]) if page else stream, kind, pixel_format, times)
 
 
-def _read(stream: IO[bytes], image: ImageFile | None, pixel_format: PixelFormat, pages: range) -> Pixels:
-    if image is None or len(pages) > 1:
-        return as_pixels(read_tiff(stream, pages), pixel_format)
-    image.seek(pages[0])
+def _read_one(
+    stream: IO[bytes], kind: str, pixel_format: PixelFormat, times: Callable[[int, int], int] | None
+) -> Pixels:
+    """The first image of a file that is no array."""
+    image = _pillow(stream, kind)
+    if image is None:
+        return as_pixels(read_tiff(stream, range(1)), pixel_format)
+    if image.format == "JPEG":
+        check_jpeg(image, _whole(stream))
+        if times and pixel_format.picture:
+            reduce_jpeg(image, times)
     if (
         isinstance(image, TiffImageFile)
         and pixel_format.channels not in (1, 3)
         and image.tag_v2.get(TIFF_SAMPLES) == pixel_format.channels
     ):
-        return as_pixels(read_tiff(stream, pages), pixel_format)
+        return as_pixels(read_tiff(stream, range(1)), pixel_format)
     if pixel_format.values != "uint8" and is_deep_colour(image):
-        return as_pixels(read_tiff(stream, pages) if image.format == "TIFF" else read_png(stream), pixel_format)
+        return as_pixels(_deep_colour(stream, image), pixel_format)
     if pixel_format.picture:
         rgb = upright_rgb(image)
         return rgb if pixel_format.channels == 3 else rgb.convert("L")
     return as_pixels(native(image, pixel_format.channels), pixel_format)
 
 
+def _deep_colour(stream: IO[bytes], image: ImageFile):
+    """All 16 bits of a picture in colour, upright: uint16 [H, W, C]."""
+    if image.format == "TIFF":
+        return read_tiff(stream, range(1))
+    data = _whole(stream)
+    return turned(read_png(data), png_orientation(image, data))
+
+
 def _whole(stream: IO[bytes]) -> bytes:
     stream.seek(0)
     return stream.read()
-
-
-def _pages(pixel_format: PixelFormat, page: int, header: Header) -> range:
-    return range(header.pages) if pixel_format.pages == "channels" else range(page, page + 1)
 
 
 def _kind(stream: IO[bytes]) -> str:

@@ -11,9 +11,10 @@ import numpy as np
 from openjepa.data.decoding.npy import NUMBERS, NpyLayout, npy_layout
 from openjepa.data.decoding.pixel_format import Header
 from openjepa.errors import BadImage
-from openjepa.safety.limits import MAX_IMAGE_BYTES, MAX_PIXELS
+from openjepa.safety.limits import MAX_IMAGE_BYTES, MAX_PAGES, MAX_PIXELS
 
-TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+WHITE_IS_ZERO = 0  # a photometric interpretation of TIFF
+DEFLATED = "1.2.840.10008.1.2.1.99"  # the transfer syntax of DICOM that is compressed as a whole
 
 for _name in ("tifffile", "pydicom"):  # their warnings about unusual files would go to stderr
     logging.getLogger(_name).addHandler(logging.NullHandler())
@@ -39,13 +40,13 @@ def check_size(width: int, height: int, bytes_a_pixel: int = 1) -> None:
 
 
 def tiff_header(stream: IO[bytes]) -> Header:
-    """Of a TIFF that Pillow cannot open, such as one of many bands or 64-bit numbers."""
+    """Of the first image of a TIFF that Pillow cannot open, such as one of many bands or 64-bit numbers."""
     stream.seek(0)
     with needs("tifffile", "tiff").TiffFile(stream) as file:
         page = file.pages.first
         (height, width, bands), dtype = _page_shape(page), page.dtype
         width, height = (height, width) if _orientation(page) > 4 else (width, height)
-        return array_header((width, height), bands, dtype, len(file.pages))
+        return array_header((width, height), bands, dtype, 1)
 
 
 def read_tiff(stream: IO[bytes], pages: range) -> np.ndarray:
@@ -74,6 +75,8 @@ def _page_shape(page) -> tuple[int, int, int]:
 def _read_page(page) -> np.ndarray:
     needs("imagecodecs", "tiff")
     array = page.asarray(maxworkers=1)
+    if page.photometric == WHITE_IS_ZERO and array.dtype.kind in "bu" and page.samplesperpixel == 1:
+        array = ~array if array.dtype.kind == "b" else array.dtype.type(2**page.bitspersample - 1) - array
     array = np.moveaxis(array, 0, 2) if page.axes.startswith("S") else array.reshape(_page_shape(page))
     return turned(array, _orientation(page))
 
@@ -97,10 +100,9 @@ def turned(array: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(turn(array)) if turn else array
 
 
-def read_png(stream: IO[bytes]) -> np.ndarray:
-    """A 16-bit PNG in colour, which Pillow cuts to 8 bits: uint16 [H, W, C]."""
-    stream.seek(0)
-    return needs("imagecodecs", "tiff").png_decode(stream.read())
+def read_png(data: bytes) -> np.ndarray:
+    """A 16-bit PNG in colour, which Pillow cuts to 8 bits: uint16 [H, W, C], as stored."""
+    return needs("imagecodecs", "tiff").png_decode(data)
 
 
 def numpy_header(stream: IO[bytes]) -> Header:
@@ -142,6 +144,8 @@ def dicom_header(stream: IO[bytes]) -> Header:
     data = _dicom(stream)
     grey, frames = data.get("SamplesPerPixel", 1) == 1, int(data.get("NumberOfFrames", 1) or 1)
     deep = grey and ("RescaleSlope" in data or data.BitsAllocated > 8)
+    if frames > MAX_PAGES.get():
+        raise BadImage(f"{frames:,} images in one file ({MAX_PAGES.words()})")
     bands = 1 if grey else 3
     size = int(data.Columns), int(data.Rows)
     return Header(size, f"DICOM {data.BitsAllocated}-bit", bands, "other" if deep else "uint8", frames, bands)
@@ -172,8 +176,13 @@ def _frame(data, pixels: ModuleType, number: int) -> np.ndarray:
 
 
 def _dicom(stream: IO[bytes]):
+    reader = needs("pydicom.filereader", "dicom")
+    stream.seek(132)
+    about = reader.read_dataset(stream, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
+    if str(about.get("TransferSyntaxUID")) == DEFLATED:  # pydicom would unpack it whatever its size
+        raise BadImage("DICOM deflated as a whole, which is not read: store it in another transfer syntax")
     stream.seek(0)
-    data = needs("pydicom", "dicom").dcmread(stream)
+    data = reader.dcmread(stream)
     check_size(int(data.Columns), int(data.Rows), int(data.BitsAllocated) // 8 * int(data.get("SamplesPerPixel", 1)))
     return data
 

@@ -17,7 +17,7 @@ from openjepa.evaluation.splits import check_labels
 from openjepa.files import usage_error, write_json
 from openjepa.files.temporary import remove_leftovers
 from openjepa.runs.command_line import typed_command
-from openjepa.runs.images import check_new_folder, pick_for, prepare_images
+from openjepa.runs.images import check_new_folder, leave_out_small, pick_for, prepare_images
 from openjepa.runs.settings import (
     MACHINE,
     Config,
@@ -28,7 +28,6 @@ from openjepa.runs.settings import (
     stored_config,
     stored_settings,
 )
-from openjepa.runs.start import check_patches
 from openjepa.studies.tune.costs import measure_costs, plan_study
 from openjepa.studies.tune.halving import FACTOR, Plan
 from openjepa.studies.tune.space import RECIPE, candidates
@@ -146,7 +145,7 @@ def _images(request: Request, base: Config) -> tuple[ImageDataset, Summary]:
 
 
 def _trial_data(request: Request, base: Config, images: tuple[ImageDataset, Summary]) -> TrialData:
-    check_patches(request.data, images[1], base.patch_size)
+    images = leave_out_small(*images, base.patch_size, base.max_skipped)
     return prepare_trials(request.data, images, _labels(request, images[0], base), base)
 
 
