@@ -168,8 +168,8 @@ def measured(model: Model, data: str, test: bool) -> dict[str, float]:
 
 def one_percent(session: Session, draw: int) -> float:
     """Linear accuracy in % from the labels of 1 % of the images, as many of every class, a fifth to validate."""
-    x, test_x = session.embeddings()
-    _, y, truth = next(session.labels())
+    answers = next(session.labels())
+    (x, test_x), y, truth = answers.embeddings, answers.labels, answers.truth
     labels = y.numpy()
     order = generator(draw, SAMPLES).permutation(len(labels))
     each = len(labels) // 100 // len(np.unique(labels))

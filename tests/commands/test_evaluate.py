@@ -146,15 +146,18 @@ def test_the_second_time_nothing_is_computed(trained, tmp_path, monkeypatch):
     assert openjepa.evaluate(str(run), str(photos), **words) == first
 
 
-def test_counting_without_classes(trained, tmp_path):
+def test_counting_with_and_without_classes(trained, tmp_path, capsys):
     flat = draw_photos(tmp_path / "flat", 40, classes=())
     lines = [f"{path.name},{k}" for i, path in enumerate(sorted(flat.glob("*.jpg"))) for k in range(1 + i % 3)]
     (tmp_path / "boxes.csv").write_text("image,box\n" + "\n".join(lines))
     records = openjepa.evaluate("pixels", str(flat), tasks="count", annotations=str(tmp_path / "boxes.csv"), workers=0)
     assert [r["task"] for r in records] == ["count", "count-error"]
     assert records[0]["protocol"]["test_images"] == 8 and records[0]["protocol"]["classes"] == ["1", "2", "3"]
-    with pytest.raises(openjepa.UsageError, match="have no annotations"):
-        openjepa.evaluate("pixels", str(trained[0]), tasks="count", annotations=str(tmp_path / "boxes.csv"), workers=0)
+    some = openjepa.evaluate(
+        "pixels", str(trained[0]), tasks="count", annotations=str(tmp_path / "boxes.csv"), workers=0
+    )
+    assert f"note: 20 of 60 images of {trained[0]} have no annotations in" in " ".join(capsys.readouterr().out.split())
+    assert all(r["protocol"]["test_images"] + r["protocol"]["train_images"] == 40 for r in some)
     with pytest.raises(openjepa.UsageError, match="distance needs depths, and 32 images"):
         openjepa.evaluate("pixels", str(flat), tasks="distance", annotations=str(tmp_path / "boxes.csv"), workers=0)
 
@@ -191,6 +194,63 @@ def test_annotations_of_no_image_are_counted_and_quantities_asked_beside_classes
     values = {record["task"]: record["value"] for record in openjepa.evaluate("pixels", str(photos), **words)}
     assert "1 of 61 annotations in" in capsys.readouterr().out
     assert values["count"] == values["semantics:class"] == values["semantics:count"] == 1  # dogs show two
+
+
+def rows_of(photos, **columns) -> str:
+    """A CSV of the images below a folder, with a column for each function of (number, path)."""
+    paths = sorted(photos.rglob("*.jpg"))
+    rows = [",".join([str(path), *(make(n, path) for make in columns.values())]) for n, path in enumerate(paths)]
+    return "\n".join([",".join(["path", *columns]), *rows])
+
+
+def test_unlabelled_images_are_left_out_of_each_label_and_counted(trained, tmp_path, capsys):
+    kind = {"kind": lambda n, path: "" if n % 3 == 0 else path.parent.name, "half": lambda n, path: "xy"[n % 2]}
+    (tmp_path / "list.csv").write_text(rows_of(trained[0], **kind))
+    tasks = "linear,knn,fewshot,retrieval,attentive,robustness,probe-appearance"
+    words = {"tasks": tasks, "shots": "3", "workers": 0}
+    records = openjepa.evaluate(str(trained[1]), str(tmp_path / "list.csv"), **words)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "labelled by kind (2 values; 20 without), half (2 values)" in said
+    assert "note: 20 of 60 images of" in said and "have no label kind, and are left out of its probes and tests" in said
+    counts = {r["task"]: r["protocol"]["test_images"] for r in records if r["model"] == "pixels"}
+    for task in ("linear", "knn", "fewshot-3", "recall@1", "attentive", "robust-clean", "robust-jpeg", "semantics"):
+        assert (counts[f"{task}:kind"], counts[f"{task}:half"]) == (8, 12), task
+    train = {r["task"]: r["protocol"].get("train_images") for r in records if r["model"] == "pixels"}
+    assert (train["knn:kind"], train["knn:half"]) == (32, 48)
+    values = {r["task"]: r["value"] for r in records if r["model"] == "pixels"}
+    assert values["linear:kind"] == values["knn:kind"] == 1.0  # the classes differ in colour
+
+
+def test_a_single_image_of_a_class_is_not_tested_on_and_other_labels_of_test_are_left_out(trained, tmp_path, capsys):
+    kinds = {"kind": lambda n, path: "rare" if n == 7 else path.parent.name}
+    (tmp_path / "list.csv").write_text(rows_of(trained[0], **kinds))
+    (tmp_path / "test.csv").write_text(rows_of(trained[0], kind=kinds["kind"], extra=lambda n, path: "xy"[n % 2]))
+    (record,) = openjepa.evaluate("pixels", str(tmp_path / "list.csv"), tasks="knn", workers=0)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1 classes of kind with a single image, which is not tested on: rare" in said
+    assert record["value"] == 1.0
+    words = {"test": str(tmp_path / "test.csv"), "tasks": "knn", "workers": 0}
+    records = openjepa.evaluate("pixels", str(tmp_path / "list.csv"), **words)
+    assert [record["task"] for record in records] == ["knn:kind"]
+    assert "do not share, or that have one class only, are left out: extra" in " ".join(capsys.readouterr().out.split())
+    (tmp_path / "other.csv").write_text(rows_of(trained[0], extra=lambda n, path: "xy"[n % 2]))
+    with pytest.raises(openjepa.UsageError, match="has the labels kind and .* has extra: give images with the same"):
+        openjepa.evaluate("pixels", str(tmp_path / "list.csv"), **words | {"test": str(tmp_path / "other.csv")})
+
+
+def test_a_label_that_is_called_count_is_not_the_task(trained, tmp_path):
+    """The label is the folder, and the count of objects is another quantity: their probes are not one."""
+    (tmp_path / "list.csv").write_text(rows_of(trained[0], count=lambda n, path: path.parent.name))
+    lines = [f"{path},{k}" for n, path in enumerate(sorted(trained[0].rglob("*.jpg"))) for k in range(1 + n % 3)]
+    (tmp_path / "boxes.csv").write_text("image,box\n" + "\n".join(lines))
+    words = {"annotations": str(tmp_path / "boxes.csv"), "workers": 0}
+
+    def count(tasks):
+        records = openjepa.evaluate("pixels", str(tmp_path / "list.csv"), tasks=tasks, **words)
+        return {record["task"]: record["value"] for record in records}
+
+    alone, after = count("count"), count("linear,count")
+    assert after["count"] == alone["count"] and after["linear:count"] == 1.0
 
 
 def test_a_split_that_leaks_is_said(trained, tmp_path, capsys):
@@ -326,13 +386,13 @@ def test_two_processes_give_the_numbers_of_one(tmp_path):
     [
         ("flat", {}, "flat has no labels to measure by: put the images in one folder a class"),
         ("one class", {}, "has no labels to measure by: put .* one folder a class, of two classes or more"),
-        ("one image", {}, r"1 of 3 classes has a single image \(emu\): evaluation needs at least 2 per class"),
-        ("one image", {"test": "photos"}, r"1 of 3 classes has a single image \(emu\)"),
+        ("one image", {}, r"1 of 2 classes have a single image \(emu\): evaluation needs at least 2 images of at"),
         ("other classes", {"test": "photos"}, "has classes that .* does not have"),
         ("", {"tasks": "fewshot", "shots": "50"}, "--shots 50 asks for more images than class cat has"),
         ("", {"tasks": "count"}, "count needs objects, and .* has none: give --annotations"),
         ("", {"tasks": "count", "annotations": "nowhere"}, "nowhere does not exist"),
-        ("", {"tasks": "depth", "depths": "maps"}, "23 of 24 images of .* have no maps in .*maps"),
+        ("", {"tasks": "depth", "depths": "maps"}, "depth needs maps, and none is of an image of this part"),
+        ("", {"tasks": "depth", "depths": "two"}, "cat/000.jpg matches x/000.png and y/000.png equally well among"),
         ("", {"tasks": "segment", "masks": "photos"}, "is in colour: maps have one value a pixel"),
         ("", {"tasks": "depth", "depths": "tall"}, "is 20x40, its image 20x20: they must have the same proportions"),
         ("", {"test_masks": "maps"}, "--test-masks maps is of the images of --test, which is not given: name"),
@@ -351,7 +411,7 @@ def test_what_cannot_be_measured_is_said_in_a_line_before_anything_is(tmp_path, 
     made = {
         "flat": lambda: draw_photos(tmp_path / "flat", classes=()),
         "one class": lambda: draw_photos(tmp_path / "one", classes=("cat",)),
-        "one image": lambda: shutil.copytree(photos, tmp_path / "single"),
+        "one image": lambda: draw_photos(tmp_path / "single", 6, ("ape",)),
         "other classes": lambda: draw_photos(tmp_path / "others", classes=("ape", "bee")),
         "scenes": lambda: "scenes:9:0",
         "": lambda: photos,
@@ -361,6 +421,8 @@ def test_what_cannot_be_measured_is_said_in_a_line_before_anything_is(tmp_path, 
         draw_photos(data, 1, ("emu",))
     (tmp_path / "maps").mkdir()
     Image.new("L", (20, 20), 7).save(tmp_path / "maps" / "000.png")
+    for folder in ("two/x", "two/y"):
+        shutil.copytree(tmp_path / "maps", tmp_path / folder)
     (tmp_path / "tall").mkdir()
     for number in range(24):
         Image.new("L", (20, 40), 7).save(tmp_path / "tall" / f"{number:03}.png")

@@ -1,30 +1,105 @@
-"""Near duplicates across the parts are found, and pictures that only look alike a little are not."""
+"""Near duplicates are found, and pictures that only share colours, slopes or a frame are not."""
 
 import io
+import tracemalloc
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
-from openjepa.evaluation.near_duplicates import SIDE, Thumbnails, near_duplicates
+from openjepa.evaluation.near_duplicates import SIDE, GreyThumbnails, alike_groups, near_duplicates
 
 
 def thumbnails(images) -> torch.Tensor:
     small = [np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for image in images]
-    return Thumbnails().features(torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2))
+    return GreyThumbnails().features(torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2))
 
 
-def test_copies_are_found_in_another_size_quality_and_brightness():
-    rng = np.random.default_rng(0)
-    rough = rng.integers(40, 200, (30, 6, 6, 3), dtype=np.uint8)
-    train = [Image.fromarray(x).resize((64, 64), Image.Resampling.BICUBIC) for x in rough[:20]]
+def rough(count, seed=0, low=40, high=200):
+    """Pictures that have nothing in common."""
+    values = np.random.default_rng(seed).integers(low, high, (count, 12, 12, 3), dtype=np.uint8)
+    return [Image.fromarray(each).resize((64, 64), Image.Resampling.BICUBIC) for each in values]
+
+
+def recoded(image):
     stream = io.BytesIO()
-    train[4].save(stream, "JPEG", quality=40)
-    copies = [train[7].resize((40, 40)), Image.open(stream), train[2].point(lambda v: min(255, v + 20))]
-    others = [Image.fromarray(x).resize((64, 64), Image.Resampling.BICUBIC) for x in rough[20:]]
-    assert near_duplicates(thumbnails(train), thumbnails([*others, *copies])).tolist() == [10, 11, 12]
+    image.save(stream, "JPEG", quality=50)
+    return Image.open(stream).convert("RGB")
 
 
-def test_flat_images_say_nothing():
-    flat = torch.full((3, 3 * SIDE**2), 80.0) + torch.rand(3, 3 * SIDE**2)
-    assert near_duplicates(flat, flat).tolist() == []
+COPIES = {
+    "re-encoded": recoded,
+    "half": lambda image: image.resize((32, 32)),
+    "brighter": lambda image: image.point(lambda value: min(255, round(1.1 * value))),
+    "cropped": lambda image: image.resize((64, 64), Image.Resampling.BICUBIC, box=(0.64, 0.64, 63.36, 63.36)),
+}
+
+
+@pytest.mark.parametrize("kind", COPIES)
+def test_copies_are_found_with_their_originals(kind):
+    train = rough(40)
+    test = [*rough(40, seed=1), *(COPIES[kind](image) for image in train)]
+    alike = near_duplicates(thumbnails(train), thumbnails(test))
+    assert alike.found.tolist() == list(range(40, 80)) and alike.partners[40:].tolist() == list(range(40))
+
+
+def cast(image):
+    """Low in contrast, on a strong colour, as all images of one satellite are."""
+    return Image.fromarray((np.asarray(image) * 0.2 + (30, 90, 160)).astype(np.uint8))
+
+
+def on_a_slope(image):
+    """Under light that falls off to one side, by far more than the picture varies."""
+    return Image.fromarray((np.asarray(image) * 0.2 + np.linspace(0, 200, 64)[:, None, None]).astype(np.uint8))
+
+
+def framed(image):
+    pixels = np.full((64, 64, 3), 255, np.uint8)
+    pixels[8:-8] = np.asarray(image.resize((64, 48))) // 4
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize("change", [cast, on_a_slope, framed])
+def test_what_all_images_share_makes_none_alike(change):
+    train, test = (thumbnails([change(image) for image in rough(40, seed)]) for seed in (0, 1))
+    assert not len(near_duplicates(train, test).found) and not alike_groups(train).groups
+    copies = thumbnails([change(recoded(image)) for image in rough(40)])
+    assert len(near_duplicates(train, copies).found) == 40
+
+
+def test_flat_images_are_set_aside_and_counted():
+    flat = thumbnails([Image.new("RGB", (64, 64), (k, 90, 200)) for k in range(3)])
+    assert not len(near_duplicates(flat, flat).found)
+    assert near_duplicates(flat, torch.cat([flat, thumbnails(rough(2))])).flat == 6
+    found = alike_groups(torch.cat([flat, thumbnails(rough(2)), thumbnails(rough(1))]))
+    assert (found.flat, found.groups) == (3, [[3, 5]])
+
+
+def test_groups_hold_all_that_are_alike():
+    images = rough(30)
+    copies = [images[3], recoded(images[3]), images[7].resize((32, 32)), images[3].resize((40, 40))]
+    assert alike_groups(thumbnails([*images, *copies])).groups == [[3, 30, 31, 33], [7, 32]]
+
+
+def test_of_a_static_camera_only_the_closest_are_alike():
+    background = np.asarray(rough(1, seed=5)[0]).astype(int)
+    frames = [
+        Image.fromarray((background + (np.asarray(extra).astype(int) - 120) // 12).clip(0, 255).astype(np.uint8))
+        for extra in rough(80)
+    ]
+    train, test = thumbnails(frames[:40]), thumbnails(frames[40:])
+    alike = near_duplicates(train, test)
+    assert alike.one_view and not len(alike.found)
+    again = near_duplicates(train, thumbnails([*frames[40:], frames[0], frames[9].resize((32, 32))]))
+    assert again.found.tolist() == [40, 41] and again.partners[40:].tolist() == [0, 9]
+
+
+def test_memory_is_bounded_where_all_are_alike():
+    same = thumbnails(rough(1)).repeat(6000, 1)  # 18 million pairs
+    tracemalloc.start()
+    assert [len(group) for group in alike_groups(same).groups] == [6000]
+    assert len(near_duplicates(same, same).found) == 6000
+    peak = tracemalloc.get_traced_memory()[1]  # numpy's arrays; those of torch are no more than the pairs held
+    tracemalloc.stop()
+    assert peak < 150e6

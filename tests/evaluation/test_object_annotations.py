@@ -75,6 +75,23 @@ def test_what_is_not_there_is_said(tmp_path):
         read_annotations(str(tmp_path))
 
 
+def test_files_in_folders_are_of_the_images_in_the_same_folders(tmp_path):
+    dataset = open_dataset(draw_photos(tmp_path / "photos", 6))
+    for path in dataset.paths:
+        file = (tmp_path / "notes" / path).with_suffix(".xml")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        objects = "<object/>" * (1 if path.startswith("cat") else 3)
+        file.write_text(f"<annotation>{objects}</annotation>")
+    found = file_targets(dataset, str(tmp_path / "notes"), None, None).annotations
+    assert {path: known.count for path, known in found.items()} == {
+        path: 1 if path.startswith("cat") else 3 for path in dataset.paths
+    }
+    (tmp_path / "notes" / "cat.json").write_text(json.dumps(COCO | {"annotations": []}))
+    (tmp_path / "notes" / "dog.json").write_text(json.dumps(COCO))
+    with pytest.raises(UsageError, match=r"cat.json and dog.json in .* say different things of a.jpg"):
+        read_annotations(str(tmp_path / "notes"))
+
+
 def test_images_are_matched_by_name_and_the_unmatched_counted(tmp_path):
     dataset = open_dataset(draw_photos(tmp_path / "photos", 6))
     stems = [path.split("/")[1].removesuffix(".jpg") for path in dataset.paths]
@@ -82,8 +99,12 @@ def test_images_are_matched_by_name_and_the_unmatched_counted(tmp_path):
     found = file_targets(dataset, str(tmp_path / "some.csv"), None, None).annotations
     assert set(found) == set(dataset.paths) and set(found.values()) == {Annotation(1)}
     (tmp_path / "few.csv").write_text("file,x\n" + "".join(f"{stem}.png,1\n" for stem in stems[:4]))
-    with pytest.raises(UsageError, match=r"2 of 6 images .* have no annotations"):
-        file_targets(dataset, str(tmp_path / "few.csv"), None, None)
+    few = file_targets(dataset, str(tmp_path / "few.csv"), None, None)
+    assert set(few.annotations) == set(dataset.paths[:4])
+    assert few.remarks[0].startswith(f"note: 2 of 6 images of {dataset.source} have no annotations in")
+    (tmp_path / "none.csv").write_text("file,x\nother.png,1\n")
+    with pytest.raises(UsageError, match="no image of .* has annotations in"):
+        file_targets(dataset, str(tmp_path / "none.csv"), None, None)
 
 
 def test_maps_are_read_as_numbers(tmp_path):

@@ -87,7 +87,10 @@ def evaluate(
         train, held_out, named = images.open(needed, seed, workers, first.pixel_format if first else None)
         store = FeatureStore(Path(cache) if cache else cache_folder("features"), workers)
         patches = evaluating.patches_of(opened)
-        sessions = [Session(model, train, held_out, store, seed, few, epochs, patches) for model in opened]
+        left_out = evaluating.unmeasured(train, held_out)
+        sessions = [
+            Session(model, train, held_out, store, seed, few, epochs, patches, unmeasured=left_out) for model in opened
+        ]
         evaluating.fetch_features(sessions, needed)
         helps = rank() > 0
     if helps:

@@ -17,13 +17,15 @@ from openjepa.data.storage.storage import Skipped, Storage
 from openjepa.errors import BadImage, UsageError
 from openjepa.safety.limits import MAX_FILE_BYTES
 
+UNLABELLED = -1  # the value of a label of an image that lacks it
+
 
 class ImageDataset(Protocol):
     """A fixed sequence of n images, read by index.
 
     source   as the user named it
     paths    n names relative to the source, sorted, valid UTF-8 (unless drawn: then sorted by index)
-    labels   int64 [n] by name of the label; {} without labels
+    labels   int64 [n] by name of the label, UNLABELLED (-1) where an image lacks it; {} without labels
     classes  the names of the label values, same keys as `labels`
     pixel_format  how `load` gives them
     window   0 if images can be read in any order; else how many can be held at once, read from the first to the last

@@ -14,7 +14,7 @@ from PIL import Image
 
 from openjepa._version import __version__
 from openjepa.data.crops import resized, size_of
-from openjepa.data.dataset import ImageDataset, ImageFiles, fingerprint
+from openjepa.data.dataset import UNLABELLED, ImageDataset, ImageFiles, fingerprint
 from openjepa.data.decoding.pillow import picture_format
 from openjepa.data.decoding.pixel_format import Pixels
 from openjepa.data.storage.storage import Skipped
@@ -157,10 +157,10 @@ def stored(pixels: np.ndarray, values: str) -> np.ndarray:
 def _write_tar(path: Path, rows: Iterator, classes: dict[str, list[str]]) -> None:
     with tarfile.open(path, "w") as archive:
         for index, name, suffix, data, labels in rows:
-            named = {label: classes[label][number] for label, number in labels.items()}
+            named = {label: classes[label][number] for label, number in labels.items() if number != UNLABELLED}
             _add(archive, f"{index:09}.{suffix}", data)
-            if named:
-                _add(archive, f"{index:09}.cls", next(iter(named.values())).encode())
+            if (first := next(iter(classes), "")) in named:
+                _add(archive, f"{index:09}.cls", named[first].encode())
             _add(archive, f"{index:09}.json", json.dumps({"path": name, **named}).encode())
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from openjepa.data.crops import size_of
-from openjepa.data.dataset import ImageDataset, ImageFiles, read_as, sample_order
+from openjepa.data.dataset import UNLABELLED, ImageDataset, ImageFiles, read_as, sample_order
 from openjepa.data.decoding.pixel_format import RGB, Header, PixelFormat, channels_of, choose_pixel_format, disagreement
 from openjepa.data.decoding.read import read_header
 from openjepa.data.storage.storage import NOT_ASKED, Skipped
@@ -88,9 +88,19 @@ class Summary:
     def _labels_in_words(self) -> str:
         if set(self.classes) == {"class"}:
             counts = self.classes["class"]
-            return f" in {len(counts):,} classes ({_counts(counts, 3)})"
-        labels = ", ".join(f"{label} ({len(counts)} values)" for label, counts in self.classes.items())
+            lacking = self._lacking("class")
+            return f" in {len(counts):,} classes ({_counts(counts, 3)}{lacking})"
+        labels = ", ".join(
+            f"{label} ({len(counts)} values{self._lacking(label)})" for label, counts in self.classes.items()
+        )
         return f" labelled by {labels}" if labels else ""
+
+    def unlabelled(self, label: str) -> int:
+        """How many images lack a label."""
+        return self.images - sum(self.classes[label].values())
+
+    def _lacking(self, label: str) -> str:
+        return f"; {self.unlabelled(label):,} without" if self.unlabelled(label) > 0 else ""
 
     def _sizes_in_words(self) -> str:
         (*first, _), (*last, _) = self.sizes[0], self.sizes[-1]
@@ -249,10 +259,12 @@ def _groups(indices: Iterable[int], key: Callable[[int], Hashable]) -> list[list
 
 
 def _class_counts(dataset: ImageDataset) -> dict[str, dict[str, int]]:
-    return {
-        label: dict(zip(names, np.bincount(dataset.labels[label], minlength=len(names)).tolist(), strict=True))
-        for label, names in dataset.classes.items()
-    }
+    found = {}
+    for label, names in dataset.classes.items():
+        values = dataset.labels[label]
+        counts = np.bincount(values[values != UNLABELLED], minlength=len(names)).tolist()
+        found[label] = dict(zip(names, counts, strict=True))
+    return found
 
 
 def counted(number: int, noun: str) -> str:

@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from openjepa.data.dataset import ImageDataset, ImageFiles
+from openjepa.data.dataset import UNLABELLED, ImageDataset, ImageFiles
 from openjepa.data.storage.storage import Skipped
 from openjepa.data.summary import Summary
 from openjepa.encoder.features import Progress, compute_features, no_progress
 from openjepa.errors import BadImage
-from openjepa.evaluation.near_duplicates import SIDE, Thumbnails, alike, groups
+from openjepa.evaluation.near_duplicates import SIDE, GreyThumbnails, alike_groups, near_duplicates
 from openjepa.rng import SAMPLES, generator
 
 LOOKED_AT = 64  # pixels a side
@@ -21,7 +21,7 @@ COMPARED = 50_000  # images among which near duplicates are sought
 
 
 class Looks:
-    """A model whose features are brightness, contrast (std of the grey values) and the thumbnail of `duplicates`.
+    """A model whose features are brightness, contrast (std of the grey values) and the thumbnail of near duplicates.
 
     Brightness and contrast are fractions of full scale for integers, else in the images' own numbers.
     """
@@ -32,7 +32,7 @@ class Looks:
         values = images.float() / 255 if images.dtype == torch.uint8 else images
         grey = values.mean(1).flatten(1)
         small = F.avg_pool2d(images.float(), LOOKED_AT // SIDE)
-        thumbnails = Thumbnails().features(small.round().to(images.dtype))
+        thumbnails = GreyThumbnails().features(small.round().to(images.dtype))
         return torch.cat([grey.mean(1, keepdim=True), grey.std(1, keepdim=True), thumbnails], dim=1)
 
 
@@ -44,6 +44,8 @@ class Survey:
     unreadable  (path, reason)
     exact       paths of equal files, group by group
     near        indices of images that look the same, group by group, without those that are equal files
+    flat        images that are too flat to be compared
+    one_view    whether so many look the same that only much closer ones are in `near`
     compared    images among which near duplicates were sought
     odd         indices of images, by what is odd about them: dark, bright, flat, harsh
     thumbnails  [n, D]
@@ -57,6 +59,8 @@ class Survey:
     unreadable: Skipped
     exact: list[list[str]]
     near: list[list[int]]
+    flat: int
+    one_view: bool
     compared: int
     odd: dict[str, list[int]]
     thumbnails: Tensor
@@ -65,7 +69,7 @@ class Survey:
         """Groups of equal files that lie in more than one class."""
         for values in self.dataset.labels.values():
             of = dict(zip(self.dataset.paths, values.tolist(), strict=True))
-            return [group for group in self.exact if len({of.get(path) for path in group} - {None}) > 1]
+            return [group for group in self.exact if len({of.get(path) for path in group} - {None, UNLABELLED}) > 1]
         return []
 
 
@@ -74,10 +78,10 @@ def look(dataset: ImageDataset, summary: Summary, workers: int, progress: Progre
     looks, kept, bad = compute_features(Looks(), dataset, workers, progress=progress)
     brightness, contrast, thumbnails = looks[:, 0].numpy(), looks[:, 1].numpy(), looks[:, 2:]
     some = np.sort(generator(0, SAMPLES).permutation(len(kept))[:COMPARED])
-    near = groups(_pairs(thumbnails[some])) if len(some) > 1 else []
-    exact = [set(group) for group in summary.duplicates]
-    near = [[int(kept[some[row]]) for row in group] for group in near]
-    near = [group for group in near if not any({dataset.paths[i] for i in group} <= same for same in exact)]
+    alike = alike_groups(thumbnails[some])
+    exact = {path: number for number, group in enumerate(summary.duplicates) for path in group}
+    near = [[int(kept[some[row]]) for row in group] for group in alike.groups]
+    near = [group for group in near if not _equal_files([exact.get(dataset.paths[index]) for index in group])]
     odd = {
         "dark": kept[_far(brightness, -1)],
         "bright": kept[_far(brightness, 1)],
@@ -86,13 +90,13 @@ def look(dataset: ImageDataset, summary: Summary, workers: int, progress: Progre
     }
     odd = {what: indices.tolist() for what, indices in odd.items()}
     unreadable = summary.skipped + bad
-    found = (brightness, contrast, unreadable, summary.duplicates, near, len(some), odd, thumbnails)
-    return Survey(dataset, summary, kept, *found)
+    found = (brightness, contrast, unreadable, summary.duplicates, near, alike.flat, alike.one_view)
+    return Survey(dataset, summary, kept, *found, len(some), odd, thumbnails)
 
 
-def _pairs(thumbnails: Tensor) -> np.ndarray:
-    pairs = alike(thumbnails, thumbnails)
-    return pairs[pairs[:, 0] < pairs[:, 1]]
+def _equal_files(groups: list[int | None]) -> bool:
+    """Whether images, by their groups of equal files, are all of one."""
+    return None not in groups and len(set(groups)) == 1
 
 
 def _far(values: np.ndarray, side: int) -> np.ndarray:
@@ -114,10 +118,9 @@ class Leak:
 
 
 def leaks_between(here: Survey, other: Survey) -> list[Leak]:
-    """The images of `other` that are also in `here`, the first that looks like each."""
-    pairs = alike(other.thumbnails[:COMPARED], here.thumbnails[:COMPARED])
-    first = dict(reversed([(int(a), int(b)) for a, b in pairs]))
-    places = sorted((int(other.kept[a]), int(here.kept[b])) for a, b in first.items())
+    """The images of `other` that are also in `here`, with the most similar one there."""
+    alike = near_duplicates(here.thumbnails[:COMPARED], other.thumbnails[:COMPARED])
+    places = [(int(other.kept[row]), int(here.kept[alike.partners[row]])) for row in alike.found]
     return [Leak(a, b, _equal(other.dataset, a, here.dataset, b)) for a, b in places]
 
 

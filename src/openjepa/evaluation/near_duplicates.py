@@ -1,4 +1,11 @@
-"""Near duplicates across training and test images, which inflate scores."""
+"""Near duplicates within images and across training and test images, where they inflate scores.
+
+Two images are alike if the edges of their grey thumbnails correlate. Edges, because colour casts and slow changes of
+brightness are the same in images that share nothing else; the square roots of their heights, because a frame around
+an image would otherwise outweigh what it shows. Colours are not compared.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -7,12 +14,16 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 SIDE = 16
-ALIKE = 0.99  # correlation of two thumbnails
-FLAT = 4.0  # levels of 255: thumbnails that vary less all look alike, and are not compared
+ALIKE = 0.8  # correlation of edges
+FLAT = 1.0  # levels of 255: thumbnails whose edges are lower hold noise alone, and are not compared
+HELD = 2**21  # correlations at a time
+# Where a tenth of all pairs correlate by half or more, a static camera saw one view: then alike is only what differs
+# eight times less than those pairs do.
+SAMPLE, LEAST_SAMPLE, ONE_VIEW, CLOSER, MOST_ALIKE = 512, 30, 0.5, 8, 0.998
 
 
-class Thumbnails:
-    """A model whose features [B, C * 256] are the pixels of an image at 16 px a side, in levels of 255.
+class GreyThumbnails:
+    """A model whose features [B, 256] are the mean over channels of an image at 16 px a side, in levels of 255.
 
     Values other than 8 bits are stretched to those levels, image by image.
     """
@@ -20,43 +31,109 @@ class Thumbnails:
     name, image_size, max_stretch, pixel_format = "thumbnails", (SIDE, SIDE), 0.0, None
 
     def features(self, images: Tensor) -> Tensor:
-        values = images.flatten(1).float()
-        if images.dtype == torch.uint8:
-            return values
-        low, high = values.amin(1, keepdim=True), values.amax(1, keepdim=True)
-        return (values - low) * 255 / (high - low).clamp(min=torch.finfo(torch.float32).tiny)
+        values = images.float()
+        if images.dtype != torch.uint8:
+            low, high = values.amin((1, 2, 3), keepdim=True), values.amax((1, 2, 3), keepdim=True)
+            values = (values - low) * 255 / (high - low).clamp(min=torch.finfo(torch.float32).tiny)
+        return values.mean(1).flatten(1)
 
 
-def near_duplicates(train: Tensor, test: Tensor) -> np.ndarray:
-    """Indices of the test thumbnails [m, D] that correlate by at least 0.99 with a training thumbnail [n, D].
+@dataclass(frozen=True)
+class NearDuplicates:
+    """For each of m images the most similar of others.
 
-    This finds copies in another size, quality or brightness, but no mirrored or cropped ones.
+    partners    int64 [m], its number, or -1 where none is alike
+    flat        the number of images, of either, that are too flat to be compared
+    one_view    whether so many images are alike that only much closer ones count
     """
-    return np.unique(alike(test, train)[:, 0])
+
+    partners: np.ndarray
+    flat: int
+    one_view: bool
+
+    @property
+    def found(self) -> np.ndarray:
+        """The numbers of the images that are alike to another one."""
+        return np.flatnonzero(self.partners >= 0)
 
 
-def alike(these: Tensor, those: Tensor) -> np.ndarray:
-    """Pairs [k, 2] of thumbnails, of `these` [m, D] and of `those` [n, D], that correlate by at least 0.99."""
-    queries, bank = _standardised(these), _standardised(those)
-    rows = max(1, 2**24 // len(bank))
-    found = [(part @ bank.T >= ALIKE).nonzero() for part in queries.split(rows)]
-    starts = [torch.tensor([rows * number, 0]) for number in range(len(found))]
-    return torch.cat([part + start for part, start in zip(found, starts, strict=True)]).numpy()
+def near_duplicates(train: Tensor, test: Tensor) -> NearDuplicates:
+    """The training thumbnail [n, 256] most like each test thumbnail [m, 256]: copies in another size or quality.
+
+    Also brighter or slightly cropped ones are found; mirrored ones are not. Memory does not depend on how many are.
+    """
+    bank, queries = edges(train), edges(test)
+    least, partners = _least(queries, bank), []
+    for part in queries.split(max(1, HELD // len(bank))):
+        best, place = (part @ bank.T).max(1)
+        partners.append(torch.where(best >= least, place, -1))
+    flat = sum(int((~each.any(1)).sum()) for each in (bank, queries))
+    return NearDuplicates(torch.cat(partners).numpy(), flat, least > ALIKE)
 
 
-def groups(pairs: np.ndarray) -> list[list[int]]:
-    """The connected components of pairs [k, 2] of numbers: each sorted, in the order of their first numbers."""
-    members = np.unique(pairs)
-    joined = np.searchsorted(members, pairs)
-    graph = coo_matrix((np.ones(len(joined)), joined.T), shape=(len(members),) * 2)
-    _, group = connected_components(graph, directed=False)
-    found = [members[group == number].tolist() for number in range(group.max(initial=-1) + 1)]
-    return sorted(part for part in found if len(part) > 1)
+@dataclass(frozen=True)
+class Groups:
+    """Groups of images that are alike: each sorted, in the order of their first numbers; else as NearDuplicates."""
+
+    groups: list[list[int]]
+    flat: int
+    one_view: bool
 
 
-def _standardised(thumbnails: Tensor) -> Tensor:
-    """Of zero mean and unit length; flat ones are zero."""
-    centred = thumbnails - thumbnails.mean(1, keepdim=True)
-    length = centred.norm(dim=1, keepdim=True)
-    flat = length < FLAT * thumbnails.shape[1] ** 0.5
-    return torch.where(flat, torch.zeros(()), centred / length.clamp(min=1e-6))
+def alike_groups(thumbnails: Tensor) -> Groups:
+    """The groups of thumbnails [n, 256] that are alike, directly or over others; memory does not depend on how many."""
+    bank = edges(thumbnails)
+    least, group, start = _least(bank, bank), np.arange(len(bank)), 0
+    for part in bank.split(max(1, HELD // max(1, len(bank)))):
+        rows = group[start : start + len(part)]
+        close = (part @ bank[start:].T >= least).numpy() & (rows[:, None] != group[None, start:])
+        pairs = np.argwhere(close)
+        if len(pairs):
+            group = _joined(group, rows[pairs[:, 0]], group[start:][pairs[:, 1]])
+        start += len(part)
+    return Groups(_members(group), int((~bank.any(1)).sum()), least > ALIKE)
+
+
+def edges(thumbnails: Tensor) -> Tensor:
+    """Signed square roots of the differences of neighbours, of unit length: [n, 480]; zero for flat thumbnails.
+
+    The differences to the right and downwards have zero mean each, so that an even slope has none.
+    """
+    found = [_edges(part.view(-1, SIDE, SIDE)) for part in thumbnails.split(8192)]
+    return torch.cat(found) if found else thumbnails.new_zeros(0, 2 * SIDE * (SIDE - 1))
+
+
+def _edges(images: Tensor) -> Tensor:
+    steps = torch.cat([_centred(images.diff(dim=2)), _centred(images.diff(dim=1))], dim=1)
+    flat = steps.square().mean(1, keepdim=True) < FLAT**2
+    roots = steps.sign() * steps.abs().sqrt()
+    return torch.where(flat, torch.zeros(()), roots / roots.norm(dim=1, keepdim=True).clamp(min=1e-6))
+
+
+def _centred(steps: Tensor) -> Tensor:
+    return (steps - steps.mean((1, 2), keepdim=True)).flatten(1)
+
+
+def _least(these: Tensor, those: Tensor) -> float:
+    """The correlation from which on two images are alike: `ALIKE`, or more among images of one view."""
+    samples = []
+    for seed, images in enumerate((these, those)):
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+        samples.append(images[order[:SAMPLE]])
+    if min(map(len, samples)) < LEAST_SAMPLE:
+        return ALIKE
+    pairs = samples[0] @ samples[1].T
+    typical = float(pairs.flatten().quantile(0.9))
+    return ALIKE if typical < ONE_VIEW else min(MOST_ALIKE, max(ALIKE, 1 - (1 - typical) / CLOSER))
+
+
+def _joined(group: np.ndarray, ones: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The groups [n], by numbers below n, after those in `ones` and `others` are joined pair by pair."""
+    graph = coo_matrix((np.ones(len(ones), bool), (ones, others)), shape=(len(group),) * 2)
+    return connected_components(graph, directed=False)[1][group]
+
+
+def _members(group: np.ndarray) -> list[list[int]]:
+    order = np.argsort(group, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
+    return sorted(part.tolist() for part in parts if len(part) > 1)

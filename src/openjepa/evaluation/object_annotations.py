@@ -34,18 +34,28 @@ def read_annotations(source: str) -> dict[str, Annotation]:
     Raises UsageError for what is not there, not readable or holds no annotations.
     """
     found: dict[str, Annotation] = {}
+    given_by: dict[str, str] = {}
     for name, content in _files(source):
         reader = READERS.get(PurePosixPath(name).suffix.lower())
         if not reader:
             continue
         try:
-            found |= reader(name, content)
+            read = reader(name, content)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, ElementTree.ParseError) as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise UsageError(f"{name} in {source} is not understood ({reason}): give {ANNOTATION_KINDS}") from error
+        for image, annotation in _below(PurePosixPath(name).parent, read).items():
+            other = given_by.setdefault(image, name)
+            if found.setdefault(image, annotation) != annotation:
+                raise UsageError(f"{other} and {name} in {source} say different things of {image}: name one of them")
     if not found:
         raise UsageError(f"{source} holds no annotations: give {ANNOTATION_KINDS}")
     return found
+
+
+def _below(folder: PurePosixPath, read: dict[str, Annotation]) -> dict[str, Annotation]:
+    """The names in a file are relative to its folder."""
+    return {str(folder / image): annotation for image, annotation in read.items()}
 
 
 def _files(source: str) -> Iterator[tuple[str, bytes]]:
@@ -63,7 +73,7 @@ def _files(source: str) -> Iterator[tuple[str, bytes]]:
     archive = read_zip(file)
     named = [n for n, name in enumerate(archive.names) if inside in (".", name) or name.startswith(inside + "/")]
     archive = archive.take(named)
-    return _read_all(archive, archive.names)
+    return ((name.removeprefix(inside + "/"), content) for name, content in _read_all(archive, archive.names))
 
 
 def _read_all(storage: Storage, names: Names) -> Iterator[tuple[str, bytes]]:

@@ -8,38 +8,49 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from openjepa.data.dataset import UNLABELLED
 from openjepa.errors import UsageError
 from openjepa.evaluation.results import Result
-from openjepa.evaluation.session import Part, Session
+from openjepa.evaluation.session import Answers, Part, Session
 
 LEAST, MOST = 5, 10  # images a number needs, and numbers there may be, to be classes of their own
 BINS = 6
+NEVER_SHOWN = -2  # the class of test images whose count training never shows: they are tested on, and never right
 Classes = tuple[Tensor, Tensor, list[str]]  # of the training [n] and test images [m] int64, and their names
 
 
-def count_classes(session: Session) -> Classes:
-    """The classes of the number of objects; -1 for test images whose count training never shows."""
-    return counted(*(counts_of(part, session.paths(part)) for part in (session.train, session.test)))
+def count_classes(session: Session) -> Answers:
+    """The classes of the number of objects; NEVER_SHOWN for test images whose count training never shows."""
+    train, test = (counts_of(part, session.paths(part)) for part in (session.train, session.test))
+    numbers, truth, names = counted(train[~np.isnan(train)], test[~np.isnan(test)])
+    return session.answers(("quantity", "count"), names, _where_known(train, numbers), _where_known(test, truth))
 
 
-def distance_classes(session: Session) -> Classes:
+def distance_classes(session: Session) -> Answers:
     """The classes of the distance of the nearest object."""
     edges = np.asarray(session.train.targets.edges)
-    parts = (session.train, session.test)
-    distances = (np.array([part.targets.annotations[path].distance for path in session.paths(part)]) for part in parts)
-    train, test = (torch.from_numpy(classes_of(values, edges)) for values in distances)
+    classes = []
+    for part in (session.train, session.test):
+        values = distances_of(part, session.paths(part))
+        classes.append(_where_known(values, torch.from_numpy(classes_of(values[~np.isnan(values)], edges))))
     between = [f"{a:g} to {b:g}" for a, b in itertools.pairwise(edges)]
-    return train, test, [f"below {edges[0]:g}", *between, f"from {edges[-1]:g}"]
+    return session.answers(("quantity", "distance"), [f"below {edges[0]:g}", *between, f"from {edges[-1]:g}"], *classes)
 
 
-def quantity_result(session: Session, task: str, classes: Classes) -> Result:
+def _where_known(values: np.ndarray, classes: Tensor) -> Tensor:
+    """Classes of the values [n] that are not NaN as int64 [n], UNLABELLED elsewhere."""
+    whole = torch.full((len(values),), UNLABELLED)
+    whole[torch.from_numpy(~np.isnan(values))] = classes
+    return whole
+
+
+def quantity_result(session: Session, answers: Answers) -> Result:
     """The accuracy of a linear probe for the classes of a quantity."""
-    labels, truth, names = classes
-    if len(labels.unique()) < 2:
-        raise UsageError(f"all training images fall in one class of {task} ({names[int(labels[0])]}): add others")
-    result = session.linear_result(task, task, labels, truth)
-    commonest = float(commonest_rows(labels, truth).mean())
-    return replace(result, protocol=result.protocol | {"classes": names, "commonest": commonest})
+    if len(answers.labels.unique()) < 2:
+        only = answers.names[int(answers.labels[0])]
+        raise UsageError(f"all training images fall in one class of {answers.name} ({only}): add others")
+    result = session.linear_result(answers.name, answers)
+    return replace(result, protocol=result.protocol | {"classes": list(answers.names)})
 
 
 def commonest_rows(labels: Tensor, truth: Tensor) -> np.ndarray:
@@ -48,8 +59,14 @@ def commonest_rows(labels: Tensor, truth: Tensor) -> np.ndarray:
 
 
 def counts_of(part: Part, paths: Iterable[str]) -> np.ndarray:
-    """The number of objects in images, float64 [n]."""
-    return np.array([part.targets.annotations[path].count for path in paths], np.float64)
+    """The number of objects in images, float64 [n]; NaN where it is not known."""
+    return np.array([known.count if (known := part.targets.annotations.get(path)) else np.nan for path in paths], float)
+
+
+def distances_of(part: Part, paths: Iterable[str]) -> np.ndarray:
+    """The distance of the nearest object in images, float64 [n]; NaN where it is not known."""
+    found = (part.targets.annotations.get(path) for path in paths)
+    return np.array([known.distance if known else None for known in found], float)
 
 
 def count_edges(train: np.ndarray) -> tuple[np.ndarray, list[str]]:
@@ -72,9 +89,9 @@ def count_edges(train: np.ndarray) -> tuple[np.ndarray, list[str]]:
 
 
 def counted(train: np.ndarray, test: np.ndarray) -> Classes:
-    """Classes of training and test counts; -1 for what training never shows."""
+    """Classes of training and test counts; NEVER_SHOWN for what training never shows."""
     edges, names = count_edges(train)
-    known = np.where(never_shown(train, test), -1, classes_of(test, edges))
+    known = np.where(never_shown(train, test), NEVER_SHOWN, classes_of(test, edges))
     return torch.from_numpy(classes_of(train, edges)), torch.from_numpy(known), names
 
 

@@ -1,6 +1,6 @@
 """One model on one pair of image sets: what the tasks read, each thing computed once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from openjepa.data.crops import size_of
-from openjepa.data.dataset import ImageDataset
+from openjepa.data.dataset import UNLABELLED, ImageDataset
 from openjepa.device import where_exact
 from openjepa.encoder.baselines import PatchPixels
 from openjepa.encoder.encoder import Encoder
@@ -19,7 +19,7 @@ from openjepa.evaluation.probes.best_linear import ALL_PROBES, Choice, Features,
 from openjepa.evaluation.probes.dense import Dense, crop_maps
 from openjepa.evaluation.results import Result, mean_of
 from openjepa.evaluation.splits import aligned_labels
-from openjepa.evaluation.targets import Targets
+from openjepa.evaluation.targets import Maps, Targets
 from openjepa.rng import SAMPLES, generator
 
 TOKEN_BYTES = 4 * 2**30  # of patch tokens on disk; more images than fit are left out, at random
@@ -35,6 +35,37 @@ class Part:
     targets: Targets = field(default_factory=Targets)
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What probes learn to tell, the classes of a label or of a quantity, of the images of which it is known.
+
+    key     by which a fitted probe is kept: the kind (label or quantity) and the name, because a label can be called
+            as a task is
+    names   of the classes
+    train   features of the training images, which have the classes `labels` [n] int64
+    test    features of the test images, which have the classes `truth` [m]; -1 for what no training image shows
+    train_rows, test_rows  the indices of these images in their data sets, int64 [n] and [m]
+    """
+
+    key: tuple[str, str]
+    names: Sequence[str]
+    train: Features
+    labels: Tensor
+    test: Features
+    truth: Tensor
+    train_rows: np.ndarray
+    test_rows: np.ndarray
+
+    @property
+    def name(self) -> str:
+        return self.key[1]
+
+    @property
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """Embeddings [n, D] of the training and [m, D] of the test images."""
+        return self.train.last, self.test.last
+
+
 @dataclass
 class Session:
     """What an evaluation task gets.
@@ -48,6 +79,7 @@ class Session:
     epochs   of fine-tuning
     patches  image size (rows, columns), patch size and max_stretch of the raw pixels to compare with patch tokens
     probes   which linear probes are tried for `linear`
+    unmeasured  labels of the images that are left out
     """
 
     model: Model
@@ -59,8 +91,9 @@ class Session:
     epochs: float = 10
     patches: tuple[tuple[int, int], int, float] = ((32, 32), 4, 0.0)
     probes: Probes = ALL_PROBES
+    unmeasured: frozenset[str] = frozenset()
     _features: dict[int, tuple[Features, np.ndarray]] = field(default_factory=dict)
-    _choices: dict[str, Choice] = field(default_factory=dict)
+    _choices: dict[tuple[str, str], Choice] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:
@@ -95,26 +128,34 @@ class Session:
         """Embeddings [n, D] of the training and [m, D] of the test images."""
         return self.features(self.train)[0].last, self.features(self.test)[0].last
 
-    def labels(self) -> Iterator[tuple[str, Tensor, Tensor]]:
-        """Each label's name, with the classes [n] and [m] int64 of the training and test images that have features."""
-        kept = [self.features(part)[1] for part in (self.train, self.test)]
-        train = aligned_labels(self.train.dataset, self.train.dataset, kept[0])
-        test = aligned_labels(self.test.dataset, self.train.dataset, kept[1])
-        for label, truth in test.items():
-            yield label, train[label], truth
+    def labels(self) -> Iterator[Answers]:
+        """Each label that both parts have, with the images that have features and the label."""
+        like, kept = self.train.dataset, self.features(self.train)[1]
+        known = aligned_labels(like, like, kept)
+        for label, truth in aligned_labels(self.test.dataset, like, self.features(self.test)[1]).items():
+            if label in self.unmeasured:
+                continue
+            yield self.answers(("label", label), like.classes[label], known[label], truth)
 
-    def linear(self, name: str, labels: Tensor) -> Choice:
-        """The best linear probe for labels [n] of the training images, under a name by which it is kept."""
-        if name not in self._choices:
-            train, test = self.features(self.train)[0], self.features(self.test)[0]
-            self._choices[name] = best_linear(train, labels, test, self.seed, self.device, self.probes)
-        return self._choices[name]
+    def answers(self, key: tuple[str, str], names: Sequence[str], labels: Tensor, truth: Tensor) -> Answers:
+        """Classes [n] and [m] int64 of the images that have features; those that are UNLABELLED are left out."""
+        (train, rows), (test, test_rows) = self.features(self.train), self.features(self.test)
+        known, asked = labels != UNLABELLED, truth != UNLABELLED
+        parts = train.rows(known), labels[known], test.rows(asked), truth[asked]
+        return Answers(key, names, *parts, rows[known.numpy()], test_rows[asked.numpy()])
 
-    def linear_result(self, task: str, name: str, labels: Tensor, truth: Tensor) -> Result:
-        """The accuracy of `linear(name, labels)` on the test images, whose classes are truth [m]."""
-        choice = self.linear(name, labels)
+    def linear(self, answers: Answers) -> Choice:
+        """The best linear probe, fitted once for each key."""
+        if answers.key not in self._choices:
+            parts = answers.train, answers.labels, answers.test
+            self._choices[answers.key] = best_linear(*parts, self.seed, self.device, self.probes)
+        return self._choices[answers.key]
+
+    def linear_result(self, task: str, answers: Answers) -> Result:
+        """The accuracy of `linear(answers)` on the test images."""
+        choice = self.linear(answers)
         protocol = {"seed": self.seed, **choice.protocol(), "train_images": sum(choice.rows)}
-        return Result(task, "accuracy", mean_of(choice.probe.predictions == truth), protocol)
+        return Result(task, "accuracy", mean_of(choice.probe.predictions == answers.truth), protocol)
 
     def paths(self, part: Part) -> list[str]:
         """Paths of the images that have features."""
@@ -125,9 +166,11 @@ class Session:
         return self._sample(part, TEST_IMAGES)
 
     def _sample(self, part: Part, most: int) -> np.ndarray:
+        return np.sort(self._random_order(part)[:most])
+
+    def _random_order(self, part: Part) -> np.ndarray:
         stream = TRAIN_STREAM if part is self.train else TEST_STREAM
-        order = generator(self.seed, SAMPLES, stream).permutation(len(part.dataset))
-        return np.sort(order[:most])
+        return generator(self.seed, SAMPLES, stream).permutation(len(part.dataset))
 
     @property
     def patch_model(self) -> Encoder | PatchPixels:
@@ -146,20 +189,28 @@ class Session:
         tokens, kept = self.store.get(model, dataset, "tokens", progress)
         return tokens, chosen[kept]
 
-    def dense_tokens(self, part: Part, progress: Progress = no_progress) -> tuple[ImageDataset, Tensor, np.ndarray]:
-        """Up to 2,000 images of a part, the patch tokens of the readable ones, and their indices in the former."""
-        subset = part.dataset.subset(self.sample(part))
+    def dense_tokens(
+        self, part: Part, kind: Literal["depth", "mask"], progress: Progress = no_progress
+    ) -> tuple[ImageDataset, Tensor, np.ndarray]:
+        """Up to 2,000 images with maps, the patch tokens of the readable ones, and their indices in the former."""
+        known, paths = self.maps(part, kind).paths, part.dataset.paths
+        chosen = [index for index in self._random_order(part) if paths[index] in known][:TEST_IMAGES]
+        subset = part.dataset.subset(np.sort(chosen))
         return subset, *self.store.get(self.patch_model, subset, "tokens", progress)
+
+    def maps(self, part: Part, kind: Literal["depth", "mask"]) -> Maps:
+        """The maps of a part. Raises ValueError if there are none."""
+        maps = part.targets.depth if kind == "depth" else part.targets.mask
+        if maps is None:
+            raise ValueError(f"{part.dataset.source} has no {kind} maps")
+        return maps
 
     def dense(self, kind: Literal["depth", "mask"]) -> tuple[Dense, Dense]:
         """Patch tokens and maps of up to 2,000 images of the training and of the test part."""
         return self._dense(self.train, kind), self._dense(self.test, kind)
 
     def _dense(self, part: Part, kind: Literal["depth", "mask"]) -> Dense:
-        read = part.targets.depth if kind == "depth" else part.targets.mask
-        if read is None:
-            raise ValueError(f"{part.dataset.source} has no {kind} maps")
-        model, (subset, tokens, kept) = self.patch_model, self.dense_tokens(part)
+        model, (subset, tokens, kept) = self.patch_model, self.dense_tokens(part, kind)
         sizes = [size_of(subset.load(int(index))) for index in kept]
-        maps = crop_maps(read, [subset.paths[index] for index in kept], sizes, frame_of(model))
+        maps = crop_maps(self.maps(part, kind), [subset.paths[index] for index in kept], sizes, frame_of(model))
         return Dense(tokens, maps, model.grid_size)

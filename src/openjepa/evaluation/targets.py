@@ -1,10 +1,7 @@
 """What is known of each image besides its class, by its path: objects, distance, depth map, mask."""
 
-import os
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -14,27 +11,38 @@ from openjepa.data.dataset import ImageDataset, ImageFiles
 from openjepa.data.open import open_dataset
 from openjepa.data.scenes.scenes import EDGES, Scenes
 from openjepa.data.scenes.solids import SHAPES
-from openjepa.data.storage.layout import SUFFIXES
 from openjepa.errors import BadImage, UsageError
+from openjepa.evaluation.name_matching import match_names
 from openjepa.evaluation.object_annotations import Annotation, read_annotations
 
 CLEVR_EDGES = (8.0, 8.5, 9.0, 9.5, 10.0)  # VTAB's Clevr/Dist (Zhai et al. 2019, arXiv 1910.04867)
 SEEN = 20.0  # scene units up to which depth counts: the ground near the horizon is thousands away
-Map = Callable[[str], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Maps:
+    """The depth maps or masks of the images of some `paths`, read when they are asked for."""
+
+    paths: frozenset[str]
+    read: Callable[[str], np.ndarray]
+
+    def __call__(self, path: str) -> np.ndarray:
+        return self.read(path)
 
 
 @dataclass(frozen=True)
 class Targets:
     """By path: annotations; depth(path) float32 [H, W], NaN where unknown; mask(path) int64 [H, W], -1 where unknown.
 
+    They may be known of some images only.
     `edges` are the inner edges of the distance classes; `parts` the names of the mask's values, where they have any;
     `remarks` are lines for the user on how files match images.
     """
 
     annotations: dict[str, Annotation] = field(default_factory=dict)
     edges: Sequence[float] = CLEVR_EDGES
-    depth: Map | None = None
-    mask: Map | None = None
+    depth: Maps | None = None
+    mask: Maps | None = None
     parts: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
@@ -54,7 +62,8 @@ def scene_targets(scenes: Scenes) -> Targets:
         names = np.array([1, *(2 + shape for shape in scene.solids)])
         return np.where(np.isfinite(scene.depth), names[scene.owner], 0)
 
-    return Targets(annotations, tuple(EDGES), depth, mask, ("sky", "ground", *SHAPES))
+    depths, masks = (Maps(frozenset(place), read) for read in (depth, mask))
+    return Targets(annotations, tuple(EDGES), depths, masks, ("sky", "ground", *SHAPES))
 
 
 def file_targets(dataset: ImageDataset, annotations: str | None, depths: str | None, masks: str | None) -> Targets:
@@ -63,8 +72,8 @@ def file_targets(dataset: ImageDataset, annotations: str | None, depths: str | N
     found = read_annotations(annotations) if annotations else {}
     return Targets(
         _matched(dataset, found, f"annotations in {annotations}", remarks) if found else {},
-        depth=_map(dataset, depths, _read_depth, remarks) if depths else None,
-        mask=_map(dataset, masks, _read_mask, remarks) if masks else None,
+        depth=_maps(dataset, depths, _read_depth, remarks) if depths else None,
+        mask=_maps(dataset, masks, _read_mask, remarks) if masks else None,
         remarks=tuple(remarks),
     )
 
@@ -82,48 +91,39 @@ def open_targets(
     return file_targets(dataset, annotations, depths, masks)
 
 
-def _keys(name: str) -> tuple[str, str]:
-    """A name without its suffix, whole and the last part alone."""
-    whole = PurePosixPath(name.replace(os.sep, "/"))
-    if whole.suffix.lower() in (*SUFFIXES, ".npy"):
-        whole = whole.with_suffix("")
-    return str(whole), whole.name
-
-
 def _matched(dataset: ImageDataset, found: dict[str, Any], what: str, remarks: list[str]) -> dict[str, Any]:
-    """Values by the paths of images, from values under other names: by whole names, or by last parts that are unique.
+    """Values by the paths of images, from values under other names (`match_names`).
 
-    Values that match no image are counted in `remarks`.
+    Values that match no image, and images without one, are counted in `remarks`. Raises UsageError if none matches.
     """
-    whole = {_keys(name)[0]: name for name in found}
-    last = {_keys(name)[1]: name for name in found}
-    repeated = {name for name, n in Counter(_keys(path)[1] for path in dataset.paths).items() if n > 1}
-    matched = {}
-    for path in dataset.paths:
-        key, short = _keys(path)
-        if key in whole:
-            matched[path] = whole[key]
-        elif short in last and short not in repeated:
-            matched[path] = last[short]
-    missing = [path for path in dataset.paths if path not in matched]
-    if missing:
+    matched = match_names(list(dataset.paths), list(found), what)
+    if not matched:
         raise UsageError(
-            f"{len(missing):,} of {len(dataset):,} images of {dataset.source} have no {what} ({missing[0]}, ...): "
-            "annotate them or leave them out; files are matched by name"
+            f"no image of {dataset.source} has {what} ({dataset.paths[0]}, ...): files are matched by name, so give "
+            "files named like the images"
         )
-    unused = len(found) - len(set(matched.values()))
+    missing, unused = len(dataset) - len(matched), len(found) - len(matched)
+    if missing:
+        first = next(path for path in dataset.paths if path not in matched)
+        remarks.append(
+            f"note: {missing:,} of {len(dataset):,} images of {dataset.source} have no {what} ({first}, ...), and are "
+            "left out of the tasks that need them"
+        )
     if unused:
         remarks.append(f"note: {unused:,} of {len(found):,} {what} match no image of {dataset.source} and are left out")
     return {path: found[name] for path, name in matched.items()}
 
 
-def _map(dataset: ImageDataset, source: str, read: Callable[[ImageFiles, int], np.ndarray], remarks: list[str]) -> Map:
+def _maps(
+    dataset: ImageDataset, source: str, read: Callable[[ImageFiles, int], np.ndarray], remarks: list[str]
+) -> Maps:
     files = open_dataset(source)
     if not isinstance(files, ImageFiles):
         raise UsageError(f"{source} holds no maps: give a folder of image files named like the images")
     places = _matched(dataset, {path: index for index, path in enumerate(files.paths)}, f"maps in {source}", remarks)
-    read(files, places[dataset.paths[0]])  # so that an error in every map is found before features are computed
-    return lambda path: read(files, places[path])
+    maps = Maps(frozenset(places), lambda path: read(files, places[path]))
+    maps(next(iter(places)))  # so that an error in every map is found before features are computed
+    return maps
 
 
 def _read_depth(files: ImageFiles, index: int) -> np.ndarray:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from openjepa.errors import UsageError
-from openjepa.evaluation.probes.dense import check_first_map
+from openjepa.evaluation.probes.dense import check_map
 from openjepa.evaluation.results import Result
 from openjepa.evaluation.session import Part, Progress, Session
-from openjepa.evaluation.targets import Map
+from openjepa.evaluation.targets import Maps
 
 
 class Need(StrEnum):
@@ -28,7 +28,8 @@ class Need(StrEnum):
                 f"{task} needs objects, and {source} has none: give --annotations (CLEVR, COCO, VOC or CSV), or scenes"
             )
         if self is Need.DISTANCES:
-            unknown = [targets.annotations[path].distance for path in part.dataset.paths].count(None)
+            known = (targets.annotations.get(path) for path in part.dataset.paths)
+            unknown = sum(found is not None and found.distance is None for found in known)
             if unknown:
                 raise UsageError(
                     f"{task} needs depths, and {unknown:,} images of {source} have objects without: give CLEVR scenes, "
@@ -40,10 +41,13 @@ class Need(StrEnum):
             _check_maps(task, part, targets.mask, "--masks")
 
 
-def _check_maps(task: str, part: Part, maps: Map | None, option: str) -> None:
+def _check_maps(task: str, part: Part, maps: Maps | None, option: str) -> None:
     if maps is None:
         raise UsageError(f"{task} needs maps, and {part.dataset.source} has none: give {option} FOLDER, or scenes")
-    check_first_map(maps, part.dataset)
+    known = next((index for index, path in enumerate(part.dataset.paths) if path in maps.paths), None)
+    if known is None:
+        raise UsageError(f"{task} needs maps, and none is of an image of this part of {part.dataset.source}: give more")
+    check_map(maps, part.dataset, known)
 
 
 def fetch_embeddings(session: Session, progress: Progress) -> None:

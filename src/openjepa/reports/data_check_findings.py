@@ -67,9 +67,15 @@ def _column(one: Survey) -> dict[str, str]:
         "unreadable": f"{counted(len(bad), 'file')}" + (f" (and {others:,} of other kinds)" if others else ""),
         "exact duplicates": f"{counted(files, 'file')} in {counted(len(one.exact), 'group')}" if files else "none",
         "in two classes": counted(len(one.two_classes()), "group") if one.two_classes() else "none",
-        "near duplicates": f"{counted(copies, 'image')} in {counted(len(one.near), 'group')}" if copies else "none",
+        "near duplicates": (f"{counted(copies, 'image')} in {counted(len(one.near), 'group')}" if copies else "none")
+        + _not_compared(one),
         "far from the others": odd or "none",
     }
+
+
+def _not_compared(one: Survey) -> str:
+    flat = f"; {counted(one.flat, 'flat image')} not compared" if one.flat else ""
+    return flat + "; most images show one view, so only the closest count" * one.one_view
 
 
 def _classes(summary: Summary) -> str:

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from openjepa.data.crops import Frame, resize_centre_crop, size_of
-from openjepa.data.dataset import ImageDataset
+from openjepa.data.dataset import UNLABELLED, ImageDataset
 
 PALETTE = ((240, 148, 50), (64, 156, 222), (226, 104, 152), (92, 178, 106), (154, 122, 212), (214, 192, 66))
 """The colours of target blocks, distinguishable with colour blindness in this order; repeated after six."""
@@ -150,6 +150,8 @@ def tile_of(
     """An image of a dataset, as a frame shows it or else whole, above its file name and its first label."""
     path, image = dataset.paths[index], dataset.load(index)
     picture = resize_centre_crop(image, *(frame or whole_frame(*size_of(image))))
-    labels = [names[dataset.labels[label][index]] for label, names in dataset.classes.items()][:1]
-    lines = (*before, file_name(path), *labels, *after)
+    label = next(iter(dataset.classes), None)
+    number = UNLABELLED if label is None else dataset.labels[label][index]
+    named = dataset.classes[label][number] if label is not None and number != UNLABELLED else ""
+    lines = (*before, file_name(path), named, *after)
     return Tile(as_picture(picture), path, tuple((elided(line, CAPTION), line) for line in lines if line))

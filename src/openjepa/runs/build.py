@@ -25,7 +25,7 @@ from openjepa.training.distributed import parallelize
 from openjepa.training.graphs import capture
 from openjepa.training.loop import Run
 from openjepa.training.monitoring.monitors import Monitor
-from openjepa.training.monitoring.online_probe import LEAST, OnlineProbe, sample_images
+from openjepa.training.monitoring.online_probe import LEAST, OnlineProbe, labelled, sample_images
 from openjepa.training.monitoring_intervals import Intervals, monitor_interval, probe_interval
 from openjepa.training.optimizer import make_optimizer
 from openjepa.training.step import Stepper, prepare
@@ -186,7 +186,7 @@ def with_graph(stepper: Stepper, batches: Batches) -> Stepper:
 
 def build_probe(config: Config, dataset: ImageDataset, mean: list[float], std: list[float]) -> OnlineProbe | None:
     """The online probe, where there are labels and enough images."""
-    if not dataset.labels or len(dataset) < LEAST:
+    if not dataset.labels or len(labelled(dataset)) < LEAST:
         return None
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)

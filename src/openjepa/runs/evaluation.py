@@ -23,10 +23,10 @@ from openjepa.encoder.feature_cache import FeatureStore
 from openjepa.encoder.features import Model, frame_of
 from openjepa.errors import UsageError, unknown
 from openjepa.evaluation import run_tasks
-from openjepa.evaluation.near_duplicates import Thumbnails, near_duplicates
+from openjepa.evaluation.near_duplicates import GreyThumbnails, near_duplicates
 from openjepa.evaluation.results import Result, over_seeds
 from openjepa.evaluation.session import Part, Session
-from openjepa.evaluation.splits import check_labels, split_held_out
+from openjepa.evaluation.splits import check_labels, label_remarks, shared_labels, split_held_out
 from openjepa.evaluation.targets import open_targets
 from openjepa.evaluation.task import Need
 from openjepa.evaluation.tasks.registry import TASKS
@@ -163,6 +163,7 @@ class Images:
             held_out, _ = prepare_images(self.test, workers, pixel_format=like, max_skipped=skipped)
         if any(Need.CLASSES in TASKS[name].needs for name in tasks):
             check_labels(train, held_out)
+            log(*label_remarks(train, held_out))
         first = self.files.part(self.data, train)
         if self.test:
             return first, self.test_files.part(self.test, held_out), self.test
@@ -177,6 +178,11 @@ class Images:
             if left_out:
                 named = "; ".join(f"{path}: {reason}" for path, reason in left_out[:3]) + "; ..." * (len(left_out) > 3)
                 log(f"left out {counted(len(left_out), 'image')} of {dataset.source} that cannot be decoded ({named})")
+
+
+def unmeasured(train: Part, test: Part) -> frozenset[str]:
+    """The labels that probes are not trained on: those that only one of the parts has, or that are of one class."""
+    return frozenset(train.dataset.labels) - frozenset(shared_labels(train.dataset, test.dataset))
 
 
 def patches_of(models: Sequence[Model]) -> tuple[tuple[int, int], int, float]:
@@ -198,7 +204,7 @@ def fetch_features(sessions: Sequence[Session], tasks: Sequence[str]) -> None:
     for session in sessions:
         _fetch(session, tasks)
     for part in (first.train, first.test):
-        first.store.get(Thumbnails(), part.dataset)
+        first.store.get(GreyThumbnails(), part.dataset)
 
 
 def _fetch(session: Session, tasks: Sequence[str]) -> None:
@@ -210,21 +216,32 @@ def find_leaks(train: Part, test: Part, store: FeatureStore) -> dict[str, Any]:
     """How many test images have a near duplicate in the training part, and of how many; logs a warning if any have."""
     thumbnails, places = [], []
     for part in (train, test):
-        found, kept = store.get(Thumbnails(), part.dataset)
+        found, kept = store.get(GreyThumbnails(), part.dataset)
         some = np.sort(generator(0, SAMPLES).permutation(len(found))[:COMPARED])
         thumbnails.append(found[some])
         places.append(kept[some])
-    leaks = [test.dataset.paths[places[1][row]] for row in near_duplicates(*thumbnails)]
+    alike = near_duplicates(*thumbnails)
+    leaks = [test.dataset.paths[places[1][row]] for row in alike.found[:3]]
+    count = len(alike.found)
     compared = {"train": len(places[0]), "test": len(places[1])}
     if leaks:
-        named = f"{', '.join(leaks[:3])}{', ...' * (len(leaks) > 3)}"
+        named = f"{', '.join(leaks)}{', ...' * (count > 3)}"
         log(
-            f"warning: {len(leaks):,} of {compared['test']:,} test images have a near duplicate among "
+            f"warning: {count:,} of {compared['test']:,} test images have a near duplicate among "
             f"{compared['train']:,} training images ({named}): the numbers below are too optimistic"
         )
     if max(len(part.dataset) for part in (train, test)) > COMPARED:
         log(f"note: near duplicates were sought among {COMPARED:,} images of a part, at random, and not among all")
-    return {"near_duplicates": len(leaks), "near_duplicates_sought_in": compared}
+    if alike.flat:
+        log(f"note: {alike.flat:,} images are too flat to be compared, and were left out of the search for duplicates")
+    if alike.one_view:
+        log("note: most images show one view, as of a static camera: only those much closer than most are duplicates")
+    return {
+        "near_duplicates": count,
+        "near_duplicates_sought_in": compared,
+        "near_duplicates_too_flat": alike.flat,
+        "near_duplicates_one_view": alike.one_view,
+    }
 
 
 def measure(sessions: Sequence[Session], tasks: Sequence[str], seeds: Sequence[Sequence[str]] = ()) -> Measured:

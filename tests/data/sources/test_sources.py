@@ -203,12 +203,12 @@ def test_columns_become_labels(tmp_path):
         "file\tkind\tgrade\tid\tscore\n" + "\n".join(rows) + "\np/gone.jpg\ta\t9\t99\t1\n"
     )
     dataset = open_dataset(tmp_path / "list.tsv")
-    assert dataset.classes == {"kind": ["a", "b", "(none)"], "grade": ["9", "10"]}
-    assert dataset.labels["kind"].tolist() == [1, 0, 2] * 4 and dataset.labels["grade"].tolist() == [0, 1] * 6
+    assert dataset.classes == {"kind": ["a", "b"], "grade": ["9", "10"]}
+    assert dataset.labels["kind"].tolist() == [1, 0, -1] * 4 and dataset.labels["grade"].tolist() == [0, 1] * 6
     assert dataset.skipped == [("p/gone.jpg", "missing")]
     lines = [json.dumps({"file_name": f"{i:03}.jpg", "grade": i % 3}) for i in range(11)]
     (tmp_path / "p/metadata.jsonl").write_text("\n".join(lines))
-    assert open_dataset(tmp_path / "p").classes == {"grade": ["0", "1", "2", "(none)"]}
+    assert open_dataset(tmp_path / "p").classes == {"grade": ["0", "1", "2"]}
     (tmp_path / "odd.csv").write_text("path,kind\np/000.jpg,a\np/001.jpg\n")
     assert "row 3 has 1 values, the first has 2" in refusal(tmp_path / "odd.csv")
     pq.write_table(pa.table({"path": ["p/000.jpg", "p/nope.jpg"]}), tmp_path / "paths.parquet")

@@ -13,7 +13,7 @@ from openjepa.evaluation import run_tasks
 from openjepa.evaluation import session as session_module
 from openjepa.evaluation.object_annotations import Annotation
 from openjepa.evaluation.session import Part, Session
-from openjepa.evaluation.targets import Targets
+from openjepa.evaluation.targets import CLEVR_EDGES, Maps, Targets
 from openjepa.evaluation.tasks import finetune
 from openjepa.evaluation.tasks.registry import TASKS
 
@@ -50,7 +50,8 @@ def pictures(n: int, seed: int, planted: bool, painted: int = SIDE // 2, grain: 
         return values
 
     annotations = {p: Annotation(int(a) + 1, 7.8 + 0.5 * int(a)) for p, a in zip(paths, answers, strict=True)}
-    return Part(dataset, Targets(annotations, depth=depth, mask=mask))
+    maps = (Maps(frozenset(paths), read) for read in (depth, mask))
+    return Part(dataset, Targets(annotations, CLEVR_EDGES, *maps))
 
 
 VIVID = np.array([[250, 10, 10], [10, 250, 10], [10, 10, 250], [250, 250, 10]], np.float32)

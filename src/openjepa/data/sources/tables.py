@@ -150,7 +150,8 @@ class Rows:
 
 
 def _values(tables: list[pa.Table], name: str) -> list:
-    kinds = (pa.types.is_integer, pa.types.is_boolean, pa.types.is_string, pa.types.is_large_string)
+    texts, numbers = (pa.types.is_string, pa.types.is_large_string), (pa.types.is_integer, pa.types.is_floating)
+    kinds = (*texts, *numbers, pa.types.is_boolean)
     if not all(name in table.column_names and any(is_(table[name].type) for is_ in kinds) for table in tables):
         return []
     return [value for table in tables for value in table[name].to_pylist()]

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from openjepa.data.dataset import ImageFiles
-from openjepa.data.sources.labels import Labels
+from openjepa.data.dataset import UNLABELLED, ImageFiles
+from openjepa.data.sources.labels import NONE, Labels
 from openjepa.data.sources.registry import Progress
 from openjepa.data.storage.layout import Layout, candidates, wrapping_folders
 from openjepa.data.storage.names import Names
@@ -122,13 +123,17 @@ def _stream(file: str, wanted: Iterator[str]) -> Iterator[bytes]:
 
 
 def class_numbers(labels: pa.ChunkedArray) -> Labels:
-    """Labels from the .cls files of a WebDataset; none unless every image has one, and they differ."""
-    if labels.null_count or not len(labels):
+    """Labels from the .cls files of a WebDataset; none unless they differ. An image without one is UNLABELLED."""
+    numbers = np.full(len(labels), UNLABELLED)
+    labels = pc.if_else(pc.equal(labels, NONE.encode()), None, labels)
+    has = labels.is_valid().to_numpy()
+    if not has.any():
         return {}, {}
-    codes, values = Names(labels).codes()
+    codes, values = Names(labels.drop_null()).codes()
     if len(values) < 2:
         return {}, {}
-    rank = np.argsort(np.argsort([int(value) for value in values])) if all(map(str.isdecimal, values)) else None
-    if rank is None:
-        return {"class": codes}, {"class": values}
-    return {"class": rank[codes]}, {"class": sorted(values, key=int)}
+    if not all(map(str.isdecimal, values)):
+        numbers[has] = codes
+        return {"class": numbers}, {"class": values}
+    numbers[has] = np.argsort(np.argsort([int(value) for value in values]))[codes]
+    return {"class": numbers}, {"class": sorted(values, key=int)}

@@ -22,6 +22,12 @@ class Features:
     last: Tensor
     layers: Tensor | None = None
 
+    def rows(self, chosen: Tensor) -> "Features":
+        """Those of some images, by a mask [n] bool or numbers; themselves where that is all."""
+        if chosen.dtype == torch.bool and chosen.all():
+            return self
+        return Features(self.last[chosen], None if self.layers is None else self.layers[chosen])
+
     def by_layers(self) -> Iterator[tuple[str, Tensor]]:
         yield "last", self.last
         if self.layers is not None:

@@ -51,10 +51,10 @@ def crop_maps(
     return torch.from_numpy(np.stack(cut))
 
 
-def check_first_map(read: Callable[[str], np.ndarray], dataset: ImageDataset) -> None:
-    """Raise UsageError if the first map has other proportions than its image: an error that is usually in all maps."""
+def check_map(read: Callable[[str], np.ndarray], dataset: ImageDataset, index: int) -> None:
+    """Raise UsageError if the map of an image has other proportions than it: an error that is usually in all maps."""
     with contextlib.suppress(BadImage):
-        _check_proportions(dataset.paths[0], read(dataset.paths[0]), *size_of(dataset.load(0)))
+        _check_proportions(dataset.paths[index], read(dataset.paths[index]), *size_of(dataset.load(index)))
 
 
 def _check_proportions(path: str, values: np.ndarray, width: int, height: int) -> None:

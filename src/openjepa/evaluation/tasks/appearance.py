@@ -14,7 +14,7 @@ from openjepa.evaluation.probes.best_linear import validation_split
 from openjepa.evaluation.probes.ridge import ridge
 from openjepa.evaluation.quantities import commonest_rows, count_classes, distance_classes, quantity_result
 from openjepa.evaluation.results import Result
-from openjepa.evaluation.session import Part, Progress, Session, no_progress
+from openjepa.evaluation.session import Answers, Part, Progress, Session, no_progress
 from openjepa.evaluation.task import Task, fetch_embeddings
 from openjepa.evaluation.tasks import count
 
@@ -51,12 +51,11 @@ def run(session: Session) -> Iterator[Result]:
 
 
 def _semantics(session: Session) -> Iterator[Result]:
-    for label, labels, truth in session.labels():
-        name = f"semantics:{label}"
-        yield _skill(name, session.linear_result(name, label, labels, truth), labels, truth)
+    for answers in session.labels():
+        yield _skill(f"semantics:{answers.name}", session.linear_result("semantics", answers), answers)
     for task in known_quantities(session):
-        classes = QUANTITIES[task](session)
-        yield _skill(f"semantics:{task}", quantity_result(session, task, classes), *classes[:2])
+        answers = QUANTITIES[task](session)
+        yield _skill(f"semantics:{task}", quantity_result(session, answers), answers)
 
 
 def known_quantities(session: Session) -> list[str]:
@@ -72,8 +71,8 @@ def remarks(session: Session) -> list[str]:
     return count.remarks(session) if "count" in known_quantities(session) else []
 
 
-def _skill(name: str, result: Result, labels: Tensor, truth: Tensor) -> Result:
-    commonest = commonest_rows(labels, truth)
+def _skill(name: str, result: Result, answers: Answers) -> Result:
+    commonest = commonest_rows(answers.labels, answers.truth)
     protocol = result.protocol | {"commonest": float(commonest.mean())}
     return Result(name, "skill", np.column_stack([result.rows, commonest]), protocol, skill)
 

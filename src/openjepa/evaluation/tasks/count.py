@@ -9,19 +9,21 @@ from openjepa.evaluation.probes.best_linear import validation_split
 from openjepa.evaluation.probes.ridge import ridge
 from openjepa.evaluation.quantities import count_classes, counts_of, never_shown, quantity_result
 from openjepa.evaluation.results import Result, mean_of
-from openjepa.evaluation.session import Session
+from openjepa.evaluation.session import Answers, Session
 from openjepa.evaluation.task import Need, Task
 
 
 def run(session: Session) -> Iterator[Result]:
-    yield quantity_result(session, "count", count_classes(session))
-    yield _count_error(session)
+    answers = count_classes(session)
+    yield quantity_result(session, answers)
+    yield _count_error(session, answers)
 
 
-def _count_error(session: Session) -> Result:
+def _count_error(session: Session, answers: Answers) -> Result:
     """The mean error of ridge regression, in objects."""
-    train, test = session.embeddings()
-    counts, truth = (counts_of(part, session.paths(part)) for part in (session.train, session.test))
+    train, test = answers.embeddings
+    rows = (session.train, answers.train_rows), (session.test, answers.test_rows)
+    counts, truth = (counts_of(part, [part.dataset.paths[row] for row in known]) for part, known in rows)
     numbers = torch.from_numpy(counts).float()[:, None]
     fit, validation = validation_split(len(train), session.seed)
     head = ridge(train[fit], numbers[fit], train[validation], numbers[validation], session.probe_device)
@@ -33,6 +35,7 @@ def _count_error(session: Session) -> Result:
 def remarks(session: Session) -> list[str]:
     """A warning where test images show counts that probes cannot have learned."""
     train, test = (counts_of(part, part.dataset.paths) for part in (session.train, session.test))
+    train, test = (values[~np.isnan(values)] for values in (train, test))
     unseen = test[never_shown(train, test)]
     if not len(unseen):
         return []

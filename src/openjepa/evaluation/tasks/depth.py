@@ -13,7 +13,7 @@ from openjepa.evaluation.task import Need, Task
 
 def fetch(session: Session, progress: Progress) -> None:
     for part in (session.train, session.test):
-        session.dense_tokens(part, progress)
+        session.dense_tokens(part, "depth", progress)
 
 
 def run(session: Session) -> Iterator[Result]:

@@ -9,7 +9,7 @@ from openjepa.evaluation.task import Need, Task
 
 
 def run(session: Session) -> Iterator[Result]:
-    yield quantity_result(session, "distance", distance_classes(session))
+    yield quantity_result(session, distance_classes(session))
 
 
 TASK = Task("distance", "Distance of the nearest object", run, (Need.DISTANCES,))

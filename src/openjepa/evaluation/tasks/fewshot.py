@@ -1,12 +1,13 @@
 """fewshot: a linear classifier from few labels (1 %, 10 %, or k images a class), drawn several times."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from openjepa.data.dataset import UNLABELLED
 from openjepa.errors import UsageError
 from openjepa.evaluation.probes.logistic import linear_probe
 from openjepa.evaluation.results import Result, mean_of, named
@@ -20,13 +21,12 @@ STRENGTHS = tuple(10.0**k for k in range(-4, 3))
 
 def run(session: Session) -> Iterator[Result]:
     """Softmax regression on a few labelled images, over five draws of them."""
-    train, test = session.embeddings()
-    for label, labels, truth in session.labels():
-        names = session.train.dataset.classes[label]
+    for answers in session.labels():
+        (train, test), labels, truth, label = answers.embeddings, answers.labels, answers.truth, answers.name
         for shot in session.shots:
             correct, strengths = [], []
             for draw in range(DRAWS):
-                rows = draw_shots(labels.numpy(), shot, session.seed, draw, names)
+                rows = draw_shots(labels.numpy(), shot, session.seed, draw, answers.names)
                 predictions, strength = fit_shots(train[rows], labels[rows], test, session.seed, session.probe_device)
                 correct.append((predictions == truth).double())
                 strengths.append(strength)
@@ -39,9 +39,10 @@ def run(session: Session) -> Iterator[Result]:
 def check(session: Session) -> list[str]:
     """Raise UsageError if a class has fewer images than --shots requires."""
     dataset = session.train.dataset
-    for label, values in dataset.labels.items():
+    for label in set(dataset.labels) & set(session.test.dataset.labels) - session.unmeasured:
+        values = dataset.labels[label]
         for shot in session.shots:
-            draw_shots(values, shot, session.seed, 0, dataset.classes[label])
+            draw_shots(values[values != UNLABELLED], shot, session.seed, 0, dataset.classes[label])
     return []
 
 
@@ -57,7 +58,7 @@ def parse_shots(text: str) -> tuple[str, ...]:
     return shots
 
 
-def draw_shots(labels: np.ndarray, shot: str, seed: int, draw: int, names: list[str]) -> np.ndarray:
+def draw_shots(labels: np.ndarray, shot: str, seed: int, draw: int, names: Sequence[str]) -> np.ndarray:
     """Sorted indices of a labelled few: `shot` images of each class, or a percentage of each but at least one.
 
     The same for (seed, draw). Raises UsageError if a class has too few images.

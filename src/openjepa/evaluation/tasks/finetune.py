@@ -42,16 +42,16 @@ def run_few(session: Session) -> Iterator[Result]:
 def _results(session: Session, task: str, shot: str | None) -> Iterator[Result]:
     if not isinstance(session.model, Encoder):
         return
-    kept, workers = session.features(session.train)[1], session.store.workers
-    test = session.test.dataset.subset(session.features(session.test)[1])
-    for label, labels, truth in session.labels():
-        names, y = session.train.dataset.classes[label], labels.numpy()
+    workers = session.store.workers
+    for answers in session.labels():
+        names, y = answers.names, answers.labels.numpy()
+        test = session.test.dataset.subset(answers.test_rows)
         rows = draw_shots(y, shot, session.seed, 0, names) if shot else np.arange(len(y))
-        images = session.train.dataset.subset(kept[rows])
+        images = session.train.dataset.subset(answers.train_rows[rows])
         tuned = finetune(session.model, images, y[rows], len(names), session.epochs, session.seed, workers)
         protocol = {**tuned.setting, "draws": 1, "seed": session.seed, "train_images": len(rows)}
-        correct = tuned.logits(test, workers).argmax(1) == truth
-        yield Result(named(task, label), "accuracy", mean_of(correct), protocol)
+        correct = tuned.logits(test, workers).argmax(1) == answers.truth
+        yield Result(named(task, answers.name), "accuracy", mean_of(correct), protocol)
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ NEIGHBOURS, TEMPERATURE = 20, 0.07
 
 
 def run(session: Session) -> Iterator[Result]:
-    train, test = session.embeddings()
-    for label, labels, truth in session.labels():
+    for answers in session.labels():
+        (train, test), labels = answers.embeddings, answers.labels
         predictions = knn_predict(train, labels, test, NEIGHBOURS, TEMPERATURE, session.probe_device)
         protocol = {"probe": "k-NN by cosine", "k": NEIGHBOURS, "temperature": TEMPERATURE, "train_images": len(labels)}
-        yield Result(named("knn", label), "accuracy", mean_of(predictions == truth), protocol)
+        yield Result(named("knn", answers.name), "accuracy", mean_of(predictions == answers.truth), protocol)
 
 
 TASK = Task("knn", "Vote of the 20 nearest training images", run)

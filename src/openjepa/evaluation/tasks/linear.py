@@ -8,8 +8,8 @@ from openjepa.evaluation.task import Task
 
 
 def run(session: Session) -> Iterator[Result]:
-    for label, labels, truth in session.labels():
-        yield session.linear_result(named("linear", label), label, labels, truth)
+    for answers in session.labels():
+        yield session.linear_result(named("linear", answers.name), answers)
 
 
 TASK = Task("linear", "Linear classifier of the embedding", run)

@@ -16,9 +16,9 @@ HELD_ELEMENTS = 2**22
 
 
 def run(session: Session) -> Iterator[Result]:
-    train, test = session.embeddings()
-    for label, labels, truth in session.labels():
-        hits, precision = retrieve(train, labels, test, truth, device=session.probe_device)
+    for answers in session.labels():
+        (train, test), label, labels = answers.embeddings, answers.name, answers.labels
+        hits, precision = retrieve(train, labels, test, answers.truth, device=session.probe_device)
         protocol = {"similarity": "cosine", "gallery": "train", "train_images": len(labels)}
         for k, hit in hits.items():
             yield Result(named(f"recall@{k}", label), "recall", mean_of(hit), protocol)

@@ -4,9 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
+from torch import Tensor
 
+from openjepa.data.dataset import UNLABELLED
 from openjepa.evaluation.corruptions import CORRUPTIONS, STRENGTHS, Corrupted
 from openjepa.evaluation.intervals import accuracy_interval
+from openjepa.evaluation.probes.best_linear import Choice, Features
 from openjepa.evaluation.results import Result, mean_of, named
 from openjepa.evaluation.session import Progress, Session
 from openjepa.evaluation.splits import aligned_labels
@@ -35,17 +38,23 @@ def run(session: Session) -> Iterator[Result]:
     for corrupted in corrupted_images(session):
         features, kept = session.features_of(corrupted)
         found[corrupted.corruption].append((features, aligned_labels(corrupted, like, kept)))
-    same = np.isin(session.features(session.test)[1], session.sample(session.test))
-    for label, labels, truth in session.labels():
-        choice = session.linear(label, labels)
-        protocol = {"probe": "linear, fitted on clean images", "train_images": len(labels)}
-        clean = (choice.probe.predictions == truth)[same]
+    sample = session.sample(session.test)
+    for answers in session.labels():
+        choice, label = session.linear(answers), answers.name
+        protocol = {"probe": "linear, fitted on clean images", "train_images": len(answers.labels)}
+        clean = (choice.probe.predictions == answers.truth)[np.isin(answers.test_rows, sample)]
         yield Result(named("robust-clean", label), "accuracy", mean_of(clean), protocol)
         for corruption, strengths in found.items():
-            scores = [choice.predict(x) == truths[label] for x, truths in strengths]
+            scores = [_right(choice, x, truths[label]) for x, truths in strengths]
             each = {"strengths": list(STRENGTHS), "by_strength": [accuracy_interval(right) for right in scores]}
             rows = mean_of(np.mean([right.double().numpy() for right in scores], axis=0))
             yield Result(named(f"robust-{corruption}", label), "accuracy", rows, protocol | each)
+
+
+def _right(choice: Choice, features: Features, truth: Tensor) -> Tensor:
+    """Which answers are right, of the images that have the label."""
+    asked = truth != UNLABELLED
+    return choice.predict(features.rows(asked)) == truth[asked]
 
 
 TASK = Task("robustness", "Linear classifier on corrupted images", run, fetch=fetch)

@@ -5,9 +5,13 @@ from collections.abc import Iterator
 from openjepa.evaluation.probes.best_linear import validation_split
 from openjepa.evaluation.probes.dense import mean_iou, segment_rows
 from openjepa.evaluation.results import Result
-from openjepa.evaluation.session import Session
+from openjepa.evaluation.session import Progress, Session
 from openjepa.evaluation.task import Need, Task
-from openjepa.evaluation.tasks.depth import fetch
+
+
+def fetch(session: Session, progress: Progress) -> None:
+    for part in (session.train, session.test):
+        session.dense_tokens(part, "mask", progress)
 
 
 def run(session: Session) -> Iterator[Result]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from openjepa.data.dataset import ImageDataset
+from openjepa.data.dataset import UNLABELLED, ImageDataset
 from openjepa.data.statistics import channel_statistics
 from openjepa.data.summary import Summary
 from openjepa.encoder.encoder import Encoder
@@ -75,7 +75,8 @@ def prepare_trials(
 def _split(dataset: ImageDataset, seed: int) -> tuple[ImageDataset, ImageDataset]:
     """Up to 10,000 images to fit probes on and 5,000 to test on, of the classes that have two or more."""
     label = next(iter(dataset.labels))
-    sample = dataset.subset(generator(seed, SAMPLES).permutation(len(dataset))[:LABELLED])
+    rows = np.flatnonzero(dataset.labels[label] != UNLABELLED)
+    sample = dataset.subset(rows[generator(seed, SAMPLES).permutation(len(rows))[:LABELLED]])
     classes, counts = np.unique(sample.labels[label], return_counts=True)
     sample = sample.subset(np.flatnonzero(np.isin(sample.labels[label], classes[counts > 1])))
     if len(sample) < LEAST or sum(counts > 1) < 2:

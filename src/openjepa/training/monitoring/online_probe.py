@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from openjepa.data.crops import Frame, resize_centre_crop
-from openjepa.data.dataset import ImageDataset, sample_order
+from openjepa.data.dataset import UNLABELLED, ImageDataset, sample_order
 from openjepa.data.memory import ImagesInMemory
 from openjepa.encoder.baselines import Pixels
 from openjepa.encoder.encoder import Encoder
@@ -38,6 +38,12 @@ def sample_images(dataset: ImageDataset, frame: Frame, count: int, seed: int) ->
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(), np.array(kept)
 
 
+def labelled(dataset: ImageDataset) -> ImageDataset:
+    """The images that have the first label; the data set itself where all have it, or there are no labels."""
+    values = next(iter(dataset.labels.values()), np.zeros(0))
+    return dataset if (values != UNLABELLED).all() else dataset.subset(np.flatnonzero(values != UNLABELLED))
+
+
 def in_order(n: int, seed: int) -> tuple[Tensor, Tensor]:
     """The first four fifths of n rows to fit a probe on, and the rest to choose it on: samples are in random order."""
     fit, validation = torch.arange(n).tensor_split([n * 4 // 5])
@@ -51,6 +57,8 @@ TASKS = ("knn", "linear")
 class OnlineProbe:
     """Accuracy on a small fixed sample: for the first label, up to 1,024 images to learn from and 512 to test on.
 
+    Images without that label are left out.
+
     Images are decoded once, cropped to `frame`, and held in memory. `wrap` makes an encoder of the network that
     is trained; `baseline` are the raw pixels to compare with.
     """
@@ -63,7 +71,7 @@ class OnlineProbe:
         wrap: Callable[[VisionTransformer], Encoder],
         baseline: Pixels | None = None,
     ) -> None:
-        self.dataset, self.seed, self.wrap = dataset, seed, wrap
+        self.dataset, self.seed, self.wrap = labelled(dataset), seed, wrap
         self.baseline = baseline or Pixels(frame.size, max_stretch=frame.max_stretch)
         self.parts = self._sampled(frame)
 
