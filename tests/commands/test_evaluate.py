@@ -234,7 +234,7 @@ def test_a_single_image_of_a_class_is_not_tested_on_and_other_labels_of_test_are
     assert [record["task"] for record in records] == ["knn:kind"]
     assert "do not share, or that have one class only, are left out: extra" in " ".join(capsys.readouterr().out.split())
     (tmp_path / "other.csv").write_text(rows_of(trained[0], extra=lambda n, path: "xy"[n % 2]))
-    with pytest.raises(openjepa.UsageError, match="has the labels kind and .* has extra: give images with the same"):
+    with pytest.raises(openjepa.UsageError, match=r"has the labels kind and .* has extra: give images with the same"):
         openjepa.evaluate("pixels", str(tmp_path / "list.csv"), **words | {"test": str(tmp_path / "other.csv")})
 
 

@@ -103,7 +103,7 @@ def test_images_are_matched_by_name_and_the_unmatched_counted(tmp_path):
     assert set(few.annotations) == set(dataset.paths[:4])
     assert few.remarks[0].startswith(f"note: 2 of 6 images of {dataset.source} have no annotations in")
     (tmp_path / "none.csv").write_text("file,x\nother.png,1\n")
-    with pytest.raises(UsageError, match="no image of .* has annotations in"):
+    with pytest.raises(UsageError, match=r"no image of .* has annotations in"):
         file_targets(dataset, str(tmp_path / "none.csv"), None, None)
 
 

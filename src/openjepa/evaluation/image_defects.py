@@ -1,5 +1,6 @@
 """What is odd about a set of images, found by looking at every one: unreadable, repeated, too dark, too flat."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,7 @@ class Looks:
     Brightness and contrast are fractions of full scale for integers, else in the images' own numbers.
     """
 
-    name, image_size, max_stretch, pixel_format = "looks", (LOOKED_AT, LOOKED_AT), 0.0, None
+    name, image_size, max_stretch, pixel_format = "looks", (LOOKED_AT, LOOKED_AT), math.inf, None
 
     def features(self, images: Tensor) -> Tensor:
         values = images.float() / 255 if images.dtype == torch.uint8 else images

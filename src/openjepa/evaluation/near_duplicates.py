@@ -5,6 +5,7 @@ brightness are the same in images that share nothing else; the square roots of t
 an image would otherwise outweigh what it shows. Colours are not compared.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,7 @@ class GreyThumbnails:
     Values other than 8 bits are stretched to those levels, image by image.
     """
 
-    name, image_size, max_stretch, pixel_format = "thumbnails", (SIDE, SIDE), 0.0, None
+    name, image_size, max_stretch, pixel_format = "thumbnails", (SIDE, SIDE), math.inf, None  # the whole image
 
     def features(self, images: Tensor) -> Tensor:
         values = images.float()

@@ -55,7 +55,7 @@ def _numbered(values: Sequence[Any], number: dict[Any, int]) -> np.ndarray:
 
 def _missing(value: Any, names: list[str] | None) -> bool:
     if names is not None:
-        return not (isinstance(value, Real) and 0 <= value < len(names))
+        return not (isinstance(value, Real) and 0 <= float(value) < len(names))
     return value.strip().lower() in MISSING if isinstance(value, str) else value is None or value != value
 
 
