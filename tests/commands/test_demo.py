@@ -52,7 +52,7 @@ def test_a_finished_demo_is_not_overwritten(tmp_path):
 
 
 def test_classes_of_one_image_are_refused_before_the_training(tmp_path):
-    photos = draw_photos(tmp_path / "photos", 4, ("a", "b", "c", "d"))
+    photos = draw_photos(tmp_path / "photos", 3, ("a", "b", "c"))
     with pytest.raises(openjepa.UsageError, match="single image"):
         openjepa.demo(data=str(photos), out=tmp_path / "run", **SMALL)
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
