@@ -197,8 +197,8 @@ def test_models_that_are_none(refused, photos, tmp_path):
 def test_data_that_cannot_be_measured(refused, tmp_path):
     flat = draw_photos(tmp_path / "flat", 6, classes=())
     refused(["evaluate", "pixels", flat], "no labels", "one folder a class")
-    lonely = draw_photos(tmp_path / "lonely", 5, classes=("a", "b", "c"))
-    refused(["evaluate", "pixels", lonely], "single image (c)", "at least 2 per class")
+    lonely = draw_photos(tmp_path / "lonely", 3, classes=("a", "b", "c"))
+    refused(["evaluate", "pixels", lonely], "single image (a, b, c)", "at least 2 images of at least 2 classes")
     others = draw_photos(tmp_path / "others", 6, classes=("x", "y"))
     refused(["evaluate", "pixels", draw_photos(tmp_path / "photos", 24), "--test", others], "classes", "x, y")
 
