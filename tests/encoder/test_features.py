@@ -1,12 +1,19 @@
 """Features are in the order of the images; baselines have an encoder's shape."""
 
+import math
+
 import numpy as np
+import pytest
 import torch
 
 from openjepa.data.open import open_dataset
 from openjepa.encoder.baselines import Pixels, seeded, untrained_like
 from openjepa.encoder.encoder import Encoder
+from openjepa.encoder.feature_cache import FeatureStore
 from openjepa.encoder.features import compute_features
+from openjepa.errors import UsageError
+
+BAD = torch.tensor([2, 3])
 
 
 def test_features_are_in_order_at_any_worker_count_and_without_bad_images(photos):
@@ -39,3 +46,17 @@ def test_untrained_has_the_shape_and_not_the_weights():
     assert not torch.equal(untrained.network.blocks[0].attn.qkv.weight, encoder.network.blocks[0].attn.qkv.weight)
     again = untrained_like(encoder)
     assert torch.equal(untrained.network.blocks[0].attn.qkv.weight, again.network.blocks[0].attn.qkv.weight)
+
+
+@pytest.mark.parametrize("folder", [None, "cache"])
+def test_features_that_are_not_finite_are_left_out_or_refused(photos, tmp_path, monkeypatch, folder):
+    dataset, model = open_dataset(photos), Pixels((20, 20))
+    store = FeatureStore(tmp_path / folder if folder else None, workers=0)
+    monkeypatch.setattr(model, "features", lambda images: Pixels.features(model, images).index_fill(0, BAD, math.inf))
+    features, kept = store.get(model, dataset)
+    assert kept.tolist() == [0, 1, *range(4, 24)] and features.isfinite().all()
+    _, _, skipped = compute_features(model, dataset, workers=0)
+    assert skipped == [(dataset.paths[i], "the model gives numbers for it that are not finite") for i in (2, 3)]
+    monkeypatch.setattr(model, "features", lambda images: torch.full((len(images), 4), math.nan))
+    with pytest.raises(UsageError, match="pixels gives numbers that are not finite: its weights are damaged"):
+        FeatureStore(None, workers=0).get(model, dataset)

@@ -161,6 +161,15 @@ def test_a_folder_in_use_and_a_file_of_no_kind(published, tmp_path):
     (tmp_path / "used" / "thesis.tex").write_text("precious")
     with pytest.raises(UsageError, match="not empty: give DST another name"):
         openjepa.import_(published, tmp_path / "used", num_heads=4)
+    for name in (".", "", "here/.."):
+        with pytest.raises(UsageError, match="does not name a folder to make: give DST another name"):
+            openjepa.import_(published, name, num_heads=4)
+    with pytest.raises(UsageError, match=r"cannot read .*File name too long"):
+        openjepa.import_("x" * 300, tmp_path / "here")
+    with pytest.raises(UsageError, match=r"image_size\.0 is 96000 .input should be less than"):
+        openjepa.import_(published, tmp_path / "here", num_heads=4, image_size=96_000)
+    with pytest.raises(UsageError, match="channels is 1000000000"):
+        openjepa.import_(published, tmp_path / "here", num_heads=4, channels=10**9)
     (tmp_path / "weights.zip").write_text("precious")
     with pytest.raises(UsageError, match=r"not a weights file: give \.safetensors"):
         openjepa.import_(tmp_path / "weights.zip", tmp_path / "here")

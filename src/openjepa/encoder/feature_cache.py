@@ -24,6 +24,7 @@ from openjepa.encoder.features import (
     compute_features,
     frame_of,
     no_progress,
+    only_finite,
     read_by,
     require_some,
     stream_features,
@@ -158,7 +159,8 @@ class FeatureStore:
         aside = on_rank_zero(lambda: temporary(place))
         part, how = (rank(), world_size()), (feature_function(model, kind), frame_of(model), dataset, self.workers)
         try:
-            write_part(aside / str(part[0]), stream_features(*how, progress=progress, part=part), len(dataset))
+            chunks = only_finite(stream_features(*how, progress=progress, part=part), model, dataset)
+            write_part(aside / str(part[0]), chunks, len(dataset))
             barrier()
             return Path(on_rank_zero(lambda: str(_settle(aside, place, dataset))))
         finally:

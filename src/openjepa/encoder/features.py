@@ -1,6 +1,6 @@
 """The features of a data set: every image through a model, in order."""
 
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +16,8 @@ from openjepa.errors import BadImage, UsageError
 
 Progress = Callable[[int, int], None]  # (images done, images in all)
 Skipped = list[tuple[str, str]]  # (path, reason)
+Chunk = tuple[Tensor, list[int], Skipped]  # features [b, ...], the indices of their images, those left out
+NOT_FINITE = "the model gives numbers for it that are not finite"
 
 
 def no_progress(done: int, total: int) -> None:
@@ -82,7 +84,7 @@ def stream_features(
     batch_size: int = 256,
     progress: Progress = no_progress,
     part: tuple[int, int] = (0, 1),
-) -> Iterator[tuple[Tensor, list[int], Skipped]]:
+) -> Iterator[Chunk]:
     """Chunk by chunk: features [b, ...], the indices [b] of their images, and the images left out with reasons.
 
     `part` (k, n) is the k-th of n parts; chunks are the same for any n, and so the features to the last bit.
@@ -94,6 +96,22 @@ def stream_features(
         seen += len(indices) + len(bad)
         yield features(images) if len(images) else torch.empty(0), indices, bad
         progress(seen, total)
+
+
+def only_finite(chunks: Iterable[Chunk], model: Model, dataset: ImageDataset) -> Iterator[Chunk]:
+    """Chunks of features without rows that are not finite, whose images are left out with that reason.
+
+    Raises UsageError where that are all images of a chunk, as with damaged weights.
+    """
+    for features, indices, bad in chunks:
+        if indices and not torch.stack(features.aminmax()).isfinite().all():
+            finite = features.flatten(1).isfinite().all(dim=1).tolist()
+            if not any(finite):
+                raise UsageError(f"{model.name} gives numbers that are not finite: its weights are damaged")
+            left_out = [(dataset.paths[i], NOT_FINITE) for i, good in zip(indices, finite, strict=True) if not good]
+            features, bad = features[torch.tensor(finite)], [*bad, *left_out]
+            indices = [i for i, good in zip(indices, finite, strict=True) if good]
+        yield features, indices, bad
 
 
 def require_some(kept: Sized, dataset: ImageDataset) -> None:
@@ -112,10 +130,12 @@ def compute_features(
 ) -> tuple[Tensor, np.ndarray, Skipped]:
     """Features [n, D] float32, the indices [n] of the images they belong to, and the images left out with reasons.
 
-    `compute` gives other features than `model.features`. Raises UsageError if no image can be read.
+    `compute` gives other features than `model.features`. Raises UsageError if no image can be read, or features of
+    all are not finite.
     """
     dataset, compute = read_by(model, dataset), compute or model.features
-    chunks = list(stream_features(compute, frame_of(model), dataset, workers, batch_size, progress))
+    streamed = stream_features(compute, frame_of(model), dataset, workers, batch_size, progress)
+    chunks = list(only_finite(streamed, model, dataset))
     kept = np.array([index for _, indices, _ in chunks for index in indices])
     require_some(kept, dataset)
     features = torch.cat([part for part, indices, _ in chunks if indices])

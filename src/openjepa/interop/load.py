@@ -79,7 +79,7 @@ def _check_wanted(image_size: object, channels: object, num_heads: object) -> No
     try:
         fitted(Wanted, {"image_size": image_size, "channels": channels, "num_heads": num_heads})
     except ValueError as error:
-        raise UsageError(f"{error}: give image_size as (rows, columns), the others as whole numbers") from error
+        raise UsageError(f"{error}: give image_size as rows and columns in pixels, others as whole numbers") from error
 
 
 def _opened(name: str, image_size: tuple[int, int] | None, num_heads: int | None, statistics: str) -> Source:
