@@ -238,6 +238,11 @@ def size_text(size: tuple[int, int]) -> str:
     return str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
 
 
+def size_in_words(size: tuple[int, int]) -> str:
+    """(rows, columns) in pixels."""
+    return f"{size_text(size)} px" + " (rows x columns)" * (size[0] != size[1])
+
+
 def seconds(given: str) -> float:
     """Seconds from 90s, 10m, 1.5h or a plain number of seconds; raises UsageError."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)([smhd]?)", given.strip())

@@ -53,6 +53,15 @@ def test_the_plan_says_what_a_given_size_cuts_off(lying, tmp_path, monkeypatch, 
     assert "--image-size 32 " in read_run_folder(tmp_path / "run").repeat_command()
 
 
+def test_what_is_not_seen_is_said_wherever_images_are_given(lying, tmp_path, monkeypatch, capsys):
+    run = pretrained(lying, tmp_path / "run", monkeypatch, image_size=32)
+    capsys.readouterr()
+    openjepa.embed(run, str(lying), out=tmp_path / "v.csv", workers=0, precision="float32")
+    note = "note: images of 40x30 (width x height) are cropped to the centre: 25% of each is not seen"
+    assert note in " ".join(capsys.readouterr().out.split())
+    assert "25% of each is not seen" in openjepa.report(run).read_text()
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_square_images_keep_the_recipes_size_and_published_sizes_are_kept(name):
     config = build_config(RECIPES[name].settings, {})

@@ -8,9 +8,10 @@ from typer import Argument, Option
 from openjepa.commands.options import Data, Device, Overwrite, Precision, SkippedFraction, Workers
 from openjepa.config import MAX_SKIPPED
 from openjepa.console import counting, log
+from openjepa.data.proportions import seen_lines
 from openjepa.data.summary import counted
 from openjepa.device import choose_device, choose_precision
-from openjepa.encoder.features import compute_features
+from openjepa.encoder.features import compute_features, frame_of
 from openjepa.files import check_output
 from openjepa.files.vectors import check_vectors_file, write_vectors
 from openjepa.interop.open_model import open_model
@@ -43,6 +44,7 @@ def embed(
     where = choose_device(device)
     encoder = open_model(model, where, choose_precision(precision, where))
     dataset, summary = open_images(data, encoder.pixel_format, max_skipped)
+    log(*seen_lines(summary.sizes, frame_of(encoder)))
     with counting(f"embedding {data}") as progress:
         vectors, kept, skipped = compute_features(encoder, dataset, workers, progress=progress)
     check_skipped(data, summary.skipped + skipped, len(kept), max_skipped)

@@ -8,9 +8,10 @@ from typer import Argument, Option
 from openjepa.commands.options import Data, Device, Overwrite, Precision, SkippedFraction, Workers
 from openjepa.config import MAX_SKIPPED
 from openjepa.console import counting, log
+from openjepa.data.proportions import seen_lines
 from openjepa.data.summary import counted
 from openjepa.device import choose_device, choose_precision
-from openjepa.encoder.features import compute_features
+from openjepa.encoder.features import compute_features, frame_of
 from openjepa.errors import UsageError
 from openjepa.files import check_output, write_rows
 from openjepa.interop.classifier import load_classifier
@@ -42,6 +43,7 @@ def predict(
     where = choose_device(device)
     classifier = load_classifier(Path(head), where, choose_precision(precision, where))
     dataset, summary = open_images(data, classifier.pixel_format, max_skipped)
+    log(*seen_lines(summary.sizes, frame_of(classifier)))
     with counting(f"classifying {data}") as progress:
         probabilities, kept, skipped = compute_features(classifier, dataset, workers, progress=progress)
     check_skipped(data, summary.skipped + skipped, len(kept), max_skipped)

@@ -35,6 +35,18 @@ def suited_sizes(sizes: Sizes, like: Frame, patch_size: int) -> list[tuple[int, 
     return [(rows * patch_size, columns * patch_size) for rows, columns in sorted(grids, key=misfit)]
 
 
+def proportions_in_words(sizes: Sizes) -> str:
+    """Width over height of the images."""
+    aspects = sorted(width / height for width, height, _ in sizes)
+    low, median, high = (f"{value:.2f}" for value in (aspects[0], median_aspect(sizes), aspects[-1]))
+    return f"all {median} (width / height)" if low == high else f"{low} to {high} (width / height), median {median}"
+
+
+def seen_lines(sizes: Sizes, frame: Frame) -> list[str]:
+    """A line for the user where a model does not see all of some images, else none."""
+    return [] if unseen(sizes, frame)[1] < 0.005 else [f"note: {seen_in_words(sizes, frame)}"]
+
+
 def median_aspect(sizes: Sizes) -> float:
     """The median of width over height."""
     ordered = sorted((width / height, images) for width, height, images in sizes)

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from openjepa.console import counting, show_table
+from openjepa.data.proportions import proportions_in_words, seen_in_words
 from openjepa.data.storage.storage import Skipped, is_lost
 from openjepa.data.summary import Summary, counted
 from openjepa.evaluation.image_defects import Leak, Survey, look
-from openjepa.runs.images import open_images
+from openjepa.runs.images import open_images, suggested
+from openjepa.runs.settings import size_in_words
 
 
 def survey(source: str, workers: int, **chosen: Any) -> Survey:
@@ -61,6 +63,8 @@ def _column(one: Survey) -> dict[str, str]:
     return {
         "images": f"{len(one.kept):,}",
         "sizes": summary["sizes"],
+        "proportions": proportions_in_words(one.summary.sizes),
+        "image size for training": _size_for(one.summary),
         "modes": summary["modes"],
         "read as": one.summary.pixel_format.in_words(),
         "classes": _classes(one.summary),
@@ -76,6 +80,13 @@ def _column(one: Survey) -> dict[str, str]:
 def _not_compared(one: Survey) -> str:
     flat = f"; {counted(one.flat, 'flat image')} not compared" if one.flat else ""
     return flat + "; most images show one view, so only the closest count" * one.one_view
+
+
+def _size_for(summary: Summary) -> str:
+    """The image size that pretrain chooses, and what of the images it shows."""
+    config = suggested(summary)
+    size = f"{size_in_words(config.size)}, patches of {config.patch_size}"
+    return f"{size}: {seen_in_words(summary.sizes, config.frame)}"
 
 
 def _classes(summary: Summary) -> str:

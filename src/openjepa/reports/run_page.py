@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from openjepa.console import duration, log
+from openjepa.data.proportions import seen_in_words
 from openjepa.errors import UsageError
 from openjepa.evaluation.results import above, is_fraction
 from openjepa.files import write_output
@@ -78,7 +79,8 @@ def _unfinished(run: RunFolder) -> list[str]:
 
 def _about_images(run: RunFolder) -> list[tuple[str, ...]]:
     first, *lines = run.images.lines("skipped.txt")
-    return [("source", run.data), ("images", first), *(tuple(line.split(": ", 1)) for line in lines)]
+    seen = ("seen", seen_in_words(run.images.sizes, run.config.frame))
+    return [("source", run.data), ("images", first), seen, *(tuple(line.split(": ", 1)) for line in lines)]
 
 
 def _measure_command(run: RunFolder) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from openjepa.config import MAX_SKIPPED, Config, build_config, image_size, normal, seconds, size_text
+from openjepa.config import MAX_SKIPPED, Config, build_config, image_size, normal, seconds, size_in_words, size_text
 from openjepa.console import counting, log
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.decoding.pixel_format import PAGES, PixelFormat
@@ -142,7 +142,7 @@ def pick_for(summary: Summary, given: Mapping[str, Any], name: str | None = None
     pick = suited(Pick(name, {}, "") if name else picked(summary, given), summary, given)
     if not name:
         config = _config_of(pick, given)
-        shape = f"{config.model} at {config.image_size} px with patches of {config.patch_size}"
+        shape = f"{config.model} at {size_in_words(config.size)} with patches of {config.patch_size}"
         log(f"recipe {pick.name}, {shape}, because {pick.why}")
     return pick
 
@@ -166,6 +166,11 @@ def size_for(sizes: Sizes, config: Config) -> tuple[int, int]:
         return True
 
     return next(filter(allowed, suited_sizes(sizes, config.frame, config.patch_size)), config.size)
+
+
+def suggested(summary: Summary) -> Config:
+    """The settings that pretrain uses for images where none are given."""
+    return _config_of(suited(picked(summary, {}), summary, {}), {})
 
 
 def _config_of(pick: Pick, given: Mapping[str, Any]) -> Config:

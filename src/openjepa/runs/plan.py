@@ -3,7 +3,7 @@
 import math
 import os
 
-from openjepa.config import Config, seconds, size_text
+from openjepa.config import Config, seconds, size_in_words, size_text
 from openjepa.console import duration
 from openjepa.data.batches import Batches
 from openjepa.data.proportions import Sizes, seen_in_words, unseen
@@ -77,7 +77,8 @@ def plan_lines(config: Config, stepper: Stepper, batches: Batches, cost: Cost, s
     return [
         "plan",
         f"  {config.model_name} {networks_in_words(stepper)}, on {stepper.device} in {precision_of(stepper)}",
-        f"  {config.image_size} px, {rows}x{columns} patches of {config.patch_size} px: {masks_in_words(batches)}",
+        f"  {size_in_words(config.size)}, {rows}x{columns} patches of {config.patch_size} px",
+        f"  {masks_in_words(batches)}",
         f"  {seen_line(config, sizes)}",
         f"  {steps:,} steps of {size} images: {epochs:.1f} epochs of {len(batches.dataset):,} images",
         *(ema_lines(config, steps) if stepper.model.has_target_encoder else []),

@@ -3,14 +3,24 @@
 from collections.abc import Mapping
 from typing import Any
 
-from openjepa.config import MACHINE, Config, build_config, normal, seconds
+from openjepa.config import MACHINE, Config, build_config, normal, seconds, size_in_words
 from openjepa.errors import option, shown
 from openjepa.recipe_settings import recipe
 from openjepa.renamed import all_settings, current_names
 from openjepa.runs.start import resolve_precision
 from openjepa.runs.unused_settings import check_settings
 
-__all__ = ["MACHINE", "Config", "option", "recipe_config", "seconds", "shown", "stored_config", "stored_settings"]
+__all__ = [
+    "MACHINE",
+    "Config",
+    "option",
+    "recipe_config",
+    "seconds",
+    "shown",
+    "size_in_words",
+    "stored_config",
+    "stored_settings",
+]
 
 
 def recipe_config(name: str, given: Mapping[str, Any], **fixed: Any) -> Config:

@@ -36,6 +36,13 @@ def test_nothing_is_wrong_with_sound_images(photos):
     assert "nothing wrong" in (photos.parent / "check.html").read_text()
 
 
+def test_proportions_and_the_size_for_training_are_said(tmp_path, capsys):
+    check(draw_photos(tmp_path / "photos", 12, side=30, width=40))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "proportions all 1.33 (width / height)" in printed
+    assert "28x36 px (rows x columns), patches of 4: images of 40x30 (width x height) are seen whole" in printed
+
+
 def test_everything_wrong_is_found_and_shown(photos, capsys):
     test = photos.parent / "test"
     test.mkdir()
