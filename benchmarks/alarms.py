@@ -17,11 +17,11 @@ import torch.nn.functional as F
 from record import RESULTS, commit
 
 from openjepa.commands.pretrain import pretrain
-from openjepa.config import read_config
 from openjepa.methods.ijepa import IJEPA
 from openjepa.methods.registry import METHODS, Entry
 from openjepa.models.vit import take
 from openjepa.recipe_settings import config_of
+from openjepa.runs.settings import read_config
 from openjepa.training.monitoring.metrics_log import read_metrics
 from openjepa.training.monitoring.verdict import verdict
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from gpu_rows import Rows, about, arguments, photos
 
 import openjepa
-from openjepa.config import read_config
+from openjepa.runs.settings import read_config
 from openjepa.runs.start import resume_run
 from openjepa.training.monitoring.metrics_log import read_metrics
 

@@ -3,12 +3,13 @@
 import pytest
 
 import openjepa
-from openjepa.config import Config, build_config, read_config
+from openjepa.config import Config, build_config
 from openjepa.data.summary import Summary
 from openjepa.errors import UsageError
 from openjepa.recipe_settings import RECIPES, pick_recipe, recipe
 from openjepa.runs.images import mask_settings, pick_for
 from openjepa.runs.plan import schedule_of
+from openjepa.runs.settings import read_config
 
 
 @pytest.mark.parametrize("name", RECIPES)

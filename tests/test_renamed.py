@@ -8,10 +8,10 @@ import pytest
 
 import openjepa
 from openjepa.cli import main
-from openjepa.config import Config, read_config, save_config
 from openjepa.data.decoding.pixel_format import PixelFormat, stored_pixel_format
 from openjepa.interop.load import load_encoder
 from openjepa.renamed import RENAMED, given_names, given_options
+from openjepa.runs.settings import read_config
 from openjepa.training.monitoring.metrics_log import read_metrics
 
 SMALL = {"image_size": 16, "steps": 2, "batch_size": 4, "workers": 0, "log_every": 1}
@@ -48,12 +48,15 @@ def test_the_command_line_and_the_function_take_old_names(tmp_path, monkeypatch,
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_stored_settings_are_read_silently(tmp_path, capsys):
-    config = Config(method="mae", masks_per_image=2, target_aspect_ratio=(0.5, 2.0))
-    save_config(tmp_path / "config.json", config, {"data": "photos"})
-    older(tmp_path / "config.json")
-    assert "objective" in (tmp_path / "config.json").read_text()
-    assert read_config(tmp_path / "config.json") == (config, {"data": "photos"})
+def test_stored_settings_are_read_silently(photos, tmp_path, capsys):
+    openjepa.pretrain(photos, out=tmp_path / "run", method="mae", masks_per_image=2, **SMALL)
+    path = tmp_path / "run" / "config.json"
+    now = read_config(path)
+    older(path)
+    capsys.readouterr()
+    assert "objective" in path.read_text() and "reading" in path.read_text()
+    assert read_config(path)[0] == now[0]
+    assert read_config(path)[1].read_as == now[1].read_as
     assert not capsys.readouterr().err
 
 

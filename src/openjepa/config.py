@@ -1,24 +1,26 @@
 """Every setting of a training run, declared once: the command line and `openjepa.pretrain` are made from this."""
 
 import dataclasses
-import json
 import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from pathlib import PurePath
+from types import NoneType
+from typing import Any, Protocol, get_args, get_type_hints
+
+import numpy as np
+import torch
 
 from openjepa.data.crops import Frame
 from openjepa.data.decoding.pixel_format import PAGES
 from openjepa.device import PRECISIONS
 from openjepa.errors import UsageError, option, shown, unknown
-from openjepa.files import write_json
 from openjepa.masking.samplers import STRATEGIES
 from openjepa.methods.ijepa import LOSSES
 from openjepa.methods.registry import METHODS
 from openjepa.models.vit import SIZES
-from openjepa.renamed import all_settings
+from openjepa.schema import shortened
 from openjepa.training.optimizer import OPTIMIZERS
 
 
@@ -40,6 +42,7 @@ CHOICES: dict[str, Collection[str]] = {
     "precision": ("auto", *PRECISIONS),
     "pages": PAGES,
 }
+LENGTH = ("time", "epochs", "steps")  # of which each limits the length of a run
 # Settings that may change when a run is resumed.
 MACHINE = (
     *("device", "workers", "log_every", "checkpoint_minutes", "keep_every", "max_skipped", "accumulate"),
@@ -47,8 +50,39 @@ MACHINE = (
 )
 
 
-def setting(default: Any, panel: str, text: str) -> Any:
-    return field(default=default, metadata={"panel": panel, "help": text})
+@dataclass(frozen=True)
+class Range:
+    """The numbers from `low` to `high`, without `low` or `high` themselves where `above` or `below` is set."""
+
+    low: float
+    high: float = 1e300
+    above: bool = False
+    below: bool = False
+
+    def __contains__(self, number: float) -> bool:
+        at_least = number > self.low if self.above else number >= self.low
+        return at_least and (number < self.high if self.below else number <= self.high)
+
+    def __str__(self) -> str:
+        """What a number must be, in words, without an upper bound that is hardly ever reached."""
+        least = f"above {self.low:,}" if self.above else f"of at least {self.low:,}" if self.low else "of 0 or more"
+        if self.high >= HUGE:
+            return least
+        if self.above or self.below:
+            return f"{least} and {'below' if self.below else 'at most'} {self.high:,}"
+        return f"from {self.low:,} to {self.high:,}"
+
+
+HUGE = 10**12  # more than any setting can usefully be
+LONGEST_SIDE, MOST_SECONDS = 2**16, 100 * 366 * 86400
+# Of an image, times its channels, and in a table of positions: larger ones could not be read back.
+MOST_PIXELS, MOST_NUMBERS = 2**26, 2**25
+COUNT, NONE_OR_MORE = Range(1, HUGE), Range(0)
+PART, PROPER_PART = Range(0, 1), Range(0, 1, below=True)
+
+
+def setting(default: Any, panel: str, text: str, allowed: Range | None = None) -> Any:
+    return field(default=default, metadata={"panel": panel, "help": text, "allowed": allowed})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,43 +93,61 @@ class Config:
     """
 
     time: str | None = setting("10m", "Length", "Train at most this long, as 90s, 10m or 2h; resolved once to steps.")
-    epochs: float | None = setting(None, "Length", "Passes over the images.")
-    steps: int | None = setting(None, "Length", "Optimizer steps.")
+    epochs: float | None = setting(None, "Length", "Passes over the images.", Range(0, above=True))
+    steps: int | None = setting(None, "Length", "Optimizer steps.", COUNT)
     method: str = setting(next(iter(METHODS)), "Model", "Training method")
     init: str | None = setting(None, "Model", "Weights to start from: a run, or anything that openjepa import takes.")
     init_freeze: float = setting(
-        0.1, "Model", "With --init weights that have no predictor: fraction of the run that trains the new one alone."
+        0.1,
+        "Model",
+        "With --init weights that have no predictor: fraction of the run that trains the new one alone.",
+        PROPER_PART,
     )
     model: str = setting("vit_nano", "Model", "Size of the encoder")
     image_size: str = setting("32", "Model", "Pixels, as 32 or ROWSxCOLUMNS.")
-    patch_size: int = setting(4, "Model", "Pixels of a patch's side; divides the image size.")
+    patch_size: int = setting(4, "Model", "Pixels of a patch's side; divides the image size.", Range(1, 4096))
     max_stretch: float = setting(
         0.1,
         "Model",
         "Images whose proportions differ from the model's by up to this fraction are seen whole, stretched; of others "
         "the centre is seen.",
+        Range(0, 1e6),
     )
-    channels: int | None = setting(None, "Model", "Channels of the images; left out, the images decide.")
+    channels: int | None = setting(
+        None, "Model", "Channels of the images; left out, the images decide.", Range(1, 4096)
+    )
     pages: str = setting("first", "Model", "Of files with several images, the first, all as channels, or all as images")
     weight_init: str = setting("unit", "Model", "Scale of the first weights, unit variance or a std of 0.02")
-    predictor_dim: int = setting(64, "Model", "Width of the predictor.")
-    predictor_depth: int = setting(1, "Model", "Blocks of the predictor.")
-    predictor_heads: int = setting(4, "Model", "Attention heads of the predictor.")
+    predictor_dim: int = setting(64, "Model", "Width of the predictor.", Range(1, 16384))
+    predictor_depth: int = setting(1, "Model", "Blocks of the predictor.", Range(1, 512))
+    predictor_heads: int = setting(4, "Model", "Attention heads of the predictor.", Range(1, 1024))
     masks: str | None = setting("random", "Masks", "Which patches are context and which are targets")
-    num_targets: int | None = setting(None, "Masks", "Target blocks of an image; left out, the masks decide.")
+    num_targets: int | None = setting(
+        None, "Masks", "Target blocks of an image; left out, the masks decide.", Range(1, 4096)
+    )
     target_scale: tuple[float, float] | None = setting(
-        None, "Masks", "Fraction of the image in a target block, from and to; left out, the masks decide."
+        None,
+        "Masks",
+        "Fraction of the image in a target block, from and to; left out, the masks decide.",
+        Range(0, 1, above=True),
     )
     target_aspect_ratio: tuple[float, float] = setting(
-        (0.75, 1.5), "Masks", "Height over width of a target block, from and to."
+        (0.75, 1.5), "Masks", "Height over width of a target block, from and to.", Range(0, 100, above=True)
     )
     context_scale: tuple[float, float] | None = setting(
-        None, "Masks", "Fraction of the image in the context block, from and to; left out, the masks decide."
+        None,
+        "Masks",
+        "Fraction of the image in the context block, from and to; left out, the masks decide.",
+        Range(0, 1, above=True),
     )
-    context_ratio: float = setting(0.15, "Masks", "Fraction of the patches that are context.")
-    masks_per_image: int = setting(4, "Masks", "Masks per image; they share one forward pass of the target encoder.")
+    context_ratio: float = setting(
+        0.15, "Masks", "Fraction of the patches that are context.", Range(0, 1, above=True, below=True)
+    )
+    masks_per_image: int = setting(
+        4, "Masks", "Masks per image; they share one forward pass of the target encoder.", Range(1, 1024)
+    )
     crop_scale: tuple[float, float] = setting(
-        (0.5, 1.0), "Training", "Fraction of an image's area in its random crop, from and to."
+        (0.5, 1.0), "Training", "Fraction of an image's area in its random crop, from and to.", Range(0, 1, above=True)
     )
     horizontal_flip: bool = setting(False, "Training", "Mirror half of the crops, left to right.")
     any_orientation: bool = setting(
@@ -103,30 +155,37 @@ class Config:
         "Training",
         "Mirror and rotate the crops: for images without an up or a left (microscope, satellite).",
     )
-    batch_size: int = setting(16, "Training", "Images in a step, over all processes.")
+    batch_size: int = setting(16, "Training", "Images in a step, over all processes.", COUNT)
     optimizer: str = setting("muon", "Training", "Optimizer; muon trains the matrices in blocks, adamw the rest")
-    lr: float = setting(5e-4, "Training", "Peak learning rate; muon uses five times that for its matrices.")
-    lr_start: float = setting(0.0, "Training", "Learning rate that the warm-up starts from.")
-    lr_end: float = setting(1e-6, "Training", "Learning rate at the end.")
-    warmup: float = setting(0.1, "Training", "Fraction of the run in which the learning rate rises.")
-    weight_decay: tuple[float, float] = setting((0.2, 0.2), "Training", "Weight decay at the start and at the end.")
+    lr: float = setting(
+        5e-4, "Training", "Peak learning rate; muon uses five times that for its matrices.", Range(0, above=True)
+    )
+    lr_start: float = setting(0.0, "Training", "Learning rate that the warm-up starts from.", NONE_OR_MORE)
+    lr_end: float = setting(1e-6, "Training", "Learning rate at the end.", NONE_OR_MORE)
+    warmup: float = setting(0.1, "Training", "Fraction of the run in which the learning rate rises.", PROPER_PART)
+    weight_decay: tuple[float, float] = setting(
+        (0.2, 0.2), "Training", "Weight decay at the start and at the end.", NONE_OR_MORE
+    )
     ema_momentum: tuple[float, float] | None = setting(
         None,
         "Training",
         "Of the target encoder, at the start and at the end; left out, from 0.99 to 0.998 by the length of the run, "
         "and 1.",
+        PART,
     )
     target_sequences: str = setting(
         "joint", "Model", "Predict the target blocks of an image in one sequence, or each in its own as published"
     )
     loss: str = setting("smooth_l1", "Training", "Loss between representations")
-    clip_grad: float = setting(3.0, "Training", "Largest gradient norm; 0 for no clipping.")
-    seed: int = setting(0, "Training", "Seed of weights, order, crops and masks: the same seed gives the same run.")
+    clip_grad: float = setting(3.0, "Training", "Largest gradient norm; 0 for no clipping.", NONE_OR_MORE)
+    seed: int = setting(
+        0, "Training", "Seed of weights, order, crops and masks: the same seed gives the same run.", Range(0, 2**63 - 1)
+    )
     device: str = setting("auto", "Machine", "auto (CUDA, then MPS, then CPU), or the name of a device.")
     precision: str = setting("auto", "Machine", "Arithmetic; auto is bf16 where the device has it")
-    workers: int = setting(2, "Machine", "Processes that read images; 0 for none.")
+    workers: int = setting(2, "Machine", "Processes that read images; 0 for none.", Range(0, 4096))
     accumulate: int = setting(
-        1, "Machine", "Parts that a batch is computed in, to save memory; the update is the same."
+        1, "Machine", "Parts that a batch is computed in, to save memory; the update is the same.", COUNT
     )
     checkpoint_activations: bool = setting(
         False, "Machine", "Recompute activations instead of keeping them: less memory, about a third slower."
@@ -135,63 +194,24 @@ class Config:
     cuda_graph: bool = setting(
         True, "Machine", "On a GPU, run a step's loss and gradients as one CUDA graph where all steps have one shape."
     )
-    log_every: int = setting(10, "Machine", "Steps between two lines of the log.")
-    checkpoint_minutes: float = setting(5.0, "Machine", "Minutes between two checkpoints.")
+    log_every: int = setting(10, "Machine", "Steps between two lines of the log.", COUNT)
+    checkpoint_minutes: float = setting(5.0, "Machine", "Minutes between two checkpoints.", NONE_OR_MORE)
     max_skipped: float = setting(
-        0.05, "Machine", "Largest fraction of the images that may be unusable; beyond it the command stops."
+        0.05, "Machine", "Largest fraction of the images that may be unusable; beyond it the command stops.", PART
     )
     keep_every: int = setting(
-        0, "Machine", "Keep the checkpoint of every so many steps; 0 keeps the last two and best."
+        0, "Machine", "Keep the checkpoint of every so many steps; 0 keeps the last two and best.", NONE_OR_MORE
     )
 
     def __post_init__(self) -> None:
+        for name in FIELDS:
+            check_value(name, getattr(self, name))
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed and (name, self.masks) != ("masks", None):
                 raise UsageError(unknown(option(name), getattr(self, name), allowed))
-        counts = ("patch_size", "predictor_dim", "predictor_depth", "predictor_heads", "batch_size", "masks_per_image")
-        for name in (*counts, "log_every", "accumulate"):
-            self._check(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("workers", "keep_every", "clip_grad", "lr_start", "checkpoint_minutes"):
-            self._check(name, getattr(self, name) >= 0, "0 or more")
-        for name in ("crop_scale", "target_scale", "context_scale"):
-            self._check(name, self._is_range(name, 0, 1), "two rising fractions above 0 and at most 1, e.g. 0.3 1")
-        self._check("seed", 0 <= self.seed < 2**63, "0 or more, below 2**63")
-        self._check("lr_end", 0 <= self.lr_end < math.inf, "0 or more")
-        self._check(
-            "weight_decay", self._is_pair("weight_decay") and min(self.weight_decay) >= 0, "two numbers of 0 or more"
-        )
-        self._check("target_aspect_ratio", self._is_range("target_aspect_ratio", 0, 100), "two rising numbers above 0")
-        self._check(
-            "ema_momentum",
-            self.ema_momentum is None
-            or (self._is_pair("ema_momentum") and all(0 <= m <= 1 for m in self.ema_momentum)),
-            "two numbers from 0 to 1",
-        )
-        self._check("max_skipped", 0 <= self.max_skipped <= 1, "a fraction from 0 to 1")
-        self._check("max_stretch", 0 <= self.max_stretch < math.inf, "0 or more, e.g. 0.1")
-        self._check("context_ratio", 0 < self.context_ratio < 1, "above 0 and below 1")
-        self._check("init_freeze", 0 <= self.init_freeze < 1, "at least 0 and below 1")
-        self._check("warmup", 0 <= self.warmup < 1, "at least 0 and below 1")
-        self._check("lr", 0 < self.lr < math.inf, "above 0")
-        self._check("steps", self.steps is None or self.steps >= 1, "at least 1")
-        self._check("epochs", self.epochs is None or 0 < self.epochs < math.inf, "above 0")
-        self._check("channels", self.channels is None or self.channels >= 1, "at least 1")
-        self._check("num_targets", self.num_targets is None or self.num_targets >= 1, "at least 1")
         self._check_shapes()
         if self.time is not None:
             seconds(self.time)
-
-    def _check(self, name: str, good: bool, allowed: str) -> None:
-        if not good:
-            raise UsageError(f"{option(name)} {shown(getattr(self, name))} is not possible: give {allowed}")
-
-    def _is_range(self, name: str, low: float, high: float) -> bool:
-        bounds = getattr(self, name)
-        return bounds is None or (self._is_pair(name) and low < bounds[0] <= bounds[1] <= high)
-
-    def _is_pair(self, name: str) -> bool:
-        pair = getattr(self, name)
-        return isinstance(pair, tuple) and len(pair) == 2 and all(map(math.isfinite, pair))
 
     def _check_shapes(self) -> None:
         size, patch = image_size(self.image_size), self.patch_size
@@ -200,10 +220,19 @@ class Config:
             raise UsageError(
                 f"--patch-size {patch} does not divide --image-size {self.image_size}: the nearest is {near}"
             )
+        patches, most = math.prod(self.grid_size), MOST_NUMBERS // max(SIZES[self.model][0], self.predictor_dim)
+        if patches > most:
+            raise UsageError(
+                f"--image-size {self.image_size} in patches of --patch-size {patch} is {patches:,} patches: give a "
+                f"smaller image or larger patches, at most {most:,}"
+            )
+        if math.prod(size) * (self.channels or 3) > MOST_PIXELS:
+            raise UsageError(f"--image-size {self.image_size} is too large: give a smaller one, such as 1024")
         step = math.lcm(4, self.predictor_heads)
-        nearest = max(1, round(self.predictor_dim / step)) * step
-        allowed = f"a multiple of 4 and of --predictor-heads {self.predictor_heads}, such as {nearest}"
-        self._check("predictor_dim", self.predictor_dim % step == 0, allowed)
+        if self.predictor_dim % step:
+            nearest = max(1, round(self.predictor_dim / step)) * step
+            allowed = f"a multiple of 4 and of --predictor-heads {self.predictor_heads}, such as {nearest}"
+            raise impossible("predictor_dim", self.predictor_dim, allowed)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -227,10 +256,14 @@ class Config:
 
 def image_size(given: str) -> tuple[int, int]:
     """(rows, columns) from 32 or 128x256; raises UsageError."""
-    match = re.fullmatch(r"(\d+)(?:x(\d+))?", given)
-    if not match or int(match[1]) < 1 or int(match[2] or 1) < 1:
-        raise UsageError(f"--image-size {given} is not a size: give pixels as 32, or rows by columns as 128x256")
-    return int(match[1]), int(match[2] or match[1])
+    match = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", given, re.ASCII)
+    rows, columns = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 1 <= min(rows, columns) <= max(rows, columns) <= LONGEST_SIDE:
+        raise UsageError(
+            f"--image-size {shortened(given)} is not a size: give pixels as 32, or rows by columns as 128x256, at most "
+            f"{LONGEST_SIDE:,}"
+        )
+    return rows, columns
 
 
 def size_text(size: tuple[int, int]) -> str:
@@ -244,15 +277,16 @@ def size_in_words(size: tuple[int, int]) -> str:
 
 
 def seconds(given: str) -> float:
-    """Seconds from 90s, 10m, 1.5h or a plain number of seconds; raises UsageError."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)([smhd]?)", given.strip())
+    """Seconds from 90s, 10m, 1.5h or a plain number of seconds, up to 100 years; raises UsageError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)([smhd]?)", given.strip(), re.ASCII)
     value = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]] if match else 0
-    if value <= 0:
-        raise UsageError(f"--time {given} is not a duration: give it as 90s, 10m or 2h")
+    if not 0 < value <= MOST_SECONDS:
+        raise UsageError(f"--time {shortened(given)} is not a duration: give it as 90s, 10m or 2h")
     return value
 
 
 FIELDS = {f.name: f for f in dataclasses.fields(Config)}
+TYPES = get_type_hints(Config)
 
 
 def help_of(name: str) -> str:
@@ -266,6 +300,37 @@ def help_of(name: str) -> str:
 MAX_SKIPPED: float = Config.max_skipped
 
 
+def check_value(name: str, value: Any) -> None:
+    """Raise UsageError, which names the setting, unless the value is of its declared type and within its range."""
+    kind = get_args(TYPES[name]) or (TYPES[name],)
+    within: Range = FIELDS[name].metadata["allowed"]
+    if value is None and NoneType in kind:
+        return
+    if kind == (float, float) or get_args(kind[0]) == (float, float):
+        rising = isinstance(value, tuple) and (not within.above or value == tuple(sorted(value, key=_number)))
+        good = rising and len(value) == 2 and all(_number(part) in within for part in value)
+        allowed = f"two {'rising ' * within.above}numbers {within}"
+    elif within:
+        good = isinstance(value, int | kind[0]) and _number(value) in within
+        allowed = f"a {'whole ' * (kind[0] is int)}number {within}"
+    else:
+        good, allowed = isinstance(value, kind[0]) and value != "", "True or False" if kind[0] is bool else "text"
+    if not good:
+        too_large = within is not None and within.high < _number(value) < math.inf
+        raise impossible(name, value, f"at most {within.high:,}" if too_large else allowed)
+
+
+def _number(value: Any) -> float:
+    """A number as it is; NaN, which is in no range, for what is none."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+
+
+def impossible(name: str, value: Any, allowed: str) -> UsageError:
+    """The error for a value that a setting cannot have."""
+    given = repr(value) if isinstance(value, str) else shown(value)
+    return UsageError(f"{option(name)} {shortened(given)} is not possible: give {allowed}")
+
+
 def build_config(base: Mapping[str, Any], given: Mapping[str, Any]) -> Config:
     """A Config from a recipe's settings and what the user gave, which overrides them; None means not given."""
     given = {name: value for name, value in given.items() if value is not None}
@@ -276,31 +341,18 @@ def build_config(base: Mapping[str, Any], given: Mapping[str, Any]) -> Config:
         given["time"] = None
     if given.keys() & {"time", "epochs", "steps"}:
         base = {name: value for name, value in base.items() if name not in ("epochs", "steps")}
-    try:
-        return Config(**{name: normal(name, value) for name, value in {**base, **given}.items()})
-    except TypeError as error:
-        raise UsageError(f"a setting has the wrong type: {error}") from error
+    return Config(**{name: normal(name, value) for name, value in {**base, **given}.items()})
 
 
 def normal(name: str, value: Any) -> Any:
-    """A setting in its one form: pairs as tuples of floats, sizes and durations as text."""
-    if name == "image_size" and not isinstance(value, str):
-        return "x".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
-    if name == "time" and value is not None:
+    """A setting in its one form: pairs as tuples of floats; sizes, durations, devices and paths as text."""
+    value = value.item() if isinstance(value, np.generic) else value
+    if name == "image_size" and isinstance(value, list | tuple):
+        return "x".join(map(str, value))
+    if (name == "image_size" and isinstance(value, int)) or (name == "time" and isinstance(value, int | float)):
         return str(value)
-    return tuple(map(float, value)) if isinstance(value, list | tuple) else value
-
-
-def save_config(path: Path, config: Config, resolved: dict[str, Any]) -> None:
-    """Store the settings, and beside them what was resolved from data and machine, whole or not at all."""
-    write_json(path, {"settings": dataclasses.asdict(config), **resolved})
-
-
-def read_config(path: Path) -> tuple[Config, dict[str, Any]]:
-    """The settings of a stored run and what was resolved with them; raises UsageError if the file is damaged."""
-    try:
-        stored = json.loads(path.read_text())
-        settings = all_settings(stored.pop("settings"))
-        return Config(**{name: normal(name, value) for name, value in settings.items()}), stored
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} is damaged ({error}): give --out another name to start again") from error
+    if isinstance(value, torch.device | PurePath):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return tuple(float(part) if isinstance(part, int) and not isinstance(part, bool) else part for part in value)
+    return value

@@ -15,7 +15,7 @@ from openjepa import cli
 from openjepa.config import build_config
 from openjepa.data.open import open_dataset
 from openjepa.runs.images import open_images
-from openjepa.studies.tune import costs, study
+from openjepa.studies.tune import costs, stored, study
 from openjepa.studies.tune import start as tuning
 from openjepa.studies.tune.conclusion import winner_command
 from openjepa.studies.tune.halving import Costs
@@ -76,7 +76,7 @@ def judged(monkeypatch):
 def test_a_study_and_the_command_that_it_ends_with(planned, photos, tmp_path, capsys, monkeypatch):
     out = openjepa.tune(photos, out=tmp_path / "study", budget="20s", **GIVEN)
     plan = json.loads((out / "tune.json").read_text())["plan"]
-    records = study.read_trials(out)
+    records = stored.read_trials(out)
     for record in records:
         assert record["images"] <= plan["images"][record["rung"] - 1] and record["steps"] >= 1
         assert {"monitors", "untrained", "linear", "knn", "seconds"} <= record.keys()
@@ -101,7 +101,7 @@ def test_a_study_and_the_command_that_it_ends_with(planned, photos, tmp_path, ca
 
 def test_the_best_go_on_with_the_recipe_and_the_best_together(planned, judged, photos, tmp_path):
     out = openjepa.tune(photos, out=tmp_path / "study", budget="20s", **GIVEN)
-    records = study.read_trials(out)
+    records = stored.read_trials(out)
     second = {record["candidate"]: record for record in records if record["rung"] == 2}
     assert second.keys() == {"recipe", "num_targets 2", "lr 0.0015", "combined"}
     assert second["combined"]["changes"] == {"num_targets": 2, "lr": 0.0015}
@@ -126,7 +126,7 @@ def test_nothing_runs_twice(planned, judged, photos, tmp_path, monkeypatch, caps
     monkeypatch.setattr(study, "run_trial", whole)
     openjepa.tune(photos, out=tmp_path / "study", budget="20s", resume=True)
     names = [name for name, _ in judged]
-    assert len(names) == len(set(names)) == len(study.read_trials(tmp_path / "study"))
+    assert len(names) == len(set(names)) == len(stored.read_trials(tmp_path / "study"))
     openjepa.tune(photos, out=tmp_path / "study", budget="20s", resume=True)
     assert len(judged) == len(names)
 
@@ -180,7 +180,7 @@ def test_without_labels_tune_asks_for_some(planned, judged, tmp_path):
     assert not (tmp_path / "study").exists()
     photos = draw_photos(tmp_path / "photos")
     openjepa.tune(flat, out=tmp_path / "study", budget="20s", labelled=photos, **GIVEN)
-    assert len(judged) == 13 and "linear" in study.read_trials(tmp_path / "study")[0]
+    assert len(judged) == 13 and "linear" in stored.read_trials(tmp_path / "study")[0]
 
 
 def test_refusals(planned, photos, tmp_path, monkeypatch):

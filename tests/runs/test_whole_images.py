@@ -11,14 +11,14 @@ from plain import PLAIN
 from support.photos import draw_photos
 
 import openjepa
-from openjepa.config import build_config, read_config
+from openjepa.config import build_config
 from openjepa.data.open import open_dataset
 from openjepa.masking.samplers import STRATEGIES
 from openjepa.recipe_settings import RECIPES
 from openjepa.runs.build import build_batches
 from openjepa.runs.folder import read_run_folder
 from openjepa.runs.images import size_for
-from openjepa.runs.settings import stored_config
+from openjepa.runs.settings import read_config, stored_config
 
 TINY = {"steps": 2, "workers": 0, "device": "cpu", "precision": "float32", "batch_size": 4}
 
@@ -81,8 +81,9 @@ def test_runs_that_state_no_rule_crop_as_they_did(lying, tmp_path, monkeypatch):
     stored = json.loads((run / "config.json").read_text())
     assert stored["settings"].pop("max_stretch") == 0.1
     (run / "config.json").write_text(json.dumps(stored))
-    assert read_config(run / "config.json")[0].max_stretch == 0 == stored_config(stored["settings"]).max_stretch
-    shutil.rmtree(run / "encoder")
+    assert read_config(run / "config.json")[0].max_stretch == 0 == stored_config(stored["settings"], run).max_stretch
+    for written in ("encoder", "checkpoints"):  # by a run with another rule
+        shutil.rmtree(run / written)
     monkeypatch.setattr("openjepa.commands.pretrain.report", lambda out: None)
     openjepa.pretrain(str(lying), out=run, resume=True)
     assert openjepa.load_encoder(run).max_stretch == 0

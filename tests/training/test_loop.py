@@ -25,7 +25,7 @@ from openjepa.training.monitoring.metrics_log import read_metrics
 from openjepa.training.monitoring.verdict import EARLY
 from openjepa.training.monitoring_intervals import LEAST_IMAGES, monitor_interval, probe_interval
 from openjepa.training.signals import stop_on_signals
-from openjepa.training.state import optimizer_tensors
+from openjepa.training.state import load_tensors, optimizer_tensors, run_tensors
 
 SMALL = {"image_size": "16", "batch_size": 5, "steps": 6, "log_every": 1, "predictor_depth": 1, "workers": 0}
 
@@ -171,6 +171,57 @@ def test_a_checkpoint_of_another_model_is_refused_in_words(photos, tmp_path):
     other = make_run(photos, tmp_path / "run", predictor_dim=32)
     with pytest.raises(DamagedCheckpoint, match="of another run"):
         other.resume()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"seed": 1}, "seed 0, not 1"),
+        ({"clip_grad": 0.5}, "clip_grad .*, not 0.5"),
+        ({"masks_per_image": 2}, "masks_per_image 1, not 2"),
+        ({"steps": 7}, "steps 6, not 7"),
+    ],
+)
+def test_a_checkpoint_of_a_run_with_other_settings_is_refused(photos, tmp_path, change, said):
+    make_run(photos, tmp_path / "run").train(lambda record: None)
+    with pytest.raises(DamagedCheckpoint, match=f"is of another run \\({said}\\)"):
+        make_run(photos, tmp_path / "run", **change).resume()
+    again = make_run(photos, tmp_path / "run", workers=1, log_every=2, keep_every=3)
+    assert again.resume() == [] and again.done == 6
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda tensors: tensors.pop("optimizer.0.momentum"), "optimizer.0.momentum is missing"),
+        (lambda tensors: tensors.pop("model.predictor.mask_token"), "mask_token is missing"),
+        (lambda tensors: tensors.update({"optimizer.x.y": torch.zeros(1)}), "not of this model"),
+        (lambda tensors: tensors.update({"model.nothing": torch.zeros(1)}), "not of this model"),
+        (lambda tensors: tensors.update({"optimizer.-1.step": torch.zeros(())}), "not of this model"),
+        (lambda tensors: tensors.update({"optimizer.0.step": torch.zeros(3)}), "has the shape"),
+    ],
+)
+def test_tensors_of_another_model_are_refused(photos, tmp_path, harm, said):
+    run = make_run(photos, tmp_path / "run", steps=1)
+    run.train(lambda record: None)
+    tensors = run_tensors(run.stepper)
+    harm(tensors)
+    with pytest.raises(ValueError, match=said):
+        load_tensors(run.stepper, tensors)
+
+
+def test_weights_that_are_not_finite_at_a_monitor_end_the_run_in_words(photos, tmp_path):
+    run = watched_run(photos, tmp_path / "run")
+    measure = run.monitor
+
+    def spoilt(model):
+        if run.done == 2:  # by the update after the last loss
+            model.encoder.norm.bias.data.fill_(float("nan"))
+        return measure(model)
+
+    run.monitor = spoilt
+    with pytest.raises(UsageError, match=r"the encoder's output is not finite at step 2: lower --lr"):
+        run.train(lambda record: None)
 
 
 def test_a_diverging_loss_ends_the_run_in_words(photos, tmp_path):

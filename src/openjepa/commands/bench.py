@@ -12,7 +12,7 @@ from openjepa.recipe_settings import config_of
 from openjepa.runs.build import draft, settle_compiler
 from openjepa.runs.images import prepare_images, settler
 from openjepa.runs.plan import speed_lines
-from openjepa.runs.start import resolve_precision
+from openjepa.runs.settings import resolve_precision
 from openjepa.runs.unused_settings import check_settings
 from openjepa.training.timing import measure_speed
 

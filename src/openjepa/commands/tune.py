@@ -6,14 +6,13 @@ from typing import Annotated, Any
 from typer import Option
 
 from openjepa.commands.options import Data, Recipe, Settings
-from openjepa.config import FIELDS
+from openjepa.config import FIELDS, LENGTH
 from openjepa.console import log
 from openjepa.files.lock import locked
 from openjepa.reports.tune_page import write_tune_page
 from openjepa.studies.tune.start import Request, resume_study, start_study
 
-LENGTH = ("time", "epochs", "steps")  # which the budget decides
-SETTINGS = Settings(tuple(name for name in FIELDS if name not in LENGTH))
+SETTINGS = Settings(tuple(name for name in FIELDS if name not in LENGTH))  # the budget decides it
 
 
 def tune(

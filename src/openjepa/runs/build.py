@@ -1,14 +1,16 @@
 """A run from its settings and images: the stepper, the batches, and what measures it on the way."""
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from openjepa.config import Config
+from openjepa.config import LENGTH, MACHINE, Config
 from openjepa.console import log
 from openjepa.data.batches import Batches
 from openjepa.data.crops import standardise
-from openjepa.data.dataset import ImageDataset
+from openjepa.data.dataset import ImageDataset, fingerprint
 from openjepa.data.statistics import channel_statistics
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.baselines import pixels_beside
@@ -28,7 +30,7 @@ from openjepa.training.monitoring.monitors import Monitor
 from openjepa.training.monitoring.online_probe import LEAST, OnlineProbe, labelled, sample_images
 from openjepa.training.monitoring_intervals import Intervals, monitor_interval, probe_interval
 from openjepa.training.optimizer import make_optimizer
-from openjepa.training.step import Stepper, prepare
+from openjepa.training.step import Schedule, Stepper, prepare
 from openjepa.training.timing import Cost, measure_cost, seconds_of
 
 MONITORED = 256  # images
@@ -59,9 +61,10 @@ class Blueprint:
     def run(self, folder: Path, steps: int) -> Run:
         """The run in `folder`, at its step 0."""
         config, batch_size, images = self.config, self.config.batch_size, len(self.batches.dataset)
+        stepper = self.stepper(steps)
         return Run(
             folder,
-            self.stepper(steps),
+            stepper,
             self.batches,
             self.monitor,
             Intervals(
@@ -75,7 +78,16 @@ class Blueprint:
             config.workers,
             self.networks.imported,
             int(config.max_skipped * images),
+            self._shaping(stepper.schedule),
         )
+
+    def _shaping(self, schedule: Schedule) -> dict[str, Any]:
+        """What the weights of the run are a function of, by name, as JSON has it."""
+        settings = {name: value for name, value in vars(self.config).items() if name not in (*MACHINE, *LENGTH)}
+        dataset = self.batches.dataset
+        found = {"mean": self.mean, "std": self.std, "images": fingerprint(dataset), "frozen": self.networks.frozen}
+        resolved = {"steps": schedule.steps, "ema_momentum": schedule.ema_momentum}
+        return json.loads(json.dumps(settings | found | resolved))
 
     def cost(self) -> Cost:
         """What a step costs, by a trial of a few; on a GPU also what monitors and probes cost."""

@@ -1,14 +1,15 @@
 """Read a run folder back: settings, log, results and encoder, and the command that repeats the run."""
 
 import dataclasses
-import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openjepa.config import FIELDS, Config, build_config, read_config
-from openjepa.data.decoding.pixel_format import RGB, PixelFormat, stored_pixel_format
+from pydantic import ConfigDict, Field
+
+from openjepa.config import FIELDS, LENGTH, Config, build_config
+from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.data.summary import Summary
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.encoder import Encoder
@@ -18,13 +19,39 @@ from openjepa.masking.settings import MaskSettings
 from openjepa.recipe_settings import recipe
 from openjepa.runs.command_line import option_words, setting_in_words
 from openjepa.runs.images import mask_settings
+from openjepa.runs.settings import CONFIG, read_config
 from openjepa.runs.unused_settings import without_effect
+from openjepa.schema import Json, Name, PositiveInt, Schema, Text, read_json
 from openjepa.training.monitoring.metrics_log import read_metrics
 
 RUNS = "give a folder that openjepa pretrain or openjepa demo wrote"
-LENGTH = ("time", "epochs", "steps")
-STORED = {"steps", "data", "found", "command"}  # what config.json must hold beside the settings
-RECORD = {"model", "task", "value", "low", "high", "protocol"}
+MAX_BYTES = 2**26  # of evaluation.json
+
+
+class Protocol(Schema):
+    """How a number was measured; whatever else it holds is shown."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[Name, Json]
+
+    test: Text
+    test_images: PositiveInt
+    paired_difference_to: dict[Text, tuple[float, float, float]] = Field(default_factory=dict)
+
+
+class Result(Schema):
+    """A record of evaluation.json."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[Name, Json]
+
+    model: Text
+    task: Name
+    metric: Name = "accuracy"
+    value: float
+    low: float
+    high: float
+    protocol: Protocol
 
 
 @dataclass(frozen=True)
@@ -109,34 +136,22 @@ def read_run_folder(folder: Path) -> RunFolder:
     """Read a run folder; raises UsageError if it is no run or one of its files is damaged."""
     if not folder.exists():
         raise UsageError(f"{folder} does not exist: {RUNS}")
-    config, stored = _read_config(folder)
-    try:
-        images = Summary(**stored["found"])
-    except TypeError as error:
-        raise UsageError(f"{folder / 'config.json'} is damaged ({error}): {RUNS}") from error
+    if not (folder / CONFIG).is_file() or (folder / "openjepa.json").exists():  # the latter is in artifacts
+        raise UsageError(f"{folder} is no run: {RUNS}")
+    config, stored = read_config(folder / CONFIG, RUNS)
     return RunFolder(
         path=folder,
         config=config,
         masks=mask_settings(config),
-        data=stored["data"],
-        images=images,
-        pixel_format=stored_pixel_format(stored) or RGB,
-        steps=stored["steps"],
-        command=stored["command"],
+        data=stored.data,
+        images=stored.summary,
+        pixel_format=stored.read_as,
+        steps=stored.steps,
+        command=stored.command,
         records=read_metrics(folder),
         results=_read_results(folder),
         encoder=_read_encoder(folder, config),
     )
-
-
-def _read_config(folder: Path) -> tuple[Config, dict[str, Any]]:
-    try:
-        config, stored = read_config(folder / "config.json")
-    except UsageError as error:
-        raise UsageError(f"{folder} is no run, or its config.json is damaged: {RUNS}") from error
-    if missing := STORED - stored.keys():
-        raise UsageError(f"{folder / 'config.json'} is damaged, it lacks {', '.join(sorted(missing))}: {RUNS}")
-    return config, stored
 
 
 def _read_encoder(folder: Path, config: Config) -> Encoder | None:
@@ -152,15 +167,18 @@ def _read_results(folder: Path) -> list[dict[str, Any]]:
     path = folder / "evaluation.json"
     if not path.exists():
         return []
-    try:
-        records = json.loads(path.read_text())
-        complete = all(r.keys() >= RECORD and r["protocol"].keys() >= {"test", "test_images"} for r in records)
-    except (OSError, ValueError, AttributeError, TypeError):
-        complete = False
-    if not complete:
-        raise UsageError(f"{path} is damaged: write it again with openjepa evaluate {folder} DATA --json {path}")
+    again = f"write it again with openjepa evaluate {folder} DATA --json {path}"
+    records = [record.model_dump() for record in read_json(path, list[Result], again, MAX_BYTES)]
     here = folder.resolve()
-    return [r | {"model": here.name} if Path(r["model"]).resolve() == here else r for r in records]
+    return [record | {"model": here.name} if _is_at(here, record["model"]) else record for record in records]
+
+
+def _is_at(folder: Path, name: str) -> bool:
+    """Whether a model of that name is this folder."""
+    try:
+        return Path(name).resolve() == folder
+    except (OSError, ValueError):
+        return False
 
 
 def training_seconds(records: list[dict[str, Any]], batch_size: int) -> float:

@@ -14,7 +14,6 @@ from openjepa.files import atomic_folder, usage_error
 from openjepa.interop.artifact import write_artifact
 from openjepa.interop.load import open_source
 from openjepa.interop.loaded_weights import Source
-from openjepa.interop.weights.shapes import EncoderShape, PredictorShape
 from openjepa.methods.base import Method
 from openjepa.methods.registry import METHODS
 from openjepa.models.predictor import Predictor
@@ -22,14 +21,7 @@ from openjepa.models.resize import weights_of
 from openjepa.models.vit import SIZES, VisionTransformer
 from openjepa.renamed import current_names
 from openjepa.runs.build_model import Networks, method_of
-from openjepa.schema import Schema, checked
-
-
-class StoredShapes(Schema):
-    """The shapes of a run that was started with --init, as `shapes_of` gives them."""
-
-    encoder: EncoderShape
-    predictor: PredictorShape
+from openjepa.runs.settings import StoredRun
 
 
 def describe(source: Source, which: str, licence: str | None) -> list[str]:
@@ -142,11 +134,12 @@ def continued_networks(config: Config, source: Source) -> Networks:
     return Networks(lambda: build_continued(config, source), frozen, imported=True)
 
 
-def stored_networks(config: Config, resolved: dict[str, Any]) -> Networks:
-    """Networks of a run that was started with --init, before its checkpoint is read."""
-    where, what_to_do = "networks of the run's config.json", "give --out another name to start again"
-    shapes = checked(StoredShapes, resolved.get("networks"), where, what_to_do).model_dump()
-    return Networks(lambda: build_shapes(config, shapes), resolved.get("frozen", 0.0), imported=True)
+def stored_networks(config: Config, stored: StoredRun) -> Networks | None:
+    """Networks of a run that was started with --init, before its checkpoint is read; None for another run."""
+    if stored.networks is None:
+        return None
+    shapes = stored.networks.model_dump()
+    return Networks(lambda: build_shapes(config, shapes), stored.frozen, imported=True)
 
 
 def advice(config: Config, source: Source) -> list[str]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from openjepa.config import read_config
 from openjepa.console import Bold, log, show_table
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import Model
@@ -19,6 +18,7 @@ from openjepa.interop.classifier import save_classifier
 from openjepa.interop.open_model import is_folder
 from openjepa.runs.evaluation import CONTEXT, is_run
 from openjepa.runs.images import check_new_folder
+from openjepa.runs.settings import CONFIG, read_config
 
 UNSHAPING = ("seed", "time", "device", "workers", "log_every", "checkpoint_minutes", "keep_every")
 UNITS = {"R2": "R2", "RMSE": "RMSE", "MAE": "mean error", "mIoU": "mIoU", "skill": "skill"}
@@ -118,9 +118,9 @@ def runs_by_seed(names: Sequence[str]) -> list[list[str]]:
     """Runs among `names` that differ in their seed and nothing else that shapes an encoder, where there are several."""
     alike: dict[str, dict[int, str]] = {}
     for name in dict.fromkeys(filter(is_run, names)):
-        config, resolved = read_config(Path(name) / "config.json")
+        config, stored = read_config(Path(name) / CONFIG, "repair it, or leave this run out")
         shaping = {key: value for key, value in dataclasses.asdict(config).items() if key not in UNSHAPING}
-        kind = repr([shaping, *(resolved.get(key) for key in ("steps", "data", "paths"))])
+        kind = repr([shaping, stored.steps, stored.data, stored.paths])
         alike.setdefault(kind, {}).setdefault(config.seed, name)
     return [list(runs.values()) for runs in alike.values() if len(runs) > 1]
 

@@ -1,26 +1,164 @@
-"""Settings for the rooms above `runs`: a Config from a recipe, from what was stored, or with changes."""
+"""The settings of a run for the rooms above: from a recipe, or as config.json stores them."""
 
+import dataclasses
+import re
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, Self
 
-from openjepa.config import MACHINE, Config, build_config, normal, seconds, size_in_words
-from openjepa.errors import option, shown
+from pydantic import AliasChoices, Field, model_validator
+
+from openjepa._version import __version__
+from openjepa.config import FIELDS, MACHINE, Config, build_config, normal, seconds, size_in_words
+from openjepa.data.decoding.pixel_format import PixelFormat
+from openjepa.data.summary import Summary
+from openjepa.device import PRECISIONS, choose_device, choose_precision
+from openjepa.errors import UsageError, option, shown
+from openjepa.files import write_json
+from openjepa.interop.weights.shapes import (
+    MOST_CHANNELS,
+    EncoderShape,
+    Mean,
+    Origin,
+    PredictorShape,
+    Std,
+    StoredPixelFormat,
+)
 from openjepa.recipe_settings import recipe
 from openjepa.renamed import all_settings, current_names
-from openjepa.runs.start import resolve_precision
 from openjepa.runs.unused_settings import check_settings
+from openjepa.schema import Count, Fraction, Json, Name, PositiveInt, Schema, Text, read_json, shortened
 
 __all__ = [
     "MACHINE",
     "Config",
+    "StoredRun",
+    "normal",
     "option",
+    "read_config",
     "recipe_config",
+    "resolve_precision",
+    "save_config",
     "seconds",
     "shown",
     "size_in_words",
     "stored_config",
     "stored_settings",
 ]
+CONFIG, MAX_BYTES = "config.json", 2**26  # which lists every image that could not be read
+AGAIN = "give --out another name to start again"
+Long = Annotated[str, Field(max_length=2**20)]
+Side = Annotated[int, Field(ge=1, le=2**20)]
+
+
+class StoredSummary(Schema):
+    """The fields of a `Summary`."""
+
+    source: Text
+    images: PositiveInt
+    sizes: Annotated[list[tuple[Side, Side, PositiveInt]], Field(min_length=1)]
+    modes: dict[Name, Count]
+    classes: dict[Text, dict[Text, Count]]
+    skipped: list[tuple[Long, Long]]
+    duplicates: list[list[Long]]
+    compared: Count
+    read_as: StoredPixelFormat = StoredPixelFormat()
+    changed: dict[Text, Count] = Field(default_factory=dict)
+    paged: Count = 0
+    looked_at: Count = 0
+
+
+class StoredNetworks(Schema):
+    """Shapes that fit together."""
+
+    encoder: EncoderShape
+    predictor: PredictorShape
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        encoder, predictor = self.encoder, self.predictor
+        if predictor.grid_size != tuple(side // encoder.patch_size for side in encoder.image_size):
+            raise ValueError("predictor and encoder have other grids")
+        if predictor.embed_dim != encoder.embed_dim:
+            raise ValueError("predictor and encoder have another embed_dim")
+        return self
+
+
+class StoredRun(Schema):
+    """What config.json holds.
+
+    settings   the fields of Config
+    steps      the length of the whole run
+    mean, std  of each channel
+    data       the images as given to pretrain, `found` what was found in them, `paths` the hash of their names
+    recipe     the recipe that the user named
+    source, networks, frozen  of a run that started from --init: its weights, the shapes of its networks, and the
+               fraction of the run in which the context encoder stays as it is
+    """
+
+    settings: dict[Name, Json]
+    steps: Annotated[int, Field(ge=1, le=10**12)]
+    mean: Annotated[list[Mean], Field(min_length=1, max_length=MOST_CHANNELS)]
+    std: Annotated[list[Std], Field(min_length=1, max_length=MOST_CHANNELS)]
+    pixel_format: StoredPixelFormat = Field(
+        StoredPixelFormat(), validation_alias=AliasChoices("pixel_format", "reading")
+    )
+    data: Text
+    found: StoredSummary
+    paths: Name
+    command: Long
+    openjepa_version: Name = "0"
+    recipe: Name | None = None
+    frozen: Fraction = 0.0
+    source: Origin | None = None
+    networks: StoredNetworks | None = None
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        if not len(self.mean) == len(self.std) == self.pixel_format.channels:
+            raise ValueError("mean and std are not those of as many channels as pixel_format has")
+        if self.networks and self.networks.encoder.in_chans != self.pixel_format.channels:
+            raise ValueError("networks and pixel_format have other channels")
+        if self.settings.get("init") and not self.networks:
+            raise ValueError("networks is missing, which a run with --init has")
+        return self
+
+    @property
+    def summary(self) -> Summary:
+        return Summary(**self.found.model_dump())
+
+    @property
+    def read_as(self) -> PixelFormat:
+        """How the images are read."""
+        return PixelFormat(**self.pixel_format.model_dump())
+
+
+def save_config(path: Path, config: Config, resolved: Mapping[str, Any]) -> None:
+    """Store the settings, and beside them what was resolved from data and machine, whole or not at all."""
+    write_json(path, {"settings": dataclasses.asdict(config), **resolved})
+
+
+def read_config(path: Path, what_to_do: str = AGAIN) -> tuple[Config, StoredRun]:
+    """The settings of a stored run and what was resolved with them.
+
+    Raises UsageError, which ends with `what_to_do`, if the file is damaged, and where a newer version wrote it.
+    """
+    stored = read_json(path, StoredRun, what_to_do, MAX_BYTES)
+    check_version(path, stored.openjepa_version)
+    config = stored_config(stored.settings, path, what_to_do)
+    if stored.networks and stored.networks.predictor.grid_size != config.grid_size:
+        raise UsageError(f"{path} is damaged: networks have another grid than the settings: {what_to_do}")
+    return config, stored
+
+
+def check_version(path: Path, written_by: str) -> None:
+    """Raise UsageError if a newer version than this one wrote a file."""
+    theirs, ours = ([int(part) for part in re.findall(r"\d{1,9}", v)[:3]] for v in (written_by, __version__))
+    if theirs > ours:
+        raise UsageError(
+            f"{path} was written by openjepa {shortened(written_by)}, which is newer than this one ({__version__}): "
+            "update openjepa"
+        )
 
 
 def recipe_config(name: str, given: Mapping[str, Any], **fixed: Any) -> Config:
@@ -33,11 +171,27 @@ def recipe_config(name: str, given: Mapping[str, Any], **fixed: Any) -> Config:
     return resolve_precision(config)
 
 
-def stored_settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings from JSON, under their current names and of their own types."""
-    return {name: normal(name, value) for name, value in current_names(dict(values)).items()}
+def resolve_precision(config: Config) -> Config:
+    """The config with "auto" resolved, so that a resumed run computes as before."""
+    precision = choose_precision(config.precision, choose_device(config.device))
+    return dataclasses.replace(config, precision=next(name for name, dtype in PRECISIONS.items() if dtype == precision))
 
 
-def stored_config(values: Mapping[str, Any]) -> Config:
-    """The Config of settings from JSON; raises ValueError, TypeError or UsageError where they are none."""
-    return Config(**stored_settings(all_settings(dict(values))))
+def stored_settings(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Settings from the JSON file at `path`, under their current names; raises UsageError for an unknown name."""
+    settings = current_names(dict(values))
+    for name in settings.keys() - FIELDS.keys():
+        raise UsageError(
+            f"{path} holds the setting {shortened(name)}, which openjepa {__version__} does not know: read it with the "
+            "version that wrote it"
+        )
+    return {name: normal(name, value) for name, value in settings.items()}
+
+
+def stored_config(values: Mapping[str, Any], path: Path, what_to_do: str = AGAIN) -> Config:
+    """The Config of settings from the JSON file at `path`; raises UsageError where they are none."""
+    settings = stored_settings(all_settings(dict(values)), path)
+    try:
+        return Config(**settings)
+    except UsageError as error:
+        raise UsageError(f"{path} is damaged: {error}: {what_to_do}") from error

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from openjepa._version import __version__
-from openjepa.config import MACHINE, Config, read_config, save_config
+from openjepa.config import MACHINE, Config
 from openjepa.console import TrainingDisplay, log
 from openjepa.data.dataset import ImageDataset, fingerprint
-from openjepa.data.decoding.pixel_format import RGB, stored_pixel_format
 from openjepa.data.statistics import channel_statistics
 from openjepa.data.summary import Summary
-from openjepa.device import PRECISIONS, choose_device, choose_precision
+from openjepa.device import choose_device
 from openjepa.errors import UsageError, option, shown
 from openjepa.files import usage_error
 from openjepa.files.temporary import remove_leftovers
@@ -34,6 +33,7 @@ from openjepa.runs.initial_weights import (
     stored_networks,
 )
 from openjepa.runs.plan import plan_lines, resolve_steps
+from openjepa.runs.settings import CONFIG, StoredRun, read_config, resolve_precision, save_config
 from openjepa.runs.unused_settings import check_settings
 from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_path, checkpoint_steps, load_checkpoint
 from openjepa.training.distributed import on_rank_zero, world_size
@@ -82,7 +82,7 @@ class StartedRun:
 
     def _save_config(self, resolved: dict[str, Any]) -> None:
         with usage_error(self.folder):
-            save_config(self.folder / "config.json", self.config, resolved)
+            save_config(self.folder / CONFIG, self.config, resolved)
 
     def train(self, *words: str) -> None:
         """Take all remaining steps with a progress display; `words` are the command that Ctrl-C prints to resume."""
@@ -214,10 +214,6 @@ def check_ranks(config: Config) -> None:
         )
 
 
-def resolve_precision(config: Config) -> Config:
-    """The config with "auto" resolved, so that a resumed run computes as before."""
-    precision = choose_precision(config.precision, choose_device(config.device))
-    return dataclasses.replace(config, precision=next(name for name, dtype in PRECISIONS.items() if dtype == precision))
 
 
 def resume_run(data: str, out: Path, config: Config, given: dict[str, Any], parallel: str = "auto") -> StartedRun:
@@ -226,21 +222,21 @@ def resume_run(data: str, out: Path, config: Config, given: dict[str, Any], para
     on_rank_zero(lambda: remove_leftovers(out))
     config = settle_compiler(_with_machine_settings(out, stored, config, given))
     check_ranks(config)
-    pixel_format = stored_pixel_format(resolved) or RGB
-    dataset, summary = prepare_images(data, config.workers, str(out / LISTED), pixel_format, config.max_skipped)
+    dataset, summary = prepare_images(data, config.workers, str(out / LISTED), resolved.read_as, config.max_skipped)
     dataset, summary = leave_out_small(dataset, summary, config.patch_size, config.max_skipped)
     _check_same_images(data, dataset, out, resolved)
-    networks = stored_networks(config, resolved) if config.init else None
-    blueprint = draft(config, dataset, resolved["mean"], resolved["std"], networks, parallel)
-    run = blueprint.run(out, resolved["steps"])
+    blueprint = draft(config, dataset, resolved.mean, resolved.std, stored_networks(config, resolved), parallel)
+    run = blueprint.run(out, resolved.steps)
     _load_newest_checkpoint(run)
-    return open_run(run, blueprint, data, summary, resolved.get("source"))
+    source = resolved.source.model_dump() if resolved.source else None
+    return open_run(run, blueprint, data, summary, source)
 
 
-def stored_run(out: Path) -> tuple[Config, dict[str, Any]]:
-    if not (out / "config.json").is_file():
+def stored_run(out: Path) -> tuple[Config, StoredRun]:
+    """The settings of the run in `out` and what was resolved with them. Raises UsageError."""
+    if not (out / CONFIG).is_file():
         raise UsageError(f"{out} holds no run to resume: leave out --resume to start one")
-    return read_config(out / "config.json")
+    return read_config(out / CONFIG)
 
 
 def _with_machine_settings(out: Path, stored: Config, config: Config, given: dict[str, Any]) -> Config:
@@ -255,10 +251,10 @@ def _with_machine_settings(out: Path, stored: Config, config: Config, given: dic
     return dataclasses.replace(stored, **machine)
 
 
-def _check_same_images(data: str, dataset: ImageDataset, out: Path, resolved: dict[str, Any]) -> None:
-    if len(dataset) != resolved["found"]["images"]:
-        raise UsageError(f"{data} holds {len(dataset):,} images, the run in {out} had {resolved['found']['images']:,}")
-    if fingerprint(dataset) != resolved["paths"]:
+def _check_same_images(data: str, dataset: ImageDataset, out: Path, stored: StoredRun) -> None:
+    if len(dataset) != stored.found.images:
+        raise UsageError(f"{data} holds {len(dataset):,} images, the run in {out} had {stored.found.images:,}")
+    if fingerprint(dataset) != stored.paths:
         raise UsageError(f"{data} holds other images than the run in {out} was started with: give it another --out")
 
 

@@ -1,20 +1,46 @@
 """Checkpoints that are whole or not there: hashed, flushed to the disk, verified when read.
 
-A checkpoint is a folder `step-00000500` with `state.safetensors` (every tensor) and `state.json` (the rest and the
-hash). Nothing is pickled.
+A checkpoint is a folder `step-00000500` with `state.safetensors` (every tensor) and `state.json` (the rest, and hashes
+of both). Nothing is pickled.
 """
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from openjepa.errors import UsageError
 from openjepa.files import atomic_folder, file_hash
+from openjepa.schema import Json, Name, Schema, Text, read_json
 
 TENSORS, STATE = "state.safetensors", "state.json"
+MAX_BYTES = 2**28  # of state.json, which lists every image that could not be read
+SELECTED_BY = ("rank", "knn")  # the monitors whose best encoder is kept
+Step = Annotated[int, Field(ge=0, le=10**12)]
+
+
+class State(Schema):
+    """What a checkpoint holds beside the tensors.
+
+    best       monitor -> (value, step) of the best encoder by it
+    skipped    path -> reason of the images that could not be read
+    untrained  the monitors at step 0
+    settings   what shapes the run, by name; {} in older files
+    """
+
+    step: Step
+    best: dict[Literal[SELECTED_BY], tuple[float, Step]]  # type: ignore[valid-type]
+    skipped: dict[Text, Text]
+    untrained: dict[Name, float]
+    settings: dict[Name, Json] = Field(default_factory=dict)
+    sha256: Name
+    state_sha256: Name | None = None
 
 
 class DamagedCheckpoint(ValueError):
@@ -36,33 +62,47 @@ def checkpoint_path(folder: Path, step: int) -> Path:
     return folder / f"step-{step:08d}"
 
 
-def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: dict) -> Path:
-    """Write one checkpoint, all or nothing. Raises OSError (a full disk), after which `folder` is as it was."""
+def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> Path:
+    """Write one checkpoint, all or nothing; `state` are the fields of `State` but step and hashes.
+
+    Raises OSError (a full disk), after which `folder` is as it was.
+    """
     target = checkpoint_path(folder, step)
     try:
         with atomic_folder(target, replace=True, durable=True) as part:
             save_file(tensors, part / TENSORS)
-            text = json.dumps({**state, "step": step, "sha256": file_hash(part / TENSORS)}, indent=2)
-            (part / STATE).write_text(text)
+            content = {**state, "step": step, "sha256": file_hash(part / TENSORS)}
+            content["state_sha256"] = state_hash(content)
+            (part / STATE).write_text(json.dumps(content, indent=2))
     except (OSError, SafetensorError) as error:
         raise OSError(f"cannot write {target}: {error}") from error
     return target
 
 
-def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
+def state_hash(content: dict[str, Any]) -> str:
+    """The SHA-256 of what state.json holds, without this hash itself."""
+    hashed = {name: value for name, value in content.items() if name != "state_sha256"}
+    return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], State]:
     """Tensors and state of one checkpoint; raises DamagedCheckpoint unless every byte is what was written."""
     try:
-        state = json.loads((path / STATE).read_text())
-        if file_hash(path / TENSORS) != state["sha256"]:
+        state = read_json(path / STATE, State, "the checkpoint cannot be used", MAX_BYTES)
+        if checkpoint_path(path.parent, state.step) != path:
+            raise DamagedCheckpoint(f"{path} is damaged: its state is of step {state.step:,}")
+        if state.state_sha256 and state_hash(json.loads((path / STATE).read_text())) != state.state_sha256:
+            raise DamagedCheckpoint(f"{path} is damaged: its state is not the one that was written")
+        if file_hash(path / TENSORS) != state.sha256:
             raise DamagedCheckpoint(f"{path} is damaged: its tensors are not the ones that were written")
         return load_file(path / TENSORS), state
-    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
-        if isinstance(error, DamagedCheckpoint):
-            raise
+    except UsageError as error:
+        raise DamagedCheckpoint(str(error)) from error
+    except (OSError, SafetensorError) as error:
         raise DamagedCheckpoint(f"{path} is damaged: {error}") from error
 
 
-def load_newest(folder: Path) -> tuple[dict[str, Tensor], dict, list[str]]:
+def load_newest(folder: Path) -> tuple[dict[str, Tensor], State, list[str]]:
     """The newest sound checkpoint and what was wrong with newer ones; raises DamagedCheckpoint if none is sound."""
     complaints: list[str] = []
     for step in reversed(checkpoint_steps(folder)):

@@ -6,13 +6,23 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from openjepa.data.batches import Batches, load_batches
-from openjepa.errors import UsageError
-from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_steps, load_newest, retain, save_checkpoint
+from openjepa.errors import UsageError, shown
+from openjepa.renamed import current_names
+from openjepa.training.checkpoint import (
+    SELECTED_BY,
+    DamagedCheckpoint,
+    State,
+    checkpoint_steps,
+    load_newest,
+    retain,
+    save_checkpoint,
+)
 from openjepa.training.distributed import anyone, everyones, is_sharded, mean_over_ranks, on_rank_zero, rank
 from openjepa.training.monitoring.metrics_log import RunLog, current_metrics
 from openjepa.training.monitoring.monitors import Monitor
@@ -25,6 +35,7 @@ from openjepa.training.step import Stepper
 from openjepa.training.timing import Stopwatch, Waiting
 
 Report = Callable[[dict], None]
+SLOWER = "lower --lr or use --clip-grad 1 and start again"
 
 
 class Diverged(UsageError):
@@ -37,7 +48,7 @@ class TooManySkipped(UsageError):
 
 def check_loss(loss: float, done: int) -> None:
     if not math.isfinite(loss):
-        raise Diverged(f"the loss is {loss} at step {done:,}: lower --lr or use --clip-grad 1 and start again")
+        raise Diverged(f"the loss is {loss} at step {done:,}: {SLOWER}")
 
 
 class Interrupted(KeyboardInterrupt):
@@ -49,6 +60,7 @@ class Run:
     """A run in `folder`. Training it is a pure function of the stepper's initial state, the batches and the schedule.
 
     `imported`: it started from trained weights. `max_skipped` images may be unreadable (None: any number).
+    `settings` are what shapes the run, by name: a checkpoint of a run with others is refused.
     `done` steps have been taken; `best` maps a monitor to (value, step), `skipped` an image's path to the reason;
     `untrained` are the monitors at step 0. Several processes take its steps together; rank 0 alone logs and writes.
     """
@@ -62,6 +74,7 @@ class Run:
     workers: int = 2
     imported: bool = False
     max_skipped: int | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
     done: int = field(default=0, init=False)
     best: dict[str, tuple[float, int]] = field(default_factory=dict, init=False)
     skipped: dict[str, str] = field(default_factory=dict, init=False)
@@ -86,16 +99,20 @@ class Run:
         state, complaints = on_rank_zero(lambda: self._read_newest(tensors))
         try:
             load_tensors(self.stepper, tensors)
-            self.done, self.skipped = state["step"], state["skipped"]
-            self.untrained = current_metrics(state["untrained"])
-            self.best = {name: (value, step) for name, (value, step) in state["best"].items()}
         except (RuntimeError, LookupError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise DamagedCheckpoint(f"{self.checkpoints} is of another run ({reason})") from error
+        self.done, self.skipped, self.best = state.step, state.skipped, state.best
+        self.untrained = current_metrics(state.untrained)
         return complaints
 
-    def _read_newest(self, tensors: dict[str, Tensor]) -> tuple[dict, list[str]]:
+    def _read_newest(self, tensors: dict[str, Tensor]) -> tuple[State, list[str]]:
         read, state, complaints = load_newest(self.checkpoints)
+        theirs = current_names(state.settings)
+        for name in self.settings.keys() & theirs.keys():
+            if theirs[name] != self.settings[name]:
+                differ = f"{name} {shown(theirs[name])}, not {shown(self.settings[name])}"
+                raise DamagedCheckpoint(f"{self.checkpoints} is of another run ({differ})")
         tensors.update(read)
         return state, complaints
 
@@ -173,6 +190,8 @@ class Run:
     def _measure(self, probe: bool) -> dict:
         """Monitors, verdict and, where labels exist and `probe` is set, the probes; keeps the best checkpoints."""
         measured = self._agree(lambda: self.monitor(self.stepper.model))
+        if self.done and not all(map(math.isfinite, measured.values())):
+            raise Diverged(f"the encoder's output is not finite at step {self.done:,}: {SLOWER}")
         if self.done == 0:
             self.untrained = measured
         status, sentence = verdict(measured, self.untrained, self.done / self.steps, self.imported)
@@ -181,7 +200,7 @@ class Run:
             scores = self._probe()
             record |= scores
             if self.done or self.imported:
-                self._keep_best({"rank": measured["rank"], **{k: v for k, v in scores.items() if k == "knn"}})
+                self._keep_best({k: v for k, v in (measured | scores).items() if k in SELECTED_BY})
         return record
 
     def _probe(self) -> dict[str, float]:
@@ -230,6 +249,7 @@ class Run:
         self._saved_step, self._saved_at = self.done, time.monotonic()
 
     def _write(self, tensors: dict[str, Tensor]) -> None:
-        state = {"best": self.best, "skipped": self.skipped, "untrained": self.untrained}
+        about = {"best": self.best, "skipped": self.skipped, "untrained": self.untrained}
+        state = about | {"settings": self.settings}
         save_checkpoint(self.checkpoints, self.done, tensors, state)
         retain(self.checkpoints, {step for _, step in self.best.values()}, self.intervals.keep, done=self.done)

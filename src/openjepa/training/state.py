@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from openjepa.methods.base import Method
-from openjepa.training.distributed import from_first, is_sharded, part_like, rank, whole
+from openjepa.training.distributed import from_first, is_sharded, on_rank_zero, part_like, rank, whole
 from openjepa.training.step import Stepper
+
+MOMENTS = {True: {"step", "momentum"}, False: {"step", "exp_avg", "exp_avg_sq"}}  # of a matrix under Muon, of the rest
 
 
 def run_tensors(stepper: Stepper) -> dict[str, Tensor]:
@@ -21,9 +23,10 @@ def run_tensors(stepper: Stepper) -> dict[str, Tensor]:
 
 
 def load_tensors(stepper: Stepper, tensors: dict[str, Tensor]) -> None:
-    """Restore what `run_tensors` returned, needed on rank 0 only. Raises RuntimeError or LookupError on a mismatch."""
+    """Restore what `run_tensors` returned, needed on rank 0 only. Raises ValueError where they are of another run."""
     own = {f"model.{name}": t for name, t in stepper.model.state_dict().items()}
     parameters = [p for group in stepper.optimizer.param_groups for p in group["params"]]
+    on_rank_zero(lambda: check_tensors(stepper, tensors))
 
     def place(name: str, tensor: Tensor) -> Tensor:
         room, index, *_ = name.split(".")
@@ -33,6 +36,21 @@ def load_tensors(stepper: Stepper, tensors: dict[str, Tensor]) -> None:
     model = {name.removeprefix("model."): t for name, t in placed.items() if name.startswith("model.")}
     stepper.model.load_state_dict(model)
     load_optimizer(stepper.optimizer, placed)
+
+
+def check_tensors(stepper: Stepper, tensors: dict[str, Tensor]) -> None:
+    """Raise ValueError unless names and shapes are those of this model and its optimizer."""
+    own = {f"model.{name}": t.shape for name, t in stepper.model.state_dict().items()}
+    groups = stepper.optimizer.param_groups
+    trained = [(parameter, MOMENTS[group["orthogonal"]]) for group in groups for parameter in group["params"]]
+    for number, (parameter, names) in enumerate(trained):
+        if f"optimizer.{number}.step" in tensors:  # a parameter that was never trained has no state
+            own |= {f"optimizer.{number}.{name}": () if name == "step" else parameter.shape for name in names}
+    for name in own.keys() ^ tensors.keys():
+        raise ValueError(f"{name} is {'missing' if name in own else 'not of this model'}")
+    for name, tensor in tensors.items():
+        if tuple(tensor.shape) != tuple(own[name]):
+            raise ValueError(f"{name} has the shape {list(tensor.shape)}, not {list(own[name])}")
 
 
 def whole_model(model: Method, build: Callable[[], Method]) -> Method | None:

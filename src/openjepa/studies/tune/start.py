@@ -1,7 +1,6 @@
 """Start a study or resume one: images, labels, costs, plan."""
 
 import dataclasses
-import json
 import shlex
 import time
 from dataclasses import dataclass
@@ -21,20 +20,18 @@ from openjepa.runs.images import check_new_folder, leave_out_small, pick_for, pr
 from openjepa.runs.settings import (
     MACHINE,
     Config,
+    normal,
     option,
     recipe_config,
     seconds,
     shown,
-    stored_config,
-    stored_settings,
 )
 from openjepa.studies.tune.costs import measure_costs, plan_study
-from openjepa.studies.tune.halving import FACTOR, Plan
+from openjepa.studies.tune.halving import FACTOR
 from openjepa.studies.tune.space import RECIPE, candidates
+from openjepa.studies.tune.stored import FILE, StoredRequest, read_study
 from openjepa.studies.tune.study import Study
 from openjepa.studies.tune.trial import TrialData, prepare_trials
-
-FILE = "tune.json"
 
 
 @dataclass(frozen=True)
@@ -93,32 +90,24 @@ def resume_study(request: Request) -> tuple[Study, Request]:
     path = request.out / FILE
     if not path.is_file():
         raise UsageError(f"{request.out} holds no study to resume: leave out --resume to start one")
-    try:
-        stored = json.loads(path.read_text())
-        base = stored_config(stored["base"])
-        tried = {name: stored_settings(changes) for name, changes in stored["tried"].items()}
-        plan, baselines = Plan(**stored["plan"]), stored["baselines"]
-        asked, paths = stored["request"], stored["paths"]
-        then = stored_settings(asked["given"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path} is damaged ({error}): give --out another name to start again") from error
-    _check_same(request, asked, base)
+    planned = read_study(path)
+    _check_same(request, planned.stored.request, planned.base)
     given = {name: request.given[name] for name in MACHINE if name in request.given}
-    base = dataclasses.replace(base, **given)
-    request = dataclasses.replace(request, recipe=asked["recipe"], given=then | given)
+    base = dataclasses.replace(planned.base, **given)
+    request = dataclasses.replace(request, recipe=planned.stored.request.recipe, given=planned.given | given)
     remove_leftovers(request.out)
     data = _trial_data(request, base, _images(request, base))
-    if fingerprint(data.dataset) != paths:
+    if fingerprint(data.dataset) != planned.stored.paths:
         raise UsageError(f"{request.data} holds other images than the study in {request.out}: give it another --out")
-    study = Study(request.out, data, base, tried, plan, baselines)
+    study = Study(request.out, data, base, planned.tried, planned.plan, planned.baselines)
     log(*study_plan_lines(study))
     return study, request
 
 
-def _check_same(request: Request, asked: dict[str, str], base: Config) -> None:
+def _check_same(request: Request, asked: StoredRequest, base: Config) -> None:
     now = {name: getattr(request, name) for name in ("budget", "labelled", "recipe")}
-    then = {name: asked[name] for name in now} | ({} if request.recipe else {"recipe": None})
-    now |= {name: value for name, value in stored_settings(request.given).items() if name not in MACHINE}
+    then = {name: getattr(asked, name) for name in now} | ({} if request.recipe else {"recipe": None})
+    now |= {name: normal(name, value) for name, value in request.given.items() if name not in MACHINE}
     then |= {name: getattr(base, name) for name in request.given if name not in MACHINE}
     for name, value in now.items():
         if value != then[name]:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +10,11 @@ from statistics import stdev
 from openjepa.console import counting, duration, log
 from openjepa.errors import UsageError
 from openjepa.files import write_text
-from openjepa.runs.settings import Config, stored_settings
+from openjepa.runs.settings import Config
 from openjepa.studies.tune.halving import Plan, best
 from openjepa.studies.tune.space import COMBINED, RECIPE, REPEATS, Changes, combination
+from openjepa.studies.tune.stored import AGAIN, TRIALS, changes_of, read_trials, trial_folder
 from openjepa.studies.tune.trial import TrialData, run_trial
-from openjepa.training.monitoring.metrics_log import current_metrics
-
-TRIALS = "trials.jsonl"
 
 
 @dataclass
@@ -57,6 +54,12 @@ class Study:
 
     def _load_trials(self) -> None:
         self.records = read_trials(self.folder)
+        known: dict[str, Changes] = {RECIPE: {}} | repeats(self.base) | self.candidates
+        for record in self.records:
+            name, changes = record["candidate"], changes_of(record["changes"], self.base, self.folder / TRIALS)
+            is_known = name == COMBINED or known.get(name) == changes
+            if not (is_known and record["rung"] <= len(self.plan.sizes)):
+                raise UsageError(f"{self.folder / TRIALS} is damaged: {name} is no trial of this study: {AGAIN}")
         # Written again without a line that was cut short.
         write_text(self.folder / TRIALS, "".join(json.dumps(record) + "\n" for record in self.records))
 
@@ -86,7 +89,7 @@ class Study:
             return
         steps = max(1, self.plan.images[rung - 1] // changes.get("batch_size", self.base.batch_size))
         config = dataclasses.replace(self.base, steps=steps, **changes)
-        folder = self.folder / "trials" / f"{rung}-{re.sub(r'[^A-Za-z0-9_.]+', '-', name)}"
+        folder = self.folder / "trials" / trial_folder(rung, name)
         with counting(f"rung {rung}, {name}") as progress:
             record = {"candidate": name, "rung": rung, "changes": changes, "folder": folder.name}
             record |= run_trial(folder, self.data, config, steps, progress)
@@ -138,15 +141,3 @@ def outcome(record: Mapping) -> str:
     if "failed" in record:
         return "diverged"
     return f"linear {record['linear']:.1%}, k-NN {record['knn']:.1%}, {duration(record['seconds'])}"
-
-
-def read_trials(folder: Path) -> list[dict]:
-    """Finished trials; a line that a crash cut short is left out, and its trial runs again."""
-    path, records = folder / TRIALS, []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        records.append(current_metrics(record) | {"changes": stored_settings(record["changes"])})
-    return records

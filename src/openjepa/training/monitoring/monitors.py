@@ -1,5 +1,6 @@
 """Label-free measurements of a method on a fixed set of images: does it learn content, position only, or nothing?"""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -17,8 +18,10 @@ def effective_rank(embeddings: Tensor) -> float:
     """exp of the entropy of the normalised singular values of embeddings [n, D], in [1, D].
 
     RankMe (Garrido et al. 2023, arXiv 2210.02885, equation 1), on centred embeddings, because a mean common to all
-    images does not distinguish them.
+    images does not distinguish them. NaN where embeddings are not finite.
     """
+    if not embeddings.isfinite().all():
+        return math.nan
     values = torch.linalg.svdvals((embeddings - embeddings.mean(dim=0)).float())
     fractions = values / values.sum().clamp_min(1e-12) + 1e-7
     return float(torch.exp(-(fractions * fractions.log()).sum()))
