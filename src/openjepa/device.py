@@ -1,7 +1,11 @@
 """The device and the floating-point format of computations where the user leaves them open."""
 
+import contextlib
 import functools
+import os
+import resource
 import time
+from pathlib import Path
 
 import torch
 
@@ -29,6 +33,19 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
     if kind == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(f"device {name} is not available here: there are {torch.cuda.device_count()}, counted from 0")
     return device
+
+
+def memory_of(device: torch.device) -> int:
+    """Bytes of memory: of a GPU, or that this process may use of the machine's."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    found = [2**63]
+    with contextlib.suppress(OSError, ValueError):  # not every system tells
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    with contextlib.suppress(OSError, ValueError):  # of a container
+        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return min(found if limit == resource.RLIM_INFINITY else [*found, limit])
 
 
 def where_exact(device: torch.device | str) -> torch.device:

@@ -48,10 +48,10 @@ def pretrain(
         raise UsageError(unknown("--parallel", parallel, PARALLEL))
     with joined(choose_device(config.device)), locked(out):
         if resume or on_rank_zero(lambda: is_restart() and (out / "config.json").is_file()):
-            run = resume_run(data, out, config, settings, parallel)
+            run = resume_run(data, out, config, settings, parallel, recipe)
         else:
             settle = None if config.init else settler(settings, recipe)
-            run = start_run(data, out, config, settings, settle, parallel)
+            run = start_run(data, out, config, settings, settle, parallel, recipe)
         run.train("pretrain", data)
         run.finish()
         on_rank_zero(lambda: report(out))

@@ -20,6 +20,7 @@ from openjepa.models.vit import VisionTransformer
 from openjepa.ranks import rank, world_size
 from openjepa.runs.build_model import Networks, build_model, method_of
 from openjepa.runs.images import mask_settings
+from openjepa.runs.memory import check_memory
 from openjepa.runs.plan import resolve_steps, schedule_of
 from openjepa.runs.unused_settings import why_no_graph
 from openjepa.training.compile import checkpoint_activations, compile_blocks, no_compiler
@@ -131,7 +132,8 @@ def draft(
     networks: Networks | None = None,
     parallel: str = "auto",
 ) -> Blueprint:
-    """The parts of a run; its networks are fresh unless others are given."""
+    """The parts of a run; its networks are fresh unless others are given. UsageError if they need too much memory."""
+    check_memory(config, len(mean))
     networks = networks or Networks(lambda: build_model(config, len(mean)))
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)

@@ -3,26 +3,26 @@
 import copy
 import dataclasses
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from openjepa._version import __version__
-from openjepa.config import MACHINE, Config
+from openjepa.config import LENGTH, MACHINE, Config, normal
 from openjepa.console import TrainingDisplay, log
 from openjepa.data.dataset import ImageDataset, fingerprint
 from openjepa.data.statistics import channel_statistics
 from openjepa.data.summary import Summary
-from openjepa.device import choose_device
 from openjepa.errors import UsageError, option, shown
 from openjepa.files import usage_error
 from openjepa.files.temporary import remove_leftovers
 from openjepa.interop.artifact import save_artifact
 from openjepa.interop.loaded_weights import Source
 from openjepa.methods.base import Method
+from openjepa.recipe_settings import recipe as recipe_settings
 from openjepa.runs.build import Blueprint, draft, settle_compiler
-from openjepa.runs.command_line import typed_command
+from openjepa.runs.command_line import option_words, typed_command
 from openjepa.runs.images import LISTED, check_new_folder, leave_out_small, prepare_images, write_skipped
 from openjepa.runs.initial_weights import (
     advice,
@@ -32,11 +32,12 @@ from openjepa.runs.initial_weights import (
     shapes_of,
     stored_networks,
 )
+from openjepa.runs.memory import check_memory, enough_memory
 from openjepa.runs.plan import plan_lines, resolve_steps
 from openjepa.runs.settings import CONFIG, StoredRun, read_config, resolve_precision, save_config
 from openjepa.runs.unused_settings import check_settings
 from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_path, checkpoint_steps, load_checkpoint
-from openjepa.training.distributed import on_rank_zero, world_size
+from openjepa.training.distributed import check_alike, on_rank_zero, world_size
 from openjepa.training.loop import Interrupted, Run, TooManySkipped
 from openjepa.training.state import whole_model
 from openjepa.training.timing import peak_memory
@@ -60,8 +61,8 @@ class StartedRun:
     def folder(self) -> Path:
         return self.run.folder
 
-    def describe(self, origin: dict[str, Any] | None = None) -> None:
-        """Write config.json: the settings, and what was resolved from data and machine.
+    def describe(self, about: Mapping[str, Any] = {}, origin: Mapping[str, Any] = {}) -> None:
+        """Write config.json: the settings, `about` the run, and what was resolved from data and machine.
 
         `origin` is what --resume needs to know about the --init weights.
         """
@@ -76,6 +77,7 @@ class StartedRun:
             "paths": fingerprint(dataset),
             "command": typed_command(),
             "openjepa_version": __version__,
+            **about,
         }
         resolved |= {"frozen": stepper.frozen, **origin} if origin else {}
         on_rank_zero(lambda: self._save_config(resolved))
@@ -89,7 +91,7 @@ class StartedRun:
         display = TrainingDisplay(self.run.steps, self.run.done, self.config.batch_size)
         device = self.run.stepper.device
         try:
-            with display:
+            with display, enough_memory(self.config):
                 self.run.train(lambda record: display(record | {"memory": peak_memory(device)}))
         except Interrupted as stopped:
             again = shlex.join(["openjepa", *words, "--out", str(self.folder), "--resume"])
@@ -155,18 +157,21 @@ def start_run(
     given: dict[str, Any],
     settle: Callable[[Summary], Config] | None = None,
     parallel: str = "auto",
+    recipe: str | None = None,
 ) -> StartedRun:
     """A new run in `out`, planned and described; nothing is written before everything has been checked.
 
     `given` are the settings that the user gave: each must have an effect, and --init may not contradict it. `settle`
-    makes the config once the images are known, where they decide.
+    makes the config once the images are known, where they decide. `recipe` is the one that the user named.
     """
+    check_same_command(given, parallel, recipe)
     on_rank_zero(lambda: check_new_folder(out, "continue it with --resume, or give --out another name"))
     on_rank_zero(lambda: remove_leftovers(out))
     config, source = open_init(config, given) if config.init else (config, None)
     check_settings(config, given)
-    choose_device(config.device)
+    check_memory(config, config.channels or 1)
     dataset, summary = _open_images(data, out, config, source)
+    check_same_images(dataset)
     config = settle_compiler(on_rank_zero(lambda: resolve_precision(settle(summary) if settle else config)))
     check_ranks(config)
     check_settings(config, given)
@@ -174,11 +179,13 @@ def start_run(
     mean, std = _statistics(dataset, config, source)
     networks = continued_networks(config, source) if source else None
     blueprint = draft(config, dataset, mean, std, networks, parallel)
-    cost = blueprint.cost()
+    with enough_memory(config):
+        cost = blueprint.cost()
     run = blueprint.run(out, on_rank_zero(lambda: resolve_steps(config, len(dataset), cost)))
     log(*plan_lines(config, run.stepper, run.batches, cost, summary.sizes), *(advice(config, source) if source else []))
     started = open_run(run, blueprint, data, summary, _named(config, source))
-    started.describe({"source": started.source, "networks": shapes_of(config, source)} if source else {})
+    origin = {"source": started.source, "networks": shapes_of(config, source)} if source else {}
+    started.describe({"recipe": recipe}, origin)
     on_rank_zero(started.write_skipped)
     return started
 
@@ -214,17 +221,21 @@ def check_ranks(config: Config) -> None:
         )
 
 
-
-
-def resume_run(data: str, out: Path, config: Config, given: dict[str, Any], parallel: str = "auto") -> StartedRun:
+def resume_run(
+    data: str, out: Path, config: Config, given: dict[str, Any], parallel: str = "auto", recipe: str | None = None
+) -> StartedRun:
     """The run in `out` from its newest sound checkpoint. Raises UsageError if it is another run or there is none."""
+    check_same_command(given, parallel, recipe)
     stored, resolved = on_rank_zero(lambda: stored_run(out))
     on_rank_zero(lambda: remove_leftovers(out))
     config = settle_compiler(_with_machine_settings(out, stored, config, given))
+    check_recipe(out, stored, resolved.recipe, recipe)
     check_ranks(config)
+    check_memory(config, len(resolved.mean), resolved.networks.model_dump() if resolved.networks else None)
     dataset, summary = prepare_images(data, config.workers, str(out / LISTED), resolved.read_as, config.max_skipped)
     dataset, summary = leave_out_small(dataset, summary, config.patch_size, config.max_skipped)
     _check_same_images(data, dataset, out, resolved)
+    check_same_images(dataset)
     blueprint = draft(config, dataset, resolved.mean, resolved.std, stored_networks(config, resolved), parallel)
     run = blueprint.run(out, resolved.steps)
     _load_newest_checkpoint(run)
@@ -241,14 +252,43 @@ def stored_run(out: Path) -> tuple[Config, StoredRun]:
 
 def _with_machine_settings(out: Path, stored: Config, config: Config, given: dict[str, Any]) -> Config:
     """The stored settings with those given that may change; UsageError if others were given another value."""
-    for name, value in given.items():
-        if value is not None and name not in MACHINE and getattr(config, name) != getattr(stored, name):
+    fixed = {name: value for name, value in given.items() if value is not None and name not in MACHINE}
+    for name, value in fixed.items():
+        as_stored = (name, value) == ("precision", "auto")  # which has been resolved
+        if not as_stored and getattr(config, name) != getattr(stored, name):
             theirs = shown(getattr(stored, name))
             raise UsageError(
                 f"{out} was started with {option(name)} {theirs}, not {shown(value)}: leave it out to resume"
             )
     machine = {name: getattr(config, name) for name in MACHINE if given.get(name) is not None}
     return dataclasses.replace(stored, **machine)
+
+
+def check_recipe(out: Path, stored: Config, named: str | None, given: str | None) -> None:
+    """Raise UsageError if the `given` recipe is another than that of a stored run, which may have been `named`."""
+    if given is None or given == named:
+        return
+    if named:
+        raise UsageError(f"{out} was started with --recipe {named}, not {given}: leave it out to resume")
+    for name, value in recipe_settings(given).items():
+        if name not in (*MACHINE, *LENGTH, "image_size") and normal(name, value) != getattr(stored, name):
+            raise UsageError(
+                f"{out} was started with {option(name)} {shown(getattr(stored, name))}, and --recipe {given} has "
+                f"{shown(value)}: leave --recipe out to resume"
+            )
+
+
+def check_same_command(given: Mapping[str, Any], parallel: str, recipe: str | None) -> None:
+    """Raise UsageError where the processes of a run were started with settings that differ."""
+    settings = {name: value for name, value in given.items() if value is not None and name not in MACHINE}
+    words = shlex.join(option_words(settings | {"parallel": parallel} | ({"recipe": recipe} if recipe else {})))
+    check_alike("options", words, "start all processes with the same command")
+
+
+def check_same_images(dataset: ImageDataset) -> None:
+    """Raise UsageError where the processes of a run see other images."""
+    check_alike("images", f"{len(dataset):,} images", "give every process the same DATA")
+    check_alike("names of images", fingerprint(dataset)[:16], "give every process the same DATA")
 
 
 def _check_same_images(data: str, dataset: ImageDataset, out: Path, stored: StoredRun) -> None:

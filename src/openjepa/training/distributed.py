@@ -17,7 +17,7 @@ from torch.distributed.rendezvous import rendezvous
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from openjepa.errors import UsageError
+from openjepa.errors import UsageError, shown
 from openjepa.methods.base import Inputs, Method
 from openjepa.ranks import on_rank_zero, rank, world_size
 
@@ -83,6 +83,16 @@ def everyones(value: T) -> list[T]:
     found: list[Any] = [None] * world_size()
     dist.all_gather_object(found, value)
     return found
+
+
+def check_alike(what: str, value: T, what_to_do: str) -> None:
+    """Raise UsageError on all ranks, naming the first that differs, unless `value` is the same on every rank."""
+    first, *others = everyones(value)
+    for number, theirs in enumerate(others, 1):
+        if theirs != first:
+            raise UsageError(
+                f"process {number} has other {what} than process 0 ({shown(theirs)}, not {shown(first)}): {what_to_do}"
+            )
 
 
 def mean_over_ranks(value: Tensor) -> float:
