@@ -95,5 +95,5 @@ def test_folders_that_are_no_run(run, tmp_path):
             openjepa.report(folder)
     assert not (run / "encoder" / "report.html").exists()
     (run / "evaluation.json").write_text('[{"model": "x"}]')
-    with pytest.raises(openjepa.UsageError, match=r"evaluation.json is damaged: write it again"):
+    with pytest.raises(openjepa.UsageError, match=r"evaluation.json is damaged: 0.task is missing: write it again"):
         openjepa.report(run)
