@@ -62,11 +62,11 @@ def write_head(folder: Path, sessions: Sequence[Session]) -> None:
     """Write the linear probe of the last encoder on its last layer, for the first label, as a classifier."""
     pairs = [(session, session.model) for session in sessions if isinstance(session.model, Encoder)]
     session, encoder = ([pair for pair in pairs if not pair[1].name.endswith(CONTEXT)] or pairs)[-1]
-    label, labels, truth = next(session.labels())
-    train, test = map(Features, session.embeddings())
-    choice = best_linear(train, labels, test, session.seed, session.device)
-    accuracy = float((choice.probe.predictions == truth).double().mean())
-    names = [session.train.dataset.classes[label][number] for number in choice.probe.classes]
+    known = next(session.labels())
+    train, test = map(Features, known.embeddings)
+    choice = best_linear(train, known.labels, test, session.seed, session.device)
+    accuracy = float((choice.probe.predictions == known.truth).double().mean())
+    label, names = known.name, [known.names[number] for number in choice.probe.classes]
     about = {"encoder_of": encoder.name, "label": label, "test_accuracy": accuracy, **choice.protocol()}
     save_classifier(folder, encoder, choice.probe.weight, choice.probe.bias, names, about)
     log(f"head of {encoder.name} ({label}, {accuracy:.1%} on the test images): {folder}")
