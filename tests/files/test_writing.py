@@ -4,12 +4,14 @@ import multiprocessing
 import os
 import signal
 import threading
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.photos import draw_photos
 
 import openjepa
 from openjepa.arrow import cache_file, load_tables
@@ -23,6 +25,7 @@ from openjepa.files import (
     write_output,
     write_rows,
     write_text,
+    writing,
 )
 from openjepa.files.vectors import write_vectors
 
@@ -187,6 +190,23 @@ def test_one_variable_moves_every_cache(tmp_path, monkeypatch):
     assert cache_folder("features") == tmp_path / "moved" / "features"
     assert cache_file("tables", 1, "a").parent == tmp_path / "moved" / "tables"
     assert load_tables(cache_file("tables", 1, "a"), 1) is None
+
+
+def test_without_a_home_the_cache_must_be_named(tmp_path, monkeypatch):
+    def homeless(*_args, **_kwargs):
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.delenv("OPENJEPA_CACHE", raising=False)
+    for nowhere in (homeless, lambda *_args, **_kwargs: Path("~/.cache/openjepa")):
+        monkeypatch.setattr(writing, "user_cache_path", nowhere)
+        with pytest.raises(UsageError, match="no home folder for a cache: set OPENJEPA_CACHE"):
+            cache_folder("features")
+        photos = draw_photos(tmp_path / "photos")
+        with pytest.raises(UsageError, match="set OPENJEPA_CACHE"):
+            openjepa.evaluate("pixels", photos, workers=0)
+        assert openjepa.embed("pixels", photos, out=tmp_path / "v.parquet", workers=0).exists()
+    monkeypatch.setenv("OPENJEPA_CACHE", str(tmp_path / "cache"))
+    assert openjepa.evaluate("pixels", photos, workers=0)
 
 
 def test_the_weights_of_an_artifact_can_be_read_by_others(tmp_path):

@@ -78,14 +78,14 @@ def evaluate(
     files, test_files = Files(annotations, depths, masks), Files(test_annotations, test_depths, test_masks)
     images = Images(str(data), None if test is None else str(test), files, test_files, max_skipped)
     outputs.check([*names, *images.targets()], images.sources(), overwrite)
-    if cache:
-        check_outside(Path(cache), images.sources())
+    kept = Path(cache) if cache else cache_folder("features")
+    check_outside(kept, images.sources())
     with joined(choose_device(device)):
         opened = evaluating.open_models(names, device, precision, encoder)
         outputs.check_models(opened)
         first = evaluating.first_encoder(opened)
         train, held_out, named = images.open(needed, seed, workers, first.pixel_format if first else None)
-        store = FeatureStore(Path(cache) if cache else cache_folder("features"), workers)
+        store = FeatureStore(kept, workers)
         patches = evaluating.patches_of(opened)
         left_out = evaluating.unmeasured(train, held_out)
         sessions = [
@@ -105,7 +105,7 @@ def evaluate(
     show_records(records)
     verdicts = make_verdicts(records, names)
     log(*verdicts)
-    outputs.write(records, sessions, names)
     if outputs.page:
         write_output(outputs.page, evaluation_page(records, verdicts))
+    outputs.write(records, sessions, names)  # the head last: where it is there, so is all else
     return records

@@ -140,7 +140,8 @@ class FeatureStore:
         except (OSError, ValueError) as error:
             reachable = " that all processes can reach" if world_size() > 1 else ""
             raise UsageError(
-                f"cannot keep features in {place} ({error}): make room, or name another --cache{reachable}"
+                f"cannot keep features in {place} ({error}): make room, or name another folder{reachable} "
+                "with --cache or OPENJEPA_CACHE"
             ) from error
 
     def _name(self, model: Model, dataset: ImageDataset, kind: str) -> str:

@@ -19,8 +19,17 @@ from openjepa.files.temporary import remove, temporary
 
 
 def cache_folder(*parts: str) -> Path:
-    """A place below $OPENJEPA_CACHE or, where that is not set, openjepa's folder in the user's cache folder."""
-    return Path(os.environ.get("OPENJEPA_CACHE") or user_cache_path("openjepa", appauthor=False)).joinpath(*parts)
+    """A place below $OPENJEPA_CACHE or, where that is not set, openjepa's folder in the user's cache folder.
+
+    Raises UsageError where the user has no home folder, as in a container with an unknown user.
+    """
+    if named := os.environ.get("OPENJEPA_CACHE"):
+        return Path(named).joinpath(*parts)
+    with contextlib.suppress(RuntimeError, KeyError):
+        folder = user_cache_path("openjepa", appauthor=False)
+        if folder.is_absolute():
+            return folder.joinpath(*parts)
+    raise UsageError("there is no home folder for a cache: set OPENJEPA_CACHE to a folder that can be written to")
 
 
 @contextlib.contextmanager

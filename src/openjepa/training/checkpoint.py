@@ -75,7 +75,7 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], state: 
             content["state_sha256"] = state_hash(content)
             (part / STATE).write_text(json.dumps(content, indent=2))
     except (OSError, SafetensorError) as error:
-        raise OSError(f"cannot write {target}: {error}") from error
+        raise OSError(f"{target.name}: {error}") from error
     return target
 
 

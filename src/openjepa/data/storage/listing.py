@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from openjepa.arrow import cache_file, load_tables, save_tables
+from openjepa.arrow import load_tables, optional_cache_file, save_tables
 from openjepa.data.storage.names import Names, joined
 from openjepa.data.storage.storage import Skipped
 
@@ -46,7 +46,7 @@ class Memory:
     """What an earlier listing of `root` found, by folder."""
 
     def __init__(self, root: str) -> None:
-        self.place = cache_file("listings", LAYOUT, os.path.realpath(root))
+        self.place = optional_cache_file("listings", LAYOUT, os.path.realpath(root))
         tables = load_tables(self.place, 2)
         folders, self.files = tables if tables else (FOLDERS.empty_table(), FILES.empty_table())
         columns = (folders[name].to_pylist() for name in FOLDERS.names)

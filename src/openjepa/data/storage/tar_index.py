@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from openjepa.arrow import cache_file, load_tables, save_tables
+from openjepa.arrow import load_tables, optional_cache_file, save_tables
 from openjepa.data.storage.layout import is_image
 from openjepa.data.storage.names import Names, printable
 from openjepa.data.storage.remote import is_remote, open_file, state
@@ -74,7 +74,7 @@ def index_shards(files: list[str], progress: Callable[[int, int], None] | None =
 
 def _cached(file: str) -> Shard:
     size, version = state(file)
-    place = cache_file("indexes", LAYOUT, file if is_remote(file) else os.path.realpath(file), size, version)
+    place = optional_cache_file("indexes", LAYOUT, file if is_remote(file) else os.path.realpath(file), size, version)
     tables = load_tables(place, 2)
     if tables:
         return Shard(
