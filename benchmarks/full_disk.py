@@ -3,8 +3,8 @@
     python benchmarks/full_disk.py --count 30      results/full_disk.json; as root, on Linux
 
 The disk is a small file system in memory. A file leaves a random number of bytes free, from none to what the command
-needs. The command must end with exit code 2 and one line, or well where it fits. Files that were there before must be as
-they were. Then there is room, and the same command (with --resume for a run) must end as undisturbed.
+needs. The command must end with exit code 2 and one line, or well where it fits. Files that were there before must be
+as they were. Then there is room, and the same command (with --resume for a run) must end as undisturbed.
 """
 
 import argparse
