@@ -78,7 +78,8 @@ class Case:
 def harmless_lines(forge: Forge) -> dict[str, list[str]]:
     """A line for each command, on harmless files, by the command's name: what it costs, and that it works."""
     data, run, weights = str(forge.harmless / "classes"), forge.copy("run"), str(forge.harmless / "weights")
-    study = json.loads((forge.harmless / "study/command.json").read_text())
+    study = forge.harmless / "study"
+    again = json.loads((study / "command.json").read_text()) if study.exists() else []
     return {
         "embed": ["embed", "pixels", data, "--out", "a.parquet", *USUAL],
         "embed model": ["embed", run, data, "--out", "a.parquet", *USUAL],
@@ -97,35 +98,27 @@ def harmless_lines(forge: Forge) -> dict[str, list[str]]:
         "export timm": ["export", run, "--to", "timm", "--out", "out"],
         "export onnx": ["export", run, "--to", "onnx", "--out", "out"],
         "pretrain": ["pretrain", data, "--out", "new", *RUN],
-        "tune": ["tune", data, "--out", forge.copy("study"), "--resume", *study],
+        "tune": ["tune", data, "--out", forge.copy("study"), "--resume", *again],
     }
 
 
-NAMES = (
-    "embed",
-    "embed model",
-    "data check",
-    "data prepare",
-    "evaluate",
-    "predict",
-    "report",
-    "masks",
-    "recipes",
-    "bench",
-)
-NAMES += ("import", "import hf", "import timm", "export", "export timm", "export onnx", "pretrain", "tune")
+NAMES = ("embed model", "evaluate", "report", "data check")
+LIGHT = len(NAMES)  # of the names, which import all that a light selection needs
+NAMES += ("embed", "data prepare", "predict", "masks", "import", "recipes", "bench", "pretrain", "tune")
+NAMES += ("import hf", "import timm", "export", "export timm", "export onnx")
 
 
-def warm_up(place: Path) -> dict[str, float]:
+def warm_up(place: Path, harmless: Path) -> dict[str, float]:
     """Import what the commands import; seconds of each on harmless files. Raises RuntimeError if one fails."""
     make_guard(place / "guard")
     guard, cost = Guard(place / "guard"), {}
 
     def line(folder: Path, name: str) -> list[str]:
-        return harmless_lines(Forge((0,), folder, place / "harmless", guard.folder, guard.url))[name]
+        return harmless_lines(Forge((0,), folder, harmless, guard.folder, guard.url))[name]
 
-    for again in (False, True):  # what the first time imports may start programs
-        for name in NAMES:
+    light = not (harmless / "study").exists()
+    for again in (True,) if light else (False, True):  # what the first time imports may start programs
+        for name in NAMES[:LIGHT] if light else NAMES:
             outcome = attack_child.run(functools.partial(line, name=name), place / "case", guard, 600)
             _import(outcome.modules)
             cost[name] = outcome.seconds
@@ -167,12 +160,14 @@ class Workplace:
         return row | {"memory": outcome.memory, "wrong": outcome.wrong, "said": outcome.said.strip()[:1000]}
 
 
-def work(number: int, cost: dict[str, float], given: argparse.Namespace, place: Path, pipe: Any) -> None:
+def work(
+    number: int, cost: dict[str, float], given: argparse.Namespace, place: Path, harmless: Path, pipe: Any
+) -> None:
     """Run every `jobs`-th case and send its row."""
     try:
         folder, jobs = place / f"worker{number}", given.jobs
         make_guard(folder / "guard")
-        workplace = Workplace(place / "harmless", folder, Guard(folder / "guard"), cost)
+        workplace = Workplace(harmless, folder, Guard(folder / "guard"), cost)
         for case in list(cases(given))[number::jobs]:
             row = workplace.run(case)
             if row["wrong"] and given.keep:
@@ -195,7 +190,7 @@ def cases(given: argparse.Namespace) -> Iterator[Case]:
     names = [each for each in given.only if not each.isdecimal()]
     for number in numbers or range(given.start, given.start + given.count):
         case = Case(given.seed, number)
-        if not names or case.group in names:
+        if (not names or case.group in names) and not (given.light and case.group == "study"):
             yield case
 
 
@@ -207,11 +202,13 @@ def run_all(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     os.environ.update(HOME=str(place / "home"), XDG_CACHE_HOME=str(place / "home"), HF_HOME=str(place / "home"))
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
-        make_harmless(place / "harmless")
-        cost, pipes = warm_up(place), []
+        harmless = given.harmless or place / "harmless"
+        if not harmless.exists():
+            make_harmless(harmless, given.light)
+        cost, pipes = warm_up(place, harmless), []
         for number in range(given.jobs):
             here, there = FORK.Pipe(duplex=False)
-            FORK.Process(target=work, args=(number, cost, given, place, there)).start()
+            FORK.Process(target=work, args=(number, cost, given, place, harmless, there)).start()
             there.close()
             pipes.append(here)
         while pipes:
@@ -234,14 +231,16 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*", default=[], help=f"numbers of cases, or classes: {', '.join(CLASSES)}")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--light", action="store_true", help="without studies, transformers, timm and ONNX")
+    parser.add_argument("--harmless", type=Path, help="folder of harmless inputs; made if it is not there, and kept")
     parser.add_argument("--out", type=Path, help="file to list every case and what came of it (JSON)")
     parser.add_argument("--keep", type=Path, help="folder to keep the files of cases that went wrong")
     parser.add_argument("--folder", type=Path, help="folder to work in; left out, the system's for temporary files")
     return parser.parse_args(words)
 
 
-def main() -> int:
-    given = parse()
+def main(words: list[str] | None = None) -> int:
+    given = parse(words)
     blocked = attack_child.no_network()
     print("the network is", "blocked" if blocked else "not blocked (that needs root): only proxies count connections")
     begun, rows = time.monotonic(), []

@@ -83,6 +83,11 @@ def png(image: Image.Image) -> bytes:
     return stream.getvalue()
 
 
+def images(forge: Forge, count: int = 4) -> list[tuple[str, bytes]]:
+    """(name, file) of harmless pictures in two classes."""
+    return [(f"{'ab'[number % 2]}/{number}.png", png(small_image(forge))) for number in range(count)]
+
+
 # --- bytes ---------------------------------------------------------------------------------------------------------
 
 

@@ -12,15 +12,18 @@ from PIL import Image
 
 RUN = ["--recipe", "laptop", "--image-size", "16", "--patch-size", "4", "--batch-size", "4", "--predictor-depth", "1"]
 RUN += ["--predictor-dim", "32", "--workers", "0", "--precision", "float32", "--device", "cpu", "--log-every", "1"]
-RUN += ["--checkpoint-minutes", "0", "--steps", "4"]
+RUN += ["--checkpoint-minutes", "0", "--steps", "2"]
 MACHINE = ("--workers", "0", "--device", "cpu")
 TUNED = ("--image-size", "--patch-size", "--batch-size", "--predictor-depth", "--predictor-dim", "--precision")
 
 
-def make_harmless(folder: Path) -> None:
-    """Write them below a folder, in a child process, so that no thread is started in this one."""
+def make_harmless(folder: Path, light: bool = False) -> None:
+    """Write them below a folder, in a child process, so that no thread is started in this one.
+
+    `light` leaves out layouts of transformers and timm, and the study.
+    """
     folder.mkdir(parents=True)
-    _forked(lambda: _make(folder), folder / "said.txt")
+    _forked(lambda: _make(folder, light), folder / "said.txt")
 
 
 def make_guard(folder: Path) -> None:
@@ -76,17 +79,18 @@ def _forked(call: Callable[[], None], log: Path) -> None:
         raise RuntimeError(f"the harmless inputs cannot be made:\n{log.read_text()[-3000:]}")
 
 
-def _make(folder: Path) -> None:
+def _make(folder: Path, light: bool) -> None:
     data, run, weights = folder / "classes", folder / "run", folder / "weights"
     os.environ["OPENJEPA_CACHE"] = str(folder / "cache")
     draw(data)
     command("pretrain", str(data), "--out", str(run), *RUN, "--keep-every", "1")
     command("evaluate", str(run), str(data), "--save-head", str(folder / "head"), "--tasks", "knn", *MACHINE)
-    for form in ("hf", "timm", "safetensors", "official"):
+    for form in ("safetensors", "official") if light else ("safetensors", "official", "hf", "timm"):
         command("export", str(run), "--to", form, "--out", str(weights / form), "--licence", "MIT")
     command("import", str(run), str(folder / "artifact"))
     _begun(run, folder / "begun")
-    _study(folder, data)
+    if not light:
+        _study(folder, data)
 
 
 def draw(folder: Path, count: int = 12) -> None:

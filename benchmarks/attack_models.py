@@ -27,7 +27,7 @@ TENSOR_NAMES += ["blocks.-1.norm1.weight", "blocks.x.norm1.weight", "x" * 100_00
 
 def lying_tensors(forge: Forge, data: bytes) -> bytes:
     """A safetensors file with a header that lies, or numbers that are none."""
-    if forge.chance(6):
+    if forge.chance(10):
         return damage(forge, data)
     (length,) = struct.unpack_from("<Q", data)
     header, body = json.loads(data[8 : 8 + length]), bytearray(data[8 + length :])
@@ -163,17 +163,19 @@ def _legacy(forge: Forge) -> bytes:
 def _use(forge: Forge, model: str) -> list[str]:
     """A command that reads a model from a path."""
     data, usual = str(forge.harmless / "classes"), ["--workers", "0", "--device", "cpu"]
+    light = not (forge.harmless / "weights/hf").exists()
+    form = forge.dice.choice(["safetensors", "official", *["hf"] * (not light)])
     rare = [
         ["evaluate", model, data, *usual, "--csv", "a.csv", "--page", "a.html", "--cache", "features"],
         ["pretrain", data, "--out", "new", "--init", model, *RUN[6:-1], "1"],
-        ["export", model, "--to", "onnx", "--out", "out"],
-        ["export", model, "--to", "timm", "--out", "out"],
+        ["export", model, "--to", "safetensors" if light else "onnx", "--out", "out"],
+        ["export", model, "--to", "official" if light else "timm", "--out", "out"],
     ]
     cheap = [
         ["embed", model, data, "--out", "a.parquet", *usual],
         ["import", model, "new"],
         ["import", model, "new", "--which", "context", "--image-size", "32"],
-        ["export", model, "--to", forge.dice.choice(["safetensors", "official", "hf"]), "--out", "out"],
+        ["export", model, "--to", form, "--out", "out"],
         ["embed", f"untrained:{model}", data, "--out", "a.parquet", *usual],
     ]
     return forge.dice.choice(rare) if forge.chance(12) else forge.dice.choice(cheap)
@@ -193,7 +195,8 @@ def weights_file(forge: Forge) -> tuple[str, list[str]]:
 
 def folder_of_weights(forge: Forge) -> tuple[str, list[str]]:
     """A folder as transformers or timm writes it, or an artifact."""
-    name = forge.dice.choice(["weights/hf", "weights/timm", "artifact", "artifact", "run/encoder"])
+    names = ["weights/hf", "weights/timm", "artifact", "artifact", "run/encoder"]
+    name = forge.dice.choice([name for name in names if (forge.harmless / name).exists()])
     return f"folder {name}", _use(forge, str(copied(forge, name)))
 
 

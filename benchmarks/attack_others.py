@@ -5,8 +5,8 @@ import os
 import shlex
 from typing import Any
 
-from attack_containers import CONTAINERS, images
-from attack_files import Forge, hostile_image, lying_json, lying_text, png, small_image
+from attack_containers import CONTAINERS
+from attack_files import Forge, hostile_image, images, lying_json, lying_text, png, small_image
 from attack_harmless import RUN
 
 USUAL = ["--workers", "0", "--device", "cpu"]
@@ -159,7 +159,8 @@ def options(forge: Forge) -> tuple[str, list[str]]:
     if forge.chance(6):
         place = len(name.split()) + forge.dice.randrange(2)
         words[min(place, len(words) - 1)] = _value(forge, False)
-    for option in forge.dice.sample(_options(command.load()), forge.dice.choice([1, 1, 1, 2, 3])):
+    able = _options(command.load())
+    for option in forge.dice.sample(able, min(len(able), forge.dice.choice([1, 1, 1, 2, 3]))):
         flag = "--" + option.replace("_", "-")
         words = _without(words, flag)
         words.append(f"{flag}={_value(forge, option in LONG)}")

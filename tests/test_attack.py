@@ -1,0 +1,17 @@
+"""A sample of benchmarks/attack.py: hostile files and command lines, each in a process that is watched."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "attack.py"
+
+
+def test_hostile_files_and_options_do_no_harm(tmp_path):
+    rows = tmp_path / "rows.json"
+    command = [sys.executable, SCRIPT, "--count", "60", "--light", "--jobs", "1", "--folder", tmp_path, "--out", rows]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(rows.read_text())
+    assert len(found) > 50 and {row["code"] for row in found} == {0, 2}
