@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,7 +74,11 @@ def _forked(call: Callable[[], None], log: Path) -> None:
             os.dup2(handle, 2)
             call()
             status = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
             os._exit(status)
     if os.waitpid(pid, 0)[1]:
         raise RuntimeError(f"the harmless inputs cannot be made:\n{log.read_text()[-3000:]}")
