@@ -22,6 +22,7 @@ from support.hub_fake import Hub
 from support.photos import draw_photos
 
 import openjepa
+from openjepa.data.crops import Frame
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.feature_cache import FeatureStore
 from openjepa.interop.open_model import open_model
@@ -350,7 +351,7 @@ def test_an_untrained_name_without_a_size_is_of_the_usual_one():
     sizes = {name: open_model(name, "cpu", torch.float32).image_size for name in ("untrained:vit_nano", "pixels")}
     assert set(sizes.values()) == {(32, 32)}
     assert open_model("untrained:vit_nano_patch16", "cpu", torch.float32).image_size == (224, 224)
-    assert open_model("untrained:vit_nano_patch16", "cpu", torch.float32, (64, 64)).image_size == (64, 64)
+    assert open_model("untrained:vit_nano_patch16", "cpu", torch.float32, Frame((64, 64))).image_size == (64, 64)
 
 
 def torchrun(processes: int, *words: str) -> subprocess.CompletedProcess:

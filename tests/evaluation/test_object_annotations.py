@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from support.photos import draw_photos
 
+from openjepa.data.crops import Frame
 from openjepa.data.open import open_dataset
 from openjepa.data.scenes.scenes import SHAPES, Scenes
 from openjepa.errors import UsageError
@@ -34,6 +35,43 @@ def test_every_format(tmp_path):
     assert read("coco.json", json.dumps(COCO)) == {"a.jpg": Annotation(2), "b.jpg": Annotation(0)}
     assert read("a.xml", VOC) == {"a": Annotation(3)}
     assert read("boxes.csv", CSV) == {"a.jpg": Annotation(2), "b.jpg": Annotation(0)}
+
+
+# Four objects in an image of 40x30 pixels (width x height), two of them in the outer eighths, and one without a place.
+PLACES = [(2, 15), (20, 15), (33, 1), (38, 28)]
+SEEN = {
+    "clevr.json": json.dumps({"image_filename": "000.jpg", "objects": [{"pixel_coords": [*p, p[0]]} for p in PLACES]}),
+    "coco.json": json.dumps(
+        {
+            "images": [{"id": 1, "file_name": "000.jpg", "width": 400, "height": 300}],
+            "annotations": [
+                *({"image_id": 1, "bbox": [10 * x - 10, 10 * y - 10, 20, 20]} for x, y in PLACES),
+                {"image_id": 1},
+            ],
+        }
+    ),
+    "000.xml": "<annotation><size><width>0</width><height>0</height></size>"
+    + "".join(
+        f"<object><bndbox><xmin>{x - 2}</xmin><ymin>{y}</ymin><xmax>{x + 2}</xmax><ymax>{y}</ymax></bndbox></object>"
+        for x, y in PLACES
+    )
+    + "<object/></annotation>",
+    "boxes.csv": "image,XMin,ymin,xmax,ymax\n" + "".join(f"000.jpg,{x},{y},{x},{y}\n" for x, y in PLACES),
+}
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_what_lies_outside_of_what_is_seen_is_left_out_and_said(tmp_path, name):
+    dataset = open_dataset(draw_photos(tmp_path / "photos", 1, classes=(), side=30, width=40))
+    (tmp_path / name).write_text(SEEN[name])
+    unplaced = name in ("coco.json", "000.xml")
+    whole, square = (
+        file_targets(dataset, str(tmp_path / name), None, None, Frame(size, 0.1)) for size in ((28, 36), (32, 32))
+    )
+    assert whole.annotations["000.jpg"].count == 4 + unplaced and whole.remarks == ()
+    assert square.annotations["000.jpg"].count == 2 + unplaced
+    assert square.annotations["000.jpg"].distance == (20 if name == "clevr.json" else None)
+    assert f"2 of {4 + unplaced} objects" in square.remarks[0] and "not counted" in square.remarks[0]
 
 
 def test_a_folder_and_a_folder_in_a_zip(tmp_path):

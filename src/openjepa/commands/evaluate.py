@@ -84,7 +84,7 @@ def evaluate(
         opened = evaluating.open_models(names, device, precision, encoder)
         outputs.check_models(opened)
         first = evaluating.first_encoder(opened)
-        train, held_out, named = images.open(needed, seed, workers, first.pixel_format if first else None)
+        train, held_out, named = images.open(needed, seed, workers, first or opened[0])
         store = FeatureStore(kept, workers)
         patches = evaluating.patches_of(opened)
         left_out = evaluating.unmeasured(train, held_out)

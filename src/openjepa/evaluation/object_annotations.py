@@ -3,13 +3,16 @@
 import csv
 import io
 import json
+import math
 import os
 import xml.etree.ElementTree as ElementTree
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
+from openjepa.data.crops import Box, Frame
 from openjepa.data.storage.listing import walk
 from openjepa.data.storage.names import Names
 from openjepa.data.storage.storage import Folder, Storage
@@ -17,15 +20,52 @@ from openjepa.data.storage.zip_members import read_zip
 from openjepa.errors import UsageError
 
 ANNOTATION_KINDS = "CLEVR scenes (.json), COCO (.json), VOC (.xml), a .csv with a row a box, or a folder of such files"
+SIDES = ("xmin", "ymin", "xmax", "ymax")  # of a box, in VOC files and as columns
 NAME_COLUMNS = ("image", "filename", "file", "path", "image_path", "file_name")
+
+
+class Thing(NamedTuple):
+    """An object: its centre (x, y) in pixels of its image, and its distance; None where the file does not say."""
+
+    centre: tuple[float, float] | None = None
+    distance: float | None = None
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """`count` objects; `distance` of the nearest, in the file's units, or None where the format has no depth."""
+    """`count` objects; `distance` of the nearest, in the file's units, or None where the format has no depth.
+
+    things  the objects one by one; () where they are not known
+    size    (width, height) of the image to which their centres refer, None where the file does not say
+    """
 
     count: int
     distance: float | None = None
+    things: tuple[Thing, ...] = field(default=(), compare=False)
+    size: tuple[float, float] | None = field(default=None, compare=False)
+
+    @classmethod
+    def of(cls, things: Iterable[Thing], size: tuple[float, float] | None = None) -> "Annotation":
+        """The annotation of objects that are known one by one."""
+        things = tuple(things)
+        depths = [thing.distance for thing in things if thing.distance is not None]
+        return cls(len(things), min(depths, default=None), things, size)
+
+    def seen(self, frame: Frame, size: tuple[float, float] | None) -> "Annotation":
+        """The annotation without the objects whose centre lies outside of what a frame shows of the image.
+
+        `size` is (width, height) of the image where the annotation does not say. Objects without a centre are kept.
+        """
+        size = self.size or size
+        if size is None or not self.things:
+            return self
+        left, top, right, bottom = frame.box(*size)
+        kept = [t for t in self.things if t.centre is None or _lies_in(t.centre, (left, top, right, bottom))]
+        return self if len(kept) == len(self.things) else Annotation.of(kept, size)
+
+
+def _lies_in(point: tuple[float, float], box: Box) -> bool:
+    return box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3]
 
 
 def read_annotations(source: str) -> dict[str, Annotation]:
@@ -94,24 +134,40 @@ def _read_json(name: str, content: bytes) -> dict[str, Annotation]:
 
 
 def _clevr(objects: list[dict]) -> Annotation:
-    """The third pixel coordinate of an object is its distance from the camera."""
-    depths = [float(thing["pixel_coords"][2]) for thing in objects]
-    return Annotation(len(objects), min(depths, default=None))
+    """The pixel coordinates of an object are those of its centre, and its distance from the camera."""
+    places = ([float(number) for number in thing["pixel_coords"]] for thing in objects)
+    return Annotation.of(Thing((x, y), depth) for x, y, depth in places)
 
 
 def _coco(data: dict) -> dict[str, Annotation]:
-    counts = dict.fromkeys((image["id"] for image in data["images"]), 0)
-    for box in data["annotations"]:
-        counts[box["image_id"]] += 1
-    return {image["file_name"]: Annotation(counts[image["id"]]) for image in data["images"]}
+    things: dict[Any, list[Thing]] = {image["id"]: [] for image in data["images"]}
+    for one in data["annotations"]:
+        left, top, width, height = map(float, one.get("bbox") or [math.nan] * 4)
+        things[one["image_id"]].append(_thing(left, top, left + width, top + height))
+    sizes = {image["id"]: _size(image.get("width"), image.get("height")) for image in data["images"]}
+    return {image["file_name"]: Annotation.of(things[image["id"]], sizes[image["id"]]) for image in data["images"]}
+
+
+def _thing(*box: float) -> Thing:
+    """The object in a box (left, top, right, bottom), of which NaN is unknown."""
+    known = all(map(math.isfinite, box))
+    return Thing(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)) if known else Thing()
+
+
+def _size(width: str | float | None, height: str | float | None) -> tuple[float, float] | None:
+    """The size of an image, None where it is not stated: some files say 0."""
+    size = float(width or 0), float(height or 0)
+    return size if all(0 < side < math.inf for side in size) else None
 
 
 def _read_xml(name: str, content: bytes) -> dict[str, Annotation]:
     root = ElementTree.fromstring(content)
     if root.tag != "annotation":
         raise ValueError(f"<{root.tag}> where <annotation> was expected")
+    boxes = ([_number(one.findtext(f"bndbox/{side}")) for side in SIDES] for one in root.findall("object"))
+    things, size = [_thing(*box) for box in boxes], _size(root.findtext("size/width"), root.findtext("size/height"))
     # The file's own name, because people rename images and forget the <filename> inside.
-    return {PurePosixPath(name).stem: Annotation(len(root.findall("object")))}
+    return {PurePosixPath(name).stem: Annotation.of(things, size)}
 
 
 def _read_csv(name: str, content: bytes) -> dict[str, Annotation]:
@@ -119,11 +175,21 @@ def _read_csv(name: str, content: bytes) -> dict[str, Annotation]:
     column = next((c for c in rows.fieldnames or () if c.strip().lower() in NAME_COLUMNS), None)
     if column is None:
         raise ValueError(f"no column is called {', '.join(NAME_COLUMNS)}")
-    counts: dict[str, int] = {}
+    sides = [next((c for c in rows.fieldnames or () if c.strip().lower() == side), "") for side in SIDES]
+    things: dict[str, list[Thing]] = {}
     for row in rows:
-        box = any(value for key, value in row.items() if key != column)
-        counts[row[column]] = counts.get(row[column], 0) + box
-    return {image: Annotation(count) for image, count in counts.items()}
+        found = things.setdefault(row[column], [])
+        if any(value for key, value in row.items() if key != column):
+            found.append(_thing(*(_number(row.get(side)) for side in sides)))
+    return {image: Annotation.of(found) for image, found in things.items()}
+
+
+def _number(text: str | None) -> float:
+    """NaN where it is none."""
+    try:
+        return float(text or math.nan)
+    except ValueError:
+        return math.nan
 
 
 READERS = {".json": _read_json, ".xml": _read_xml, ".csv": _read_csv}

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from openjepa.data.crops import Frame, size_of
 from openjepa.data.dataset import ImageDataset, ImageFiles
+from openjepa.data.decoding.read import read_header
 from openjepa.data.open import open_dataset
 from openjepa.data.scenes.scenes import EDGES, Scenes
 from openjepa.data.scenes.solids import SHAPES
@@ -66,12 +68,22 @@ def scene_targets(scenes: Scenes) -> Targets:
     return Targets(annotations, tuple(EDGES), depths, masks, ("sky", "ground", *SHAPES))
 
 
-def file_targets(dataset: ImageDataset, annotations: str | None, depths: str | None, masks: str | None) -> Targets:
-    """Targets from files beside the images. Raises UsageError where they do not match the images."""
+def file_targets(
+    dataset: ImageDataset,
+    annotations: str | None,
+    depths: str | None,
+    masks: str | None,
+    frame: Frame | None = None,
+) -> Targets:
+    """Targets from files beside the images, without the objects that a frame does not show.
+
+    Raises UsageError where they do not match the images.
+    """
     remarks: list[str] = []
     found = read_annotations(annotations) if annotations else {}
+    matched = _matched(dataset, found, f"annotations in {annotations}", remarks) if found else {}
     return Targets(
-        _matched(dataset, found, f"annotations in {annotations}", remarks) if found else {},
+        _seen(dataset, matched, frame, remarks) if frame else matched,
         depth=_maps(dataset, depths, _read_depth, remarks) if depths else None,
         mask=_maps(dataset, masks, _read_mask, remarks) if masks else None,
         remarks=tuple(remarks),
@@ -79,16 +91,51 @@ def file_targets(dataset: ImageDataset, annotations: str | None, depths: str | N
 
 
 def open_targets(
-    source: str, dataset: ImageDataset, annotations: str | None, depths: str | None, masks: str | None
+    source: str,
+    dataset: ImageDataset,
+    annotations: str | None,
+    depths: str | None,
+    masks: str | None,
+    frame: Frame | None = None,
 ) -> Targets:
-    """The targets of a source: of drawn scenes, or from files. Raises UsageError."""
+    """The targets of a source: of drawn scenes, or from files (`file_targets`). Raises UsageError."""
     drawn = open_dataset(source) if source == "scenes" or source.startswith("scenes:") else None
     if isinstance(drawn, Scenes):
         given = annotations or depths or masks
         if given:
             raise UsageError(f"{given} was given for {source}, and drawn scenes know their own: leave it out")
         return scene_targets(drawn)
-    return file_targets(dataset, annotations, depths, masks)
+    return file_targets(dataset, annotations, depths, masks, frame)
+
+
+def _seen(
+    dataset: ImageDataset, annotations: dict[str, Annotation], frame: Frame, remarks: list[str]
+) -> dict[str, Annotation]:
+    """The annotations without the objects whose centre a frame does not show, which are counted in `remarks`."""
+    seen = {}
+    for index, path in enumerate(dataset.paths):
+        if annotation := annotations.get(path):
+            asked = annotation.things and not annotation.size
+            seen[path] = annotation.seen(frame, _image_size(dataset, index) if asked else None)
+    count = sum(annotation.count for annotation in annotations.values())
+    lost = count - sum(annotation.count for annotation in seen.values())
+    if lost:
+        remarks.append(
+            f"note: {lost:,} of {count:,} objects ({lost / count:.0%}) have their centre outside of what the model "
+            f"sees of an image ({frame.size[0]}x{frame.size[1]} px, rows x columns) and are not counted"
+        )
+    return seen
+
+
+def _image_size(dataset: ImageDataset, index: int) -> tuple[int, int] | None:
+    """(width, height) of an image, None where it cannot be read."""
+    try:
+        if not isinstance(dataset, ImageFiles):
+            return size_of(dataset.load(index))
+        with dataset.open(index) as stream:
+            return read_header(stream).size
+    except BadImage:
+        return None
 
 
 def _matched(dataset: ImageDataset, found: dict[str, Any], what: str, remarks: list[str]) -> dict[str, Any]:

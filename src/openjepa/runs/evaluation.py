@@ -13,8 +13,9 @@ import torch
 from openjepa._version import __version__
 from openjepa.config import MAX_SKIPPED
 from openjepa.console import counting, log, working
+from openjepa.data.crops import Frame
 from openjepa.data.dataset import ImageDataset
-from openjepa.data.decoding.pixel_format import PixelFormat
+from openjepa.data.proportions import seen_lines
 from openjepa.data.summary import counted
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.baselines import pixels_beside, untrained_like
@@ -113,9 +114,9 @@ class Files:
     depths: str | None = None
     masks: str | None = None
 
-    def part(self, source: str, dataset: ImageDataset) -> Part:
-        """The images with their targets. Raises UsageError where files and images do not match."""
-        targets = open_targets(source, dataset, self.annotations, self.depths, self.masks)
+    def part(self, source: str, dataset: ImageDataset, frame: Frame | None = None) -> Part:
+        """The images with their targets, as far as a frame shows them. UsageError where the files do not match."""
+        targets = open_targets(source, dataset, self.annotations, self.depths, self.masks, frame)
         log(*targets.remarks)
         return Part(dataset, targets)
 
@@ -147,26 +148,27 @@ class Images:
         """The annotations, depth maps and masks, as they were named."""
         return [name for files in (self.files, self.test_files) for name in vars(files).values() if name]
 
-    def open(
-        self, tasks: Iterable[str], seed: int, workers: int, pixel_format: PixelFormat | None
-    ) -> tuple[Part, Part, str]:
-        """The training part, the test part and a name of the latter, read as `pixel_format` says.
+    def open(self, tasks: Iterable[str], seed: int, workers: int, model: Model) -> tuple[Part, Part, str]:
+        """The training part, the test part and a name of the latter, as a model reads and sees them.
 
         Raises UsageError if a task needs classes and they are missing, too few, or of other images.
         """
         if not self.test:
             self.test_files.check_unused()
-        train, _ = prepare_images(self.data, workers, pixel_format=pixel_format, max_skipped=self.max_skipped)
+        skipped, frame = self.max_skipped, frame_of(model)
+        train, summary = prepare_images(self.data, workers, pixel_format=model.pixel_format, max_skipped=skipped)
+        log(*seen_lines(summary.sizes, frame))
         held_out = train
         if self.test:
-            like, skipped = train.pixel_format, self.max_skipped
-            held_out, _ = prepare_images(self.test, workers, pixel_format=like, max_skipped=skipped)
+            like = train.pixel_format
+            held_out, summary = prepare_images(self.test, workers, pixel_format=like, max_skipped=skipped)
+            log(*seen_lines(summary.sizes, frame))
         if any(Need.CLASSES in TASKS[name].needs for name in tasks):
             check_labels(train, held_out)
             log(*label_remarks(train, held_out))
-        first = self.files.part(self.data, train)
+        first = self.files.part(self.data, train, frame)
         if self.test:
-            return first, self.test_files.part(self.test, held_out), self.test
+            return first, self.test_files.part(self.test, held_out, frame), self.test
         fit, held = (Part(half, first.targets) for half in split_held_out(train, seed))
         return fit, held, f"a held-out fifth of {self.data} (seed {seed})"
 
