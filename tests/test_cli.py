@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from support.photos import draw_photos
 from support.processes import child
@@ -104,7 +105,7 @@ def test_recipes(capsys, monkeypatch):
 
 def test_unknown_words(refused, photos, tmp_path):
     out = tmp_path / "run"
-    refused(["pretrian"], "pretrian", "pretrain")
+    refused(["pretrian"], "pretrian is not a command: did you mean", "pretrain")
     refused(["pretrain", photos, "--out", out, "--modle", "vit_nano"], "--modle", "--model")
     refused(
         ["pretrain", photos, "--out", out, "--model", "vit_nanno"], "vit_nanno", "did you mean vit_nano?", "vit_giant"
@@ -115,6 +116,62 @@ def test_unknown_words(refused, photos, tmp_path):
     refused(["pretrain", photos, "--out", out, "--time", "soon"], "--time soon", "10m")
     refused(["pretrain", photos, "--out", out, "--device", "tpu"], "tpu", "cpu")
     refused(["pretrain", photos], "--out")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--lr", "fast"], "--lr fast is not possible: give a number"),
+        (["--steps=1.5"], "--steps 1.5 is not possible: give a whole number"),
+        (["--crop-scale", "0.5", "x"], "--crop-scale 0.5 x is not possible: give a number"),
+        (["--lr"], "--lr needs a value: give it after the option"),
+        (["--crop-scale", "0.5"], "--crop-scale needs 2 values: give them after the option"),
+        (["--resume=yes"], "--resume takes no value: give the option alone"),
+        (["--modle", "a"], "--modle is not an option of this command: did you mean --model?"),
+        (["more"], "more is more than the command takes"),
+        (["--init", ""], "--init is empty: give a value, or leave it out"),
+        (["--init="], "--init is empty: give a value, or leave it out"),
+        (["--out", " "], "--out is empty: give a value, or leave it out"),
+        ([""], "an argument is empty"),
+    ],
+)
+def test_every_mistake_is_said_in_one_style(words, said, refused):
+    refused(["pretrain", "photos", "--out", "run", *words], said)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("batch_size", 8.5, "--batch-size 8.5 is not possible: give a whole number of at least 1"),
+        ("batch_size", True, "--batch-size True is not possible"),
+        ("lr", "1e-3", "--lr '1e-3' is not possible: give a number above 0"),
+        ("lr", float("nan"), "--lr nan is not possible"),
+        ("any_orientation", "no", "--any-orientation 'no' is not possible: give True or False"),
+        ("device", 3, "--device 3 is not possible: give text"),
+        ("init", "", "--init '' is not possible"),
+        ("crop_scale", ("a", 1), "--crop-scale a 1 is not possible: give two rising numbers above 0 and at most 1"),
+        ("weight_decay", (0.1, -1), "--weight-decay 0.1 -1 is not possible: give two numbers of 0 or more"),
+        ("masks_per_image", 10**9, "--masks-per-image 1000000000 is not possible: give at most 1,024"),
+        ("predictor_dim", 10**12, "--predictor-dim 1000000000000 is not possible: give at most 16,384"),
+        ("image_size", 100_000, "--image-size 100000 is not a size"),
+        ("image_size", 5000, "--image-size 5000 in patches of --patch-size 4 is 1,562,500 patches"),
+        ("seed", 2**63, "--seed 9223372036854775808 is not possible: give at most"),
+        ("time", "9" * 400, "is not a duration"),
+        ("batch_size", 10**9, "of memory or more, and this machine has .*: give [0-9]+ or less"),
+        ("predictor_depth", 512, "of memory or more, and this machine has"),
+    ],
+)
+def test_settings_are_checked_by_type_and_size_before_any_work(name, value, said, photos, tmp_path):
+    given = {"device": "cpu", name: value} | ({"predictor_dim": 16_384} if name == "predictor_depth" else {})
+    with pytest.raises(openjepa.UsageError, match=said) as caught:
+        openjepa.pretrain(photos, out=tmp_path / "run", **given)
+    assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
+
+
+def test_values_of_other_libraries_are_taken(photos):
+    given = {"batch_size": np.int64(8), "device": torch.device("cpu"), "init": Path("x"), "crop_scale": [1, 1]}
+    config = build_config({}, given)
+    assert (config.batch_size, config.device, config.init, config.crop_scale) == (8, "cpu", "x", (1.0, 1.0))
 
 
 def test_impossible_settings(refused, photos, tmp_path):

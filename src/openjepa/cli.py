@@ -1,6 +1,7 @@
 """The command line: every command is a function of the same name, and its options are that function's keywords."""
 
 import contextlib
+import difflib
 import errno
 import os
 import re
@@ -8,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from itertools import pairwise, takewhile
 from typing import Any
 
 import typer
@@ -32,10 +34,7 @@ def status_of(words: list[str]) -> int:
     try:
         return run(given_options(words))
     except typer.TyperException as error:
-        message = re.sub(
-            r"Missing argument '(\w+)'", lambda found: f"{found[1].upper()} is missing", error.format_message()
-        )
-        return report_error(message, error)
+        return report_error(in_words(error, words), error)
     except UsageError as error:
         return report_error(str(error), error)
     except OSError as error:
@@ -84,11 +83,65 @@ def flushed(status: int) -> int:
 
 def run(words: list[str]) -> int:
     """Parse the words of a command line, then call the function of the command that they name; gives the exit code."""
+    check_not_empty(words)
     command, options = parse(words)
     if not command or isinstance(options, int):  # help and version give an exit code
         return options or 0
     command.load()(**vars(options))
     return 0
+
+
+def check_not_empty(words: list[str]) -> None:
+    """Raise UsageError where a word, or the value of an option, is empty: what was meant was left out by a mistake."""
+    for before, word in pairwise(["", *words]):
+        option, equals, value = word.partition("=")
+        given_so = option if word.startswith("--") and equals else before if before.startswith("--") else ""
+        if not (value if word.startswith("--") and equals else word).strip():
+            raise UsageError(f"{given_so or 'an argument'} is empty: give a value, or leave it out")
+
+
+# What the parser says, as a pattern, and how it is said here.
+MESSAGES = {
+    r"Missing argument '(\w+)'.*": lambda m: f"{m[1].upper()} is missing: give it, or see --help",
+    r"Missing option '(\S+)'.*": lambda m: f"{m[1]} is missing: give it with a value",
+    r"Option '(\S+)' requires (an|\d+) arguments?.*": lambda m: (
+        f"{m[1]} needs {m[2].replace('an', 'a')} "
+        f"value{'s' * (m[2] != 'an')}: give {'it' if m[2] == 'an' else 'them'} after the option"
+    ),
+    r"Option '(\S+)' does not take a value.*": lambda m: f"{m[1]} takes no value: give the option alone",
+    r"No such command '(.+)'\.(?: Did you mean (.+)\?)?.*": lambda m: (
+        f"{m[1]} is not a command: " + (f"did you mean {m[2]}?" if m[2] else "see openjepa --help")
+    ),
+    r"Got unexpected extra arguments? \((.*)\)": lambda m: (
+        f"{m[1]} is more than the command takes: leave it out, or quote a name that has spaces"
+    ),
+}
+KINDS = {"valid number": "a number", "valid integer": "a whole number"}
+
+
+def in_words(error: typer.TyperException, words: list[str]) -> str:
+    """What is wrong with a command line, in one line: what was given, what is allowed, what to do."""
+    said = error.format_message().replace("argument(s)", "arguments")
+    if possible := getattr(error, "possibilities", None):
+        name = getattr(error, "option_name", "")
+        near = difflib.get_close_matches(name, possible, n=1) or possible[:1]
+        return f"{name} is not an option of this command: did you mean {near[0]}?"
+    options = getattr(getattr(error, "param", None), "opts", ["--"])
+    allowed = next((text for kind, text in KINDS.items() if kind in said), None)
+    if allowed:
+        return f"{options[0]} {value_of(options, words)} is not possible: give {allowed}"
+    found = ((re.fullmatch(pattern, said), text) for pattern, text in MESSAGES.items())
+    return next((text(match) for match, text in found if match), said)
+
+
+def value_of(options: list[str], words: list[str]) -> str:
+    """What a command line gives for an option: the word after it, or those up to the next option."""
+    for place, word in enumerate(words):
+        if word in options:
+            return " ".join(takewhile(lambda word: not word.startswith("--"), words[place + 1 : place + 3]))
+        if word.partition("=")[0] in options:
+            return word.partition("=")[2]
+    return ""
 
 
 def parse(words: list[str]) -> tuple[Command | None, Any]:

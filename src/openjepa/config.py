@@ -92,7 +92,11 @@ class Config:
     Raises UsageError, which says what was given, what is allowed and what to do.
     """
 
-    time: str | None = setting("10m", "Length", "Train at most this long, as 90s, 10m or 2h; resolved once to steps.")
+    time: str | None = setting(
+        "10m",
+        "Length",
+        "Train at most this long, as 90s, 10m or 2h; resolved once to steps; images are read before.",
+    )
     epochs: float | None = setting(None, "Length", "Passes over the images.", Range(0, above=True))
     steps: int | None = setting(None, "Length", "Optimizer steps.", COUNT)
     method: str = setting(next(iter(METHODS)), "Model", "Training method")

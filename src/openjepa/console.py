@@ -143,7 +143,7 @@ class Pace:
 
 
 class TrainingDisplay:
-    """The latest record of a run: one live line on a terminal, a line every half minute elsewhere."""
+    """The latest record of a run: one live line on a terminal, elsewhere a line for each probe and half minute."""
 
     def __init__(self, steps: int, done: int, batch_size: int) -> None:
         columns = BarColumn(bar_width=24), MofNCompleteColumn(), _description()
@@ -170,7 +170,8 @@ class TrainingDisplay:
         self.progress.update(self.task, completed=record["step"], description=terminal(self.line()))
         if changed:
             log(f"step {record['step']:,}: {record['verdict']}")
-        if not console.is_terminal and (time.monotonic() - self.printed > 30 or record["step"] == self.steps):
+        is_due = "knn" in record or time.monotonic() - self.printed > 30 or record["step"] == self.steps
+        if not console.is_terminal and is_due:
             log(f"step {record['step']:,}/{self.steps:,}  {self.line()}")
             self.printed = time.monotonic()
 
@@ -180,8 +181,7 @@ class TrainingDisplay:
         parts = [f"{self.pace.images_per_second:,.0f} images/s"] if paced else []
         parts += [f"loss {now['loss']:.4f}"] if "loss" in now else []
         parts += [f"rank {now['rank']:.1f}", now["status"]] if "rank" in now else []
-        older = f" at step {self.probed:,}" if self.probed != now["step"] else ""
-        parts += [f"k-NN {now['knn']:.1%}{older}"] if "knn" in now else []
+        parts += [f"k-NN {now['knn']:.1%}"] if "knn" in now and self.probed == now["step"] else []
         parts += [f"{now['memory'] / 2**30:.1f} GiB"] if "memory" in now else []
         left = self.pace.seconds_left if paced else 0
         return " · ".join(parts) + (f"  {duration(left)} left" if left else "")

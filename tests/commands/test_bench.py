@@ -9,8 +9,8 @@ from support.processes import parts
 
 import openjepa
 from openjepa.config import build_config
-from openjepa.runs.plan import limit
-from openjepa.training.timing import Cost, measure_cost, step_flops
+from openjepa.runs.plan import bottleneck, limit
+from openjepa.training.timing import Cost, Speed, measure_cost, step_flops
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
@@ -50,11 +50,28 @@ def test_the_bottleneck_is_named(waited, workers, words, monkeypatch):
     assert words in limit(build_config(PLAIN, {"workers": workers}), Cost(1.0, 0, waited))
 
 
+@pytest.mark.parametrize(
+    ("step", "loaded", "together", "words"),
+    [
+        (181, 3571, 157, "share the processors: together they reach 157 images/s, the slower of them alone 181"),
+        (181, 3571, 178, "the step limits the run"),
+        (3571, 181, 178, "the input limits the run"),
+        (181, 181, 90, "share the processors"),
+    ],
+)
+def test_what_limits_a_run_follows_from_the_rates(step, loaded, together, words):
+    cost = Cost(16 / together, 0, 0.09 * 16 / together if loaded > step else 0.9 * 16 / together)
+    speed = Speed(step, loaded, cost, 16, 1, 1.0)
+    assert words in bottleneck(build_config(PLAIN, {"workers": 2}), speed)
+
+
 def test_bench_measures_a_users_own_images(photos, capsys):
     settings = {"image_size": 16, "batch_size": 5, "predictor_depth": 1, "workers": 0, "precision": "float32"}
     found = openjepa.bench(str(photos), seconds=0.05, **settings)
     said = capsys.readouterr().out
-    assert "step alone" in said and "input alone" in said and "limits the run" in said
+    assert (
+        "step alone" in said and "input alone" in said and ("limits the run" in said or "share the processors" in said)
+    )
     assert min(found.values()) > 0 and 0 < found["input_fraction"] < 1
     with pytest.raises(openjepa.UsageError, match="--seconds 0 is not possible"):
         openjepa.bench(str(photos), seconds=0)

@@ -52,6 +52,7 @@ def planned(monkeypatch):
         }
 
     monkeypatch.setattr(tuning, "measure_costs", planted)
+    monkeypatch.setattr(costs, "_stepping", lambda data, config: (0.001, 0.1))
     monkeypatch.setattr(costs, "LEAST_STEPS", 1)
 
 
@@ -198,6 +199,14 @@ def test_refusals(planned, photos, tmp_path, monkeypatch):
     refused("flat has no labels to measure by", labelled=draw_photos(tmp_path / "flat", 12, classes=()))
     monkeypatch.setattr(costs, "LEAST_STEPS", 50)
     refused("--budget 20 s is too small to try 6 changes.*give --budget 10m", budget="20s")
+
+
+def test_a_budget_that_is_far_too_small_is_refused_before_all_is_timed(photos, tmp_path, monkeypatch):
+    timed = []
+    monkeypatch.setattr(costs, "_stepping", lambda data, config: timed.append(config) or (1.0, 1.0))
+    with pytest.raises(openjepa.UsageError, match=r"--budget 20 s is too small to try 6 changes.*give --budget \d+m"):
+        openjepa.tune(photos, out=tmp_path / "study", budget="20s", **GIVEN)
+    assert len(timed) == 1 and not (tmp_path / "study").exists()
 
 
 def test_resume_refuses_another_study(planned, judged, photos, tmp_path):

@@ -91,10 +91,10 @@ class Blueprint:
         return json.loads(json.dumps(settings | found | resolved))
 
     def cost(self) -> Cost:
-        """What a step costs, by a trial of a few; on a GPU also what monitors and probes cost."""
+        """What a step costs, by a trial of a few; on a GPU and with --time also what monitors and probes cost."""
         stepper = self.stepper(1)
         cost = measure_cost(stepper, self.batches, self.config.workers)
-        if stepper.device.type != "cuda":
+        if stepper.device.type != "cuda" and not self.config.time:
             return cost
         model, probe = stepper.model, self.probe
         monitor_seconds = seconds_of(lambda: self.monitor(model), stepper.device)

@@ -19,6 +19,7 @@ from openjepa.masking.settings import MaskSettings
 from openjepa.recipe_settings import recipe
 from openjepa.runs.command_line import option_words, setting_in_words
 from openjepa.runs.images import mask_settings
+from openjepa.runs.plan import targets_in_words
 from openjepa.runs.settings import CONFIG, read_config
 from openjepa.runs.unused_settings import without_effect
 from openjepa.schema import Json, Name, PositiveInt, Schema, Text, read_json
@@ -108,6 +109,11 @@ class RunFolder:
         program, _, arguments = self.command.partition(" ")
         return f"{Path(program).name} {arguments}"
 
+    @property
+    def targets_in_words(self) -> str:
+        """What an image's masks have for targets."""
+        return targets_in_words(self.masks) if self.masks else "none"
+
     def settings(self) -> list[Setting]:
         """All settings, in the order of the command line's panels."""
         values = dataclasses.asdict(self.config)
@@ -158,7 +164,7 @@ def _read_encoder(folder: Path, config: Config) -> Encoder | None:
     """The encoder of a finished run, on the CPU if the run was asked to use it, else on the best device there is."""
     if not (folder / "encoder").is_dir():
         return None
-    device = choose_device("cpu" if config.device == "cpu" else "auto")
+    device = choose_device("cpu" if config.device.startswith("cpu") else "auto")
     return load_encoder(folder, device, choose_precision("auto", device))
 
 

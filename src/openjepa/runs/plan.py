@@ -8,6 +8,8 @@ from openjepa.console import duration
 from openjepa.data.batches import Batches
 from openjepa.data.proportions import Sizes, seen_in_words, unseen
 from openjepa.errors import UsageError
+from openjepa.masking.samplers import STRATEGIES
+from openjepa.masking.settings import MaskSettings
 from openjepa.runs.images import size_for
 from openjepa.training.monitoring_intervals import monitor_interval, probe_interval
 from openjepa.training.schedules import ema_half_life, ema_range
@@ -18,6 +20,7 @@ OVERHEAD = 1.05  # monitors, probes and checkpoints on a CPU, as a fraction of t
 HALF_LIVES = 5  # of the target encoder, after which its weights are 97 % the run's own
 WAITED = 0.05  # fraction of a step from which waiting for input limits the run
 WORTH_SAYING = 0.01  # fraction of the pixels that another image size shows in addition
+SHARED = 0.9  # fraction of the slower rate alone, below which step and input together slow each other
 ALONE = 0.25  # the same without workers: on few cores they would slow the steps more than they speed up the input
 
 
@@ -82,8 +85,8 @@ def plan_lines(config: Config, stepper: Stepper, batches: Batches, cost: Cost, s
         f"  {seen_line(config, sizes)}",
         f"  {steps:,} steps of {size} images: {epochs:.1f} epochs of {len(batches.dataset):,} images",
         *(ema_lines(config, steps) if stepper.model.has_target_encoder else []),
-        f"  about {duration(run_seconds(steps, size, cost))} at {size / cost.step_seconds:,.0f} "
-        f"images/s, {cost.memory / 2**30:.1f} GiB of memory",
+        f"  about {duration(run_seconds(steps, size, cost))} of training at {size / cost.step_seconds:,.0f} images/s, "
+        f"{cost.memory / 2**30:.1f} GiB of memory; reading the images and the report come on top",
         f"  {limit(config, cost)}",
     ]
 
@@ -108,8 +111,14 @@ def masks_in_words(batches: Batches) -> str:
     masks = batches.masks
     if masks is None:
         return f"{batches.views} crops of each image, not masked"
-    plural = "s" * (masks.num_targets != 1)
-    return f"context {masks.context_length}, {masks.num_targets} target block{plural} ({masks.name})"
+    return f"context {masks.context_length}, {targets_in_words(masks)} ({masks.name})"
+
+
+def targets_in_words(masks: MaskSettings) -> str:
+    """The targets of an image: blocks, or patches where they have no shape."""
+    if "target_aspect_ratio" in STRATEGIES[masks.strategy].unused:
+        return f"targets {STRATEGIES[masks.strategy].help}"
+    return f"{masks.num_targets} target block{'s' * (masks.num_targets != 1)}"
 
 
 def precision_of(stepper: Stepper) -> str:
@@ -133,7 +142,7 @@ def ema_lines(config: Config, steps: int) -> list[str]:
 
 
 def limit(config: Config, cost: Cost) -> str:
-    """Which of step and input limits the run, and what to do about the input."""
+    """Which of step and input limits the run by how long the step waits, and what to do about the input."""
     fraction = cost.input_fraction
     if fraction < (WAITED if config.workers else ALONE):
         return f"the step limits the run: it waits for input {fraction:.1%} of the time"
@@ -153,5 +162,17 @@ def speed_lines(config: Config, stepper: Stepper, speed: Speed) -> list[str]:
         f"{speed.peak / 1e12:.3g} TFLOP/s that {precision} products reach here",
         f"  input alone  {speed.input_rate:10,.1f} images/s with {workers}",
         f"  together     {speed.rate:10,.1f} images/s, {speed.together.memory / 2**30:.1f} GiB of memory",
-        limit(config, speed.together),
+        bottleneck(config, speed),
     ]
+
+
+def bottleneck(config: Config, speed: Speed) -> str:
+    """What limits the run by the rates of step and input alone: one of them, or the processors that both need."""
+    if speed.rate < SHARED * min(speed.step_rate, speed.input_rate):
+        return (
+            f"the step and the input share the processors: together they reach {speed.rate:,.0f} images/s, the slower "
+            f"of them alone {min(speed.step_rate, speed.input_rate):,.0f}; more cores help, more workers do not"
+        )
+    if speed.step_rate <= speed.input_rate:
+        return "the step limits the run: the input alone is faster"
+    return limit(config, speed.together)

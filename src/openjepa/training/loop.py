@@ -194,7 +194,7 @@ class Run:
             raise Diverged(f"the encoder's output is not finite at step {self.done:,}: {SLOWER}")
         if self.done == 0:
             self.untrained = measured
-        status, sentence = verdict(measured, self.untrained, self.done / self.steps, self.imported)
+        status, sentence = verdict(measured, self.untrained, self.done / self.steps, self.imported, self.settings)
         record = {**measured, "status": status, "verdict": sentence}
         if probe:
             scores = self._probe()

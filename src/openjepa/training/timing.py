@@ -25,8 +25,8 @@ ON_GPU = 5  # times as many on a GPU, whose steps are short and whose first ones
 class Cost:
     """Seconds of a step, and the part of them that it waits for input; peak memory in bytes.
 
-    `monitor_seconds` and `probe_seconds` of one measurement are known on a GPU only, where they cost a larger part of
-    a run; they are None elsewhere.
+    `monitor_seconds` and `probe_seconds` of one measurement are known on a GPU, where they cost a larger part of a run,
+    and where the time decides the length; they are None elsewhere.
     """
 
     step_seconds: float
@@ -98,8 +98,9 @@ def measure_cost(stepper: Stepper, batches: Batches, workers: int) -> Cost:
 
 
 def seconds_of(call: Callable[[], object], device: torch.device) -> float:
-    """Seconds of a call, which returns when the device is done, after one that is not timed."""
-    call()
+    """Seconds of a call, which returns when the device is done; on a GPU after one that is not timed."""
+    if device.type != "cpu":
+        call()
     synchronise(device)
     begun = time.perf_counter()
     call()

@@ -152,3 +152,27 @@ def test_measuring_changes_nothing():
     monitor(model)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(weights[k], v) for k, v in model.state_dict().items())
+
+
+MEASURED = {"rank": 10.0, "std": 0.4, "positional_fraction": 0.1, "energy_gap": 0.5, "ema_distance": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"rank": 4.0}, "dimensional collapse"),
+        ({"positional_fraction": 0.9, "energy_gap": 0.01}, "positional collapse"),
+        ({"energy_gap": 0.01}, "not learning"),
+        ({"rank": 8.0}, "weak"),
+    ],
+)
+def test_advice_knows_what_is_set(change, status):
+    ours = {"weight_init": "unit", "optimizer": "muon", "lr": 5e-4, "steps": 1000}
+    for settings in ({}, ours):
+        found, sentence = verdict(MEASURED | change, MEASURED, 0.9, settings=settings)
+        assert found == status and "{" not in sentence
+    assert "--weight-init" not in sentence and "--optimizer" not in sentence
+    if status != "dimensional collapse":
+        assert "twice as long (--steps 2000)" in sentence
+    _, sentence = verdict(MEASURED | change, MEASURED, 0.9, settings=ours | {"weight_init": "published"})
+    assert ("--weight-init unit" in sentence) == status.endswith("collapse")

@@ -38,6 +38,17 @@ def plan_study(costs: Costs, base: Config, candidates: Mapping[str, Changes], bu
     return plan
 
 
+def check_budget(data: TrialData, base: Config, candidates: Mapping[str, Changes], budget: float, taken: float) -> None:
+    """Raise UsageError at once, before all kinds of runs are timed, if runs of half the recipe's cost do not fit."""
+    image, start = _stepping(data, base)
+    full = Costs(dict.fromkeys(candidates, image), RECIPE, image, REPEATS, start)
+    half = Costs(dict.fromkeys(candidates, image / 2), RECIPE, image / 2, REPEATS, 0.0)
+    try:
+        plan_study(half, base, candidates, budget, taken)
+    except UsageError:
+        plan_study(full, base, candidates, budget, taken)
+
+
 def grown_images(base: Config) -> float:
     """Images after which targets are the run's own: before, it is too early to tell good settings from bad ones.
 

@@ -26,7 +26,7 @@ from openjepa.runs.settings import (
     seconds,
     shown,
 )
-from openjepa.studies.tune.costs import measure_costs, plan_study
+from openjepa.studies.tune.costs import check_budget, measure_costs, plan_study
 from openjepa.studies.tune.halving import FACTOR
 from openjepa.studies.tune.space import RECIPE, candidates
 from openjepa.studies.tune.stored import FILE, StoredRequest, read_study
@@ -68,6 +68,7 @@ def start_study(request: Request) -> tuple[Study, Request]:
     base = base_config(request)
     tried = candidates(base, request.given)
     data = _trial_data(request, base, images)
+    check_budget(data, base, tried, budget, time.monotonic() - begun)
     log(f"measuring what the runs of {len(tried) - 1} changes cost")
     costs, baselines = measure_costs(data, base, tried)
     plan = plan_study(costs, base, tried, budget, time.monotonic() - begun)
