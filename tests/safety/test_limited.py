@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -105,3 +106,9 @@ def test_limits_have_names_and_grow_with_the_file():
     assert len({limit.name for limit in LIMITS}) == len(LIMITS) > 10
     assert unpacked_bytes(10**6) == 2**26 + 10**8
     assert reader_seconds(2**30) == 4 + 64
+
+
+def test_the_page_on_data_lists_every_limit():
+    page = (Path(__file__).parents[2] / "docs/data.md").read_text()
+    for limit in LIMITS:
+        assert f"| `{limit.variable}` | {limit.default:,} {limit.unit} | {limit.help} |" in page

@@ -232,7 +232,7 @@ def _read_headers(
 
 
 def _within_limits(header: Header, pages: str) -> Header:
-    if (channels := channels_of(header, pages)) > MAX_CHANNELS.get():
+    if header.pages > 1 and (channels := channels_of(header, pages)) > MAX_CHANNELS.get():
         raise BadImage(f"{channels:,} channels, more than are read ({MAX_CHANNELS.words()})")
     return header
 

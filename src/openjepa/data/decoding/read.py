@@ -43,7 +43,7 @@ def read_header(stream: IO[bytes]) -> Header:
     with bad_image_on_error():
         kind = _kind(stream)
         header = _HEADERS[kind](stream)
-        if header.bands > MAX_CHANNELS.get():
+        if header.bands > 3 and header.bands > MAX_CHANNELS.get():
             raise BadImage(f"{header.bands:,} channels, more than are read ({MAX_CHANNELS.words()})")
         if kind == "tiff":
             starts = directories(stream)

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 from openjepa.errors import BadImage, UsageError
 
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
+NO_WAIT = os.O_NONBLOCK  # for the writer of a pipe
 NOT_REGULAR = "not a regular file"
 TIMEOUT = 30.0  # seconds without an answer from a server
 
@@ -37,9 +38,11 @@ def read_range(path: str, start: int, size: int) -> bytes:
         with _as_os_error(path):
             content = system.cat_file(inner, start=start, end=start + size)
     else:
-        with open(path, "rb", buffering=0, opener=_open_regular) as file:
-            file.seek(start)
-            content = file.read(size)
+        handle = os.open(path, os.O_RDONLY | NO_WAIT)
+        try:
+            content = os.pread(handle, size, start)
+        finally:
+            os.close(handle)
     if len(content) != size:
         raise BadImage("truncated" if len(content) < size else "the server sends whole files only")
     return content
@@ -60,7 +63,7 @@ def state(path: str) -> tuple[int | None, str]:
 
 def _open_regular(path: str, flags: int) -> int:
     """What `open` uses for local files: a pipe without a writer is not waited for."""
-    handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    handle = os.open(path, flags | NO_WAIT)
     try:
         _check_regular(path, os.fstat(handle))
     except OSError:
@@ -70,10 +73,11 @@ def _open_regular(path: str, flags: int) -> int:
 
 
 def _check_regular(path: str, status: os.stat_result) -> None:
+    if stat.S_ISREG(status.st_mode):
+        return
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, NOT_REGULAR, path)
+    raise OSError(errno.EINVAL, NOT_REGULAR, path)
 
 
 def expand(pattern: str) -> list[str]:
