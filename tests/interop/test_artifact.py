@@ -71,6 +71,7 @@ def test_timm_preprocesses_rectangles_as_we_do(tmp_path, images):
 
     write(tmp_path / "ours", (24, 32), max_stretch=0.1)
     openjepa.export(tmp_path / "ours", to="timm", out=tmp_path / "theirs")
+    assert "whole where the proportions are within 10% of the input" in (tmp_path / "theirs" / "README.md").read_text()
     config = timm.create_model(f"local-dir:{tmp_path / 'theirs'}", pretrained=True).pretrained_cfg
     transform = timm.data.create_transform(**timm.data.resolve_data_config(config))
     theirs = torch.stack([transform(image) for image in images])

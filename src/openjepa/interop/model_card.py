@@ -109,10 +109,17 @@ def _model(source: Source, which: str) -> Rows:
         ("encoder", f"{source.held(which)} encoder, {millions:.1f} M parameters"),
         ("shape", f"{network.embed_dim} wide, {len(network.blocks)} blocks, {network.num_heads} heads"),
         ("input", f"{height}x{width} px, {rows}x{columns} patches of {network.patch_size} px"),
-        ("preprocessing", "shorter side resized (antialiased bicubic), centre cropped, standardised"),
+        ("preprocessing", f"{_seen(source)}, resized (antialiased bicubic), standardised"),
         ("mean, std", f"{_rounded(source.mean)}, {_rounded(source.std)}"),
         *origin,
     ]
+
+
+def _seen(source: Source) -> str:
+    """What of an image its encoders see."""
+    cropped = "centre cropped to the proportions of the input"
+    most = f"whole where the proportions are within {source.max_stretch:.0%} of the input's, else"
+    return f"{most} {cropped}" if source.max_stretch else cropped
 
 
 def _comparison(comparison: dict, images: str) -> Rows:
