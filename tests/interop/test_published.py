@@ -98,6 +98,11 @@ def harmed(content, harm, mark):
         encoder["module.norm.weight"] = torch.ones(47)
     elif harm == "nan":
         encoder["module.blocks.2.mlp.fc1.weight"][3, 3] = float("nan")
+    elif harm == "two shapes":
+        for name, value in content["target_encoder"].items():
+            content["target_encoder"][name] = {"fc1.weight": value[:96], "fc1.bias": value[:96]}.get(
+                name.split("mlp.")[-1], value[:, :96] if name.endswith("fc2.weight") else value
+            )
     elif harm == "infinite positions":
         encoder["module.pos_embed"][0, 0, 0] = float("inf")
     elif harm == "code":
@@ -117,6 +122,7 @@ HARMS = {
     "extra": r"extra: blocks\.1\.ls1\.gamma",
     "misshapen": r"misshapen: norm\.weight \[47\] and not \[48\]",
     "nan": r"not finite: blocks\.2\.mlp\.fc1\.weight",
+    "two shapes": "has two encoders of different shapes",
     "infinite positions": "not finite: pos_embed",
     "code": "asks to run code .*posix.system",
     "numbers": "not a set of named tensors",

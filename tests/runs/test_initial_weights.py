@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import openjepa
 from openjepa.errors import UsageError
@@ -112,3 +112,12 @@ def test_the_rank_guard_speaks_at_any_time_and_keeps_the_import(imported, photos
     assert last["status"] in ("forgetting", "collapsed")
     kept = open_source(str(tmp_path / "run/encoder-best-rank"))
     assert torch.equal(kept.target.patch_embed.proj.weight, open_source(str(imported)).target.patch_embed.proj.weight)
+
+
+def test_a_predictor_of_other_numbers_does_not_go_on(imported, photos, tmp_path):
+    path, facts = imported / "predictor.safetensors", imported / "openjepa.json"
+    weights, about = load_file(path), json.loads(facts.read_text())
+    save_file(weights | {"proj.weight": weights["proj.weight"][:5], "proj.bias": weights["proj.bias"][:5]}, path)
+    facts.write_text(json.dumps(about | {"predictor": about["predictor"] | {"out_dim": 5}}))
+    openjepa.pretrain(photos, out=tmp_path / "run", init=str(imported), steps=1, predictor_dim=16, **SMALL)
+    assert open_source(str(tmp_path / "run")).predictor.proj.out_features == 48

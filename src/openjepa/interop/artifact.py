@@ -46,6 +46,8 @@ class Facts(Preprocessing):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         self.check_channels(self.encoder.in_chans)
+        if self.predictor and self.predictor.fits != (self.encoder.grid_size, self.encoder.embed_dim):
+            raise ValueError("predictor is for an encoder of another grid or width")
         return self
 
 

@@ -57,6 +57,8 @@ def official_source(
         encoder_from_tensors(states[part], f"{part} of {name}", num_heads, image_size)
         for part in ("encoder", "target_encoder")
     )
+    if context.arguments() != target.arguments():
+        raise UsageError(f"{name} has two encoders of different shapes: it cannot be used")
     predictor = predictor_from_tensors(states["predictor"], target, target.num_heads, f"predictor of {name}")
     about = {key: content[key] for key in ("epoch", "batch_size", "world_size") if _is_count(content.get(key))}
     return Source(

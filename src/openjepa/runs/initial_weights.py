@@ -75,9 +75,11 @@ def open_init(config: Config, given: dict[str, Any]) -> tuple[Config, Source]:
 
 
 def with_matching_predictor(source: Source, config: Config) -> Source:
-    """The source without its predictor if another method trained that: it predicts something else."""
+    """The source without its predictor if another method trained that, or it predicts other than representations."""
     method = current_names(source.about.get("settings") or {}).get("method", config.method)
-    return source if method == config.method else dataclasses.replace(source, predictor=None)
+    predicts = source.predictor.proj.out_features if source.predictor else None
+    fits = method == config.method and predicts == source.encoder("context").embed_dim
+    return source if fits else dataclasses.replace(source, predictor=None)
 
 
 def keeps_statistics(source: Source, pixel_format: PixelFormat) -> bool:

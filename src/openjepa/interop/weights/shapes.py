@@ -11,6 +11,7 @@ from openjepa.schema import Name, Schema, fitted
 MOST_BLOCKS, WIDEST = 512, 16_384
 MOST_CHANNELS = 4096
 MOST_PIXELS = 2**26  # of an image, times its channels
+MOST_PATCHES = 2**16
 MOST_NUMBERS = 2**25  # in a table of positions
 MOST_STEM = 2**26  # numbers in the weight of the patch embedding
 
@@ -52,9 +53,13 @@ class EncoderShape(Schema):
             raise ValueError(f"images of {rows}x{columns} px with {self.in_chans} channels are larger than supported")
         if self.embed_dim * self.in_chans * self.patch_size**2 > MOST_STEM:
             raise ValueError(f"patches of {self.patch_size} px with {self.in_chans} channels are larger than supported")
-        _check_table((rows // self.patch_size, columns // self.patch_size), self.embed_dim)
+        _check_table(self.grid_size, self.embed_dim)
         _check_blocks(self.embed_dim, self.num_heads, self.mlp_ratio)
         return self
+
+    @property
+    def grid_size(self) -> tuple[int, int]:
+        return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
 
 
 class PredictorShape(Schema):
@@ -65,7 +70,7 @@ class PredictorShape(Schema):
     dim: Width
     depth: Depth
     num_heads: Heads
-    mlp_ratio: Ratio
+    mlp_ratio: Ratio = 4.0
     out_dim: Annotated[int, Field(ge=1, le=2**24)] | None = None
     weight_init: WeightInit = "unit"
     joint: bool = False
@@ -78,6 +83,11 @@ class PredictorShape(Schema):
         if self.dim * (self.out_dim or 1) > 2**28:
             raise ValueError(f"a predictor {self.dim} wide with {self.out_dim} outputs is larger than supported")
         return self
+
+    @property
+    def fits(self) -> tuple[tuple[int, int], int]:
+        """The grid and width of the encoder that it belongs to."""
+        return self.grid_size, self.embed_dim
 
 
 class StoredPixelFormat(Schema):
@@ -137,7 +147,8 @@ def _arguments(shape: type[Schema], arguments: dict[str, Any], what: str) -> dic
 
 
 def _check_table(grid_size: tuple[int, int], width: int) -> None:
-    if grid_size[0] * grid_size[1] * width > MOST_NUMBERS:
+    patches = grid_size[0] * grid_size[1]
+    if patches > MOST_PATCHES or patches * width > MOST_NUMBERS:
         raise ValueError(f"a grid of {grid_size[0]}x{grid_size[1]} patches, {width} wide, is larger than supported")
 
 
