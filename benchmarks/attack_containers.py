@@ -23,11 +23,14 @@ def folder(forge: Forge) -> str:
     """A folder with hostile images, pipes, devices, links, and names that are no text."""
     root = forge.folder / forge.dice.choice(["set", "br[/x]k", "-set", "=set", "s\x1b[31met", "s et"])
     for name, data in images(forge):
-        forge.file(f"{root.name}/{name}", data)
+        forge.file(f"{root.relative_to(forge.folder)}/{name}", data)
     for _ in range(forge.dice.choice([1, 1, 2, 4])):
         _put(forge, root / forge.dice.choice("ab"))
     if forge.chance(4):
-        forge.file(f"{root.name}/{forge.dice.choice(['metadata.csv', 'metadata.jsonl'])}", _metadata(forge))
+        forge.file(
+            f"{root.relative_to(forge.folder)}/{forge.dice.choice(['metadata.csv', 'metadata.jsonl'])}",
+            _metadata(forge),
+        )
     return str(root)
 
 

@@ -2,11 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
 from openjepa.files import write_text
 
+LARGEST = 2**53
+WORDS = {"status", "verdict"}  # what is text in a record; all else are numbers
 RENAMED = {"positional_share": "positional_fraction"}  # old names of metrics in stored files
 
 
@@ -16,18 +19,28 @@ def current_metrics(record: dict) -> dict:
 
 
 def read_metrics(folder: Path) -> list[dict]:
-    """The records of a run in order; lines that a crash cut short or damaged are left out."""
+    """The records of a run in order; lines and values that a crash cut short or damaged are left out."""
     path = folder / "metrics.jsonl"
-    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
     return [record for record in map(_record, lines) if record]
 
 
 def _record(line: str) -> dict | None:
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return current_metrics(record) if isinstance(record, dict) and isinstance(record.get("step"), int) else None
+    if not isinstance(record, dict):
+        return None
+    fitted = {name: value for name, value in current_metrics(record).items() if _fits(name, value)}
+    return fitted if isinstance(fitted.get("step"), int) and fitted["step"] >= 0 else None
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Whether a value is what records hold under a name: text, or a finite number that a chart can show."""
+    if name in WORDS:
+        return isinstance(value, str)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
 class RunLog:

@@ -1,0 +1,38 @@
+"""The record of a run is read however it is damaged."""
+
+import pytest
+
+from openjepa.training.monitoring.metrics_log import read_metrics
+
+GOOD = '{"step": 1, "loss": 0.5, "status": "healthy"}'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "5",
+        "[]",
+        "null",
+        '{"step": "1"}',
+        '{"step": true}',
+        '{"step": -1}',
+        '{"loss": 1}',
+        '{"step": 1',
+        "[" * 100_000,
+    ],
+)
+def test_damaged_lines_are_left_out(tmp_path, line):
+    (tmp_path / "metrics.jsonl").write_text(f"{line[:200_000]}\n{GOOD}\n")
+    assert read_metrics(tmp_path) == [{"step": 1, "loss": 0.5, "status": "healthy"}]
+
+
+@pytest.mark.parametrize("value", ['"0.5"', "NaN", "Infinity", "1e999", "[1]", "null", "true", "{}", "9" * 400])
+def test_values_that_are_no_numbers_are_left_out(tmp_path, value):
+    (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1, "loss": {value}, "rank": 2}}\n')
+    assert read_metrics(tmp_path) == [{"step": 1, "rank": 2}]
+
+
+def test_words_that_are_none_are_left_out(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "status": 5, "verdict": [1]}\n')
+    assert read_metrics(tmp_path) == [{"step": 1}]
