@@ -166,12 +166,13 @@ def _watch(pid: int, outcome: Outcome, limit: float) -> int | None:
 
 
 def _cost(pid: int, first: int) -> tuple[int, float]:
-    """Bytes of the largest of a process and its children, which began with `first` bytes, and its seconds of CPU."""
+    """Bytes of the largest of a process and its children, which began with `first` bytes, and their seconds of CPU."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         taken = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return max(grown(_resident(pid), first), *(_cost(int(child), first)[0] for child in children), 0), taken
+        costs = [(grown(_resident(pid), first), taken), *(_cost(int(child), first) for child in children)]
+        return max(memory for memory, _ in costs), sum(seconds for _, seconds in costs)
     except (OSError, ValueError, IndexError):
         return 0, 0.0
 

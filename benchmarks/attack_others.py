@@ -141,7 +141,6 @@ def lines(forge: Forge) -> dict[str, list[str]]:
         "export": [artifact, "--to", "safetensors", "--out", "out"],
         "data check": [data, "--workers", "0"],
         "data prepare": [data, "small", "--workers", "0"],
-        "tune": [data, "--out", "study", "--budget", "1s", *RUN[2:14]],
     }
 
 

@@ -49,6 +49,8 @@ MACHINE = (
     *("checkpoint_activations", "compile", "cuda_graph"),
 )
 
+MOST_WORKERS = 4096
+
 
 @dataclass(frozen=True)
 class Range:
@@ -187,7 +189,7 @@ class Config:
     )
     device: str = setting("auto", "Machine", "auto (CUDA, then MPS, then CPU), or the name of a device.")
     precision: str = setting("auto", "Machine", "Arithmetic; auto is bf16 where the device has it")
-    workers: int = setting(2, "Machine", "Processes that read images; 0 for none.", Range(0, 4096))
+    workers: int = setting(2, "Machine", "Processes that read images; 0 for none.", Range(0, MOST_WORKERS))
     accumulate: int = setting(
         1, "Machine", "Parts that a batch is computed in, to save memory; the update is the same.", COUNT
     )

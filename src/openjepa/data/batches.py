@@ -151,7 +151,7 @@ def start_reader(_worker: int) -> None:
 
 
 def in_order(dataset: Dataset, keys: Sequence[int], workers: int, pin_memory: bool = False) -> Iterator:
-    """dataset[key] for every key, in order, prepared ahead by `workers` processes (0: by this one)."""
+    """dataset[key] for every key, in order, prepared ahead by at most `workers` processes (0: by this one)."""
     with warnings.catch_warnings():
         # More workers than cores are slower at worst, and the user chose their number.
         warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
@@ -159,7 +159,7 @@ def in_order(dataset: Dataset, keys: Sequence[int], workers: int, pin_memory: bo
             dataset,
             sampler=keys,
             batch_size=None,
-            num_workers=workers,
+            num_workers=min(workers, len(keys)),
             worker_init_fn=start_reader,
             pin_memory=pin_memory,
         )

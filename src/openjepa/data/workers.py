@@ -16,10 +16,11 @@ _work: tuple[Callable[[Any, Any], Any], Any]  # of a worker process: the functio
 def mapped(
     function: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item], workers: int
 ) -> Iterator[Result]:
-    """function(shared, item) for every item, in order, in `workers` processes (0: in this one).
+    """function(shared, item) for every item, in order, in at most `workers` processes (0: in this one).
 
     `shared` is sent to each process once. After an error, items that have not been started are not worked on.
     """
+    workers = min(workers, len(items))
     if workers <= 0:
         yield from (function(shared, item) for item in items)
         return

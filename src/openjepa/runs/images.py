@@ -7,7 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from openjepa.config import MAX_SKIPPED, Config, build_config, image_size, normal, seconds, size_in_words, size_text
+from openjepa.config import (
+    MAX_SKIPPED,
+    MOST_WORKERS,
+    Config,
+    build_config,
+    image_size,
+    normal,
+    seconds,
+    size_in_words,
+    size_text,
+)
 from openjepa.console import counting, log
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.decoding.pixel_format import PAGES, PixelFormat
@@ -235,5 +245,5 @@ def check_choice(channels: int | None, pages: str) -> None:
 
 
 def check_workers(workers: int) -> None:
-    if workers < 0:
-        raise UsageError(f"--workers {workers} is not possible: give 0 or more")
+    if not 0 <= workers <= MOST_WORKERS:
+        raise UsageError(f"--workers {workers} is not possible: give 0 to {MOST_WORKERS:,}")

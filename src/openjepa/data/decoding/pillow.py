@@ -1,9 +1,6 @@
 """Any file that Pillow reads to upright 8-bit RGB or to its own numbers, and any fault in it to one short reason."""
 
 import io
-import logging
-import re
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -16,6 +13,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from openjepa.data.decoding.pixel_format import Header, byte_range
 from openjepa.data.decoding.scientific import check_size, turned
+from openjepa.data.decoding.silence import silence_decoders
 from openjepa.errors import BadImage
 from openjepa.safety.limits import MAX_PIXELS
 
@@ -36,10 +34,6 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_IGNORE_PILLOW = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
-
-# Without a handler of its own, Pillow's warnings about unusual TIFFs would go to stderr.
-logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def reduce_jpeg(image: Image.Image, times: Callable[[int, int], int]) -> None:
@@ -136,7 +130,7 @@ def open_image(stream: IO[bytes]) -> ImageFile:
     stream.seek(0)
     if not stream.read(1):
         raise BadImage("empty file")
-    _silence_pillow()
+    silence_decoders()
     image = Image.open(stream, formats=FORMATS)
     check_size(*image.size)
     return image
@@ -160,13 +154,6 @@ def check_jpeg(image: Image.Image, data: bytes) -> None:
         return
     if pixels * (scans := data.count(START_OF_SCAN)) > most:
         raise BadImage(f"too many scans ({scans:,} of {image.width}x{image.height} pixels)")
-
-
-def _silence_pillow() -> None:
-    # catch_warnings would swap the filters of the whole process, which threads must not do at the same time.
-    # One entry that stays in front is safe; test runners and other users of catch_warnings take it away again.
-    if warnings.filters[:1] != [_IGNORE_PILLOW]:
-        warnings.filterwarnings("ignore", module=_IGNORE_PILLOW[3].pattern)
 
 
 def _orientation(image: Image.Image) -> int:

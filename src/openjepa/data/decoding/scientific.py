@@ -2,7 +2,6 @@
 
 import importlib
 import io
-import logging
 from types import ModuleType
 from typing import IO
 
@@ -10,15 +9,12 @@ import numpy as np
 
 from openjepa.data.decoding.npy import NUMBERS, NpyLayout, npy_layout
 from openjepa.data.decoding.pixel_format import Header
+from openjepa.data.decoding.silence import silence_decoders
 from openjepa.errors import BadImage
 from openjepa.safety.limits import MAX_IMAGE_BYTES, MAX_PAGES, MAX_PIXELS
 
 WHITE_IS_ZERO = 0  # a photometric interpretation of TIFF
 DEFLATED = "1.2.840.10008.1.2.1.99"  # the transfer syntax of DICOM that is compressed as a whole
-
-for _name in ("tifffile", "pydicom"):  # their warnings about unusual files would go to stderr
-    logging.getLogger(_name).addHandler(logging.NullHandler())
-    logging.getLogger(_name).propagate = False
 
 
 def needs(module: str, extra: str) -> ModuleType:
@@ -177,6 +173,7 @@ def _frame(data, pixels: ModuleType, number: int) -> np.ndarray:
 
 def _dicom(stream: IO[bytes]):
     reader = needs("pydicom.filereader", "dicom")
+    silence_decoders()
     stream.seek(132)
     about = reader.read_dataset(stream, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
     if str(about.get("TransferSyntaxUID")) == DEFLATED:  # pydicom would unpack it whatever its size
@@ -188,7 +185,8 @@ def _dicom(stream: IO[bytes]):
 
 
 def array_header(size: tuple[int, int], bands: int, dtype: np.dtype, pages: int) -> Header:
-    """The header of an array of a size (width, height)."""
+    """The header of an array of a size (width, height). Raises BadImage if it has no pixels or too many."""
+    check_size(*size)
     name = "uint8" if dtype.kind == "b" else dtype.name
     mode = name if bands == 1 else f"{bands}x{name}"
     return Header(size, mode, bands, name if name in ("uint8", "uint16") else "other", pages, bands)

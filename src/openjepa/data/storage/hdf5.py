@@ -9,7 +9,9 @@ from openjepa.errors import BadImage, UsageError
 from openjepa.optional import require
 from openjepa.safety.limits import MAX_COLUMNS, MAX_IMAGE_BYTES
 
+CHUNK_CACHE = 2**27  # bytes of unpacked chunks that are kept: the images of a chunk are read one by one
 _opened: dict[str, Any] = {}  # one file, kept open from row to row
+_rows: dict[tuple[str, str], Any] = {}  # one data set of it
 
 
 class Stored(NamedTuple):
@@ -61,15 +63,24 @@ def read_hdf5(file: str, name: str) -> np.ndarray:
 
 def read_hdf5_row(file: str, name: str, row: int) -> np.ndarray:
     """One image of a data set of images. Raises BadImage if it is larger than one may be."""
-    item = _file(file)[name]
+    item = _data_set(file, name)
     size = math.prod(item.shape[1:]) * item.dtype.itemsize
     if size > MAX_IMAGE_BYTES.get():
         raise BadImage(f"larger than an image may be ({size:,} bytes; {MAX_IMAGE_BYTES.words()})")
     return item[row]
 
 
+def _data_set(file: str, name: str) -> Any:
+    """A data set that stays open, and with it the chunk that its last image lies in, unpacked."""
+    if (file, name) not in _rows:
+        _rows.clear()
+        _rows[file, name] = _file(file)[name]
+    return _rows[file, name]
+
+
 def _file(file: str) -> Any:
     if file not in _opened:
         _opened.clear()
-        _opened[file] = require("h5py", "hdf5").File(file, "r")
+        _rows.clear()
+        _opened[file] = require("h5py", "hdf5").File(file, "r", rdcc_nbytes=CHUNK_CACHE)
     return _opened[file]
