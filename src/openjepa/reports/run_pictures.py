@@ -44,7 +44,7 @@ def sample_of(data: str, seed: int, pixel_format: PixelFormat = RGB, asked: Sequ
     chosen = np.concatenate([first, order[~np.isin(order, first)][:SEARCHED]])
     sample = dataset.subset(np.sort(chosen) if dataset.window else chosen)
     sample = sample if pixel_format == RGB else inspect_dataset(sample, pixel_format=pixel_format)[0]
-    if not len(_first_images(sample, Frame((8, 8)))):
+    if not _first_images(sample, Frame((8, 8)))[1]:
         raise UsageError(f"none of the images tried in {data} can be read")
     return Sample(sample, indices_of(sample, [dataset.paths[index] for index in first]).tolist())
 
@@ -52,9 +52,11 @@ def sample_of(data: str, seed: int, pixel_format: PixelFormat = RGB, asked: Sequ
 def draw_pictures(run: RunFolder, sample: Sample | None) -> dict[str, Any]:
     """Coverage of the masks; masks on images where there are images; maps and neighbours where there is an encoder."""
     config, encoder = run.config, run.encoder
-    images = _first_images(sample.dataset, config.frame) if sample else np.empty((0, *config.size, 3), np.uint8)
+    images, names = np.empty((0, *config.size, 3), np.uint8), list[str]()
+    if sample:
+        images, names = _first_images(sample.dataset, config.frame)
     shown = [as_picture(image) for image in images]
-    pictures: dict[str, Any] = {"coverage": None, "maps": {}, "neighbours": [], "searched": 0}
+    pictures: dict[str, Any] = {"coverage": None, "maps": {}, "neighbours": [], "searched": 0, "names": names}
     if run.masks:
         pictures |= _coverage(run, run.masks) | {"masks": _masks(run, run.masks, shown)}
     if sample and encoder:
@@ -64,10 +66,10 @@ def draw_pictures(run: RunFolder, sample: Sample | None) -> dict[str, Any]:
     return pictures
 
 
-def _first_images(sample: ImageDataset, frame: Frame) -> np.ndarray:
-    """The first readable images, [n, H, W, C], n up to 8."""
-    images, _, _ = Crops(sample, frame, 4 * SHOWN)[0]
-    return images[:SHOWN].permute(0, 2, 3, 1).numpy()
+def _first_images(sample: ImageDataset, frame: Frame) -> tuple[np.ndarray, list[str]]:
+    """The first readable images, [n, H, W, C], n up to 8, and their paths."""
+    images, kept, _ = Crops(sample, frame, 4 * SHOWN)[0]
+    return images[:SHOWN].permute(0, 2, 3, 1).numpy(), [sample.paths[index] for index in kept[:SHOWN]]
 
 
 def _coverage(run: RunFolder, masks: MaskSettings) -> dict[str, Any]:
