@@ -234,7 +234,10 @@ def test_damaged_tables_are_refused_in_words(packed, tmp_path):
 
 def test_patterns_that_match_nothing_or_too_much_are_refused(tmp_path):
     assert refusal(tmp_path / "*.jpg").startswith("nothing matches")
-    assert "give a million at most" in refusal(str(tmp_path / "data-{0..9999999}.tar"))
+    for braces in ("{0..9999999}", "{0..99999}{0..99999}", "{0..9}" * 9):
+        assert "give a million at most" in refusal(str(tmp_path / f"data-{braces}.tar"))
+    for braces in ("{a,b}" * 2000, "{0.." + "9" * 5000 + "}"):
+        refusal(str(tmp_path / f"data-{braces}.tar"))
 
 
 HUB = """

@@ -10,10 +10,13 @@ import stat
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
+from openjepa.data.storage.names import printable
 from openjepa.errors import BadImage, UsageError
 
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 NO_WAIT = os.O_NONBLOCK  # for the writer of a pipe
+MOST_EXPANDED, AT_MOST = 10**6, "give a million at most"
+MOST_BRACES = 20
 NOT_REGULAR = "not a regular file"
 TIMEOUT = 30.0  # seconds without an answer from a server
 
@@ -81,9 +84,16 @@ def _check_regular(path: str, status: os.stat_result) -> None:
 
 
 def expand(pattern: str) -> list[str]:
-    """The paths that {0000..0999}, {a,b}, *, ? and [...] in a pattern stand for; braces keep their order."""
+    """The paths that {0000..0999}, {a,b}, *, ? and [...] in a pattern stand for; braces keep their order.
+
+    Raises UsageError for more than a million.
+    """
+    if pattern.count("{") > MOST_BRACES:
+        raise UsageError(f"{printable(pattern)[:100]} has more than {MOST_BRACES} braces: give a simpler pattern")
     found = []
-    for path in _braces(pattern):
+    for number, path in enumerate(_braces(pattern)):
+        if number >= MOST_EXPANDED:
+            raise UsageError(f"{printable(pattern)} stands for more than {MOST_EXPANDED:,} files: {AT_MOST}")
         found += _globbed(path) if glob.has_magic(path) else [path]
     return found
 
@@ -97,12 +107,12 @@ def _braces(pattern: str) -> Iterator[str]:
     if not match:
         yield pattern
         return
-    span = re.fullmatch(r"(\d+)\.\.(\d+)", match[1])
+    span = re.fullmatch(r"(\d{1,18})\.\.(\d{1,18})", match[1])
     values: Iterable[str]
     if span:
         first, last = int(span[1]), int(span[2])
-        if last - first >= 10**6:
-            raise UsageError(f"{pattern} stands for {last - first + 1:,} files: give a million at most")
+        if last - first >= MOST_EXPANDED:
+            raise UsageError(f"{printable(pattern)} stands for {last - first + 1:,} files: {AT_MOST}")
         values = (f"{number:0{len(span[1])}d}" for number in range(first, last + 1))
     else:
         values = match[1].split(",")
