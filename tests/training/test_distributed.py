@@ -6,12 +6,25 @@ import signal
 
 import pytest
 import torch
+from plain import PLAIN
+from support.photos import draw_photos
 from support.processes import parts, small_run, start_ranks, together
 
 from openjepa.cli import of_rank_zero
+from openjepa.config import build_config
 from openjepa.errors import UsageError
+from openjepa.runs.start import start_run
 from openjepa.training.checkpoint import checkpoint_steps, load_newest
-from openjepa.training.distributed import anyone, everyones, is_sharded, mean_over_ranks, on_rank_zero, rank, whole
+from openjepa.training.distributed import (
+    anyone,
+    check_alike,
+    everyones,
+    is_sharded,
+    mean_over_ranks,
+    on_rank_zero,
+    rank,
+    whole,
+)
 from openjepa.training.loop import Interrupted
 from openjepa.training.monitoring.metrics_log import read_metrics
 
@@ -114,6 +127,36 @@ def test_rank_0_has_the_word():
 
 def test_one_process_needs_nobody():
     assert agree() == (0, [False, False], [0], False)
+
+
+def compare(value, alike):
+    with contextlib.nullcontext() if alike else pytest.raises(UsageError) as caught:
+        check_alike("images", f"{value + (0 if alike else rank())} images", "give every process the same DATA")
+    return "" if alike else str(caught.value)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_processes_that_see_other_images_are_told_which(alike):
+    said = "process 1 has other images than process 0 (6 images, not 5 images): give every process the same DATA"
+    assert together(2, compare, 5, alike) == ["" if alike else said] * 2
+
+
+def start(photos, out, seed):
+    """The error of a run whose second process is started with another seed or other images."""
+    given = {"image_size": 16, "batch_size": 4, "steps": 1, "workers": 0}
+    changes = {"seed": rank()} if seed else {}
+    data = photos if seed or rank() == 0 else photos.parent / "fewer"
+    with pytest.raises(UsageError) as caught:
+        start_run(str(data), out, build_config(PLAIN, given | changes), given | changes)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("seed", "what"), [(True, "options"), (False, "images")])
+def test_a_run_is_not_started_by_processes_that_differ(photos, tmp_path, seed, what):
+    draw_photos(tmp_path / "fewer", 10)
+    for said in together(2, start, photos, tmp_path / "run", seed):
+        assert f"process 1 has other {what} than process 0" in said
+    assert not (tmp_path / "run").exists()
 
 
 def lose_the_other():

@@ -54,5 +54,6 @@ def pretrain(
             run = start_run(data, out, config, settings, settle, parallel, recipe)
         run.train("pretrain", data)
         run.finish()
-        on_rank_zero(lambda: report(out))
+        where = {"device": config.device} if settings.get("device") is not None else {}
+        on_rank_zero(lambda: report(out, **where))
     return out

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from openjepa.commands.options import Device
 from openjepa.console import log
 from openjepa.reports.run_page import write_run_page
 from openjepa.runs.folder import read_run_folder
@@ -14,6 +15,7 @@ def report(
     run: Annotated[Path, Argument(help="Folder that openjepa pretrain or demo wrote.", show_default=False)],
     *,
     data: Annotated[str | None, Option(help="Images to show, if those of the run have moved.")] = None,
+    device: Device = "auto",
     show: Annotated[
         list[str] | None,
         Option(help="Image whose neighbours to show, by its path in the data or the end of it; may be repeated."),
@@ -26,6 +28,6 @@ def report(
 
     Returns the page. Raises UsageError if the folder is no run, --data names no images, or --show no image of them.
     """
-    page = write_run_page(read_run_folder(Path(run)), data, [*(show or [])])
+    page = write_run_page(read_run_folder(Path(run), str(device)), data, [*(show or [])])
     log(f"report: {page}")
     return page

@@ -138,8 +138,11 @@ class RunFolder:
         return shlex.join([*words, "--steps", str(self.steps), *option_words(differ)])
 
 
-def read_run_folder(folder: Path) -> RunFolder:
-    """Read a run folder; raises UsageError if it is no run or one of its files is damaged."""
+def read_run_folder(folder: Path, device: str = "auto") -> RunFolder:
+    """Read a run folder; raises UsageError if it is no run or one of its files is damaged.
+
+    The encoder is opened on the `device`; "auto" is the CPU for a run that was asked to use it, else the best there is.
+    """
     if not folder.exists():
         raise UsageError(f"{folder} does not exist: {RUNS}")
     if not (folder / CONFIG).is_file() or (folder / "openjepa.json").exists():  # the latter is in artifacts
@@ -156,15 +159,15 @@ def read_run_folder(folder: Path) -> RunFolder:
         command=stored.command,
         records=read_metrics(folder),
         results=_read_results(folder),
-        encoder=_read_encoder(folder, config),
+        encoder=_read_encoder(folder, config, device),
     )
 
 
-def _read_encoder(folder: Path, config: Config) -> Encoder | None:
-    """The encoder of a finished run, on the CPU if the run was asked to use it, else on the best device there is."""
+def _read_encoder(folder: Path, config: Config, wanted: str) -> Encoder | None:
+    """The encoder of a finished run."""
     if not (folder / "encoder").is_dir():
         return None
-    device = choose_device("cpu" if config.device.startswith("cpu") else "auto")
+    device = choose_device("cpu" if wanted == "auto" and config.device.startswith("cpu") else wanted)
     return load_encoder(folder, device, choose_precision("auto", device))
 
 

@@ -36,3 +36,11 @@ def test_values_that_are_no_numbers_are_left_out(tmp_path, value):
 def test_words_that_are_none_are_left_out(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "status": 5, "verdict": [1]}\n')
     assert read_metrics(tmp_path) == [{"step": 1}]
+
+
+@pytest.mark.parametrize(
+    "more", ['"images_per_second": 0', '"images_per_second": -5.0', '"verdict": "without a status"']
+)
+def test_what_cannot_be_shown_is_left_out(tmp_path, more):
+    (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1, {more}}}\n')
+    assert read_metrics(tmp_path) == [{"step": 1}]

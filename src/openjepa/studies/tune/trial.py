@@ -111,6 +111,8 @@ def run_trial(folder: Path, data: TrialData, config: Config, steps: int, progres
 
 def _ends(folder: Path) -> tuple[dict, dict]:
     logged = [record for record in read_metrics(folder) if "rank" in record]
+    if not logged:
+        raise UsageError(f"{folder / 'metrics.jsonl'} is damaged: delete {folder}, then continue with --resume")
     return logged[0], logged[-1]
 
 

@@ -33,6 +33,8 @@ def _record(line: str) -> dict | None:
     if not isinstance(record, dict):
         return None
     fitted = {name: value for name, value in current_metrics(record).items() if _fits(name, value)}
+    if "status" not in fitted:
+        fitted.pop("verdict", None)  # they are shown together
     return fitted if isinstance(fitted.get("step"), int) and fitted["step"] >= 0 else None
 
 
@@ -40,7 +42,8 @@ def _fits(name: str, value: Any) -> bool:
     """Whether a value is what records hold under a name: text, or a finite number that a chart can show."""
     if name in WORDS:
         return isinstance(value, str)
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
+    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
+    return number and (name != "images_per_second" or value > 0)
 
 
 class RunLog:
