@@ -89,6 +89,49 @@ def test_a_head_that_is_not_finite_is_refused(kept, tmp_path):
         load_classifier(copy)
 
 
+def test_counts_and_distances_have_heads_and_every_image_its_number(kept, tmp_path, capsys):
+    """Brightness tells how many objects there are, and how far the nearest is."""
+    (tmp_path / "images").mkdir()
+    scenes = []
+    for number in range(40):
+        count = 1 + number % 4
+        Image.new("RGB", (16, 16), (50 * count + number, 90, 40 * count)).save(tmp_path / f"images/{number:02}.png")
+        objects = [{"pixel_coords": [1, 1, 5 + count + 10 * k]} for k in range(count)]
+        scenes.append({"image_filename": f"{number:02}.png", "objects": objects})
+    (tmp_path / "scenes.json").write_text(json.dumps({"scenes": scenes}))
+    words = {"annotations": str(tmp_path / "scenes.json"), "workers": 0, "precision": "float32"}
+    run, images = str(kept[1]), str(tmp_path / "images")
+    openjepa.evaluate(run, images, tasks="count,distance", save_head=tmp_path / "numbers", **words)
+    assert "head of" in (said := capsys.readouterr().out) and "count with a mean error of" in said
+    out = openjepa.predict(tmp_path / "numbers", images, out=tmp_path / "out.csv", workers=0, precision="float32")
+    rows = list(csv.DictReader(out.open()))
+    assert list(rows[0]) == ["path", "count", "distance"] and len(rows) == 40
+    for name, start in (("count", 1), ("distance", 6)):
+        truth = np.array([start + number % 4 for number in range(40)])
+        assert np.abs(np.array([float(row[name]) for row in rows]) - truth).mean() < 0.5
+    assert "the head was trained on 32 of these images" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(openjepa.UsageError, match="has no labels to measure by"):
+        openjepa.evaluate(run, images, tasks="depth", save_head=tmp_path / "maps", **words)
+
+
+def test_images_that_a_head_has_seen_are_counted_under_any_name(kept, tmp_path, capsys):
+    photos, _, head = kept
+    for number, path in enumerate(sorted(photos.rglob("*.jpg"))):
+        (tmp_path / "renamed").mkdir(exist_ok=True)
+        shutil.copy(path, tmp_path / "renamed" / f"{number}.jpg")
+    words = {"workers": 0, "precision": "float32"}
+    openjepa.predict(head, str(tmp_path / "renamed"), out=tmp_path / "a.csv", **words)
+    assert "the head was trained on 48 of these images" in " ".join(capsys.readouterr().out.split())
+    openjepa.predict(head, str(draw_photos(tmp_path / "new", 6, ("a", "b", "c"))), out=tmp_path / "b.csv", **words)
+    assert "was trained on" not in capsys.readouterr().out
+    old = shutil.copytree(head, tmp_path / "old")  # as older versions wrote it
+    (old / "trained_on.safetensors").unlink()
+    about = json.loads((old / "openjepa.json").read_text())
+    del about["quantities"]
+    (old / "openjepa.json").write_text(json.dumps(about))
+    openjepa.predict(old, str(photos), out=tmp_path / "c.csv", **words)
+
+
 def test_a_head_elsewhere_or_damaged_is_refused(kept, tmp_path):
     photos, run, head = kept
     out = tmp_path / "said.csv"

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.data.open import open_dataset
-from openjepa.encoder.baselines import Pixels, seeded, untrained_like
+from openjepa.encoder.baselines import Pixels, pixels_beside, seeded, untrained_like
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.feature_cache import FeatureStore
-from openjepa.encoder.features import compute_features
+from openjepa.encoder.features import compute_features, frame_of
 from openjepa.errors import UsageError
 
 BAD = torch.tensor([2, 3])
@@ -29,10 +30,11 @@ def test_features_are_in_order_at_any_worker_count_and_without_bad_images(photos
             assert torch.equal(row, torch.from_numpy(image.copy()).permute(2, 0, 1).flatten() / 255)
 
 
-def test_pixels_are_no_larger_than_32():
-    assert Pixels((32, 32)).image_size == (32, 32)
-    assert Pixels((16, 20)).image_size == (16, 20)
-    assert Pixels((64, 128)).image_size == (16, 32)
+def test_the_pixels_baseline_depends_on_the_images_alone():
+    rgb, raw = PixelFormat(3), PixelFormat(3, "raw")
+    for model in (Pixels(), pixels_beside(rgb, [0.1] * 3, [0.2] * 3), pixels_beside(raw, [0.1] * 3, [0.2] * 3)):
+        frame = frame_of(model)
+        assert frame.size == (32, 32) and frame.box(640, 480) == (0, 0, 640, 480)
 
 
 def test_untrained_has_the_shape_and_not_the_weights():

@@ -19,7 +19,7 @@ def test_the_standing_is_by_intervals_that_do_not_overlap():
         for model, value in zip(("pixels", "untrained", "mine"), row, strict=True)
     ]
     assert standing(records, "mine") == (
-        "mine is better than both baselines in linear probe; not clearly better than both baselines in k-NN; "
+        "mine is better than all baselines in linear probe; not clearly better than all baselines in k-NN; "
         "worse than a baseline in k-NN (count)."
     )
 
@@ -28,7 +28,7 @@ def test_of_an_error_less_is_better():
     error = {"task": "count-error", "metric": "RMSE", "protocol": {}}
     ours, pixels, untrained = ({"low": low, "high": low + 1, "value": low} | error for low in (1, 3, 5))
     records = [ours | {"model": "mine"}, pixels | {"model": "pixels"}, untrained | {"model": "untrained"}]
-    assert standing(records, "mine") == "mine is better than both baselines in count-error."
+    assert standing(records, "mine") == "mine is better than all baselines in count-error."
 
 
 def test_the_difference_on_the_same_images_decides_where_there_is_one():
@@ -36,7 +36,7 @@ def test_the_difference_on_the_same_images_decides_where_there_is_one():
     paired = {"pixels": [0.02, 0.01, 0.03], "untrained": [0.0, -0.01, 0.01]}
     wide = {"task": "knn", "metric": "accuracy", "value": 0.5, "low": 0.4, "high": 0.6, "protocol": {}}
     baselines = [wide | {"model": model} for model in paired]
-    for other, place in (("pixels", "better than both baselines"), ("untrained", "not clearly better")):
+    for other, place in (("pixels", "better than all baselines"), ("untrained", "not clearly better")):
         records = [r for r in baselines if r["model"] == other]
         records.append(wide | {"model": "mine", "protocol": {"paired_difference_to": paired}})
         assert standing(records, "mine").startswith(f"mine is {place}")

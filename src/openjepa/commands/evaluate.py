@@ -19,6 +19,7 @@ from openjepa.ranks import rank
 from openjepa.reports.evaluation_page import evaluation_page
 from openjepa.runs import evaluation as evaluating
 from openjepa.runs.evaluation import Files, Images
+from openjepa.runs.heads import quantity_of
 from openjepa.runs.images import check_workers
 from openjepa.runs.outputs import Outputs, make_verdicts, runs_by_seed, show_records
 from openjepa.training.distributed import joined
@@ -49,7 +50,9 @@ def evaluate(
     json: Annotated[Path | None, Option(help="File to write the records to.")] = None,
     csv: Annotated[Path | None, Option(help="File to write the numbers to, as a table.")] = None,
     page: Annotated[Path | None, Option(help="File to write a page with charts to (.html).")] = None,
-    save_head: Annotated[Path | None, Option(help="Folder to write the last model's linear probe to.")] = None,
+    save_head: Annotated[
+        Path | None, Option(help="Folder for a head of the last model: classes, count or distance.")
+    ] = None,
     cache: Annotated[
         Path | None, Option(help="Folder of computed features; left out, OPENJEPA_CACHE/features.")
     ] = None,
@@ -74,7 +77,9 @@ def evaluate(
     check_workers(workers)
     if not epochs > 0:
         raise UsageError(f"--epochs {epochs} is not possible: give more than 0")
-    needed = (*chosen, "linear") if save_head else chosen
+    needed = chosen
+    if save_head and not any(quantity_of(name) for name in chosen):
+        needed = (*chosen, "linear")
     files, test_files = Files(annotations, depths, masks), Files(test_annotations, test_depths, test_masks)
     images = Images(str(data), None if test is None else str(test), files, test_files, max_skipped)
     outputs.check([*names, *images.targets()], images.sources(), overwrite)
@@ -107,5 +112,5 @@ def evaluate(
     log(*verdicts)
     if outputs.page:
         write_output(outputs.page, evaluation_page(records, verdicts))
-    outputs.write(records, sessions, names)  # the head last: where it is there, so is all else
+    outputs.write(records, sessions, names, needed)  # the head last: where it is there, so is all else
     return records

@@ -1,8 +1,11 @@
-"""`openjepa predict HEAD DATA --out FILE.csv`: the class of each image by a trained classifier."""
+"""`openjepa predict HEAD DATA --out FILE.csv`: the class, the count or the distance of each image by a trained head."""
 
+import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+from torch import Tensor
 from typer import Argument, Option
 
 from openjepa.commands.options import Data, Device, Overwrite, Precision, SkippedFraction, Workers
@@ -29,9 +32,11 @@ def predict(
     max_skipped: SkippedFraction = MAX_SKIPPED,
     overwrite: Overwrite = False,
 ) -> Path:
-    """Write the class of every image: columns path, prediction, probability, and each class's probability.
+    """Write what a head says of every image.
 
-    Images that cannot be read are left out, counted and named.
+    A head of classes: columns path, prediction, probability, and each class's probability. One of quantities: path and
+    a column each, such as count or distance. A line says how many of the images the head was trained on. Images that
+    cannot be read are left out, counted and named.
 
     Returns the file. Raises UsageError.
     """
@@ -41,20 +46,33 @@ def predict(
     check_output(out, [head], overwrite, [data])
     check_workers(workers)
     where = choose_device(device)
-    classifier = load_classifier(Path(head), where, choose_precision(precision, where))
-    dataset, summary = open_images(data, classifier.pixel_format, max_skipped)
-    log(*seen_lines(summary.sizes, frame_of(classifier)))
-    with counting(f"classifying {data}") as progress:
-        probabilities, kept, skipped = compute_features(classifier, dataset, workers, progress=progress)
+    model = load_classifier(Path(head), where, choose_precision(precision, where))
+    dataset, summary = open_images(data, model.pixel_format, max_skipped)
+    log(*seen_lines(summary.sizes, frame_of(model)))
+    with counting(f"looking at {data}") as progress:
+        answers, kept, skipped = compute_features(model, dataset, workers, progress=progress, compute=model.answers)
     check_skipped(data, summary.skipped + skipped, len(kept), max_skipped)
-    names = classifier.classes
-    columns = ["path", "prediction", "probability", *(f"probability of {name}" for name in names)]
-    rows = (
-        [dataset.paths[index], names[int(row.argmax())], *(f"{p:.6f}" for p in [row.max(), *row])]
-        for index, row in zip(kept, probabilities, strict=True)
-    )
-    write_rows(out, columns, rows)
+    said, known = answers[:, :-1], int(answers[:, -1].sum())
+    paths = (dataset.paths[index] for index in kept)
+    columns = model.classes if model.quantities else _class_columns(model.classes)
+    rows = map(_numbers if model.quantities else functools.partial(_classes, model.classes), said)
+    write_rows(out, ["path", *columns], ([path, *row] for path, row in zip(paths, rows, strict=True)))
     skipped = summary.skipped + skipped
     log(*(f"skipped {path}: {reason}" for path, reason in skipped[:10]))
-    log(f"{len(kept):,} images classified in {out}; {counted(len(skipped), 'file')} skipped")
+    if known:
+        log(f"warning: the head was trained on {known:,} of these images: it answers better for them than for others")
+    log(f"answers for {counted(len(kept), 'image')} in {out}; {counted(len(skipped), 'file')} skipped")
     return out
+
+
+def _class_columns(classes: Sequence[str]) -> list[str]:
+    return ["prediction", "probability", *(f"probability of {name}" for name in classes)]
+
+
+def _classes(classes: Sequence[str], row: Tensor) -> list[str]:
+    """The likeliest class, its probability, and those of all."""
+    return [classes[int(row.argmax())], *(f"{p:.6f}" for p in [row.max(), *row])]
+
+
+def _numbers(row: Tensor) -> list[str]:
+    return [f"{number:.6g}" for number in row]

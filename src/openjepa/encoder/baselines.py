@@ -1,20 +1,21 @@
 """Baselines of every evaluation: raw pixels, and an untrained encoder of the same shape."""
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from openjepa.data.crops import Frame, standardise
+from openjepa.data.crops import standardise
 from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.encoder.encoder import Encoder
 from openjepa.models.vit import VisionTransformer, patchify
 
-LARGEST_PIXELS = 32
+PIXELS = 32, 32  # rows and columns, whatever the encoder: a baseline depends on the images alone
 
 
 class Pixels:
-    """Raw pixels as features: images at the encoder's size, but no larger than 32 px a side, flattened [B, C*H*W].
+    """Raw pixels as features: whole images at 32x32 px, flattened [B, C*H*W].
 
     8-bit values are divided by 255. Where `mean` and `std` are given, for numbers of any range, they are standardised.
     """
@@ -25,26 +26,23 @@ class Pixels:
 
     def __init__(
         self,
-        image_size: tuple[int, int],
+        image_size: tuple[int, int] = PIXELS,
         mean: list[float] | None = None,
         std: list[float] | None = None,
-        max_stretch: float = 0.0,
+        max_stretch: float = math.inf,
     ) -> None:
-        self.max_stretch = max_stretch
+        self.image_size, self.max_stretch = image_size, max_stretch
         if mean and std:
             self.statistics = mean, std
-        shrink = min(1.0, LARGEST_PIXELS / max(image_size))
-        self.image_size = (max(1, round(image_size[0] * shrink)), max(1, round(image_size[1] * shrink)))
 
     def features(self, images: Tensor) -> Tensor:
         """[B, C, H, W] to float32 [B, C*H*W]."""
         return (standardise(images, *self.statistics) if self.statistics else as_fractions(images)).flatten(1)
 
 
-def pixels_beside(frame: Frame, pixel_format: PixelFormat, mean: list[float], std: list[float]) -> Pixels:
-    """The raw pixels to compare with an encoder that has this preprocessing."""
-    statistics = {"mean": mean, "std": std} if pixel_format.values == "raw" else {}
-    return Pixels(frame.size, **statistics, max_stretch=frame.max_stretch)
+def pixels_beside(pixel_format: PixelFormat, mean: list[float], std: list[float]) -> Pixels:
+    """The raw pixels to compare with an encoder that reads images so."""
+    return Pixels(mean=mean, std=std) if pixel_format.values == "raw" else Pixels()
 
 
 def as_fractions(images: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Counts and distances as classes, so that a linear classifier can be measured on them as in VTAB."""
 
 import itertools
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,6 +10,8 @@ from torch import Tensor
 
 from openjepa.data.dataset import UNLABELLED
 from openjepa.errors import UsageError
+from openjepa.evaluation.probes.best_linear import validation_split
+from openjepa.evaluation.probes.ridge import Ridge, ridge
 from openjepa.evaluation.results import Result
 from openjepa.evaluation.session import Answers, Part, Session
 
@@ -37,6 +39,40 @@ def distance_classes(session: Session) -> Answers:
     return session.answers(("quantity", "distance"), [f"below {edges[0]:g}", *between, f"from {edges[-1]:g}"], *classes)
 
 
+VALUES: dict[str, Callable[[Part, Iterable[str]], np.ndarray]] = {}  # by quantity; filled below
+
+
+@dataclass(frozen=True)
+class Regression:
+    """Ridge regression of a quantity on embeddings.
+
+    head    fitted on the training images
+    counts  float64 [n], what is true of the training images
+    truth   float64 [m], what is true of the test images, and `guess` what the head says of them
+    """
+
+    head: Ridge
+    counts: np.ndarray
+    truth: np.ndarray
+    guess: np.ndarray
+
+    @property
+    def errors(self) -> np.ndarray:
+        return np.abs(self.guess - self.truth)
+
+
+def regression(session: Session, answers: Answers) -> Regression:
+    """The quantity of answers as a number, by the ridge regression that is best on a tenth of the training images."""
+    train, test = answers.embeddings
+    rows = (session.train, answers.train_rows), (session.test, answers.test_rows)
+    read = VALUES[answers.name]
+    counts, truth = (read(part, [part.dataset.paths[row] for row in known]) for part, known in rows)
+    numbers = torch.from_numpy(counts).float()[:, None]
+    fit, validation = validation_split(len(train), session.seed)
+    head = ridge(train[fit], numbers[fit], train[validation], numbers[validation], session.probe_device)
+    return Regression(head, counts, truth, head.predict(test)[:, 0].numpy())
+
+
 def _where_known(values: np.ndarray, classes: Tensor) -> Tensor:
     """Classes of the values [n] that are not NaN as int64 [n], UNLABELLED elsewhere."""
     whole = torch.full((len(values),), UNLABELLED)
@@ -53,11 +89,6 @@ def quantity_result(session: Session, answers: Answers) -> Result:
     return replace(result, protocol=result.protocol | {"classes": list(answers.names)})
 
 
-def commonest_rows(labels: Tensor, truth: Tensor) -> np.ndarray:
-    """[m] 1.0 where the commonest of the training classes is the right one."""
-    return (truth == labels.mode().values).double().numpy()
-
-
 def counts_of(part: Part, paths: Iterable[str]) -> np.ndarray:
     """The number of objects in images, float64 [n]; NaN where it is not known."""
     return np.array([known.count if (known := part.targets.annotations.get(path)) else np.nan for path in paths], float)
@@ -67,6 +98,9 @@ def distances_of(part: Part, paths: Iterable[str]) -> np.ndarray:
     """The distance of the nearest object in images, float64 [n]; NaN where it is not known."""
     found = (part.targets.annotations.get(path) for path in paths)
     return np.array([known.distance if known else None for known in found], float)
+
+
+VALUES |= {"count": counts_of, "distance": distances_of}
 
 
 def count_edges(train: np.ndarray) -> tuple[np.ndarray, list[str]]:

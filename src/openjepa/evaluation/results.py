@@ -1,7 +1,7 @@
 """A measured number with the contribution of each test image, from which its interval and differences follow."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,7 @@ from openjepa.evaluation.intervals import (
     paired_difference,
     ratio,
 )
-
-IN_UNITS = ("RMSE", "MAE")  # measures that are no fractions, and of which less is better
+from openjepa.evaluation.judgement import LOWER_IS_BETTER, metric_of
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Result:
     """`statistic(rows.sum(0))` is the value; rows [m, k] float64 hold a row a test image.
 
     `draws` are the values of single draws of training images, or of single runs, where there were several; `drawn`
-    is their name in the protocol.
+    is their name in the protocol. `constant` is the result of always giving the same answer.
     """
 
     task: str
@@ -34,6 +33,13 @@ class Result:
     statistic: Statistic = ratio
     draws: Sequence[float] = field(default=())
     drawn: str = "draws"
+    constant: "Result | None" = None
+
+    def beside(self, rows: np.ndarray, answer: str) -> "Result":
+        """This result with that of a constant, whose rows are like its own; `answer` is what the constant says."""
+        protocol = {"answer": answer, "train_images": self.protocol.get("train_images")}
+        protocol |= {"unit": self.protocol["unit"]} if "unit" in self.protocol else {}
+        return replace(self, constant=Result(self.task, self.metric, rows, protocol, self.statistic))
 
     def interval(self) -> tuple[tuple[float, float, float], str]:
         """(value, low, high) at 95 %, and how it was found."""
@@ -104,7 +110,7 @@ def mean_of(scores: Tensor | np.ndarray) -> np.ndarray:
 
 def is_fraction(record: dict) -> bool:
     """Whether the number is shown in percent."""
-    return record.get("metric") not in IN_UNITS
+    return metric_of(record) not in LOWER_IS_BETTER
 
 
 def in_units(record: dict) -> tuple[str, str, str]:
@@ -115,8 +121,8 @@ def in_units(record: dict) -> tuple[str, str, str]:
     return value, low, high
 
 
-def above(record: dict, other: dict) -> bool:
-    """Whether the interval of a record is better than that of another, without overlap."""
-    if is_fraction(record):
-        return record["low"] > other["high"]
-    return record["high"] < other["low"]
+def measure_of(record: dict) -> str:
+    """What was measured in words, with the unit of what is no fraction: "mean error in objects"."""
+    metric = metric_of(record)
+    unit = record["protocol"].get("unit") or {"mean error": "objects", "RMSE": "units of the maps"}.get(metric)
+    return metric if is_fraction(record) else f"{metric} in {unit}"

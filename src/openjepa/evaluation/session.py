@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -59,6 +59,20 @@ class Answers:
     @property
     def name(self) -> str:
         return self.key[1]
+
+    def result(self, task: str, correct: Tensor, protocol: dict[str, Any], draws: Sequence[float] = ()) -> Result:
+        """The accuracy on the test images, by scores [m], beside that of always saying the commonest class."""
+        found = Result(task, "accuracy", mean_of(correct), protocol, draws=draws)
+        return found.beside(mean_of(self.commonest), self.commonest_answer)
+
+    @property
+    def commonest(self) -> np.ndarray:
+        """Float64 [m]: 1 where the commonest of the training classes is the right one."""
+        return (self.truth == self.labels.mode().values).double().numpy()
+
+    @property
+    def commonest_answer(self) -> str:
+        return f"always {self.names[int(self.labels.mode().values)]}, the commonest class"
 
     @property
     def embeddings(self) -> tuple[Tensor, Tensor]:
@@ -155,7 +169,7 @@ class Session:
         """The accuracy of `linear(answers)` on the test images."""
         choice = self.linear(answers)
         protocol = {"seed": self.seed, **choice.protocol(), "train_images": sum(choice.rows)}
-        return Result(task, "accuracy", mean_of(choice.probe.predictions == answers.truth), protocol)
+        return answers.result(task, choice.probe.predictions == answers.truth, protocol)
 
     def paths(self, part: Part) -> list[str]:
         """Paths of the images that have features."""

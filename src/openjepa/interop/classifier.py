@@ -1,9 +1,15 @@
-"""A classifier as a folder that transformers.AutoModelForImageClassification opens: an encoder and a linear head."""
+"""A head as a folder that transformers.AutoModelForImageClassification opens: an encoder and a linear head.
 
+A head tells classes, or quantities such as counts. The folder remembers the images that it was trained on, as hashes of
+what the encoder sees of them.
+"""
+
+import hashlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Self
 
+import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
@@ -21,6 +27,7 @@ from openjepa.interop.weights.tensor_names import from_hf
 from openjepa.schema import Json, Name, checked, read_json
 
 ENCODER, HEAD = "ijepa.", "classifier."
+TRAINED_ON = "trained_on.safetensors"
 AGAIN = "write it again with --save-head"
 MOST_FACTS, MOST_CLASSES = 2**24, 100_000
 
@@ -30,6 +37,7 @@ class Facts(Preprocessing):
 
     classifier: EncoderShape
     classes: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MOST_CLASSES)]
+    quantities: bool = False
     source: Origin | None = None
 
     @model_validator(mode="after")
@@ -43,10 +51,24 @@ class Facts(Preprocessing):
 
 
 class Classifier:
-    """An encoder with a linear head on its embedding; a Model whose features are the classes' probabilities."""
+    """An encoder with a linear head on its embedding; a Model whose features are what the head says.
 
-    def __init__(self, encoder: Encoder, weight: Tensor, bias: Tensor, classes: list[str], name: str) -> None:
+    Those are the probabilities of the `classes` or, with `quantities`, the numbers that these name. `trained_on` are
+    the hashes of the training images, sorted; empty where they are not known.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        weight: Tensor,
+        bias: Tensor,
+        classes: list[str],
+        name: str,
+        quantities: bool = False,
+        trained_on: np.ndarray | None = None,
+    ) -> None:
         self.encoder, self.weight, self.bias, self.classes, self.name = encoder, weight, bias, classes, name
+        self.quantities, self.trained_on = quantities, np.zeros(0, np.int64) if trained_on is None else trained_on
 
     @property
     def pixel_format(self) -> PixelFormat:
@@ -61,14 +83,36 @@ class Classifier:
         return self.encoder.max_stretch
 
     def features(self, images: Tensor) -> Tensor:
-        """Preprocessed images to probabilities [B, C] float32."""
-        return (self.encoder.features(images) @ self.weight.T + self.bias).softmax(1)
+        """Preprocessed images to probabilities, or numbers, [B, C] float32."""
+        said = self.encoder.features(images) @ self.weight.T + self.bias
+        return said if self.quantities else said.softmax(1)
+
+    def answers(self, images: Tensor) -> Tensor:
+        """`features` with a last column: 1 for images that the head was trained on, else 0."""
+        known = torch.from_numpy(np.isin(image_hashes(images), self.trained_on)).float()
+        return torch.cat([self.features(images), known[:, None]], dim=1)
+
+
+def image_hashes(images: Tensor) -> np.ndarray:
+    """A hash, int64 [B], of each preprocessed image [B, C, H, W]."""
+    arrays = (np.ascontiguousarray(image) for image in images.numpy())
+    digests = b"".join(hashlib.blake2b(array.tobytes(), digest_size=8).digest() for array in arrays)
+    return np.frombuffer(digests, np.int64).copy()
 
 
 def save_classifier(
-    folder: Path, encoder: Encoder, weight: Tensor, bias: Tensor, classes: list[str], about: dict
+    folder: Path,
+    encoder: Encoder,
+    weight: Tensor,
+    bias: Tensor,
+    classes: list[str],
+    about: dict,
+    trained_on: np.ndarray,
+    quantities: bool = False,
 ) -> None:
-    """Write a classifier: weight [C, D] and bias [C] on the mean patch token, classes [C] by name.
+    """Write a head: weight [C, D] and bias [C] on the mean patch token, classes or quantities [C] by name.
+
+    `trained_on` [n] int64 are the hashes of the training images (`image_hashes`).
 
     `about` (JSON-able) is stored in openjepa.json, and with it the licence of the encoder. Raises UsageError if the
     folder cannot be written.
@@ -81,13 +125,15 @@ def save_classifier(
         "id2label": {str(number): name for number, name in enumerate(classes)},
         "label2id": {name: number for number, name in enumerate(classes)},
     }
+    config |= {"problem_type": "regression"} if quantities else {}
     known: dict[str, Any] = {"max_stretch": encoder.max_stretch}
     known |= {"classifier": network.arguments(), "mean": encoder.mean, "std": encoder.std, "classes": classes}
-    known |= {"pixel_format": asdict(encoder.pixel_format)}
+    known |= {"pixel_format": asdict(encoder.pixel_format), "quantities": quantities}
     known |= {"source": {"name": encoder.name, "kind": "openjepa", "licence": encoder.licence}}
     processor = hf_preprocessor(frame_of(encoder), encoder.mean, encoder.std, encoder.pixel_format)
     with usage_error(folder), atomic_folder(folder) as part:
         save_tensors({name: value.cpu() for name, value in tensors.items()}, part / "model.safetensors")
+        save_tensors({"hashes": torch.from_numpy(np.unique(trained_on))}, part / TRAINED_ON)
         write_json(part / "config.json", config)
         write_json(part / "preprocessor_config.json", processor)
         write_json(part / "openjepa.json", known | about)
@@ -111,7 +157,18 @@ def load_classifier(
     network = build_encoder(state, facts.classifier, str(path), AGAIN)
     how = device, precision, facts.pixel_format(network.in_chans), facts.max_stretch, facts.licence
     encoder = Encoder(network, list(facts.mean), list(facts.std), str(folder), *how)
-    return Classifier(encoder, linear["weight"], linear["bias"], list(facts.classes), str(folder))
+    linear_head = linear["weight"], linear["bias"], list(facts.classes)
+    return Classifier(encoder, *linear_head, str(folder), facts.quantities, _trained_on(folder / TRAINED_ON))
+
+
+def _trained_on(path: Path) -> np.ndarray:
+    """The hashes of the training images; none in a folder that an older version wrote."""
+    if not path.exists():
+        return np.zeros(0, np.int64)
+    hashes = read_safetensors(path, AGAIN).get("hashes", torch.zeros(0))
+    if hashes.dtype != torch.int64 or hashes.ndim != 1:
+        raise UsageError(f"{path} is damaged: it does not hold hashes of images: {AGAIN}")
+    return hashes.numpy()
 
 
 def _read(folder: Path) -> Facts:

@@ -25,7 +25,7 @@ def open_model(name: str, device: torch.device, precision: torch.dtype, frame: F
     Without any, patches of 14 or 16 px are taken to be of images of 224 px, and smaller ones of 32 px.
     """
     if name == "pixels":
-        return Pixels((frame or SMALL).size, max_stretch=(frame or SMALL).max_stretch)
+        return Pixels()
     if name.startswith("untrained:"):
         model = _untrained(name.removeprefix("untrained:"), device, precision, frame)
     else:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from openjepa.evaluation.judgement import is_merit, judge_difference
 from openjepa.evaluation.results import is_fraction
 from openjepa.reports.html import render
 from openjepa.reports.result_charts import by_task, result_chart, task_name
@@ -12,13 +13,13 @@ Record = dict[str, Any]
 
 
 class Difference(NamedTuple):
-    """`model` minus `other` on a task; clear ("yes" or "no") if the interval does not contain 0."""
+    """`model` minus `other` on a task, and what the first is compared with the second; "" where neither is a merit."""
 
     task: str
     model: str
     other: str
     number: Record
-    clear: str
+    judgement: str
 
 
 def evaluation_page(records: Sequence[Record], verdicts: Sequence[str] = ()) -> str:
@@ -48,6 +49,6 @@ def _differences(records: Sequence[Record], models: Sequence[str]) -> list[Diffe
             if paired := record["protocol"]["paired_difference_to"].get(other):
                 value, low, high = paired
                 number = {"metric": record["metric"], "value": value, "low": low, "high": high}
-                clear = "yes" if low > 0 or high < 0 else "no"
-                found.append(Difference(task_name(record["task"]), record["model"], other, number, clear))
+                judgement = judge_difference(record, low, high).value if is_merit(record) else ""
+                found.append(Difference(task_name(record["task"]), record["model"], other, number, judgement))
     return found

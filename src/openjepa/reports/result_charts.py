@@ -6,6 +6,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from openjepa.evaluation.judgement import CONSTANT
 from openjepa.evaluation.results import in_units
 from openjepa.reports.chart_style import INK, LINE, MUTED, PIXELS, RUN, UNTRAINED, styled
 
@@ -28,7 +29,7 @@ def by_task(records: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, 
 
 
 def is_baseline(model: str) -> bool:
-    return model == "pixels" or model.startswith("untrained")
+    return model in (CONSTANT, "pixels") or model.startswith("untrained")
 
 
 @styled
@@ -60,7 +61,7 @@ def result_chart(records: Sequence[dict[str, Any]]) -> Figure:
 def _draw_result(axes: Axes, place: float, record: dict[str, Any]) -> None:
     value, low, high = (100 * record[key] for key in ("value", "low", "high"))
     model = record["model"]
-    colour = PIXELS if model == "pixels" else UNTRAINED if is_baseline(model) else RUN
+    colour = {CONSTANT: MUTED, "pixels": PIXELS}.get(model, UNTRAINED if is_baseline(model) else RUN)
     axes.plot([low, high], [place, place], color=colour, linewidth=2.4, alpha=0.45, solid_capstyle="butt")
     axes.plot([value], [place], "o", color=colour, markersize=5.5)
     text = in_units(record)[0]

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from openjepa.console import duration, log
 from openjepa.data.proportions import seen_in_words
 from openjepa.errors import UsageError
-from openjepa.evaluation.results import above, is_fraction
+from openjepa.evaluation.judgement import Judgement, constant_sentence, is_merit, judge
+from openjepa.evaluation.results import is_fraction
 from openjepa.files import write_output
 from openjepa.reports.html import render
 from openjepa.reports.monitor_charts import FRACTIONS, MONITORED, Curve, curve_chart
@@ -18,7 +19,7 @@ from openjepa.reports.result_charts import by_task, is_baseline, result_chart, t
 from openjepa.reports.run_pictures import Sample, draw_pictures, sample_of
 from openjepa.runs.folder import RunFolder, Setting, training_seconds
 
-PLACES = ("better than both baselines", "not clearly better than both baselines", "worse than a baseline")
+PLACES = ("better than all baselines", "not clearly better than all baselines", "worse than a baseline")
 
 
 def write_run_page(run: RunFolder, data: str | None, asked: Sequence[str] = ()) -> Path:
@@ -37,7 +38,7 @@ def write_run_page(run: RunFolder, data: str | None, asked: Sequence[str] = ()) 
         parameters=sum(p.numel() for p in run.encoder.network.parameters()) / 1e6 if run.encoder else None,
         trained_for=duration(training_seconds(run.records, run.config.batch_size)),
         results=_results(run) if run.encoder and run.results else None,
-        measure=_measure_command(run),
+        commands=_next_commands(run),
         show=shlex.join(["openjepa", "report", str(run.path), "--show", "IMAGE"]),
         curves=_curves(run),
         pictures=draw_pictures(run, images),
@@ -83,11 +84,14 @@ def _about_images(run: RunFolder) -> list[tuple[str, ...]]:
     return [("source", run.data), ("images", first), seen, *(tuple(line.split(": ", 1)) for line in lines)]
 
 
-def _measure_command(run: RunFolder) -> str:
-    """The command that measures a run, on its own images if they have labels, and then writes the report again."""
-    path, images = str(run.path), run.data if run.images.classes else "LABELLED"
-    evaluate = ["openjepa", "evaluate", path, images, "--json", f"{path}/evaluation.json"]
-    return f"{shlex.join(evaluate)} && {shlex.join(['openjepa', 'report', path])}"
+def _next_commands(run: RunFolder) -> list[str]:
+    """The commands that measure a run on its own images, if they have labels; else what can be done without."""
+    path = str(run.path)
+    if not run.images.classes:
+        embed = ["openjepa", "embed", path, run.data, "--out", "vectors.parquet"]
+        return [shlex.join(embed), shlex.join(["openjepa", "data", "check", run.data])]
+    evaluate = ["openjepa", "evaluate", path, run.data, "--json", f"{path}/evaluation.json"]
+    return [f"{shlex.join(evaluate)} && {shlex.join(['openjepa', 'report', path])}"]
 
 
 def _results(run: RunFolder) -> dict[str, Any]:
@@ -100,7 +104,7 @@ def _results(run: RunFolder) -> dict[str, Any]:
     return {
         "ours": ours,
         "models": models,
-        "standing": standing(records, ours),
+        "standing": " ".join([standing(records, ours), *(f"{line}." for line in constant_sentence(records))]),
         "tasks": tasks,
         "chart": result_chart(fractions) if fractions else None,
         "protocol": records[-1]["protocol"],
@@ -114,25 +118,18 @@ def standing(records: list[dict[str, Any]], ours: str) -> str:
     Tasks that probe appearance are left out, because a high value there is no merit.
     """
     found: dict[str, list[str]] = {place: [] for place in PLACES}
-    judged = [record for record in records if not record["task"].startswith("appearance")]
+    judged = [record for record in records if is_merit(record)]
     for mine in (record for record in judged if record["model"] == ours):
         others = [r for r in judged if r["task"] == mine["task"] and is_baseline(r["model"])]
-        signs = [_compare(mine, other) for other in others]
-        found[PLACES[2 if -1 in signs else 1 if 0 in signs else 0]].append(task_name(mine["task"]))
+        judgements = [judge(mine, other) for other in others]
+        found[PLACES[_place(judgements)]].append(task_name(mine["task"]))
     parts = [f"{where} in {', '.join(tasks)}" for where, tasks in found.items() if tasks]
     return f"{ours} is {'; '.join(parts)}." if parts else ""
 
 
-def _compare(mine: dict[str, Any], other: dict[str, Any]) -> int:
-    """1 for better, -1 for worse, 0 for unclear, at 95 %.
-
-    The interval of the difference on the same test images decides; without one, two intervals that do not overlap.
-    """
-    paired = mine["protocol"].get("paired_difference_to", {}).get(other["model"])
-    if paired is None:
-        return above(mine, other) - above(other, mine)
-    low, high = paired[1:] if is_fraction(mine) else (-paired[2], -paired[1])
-    return (low > 0) - (high < 0)
+def _place(judgements: Sequence[Judgement]) -> int:
+    """The number of the place among `PLACES` of a model that stands so to each baseline."""
+    return 2 if Judgement.WORSE in judgements else 1 if Judgement.UNCLEAR in judgements else 0
 
 
 def _curves(run: RunFolder) -> list[tuple[str, Figure]]:

@@ -208,7 +208,7 @@ def build_probe(config: Config, dataset: ImageDataset, mean: list[float], std: l
     def wrap(network: VisionTransformer) -> Encoder:
         return Encoder(network, mean, std, "probe", device, precision, dataset.pixel_format, config.max_stretch)
 
-    pixels = pixels_beside(config.frame, dataset.pixel_format, mean, std)
+    pixels = pixels_beside(dataset.pixel_format, mean, std)
     return OnlineProbe(dataset, config.frame, config.seed, wrap, pixels)
 
 

@@ -24,6 +24,7 @@ from openjepa.encoder.feature_cache import FeatureStore
 from openjepa.encoder.features import Model, frame_of
 from openjepa.errors import UsageError, unknown
 from openjepa.evaluation import run_tasks
+from openjepa.evaluation.judgement import CONSTANT
 from openjepa.evaluation.near_duplicates import GreyThumbnails, near_duplicates
 from openjepa.evaluation.results import Result, over_seeds
 from openjepa.evaluation.session import Part, Session
@@ -73,7 +74,7 @@ def open_models(names: Sequence[str], device: str, precision: str, encoder: str 
     first = first_encoder(models)
     baselines: list[Model] = []
     if "pixels" not in names:
-        pixels = pixels_beside(frame_of(first), first.pixel_format, first.mean, first.std) if first else None
+        pixels = pixels_beside(first.pixel_format, first.mean, first.std) if first else None
         baselines.append(pixels or open_model("pixels", where, dtype, frame))
     if first and not any(name.startswith("untrained:") for name in names):
         baselines.append(untrained_like(first))
@@ -247,19 +248,24 @@ def find_leaks(train: Part, test: Part, store: FeatureStore) -> dict[str, Any]:
 
 
 def measure(sessions: Sequence[Session], tasks: Sequence[str], seeds: Sequence[Sequence[str]] = ()) -> Measured:
-    """Every model's results, by its name; then the means over `seeds`: names of runs that differ in their seed."""
-    measured: Measured = {}
+    """Every model's results, by its name, those of always giving the same answer first.
+
+    Last come the means over `seeds`: names of runs that differ in their seed.
+    """
+    measured: Measured = {CONSTANT: []}
+    constants: dict[str, Result] = {}
     for session in sessions:
         _fetch(session, tasks)
         with working(f"probing {session.model.name}"):
             results = run_tasks.measure(session, tasks)
+        constants |= {result.task: result.constant for result in results if result.constant}
         about = session.about()
         measured[session.model.name] = [replace(found, protocol=found.protocol | about) for found in results]
     for names in ([name + which for name in runs] for runs in seeds for which in ("", CONTEXT)):
         if measured.keys() >= set(names):
             of_task = zip(*(measured[name] for name in names), strict=True)
             measured[f"mean of {len(names)} seeds of {names[0]}"] = [over_seeds(results) for results in of_task]
-    return measured
+    return measured | {CONSTANT: list(constants.values())}
 
 
 def make_records(measured: Measured, data: str, about: dict[str, Any]) -> list[dict]:
@@ -277,7 +283,8 @@ def make_records(measured: Measured, data: str, about: dict[str, Any]) -> list[d
             if paired:
                 value, low, high = paired
                 records[name, result.task]["protocol"]["paired_difference_to"][opponent] = [value, low, high]
-                records[opponent, result.task]["protocol"]["paired_difference_to"][name] = [-value, -high, -low]
+                turned = [0.0 - number for number in (value, high, low)]  # -0.0 would be printed with its sign
+                records[opponent, result.task]["protocol"]["paired_difference_to"][name] = turned
     return list(records.values())
 
 

@@ -6,22 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from openjepa.console import Bold, log, show_table
+from openjepa.console import Bold, show_table
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import Model
 from openjepa.errors import UsageError
-from openjepa.evaluation.probes.best_linear import Features, best_linear
-from openjepa.evaluation.results import above, in_units, is_fraction
+from openjepa.evaluation.judgement import Judgement, constant_sentence, is_merit, judge, metric_of
+from openjepa.evaluation.results import in_units, measure_of
 from openjepa.evaluation.session import Session
 from openjepa.files import check_output, write_output, write_rows
-from openjepa.interop.classifier import save_classifier
 from openjepa.interop.open_model import is_folder
 from openjepa.runs.evaluation import CONTEXT, is_run
+from openjepa.runs.heads import head_session, write_head
 from openjepa.runs.images import check_new_folder
 from openjepa.runs.settings import CONFIG, read_config
 
 UNSHAPING = ("seed", "time", "device", "workers", "log_every", "checkpoint_minutes", "keep_every")
-UNITS = {"R2": "R2", "RMSE": "RMSE", "MAE": "mean error", "mIoU": "mIoU", "skill": "skill"}
+UNNAMED = ("accuracy", "recall", "mAP", "delta1")  # measures that the task's name says, or that go without saying
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,9 @@ class Outputs:
         if self.head and not any(isinstance(model, Encoder) for model in models):
             raise UsageError("--save-head needs an encoder: name a run or an artifact")
 
-    def write(self, records: list[dict], sessions: Sequence[Session], names: Sequence[str]) -> None:
+    def write(
+        self, records: list[dict], sessions: Sequence[Session], names: Sequence[str], tasks: Sequence[str]
+    ) -> None:
         """Write all but the page. A run that was measured keeps the records in its folder too."""
         asked = [self.json] if self.json else []
         for path in asked + [Path(name) / "evaluation.json" for name in names if is_run(name)]:
@@ -55,21 +57,7 @@ class Outputs:
         if self.csv:
             write_csv(self.csv, records)
         if self.head:
-            write_head(self.head, sessions)
-
-
-def write_head(folder: Path, sessions: Sequence[Session]) -> None:
-    """Write the linear probe of the last encoder on its last layer, for the first label, as a classifier."""
-    pairs = [(session, session.model) for session in sessions if isinstance(session.model, Encoder)]
-    session, encoder = ([pair for pair in pairs if not pair[1].name.endswith(CONTEXT)] or pairs)[-1]
-    known = next(session.labels())
-    train, test = map(Features, known.embeddings)
-    choice = best_linear(train, known.labels, test, session.seed, session.device)
-    accuracy = float((choice.probe.predictions == known.truth).double().mean())
-    label, names = known.name, [known.names[number] for number in choice.probe.classes]
-    about = {"encoder_of": encoder.name, "label": label, "test_accuracy": accuracy, **choice.protocol()}
-    save_classifier(folder, encoder, choice.probe.weight, choice.probe.bias, names, about)
-    log(f"head of {encoder.name} ({label}, {accuracy:.1%} on the test images): {folder}")
+            write_head(self.head, head_session(sessions), tasks)
 
 
 def show_records(records: Sequence[dict]) -> None:
@@ -81,8 +69,8 @@ def show_records(records: Sequence[dict]) -> None:
     rows = []
     for task in dict.fromkeys(record["task"] for record in records):
         row = {record["model"]: record for record in records if record["task"] == task}
-        metric = next(iter(row.values()))["metric"]
-        named = task.replace(":", " ") + (f" ({UNITS[metric]})" if metric in UNITS else "")
+        first = next(iter(row.values()))
+        named = task.replace(":", " ") + (f" ({measure_of(first)})" if metric_of(first) not in UNNAMED else "")
         rows.append([named, *(_cell(row[model], list(row.values())) if model in row else "–" for model in models)])
     show_table(["", *(_short(model, models) for model in models)], rows, title, right=True)
 
@@ -94,10 +82,10 @@ def _short(model: str, models: Sequence[str]) -> str:
 
 
 def _cell(record: dict, others: list[dict]) -> str:
-    """Bold where the interval lies on the better side of those of all other models."""
+    """Bold where the number is better than those of all other models."""
     value, low, high = in_units(record)
-    text = f"{value}  {low}-{high}"
-    best = all(above(record, other) for other in others if other is not record)
+    text = f"{value}  {low} to {high}"
+    best = all(judge(record, other) is Judgement.BETTER for other in others if other is not record)
     return Bold(text) if best and len(others) > 1 else text
 
 
@@ -126,25 +114,27 @@ def runs_by_seed(names: Sequence[str]) -> list[list[str]]:
 
 
 def make_verdicts(records: Sequence[dict], names: Sequence[str]) -> list[str]:
-    """A sentence for each model of which both encoders were measured, and one where exactly two were named."""
+    """Sentences for the terminal and the page.
+
+    One for each model of which both encoders were measured, one where exactly two were named, and one on the tasks of
+    which nothing was learned.
+    """
     measured = {record["model"] for record in records}
     both = [comparison(records, name, name + CONTEXT) for name in names if {name, name + CONTEXT} <= measured]
     shown = [name if name in measured else name + CONTEXT for name in names]
-    return both + ([comparison(records, *shown)] if len(shown) == 2 else [])
+    return both + ([comparison(records, *shown)] if len(shown) == 2 else []) + constant_sentence(records)
 
 
 def comparison(records: Sequence[dict], one: str, other: str) -> str:
     """Which of two models is better here, by their paired differences on the same test images."""
     better: dict[str, list[str]] = {one: [], other: [], "": []}
-    ours = (record for record in records if record["model"] == one)
-    for record in (record for record in ours if not record["task"].startswith("appearance")):  # which is no merit
-        paired = record["protocol"]["paired_difference_to"].get(other)
-        if paired:
-            sign = 1 if is_fraction(record) else -1
-            low, high = sorted((sign * paired[1], sign * paired[2]))
-            better[one if low > 0 else other if high < 0 else ""].append(record["task"])
+    theirs = {record["task"]: record for record in records if record["model"] == other}
+    places = {Judgement.BETTER: one, Judgement.WORSE: other, Judgement.UNCLEAR: ""}
+    for record in (record for record in records if record["model"] == one and is_merit(record)):
+        if record["task"] in theirs and other in record["protocol"]["paired_difference_to"]:
+            better[places[judge(record, theirs[record["task"]])]].append(record["task"])
     listed = {name: f"in {', '.join(tasks)}" for name, tasks in better.items() if tasks}
-    alike = "; not told apart " + listed[""] if "" in listed else ""
+    alike = f"; {Judgement.UNCLEAR} " + listed[""] if "" in listed else ""
     if one in listed and other in listed:
         return f"{one} is better {listed[one]}, {other} {listed[other]}{alike}"
     if not {one, other} & set(listed):

@@ -22,6 +22,11 @@ class Features:
     last: Tensor
     layers: Tensor | None = None
 
+    @property
+    def last_layer(self) -> "Features":
+        """These without those of the last four layers."""
+        return Features(self.last)
+
     def rows(self, chosen: Tensor) -> "Features":
         """Those of some images, by a mask [n] bool or numbers; themselves where that is all."""
         if chosen.dtype == torch.bool and chosen.all():

@@ -90,14 +90,20 @@ def depth_rows(
     least, squares, close = train.maps[train.maps > 0].min(), [], []
     for tokens, maps in zip(test.tokens.split(64), test.maps.split(64), strict=True):
         guess = spread(head.predict(tokens), test.grid_size, maps.shape[1:])[:, 0].clamp(min=least)
-        known = maps.isfinite()
-        truth = maps.nan_to_num(1.0)
-        error = (guess - truth).square() * known
-        near = (torch.maximum(guess / truth, truth / guess) < WITHIN) & known
-        counts = known.sum((1, 2)).double()
-        squares.append(torch.stack([error.double().sum((1, 2)), counts], 1))
-        close.append(torch.stack([near.sum((1, 2)).double(), counts], 1))
-    return torch.cat(squares).numpy(), torch.cat(close).numpy(), {"strength": head.strengths[0]}
+        part = depth_errors(guess, maps)
+        squares.append(part[0])
+        close.append(part[1])
+    return np.concatenate(squares), np.concatenate(close), {"strength": head.strengths[0]}
+
+
+def depth_errors(guess: Tensor, maps: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Rows [m, 2] of squared error and known pixels, and of pixels within 1.25 and known ones, of depths [m, H, W]."""
+    known, truth = maps.isfinite(), maps.nan_to_num(1.0)
+    error = (guess - truth).square() * known
+    near = (torch.maximum(guess / truth, truth / guess) < WITHIN) & known
+    counts = known.sum((1, 2)).double()
+    sums = error.double().sum((1, 2)), near.sum((1, 2)).double()
+    return torch.stack([sums[0], counts], 1).numpy(), torch.stack([sums[1], counts], 1).numpy()
 
 
 def _known_patches(part: Dense) -> tuple[Tensor, Tensor]:
@@ -126,11 +132,24 @@ def segment_rows(
     rows = []
     for tokens, maps in zip(test.tokens.split(64), test.maps.split(64), strict=True):
         guess = probe.classes[spread(probe.logits(tokens), test.grid_size, maps.shape[1:]).argmax(1)]
-        known, truth = maps >= 0, maps.long().clamp(min=0)
-        a, b = (one_hot(value, classes).bool() & known[..., None] for value in (truth, guess))
-        both, either = ((a & b).sum((1, 2)), (a | b).sum((1, 2)))
-        rows.append(torch.cat([both, either], 1).double())
-    return torch.cat(rows).numpy(), probe.setting
+        rows.append(overlaps(guess, maps, classes))
+    return np.concatenate(rows), probe.setting
+
+
+def commonest_rows(train: Dense, test: Dense) -> tuple[np.ndarray, int]:
+    """The rows of `segment_rows` for always saying the commonest class of the training pixels, and that class."""
+    classes = int(max(train.maps.max(), test.maps.max())) + 1
+    commonest = int(torch.bincount(train.maps[train.maps >= 0].long()).argmax())
+    parts = (overlaps(torch.full_like(maps, commonest).long(), maps, classes) for maps in test.maps.split(64))
+    return np.concatenate(list(parts)), commonest
+
+
+def overlaps(guess: Tensor, maps: Tensor, classes: int) -> np.ndarray:
+    """Rows [m, 2 * C] of pixels in both and in either of truth and guess [m, H, W], where truth is known (not -1)."""
+    known, truth = maps >= 0, maps.long().clamp(min=0)
+    a, b = (one_hot(value, classes).bool() & known[..., None] for value in (truth, guess))
+    both, either = ((a & b).sum((1, 2)), (a | b).sum((1, 2)))
+    return torch.cat([both, either], 1).double().numpy()
 
 
 def _majority(part: Dense, seed: int) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from openjepa.data.decoding.pixel_format import RGB
 from openjepa.evaluation.probes.best_linear import validation_split
 from openjepa.evaluation.probes.ridge import ridge
-from openjepa.evaluation.quantities import commonest_rows, count_classes, distance_classes, quantity_result
+from openjepa.evaluation.quantities import count_classes, distance_classes, quantity_result
 from openjepa.evaluation.results import Result
 from openjepa.evaluation.session import Answers, Part, Progress, Session, no_progress
 from openjepa.evaluation.task import Task, fetch_embeddings
@@ -46,7 +46,10 @@ def run(session: Session) -> Iterator[Result]:
     train, held = ((parts[0][0][rows], parts[0][1][rows]) for rows in (fit, validation))
     for name, (rows, strengths) in read_appearance(train, held, parts[1], session.probe_device).items():
         protocol = {"probe": "ridge regression", "strengths": strengths, "train_images": len(parts[0][0])}
-        yield Result(f"appearance:{name}", "R2", rows, protocol, explained)
+        result = Result(f"appearance:{name}", "R2", rows, protocol, explained)
+        truth = parts[1][1][:, TARGETS[name]].double().numpy()
+        mean = parts[0][1][:, TARGETS[name]].double().mean(0).numpy()
+        yield result.beside(explained_rows(truth, np.broadcast_to(mean, truth.shape)), "always the mean")
     yield from _semantics(session)
 
 
@@ -72,9 +75,10 @@ def remarks(session: Session) -> list[str]:
 
 
 def _skill(name: str, result: Result, answers: Answers) -> Result:
-    commonest = commonest_rows(answers.labels, answers.truth)
-    protocol = result.protocol | {"commonest": float(commonest.mean())}
-    return Result(name, "skill", np.column_stack([result.rows, commonest]), protocol, skill)
+    commonest = answers.commonest
+    found = Result(name, "skill", np.column_stack([result.rows, commonest]), result.protocol, skill)
+    constant = np.column_stack([commonest, np.ones_like(commonest), commonest])
+    return found.beside(constant, answers.commonest_answer)
 
 
 def skill(sums: np.ndarray) -> np.ndarray:

@@ -30,7 +30,9 @@ def run(session: Session) -> Iterator[Result]:
         probe = attentive_probe(*parts, session.seed, session.device)
         protocol = {"probe": "attentive", "validation_accuracy": probe.val_accuracy, **probe.setting}
         protocol |= {"train_images": len(known)}
-        yield Result(named("attentive", label), "accuracy", mean_of(probe.predictions == truth), protocol)
+        found = Result(named("attentive", label), "accuracy", mean_of(probe.predictions == truth), protocol)
+        commonest = y[known].mode().values
+        yield found.beside(mean_of(truth == commonest), f"always {like.classes[label][int(commonest)]}")
 
 
 TASK = Task("attentive", "Attention over all patch tokens", run, fetch=fetch)

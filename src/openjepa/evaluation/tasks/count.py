@@ -3,11 +3,8 @@
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 
-from openjepa.evaluation.probes.best_linear import validation_split
-from openjepa.evaluation.probes.ridge import ridge
-from openjepa.evaluation.quantities import count_classes, counts_of, never_shown, quantity_result
+from openjepa.evaluation.quantities import count_classes, counts_of, never_shown, quantity_result, regression
 from openjepa.evaluation.results import Result, mean_of
 from openjepa.evaluation.session import Answers, Session
 from openjepa.evaluation.task import Need, Task
@@ -21,15 +18,11 @@ def run(session: Session) -> Iterator[Result]:
 
 def _count_error(session: Session, answers: Answers) -> Result:
     """The mean error of ridge regression, in objects."""
-    train, test = answers.embeddings
-    rows = (session.train, answers.train_rows), (session.test, answers.test_rows)
-    counts, truth = (counts_of(part, [part.dataset.paths[row] for row in known]) for part, known in rows)
-    numbers = torch.from_numpy(counts).float()[:, None]
-    fit, validation = validation_split(len(train), session.seed)
-    head = ridge(train[fit], numbers[fit], train[validation], numbers[validation], session.probe_device)
-    errors = np.abs(head.predict(test)[:, 0].numpy() - truth)
-    protocol = {"probe": "ridge regression", "strength": head.strengths[0], "train_images": len(train)}
-    return Result("count-error", "MAE", mean_of(errors), protocol)
+    fitted = regression(session, answers)
+    protocol = {"probe": "ridge regression", "strength": fitted.head.strengths[0], "train_images": len(fitted.counts)}
+    found = Result("count-error", "mean error", mean_of(fitted.errors), protocol | {"unit": "objects"})
+    mean = fitted.counts.mean()
+    return found.beside(mean_of(np.abs(mean - fitted.truth)), f"always {mean:.3g}, the mean")
 
 
 def remarks(session: Session) -> list[str]:

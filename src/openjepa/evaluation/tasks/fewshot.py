@@ -10,7 +10,7 @@ from torch import Tensor
 from openjepa.data.dataset import UNLABELLED
 from openjepa.errors import UsageError
 from openjepa.evaluation.probes.logistic import linear_probe
-from openjepa.evaluation.results import Result, mean_of, named
+from openjepa.evaluation.results import Result, named
 from openjepa.evaluation.session import Session
 from openjepa.evaluation.task import Task
 from openjepa.rng import SAMPLES, generator
@@ -33,7 +33,7 @@ def run(session: Session) -> Iterator[Result]:
             protocol = {"probe": "softmax regression", "draws": DRAWS, "C": strengths, "train_images": len(rows)}
             scores = np.stack(correct)
             draws = scores.mean(1).tolist()
-            yield Result(named(f"fewshot-{shot}", label), "accuracy", mean_of(scores.mean(0)), protocol, draws=draws)
+            yield answers.result(named(f"fewshot-{shot}", label), torch.from_numpy(scores.mean(0)), protocol, draws)
 
 
 def check(session: Session) -> list[str]:

@@ -14,7 +14,7 @@ from openjepa.data.crops import random_resized_crop
 from openjepa.data.dataset import ImageDataset
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import frame_of, read_by, stream_features
-from openjepa.evaluation.results import Result, mean_of, named
+from openjepa.evaluation.results import Result, named
 from openjepa.evaluation.session import Session
 from openjepa.evaluation.task import Task
 from openjepa.evaluation.tasks.fewshot import check, draw_shots
@@ -51,7 +51,7 @@ def _results(session: Session, task: str, shot: str | None) -> Iterator[Result]:
         tuned = finetune(session.model, images, y[rows], len(names), session.epochs, session.seed, workers)
         protocol = {**tuned.setting, "draws": 1, "seed": session.seed, "train_images": len(rows)}
         correct = tuned.logits(test, workers).argmax(1) == answers.truth
-        yield Result(named(task, answers.name), "accuracy", mean_of(correct), protocol)
+        yield answers.result(named(task, answers.name), correct, protocol)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from openjepa.evaluation.probes.knn import knn_predict
-from openjepa.evaluation.results import Result, mean_of, named
+from openjepa.evaluation.results import Result, named
 from openjepa.evaluation.session import Session
 from openjepa.evaluation.task import Task
 
@@ -15,7 +15,7 @@ def run(session: Session) -> Iterator[Result]:
         (train, test), labels = answers.embeddings, answers.labels
         predictions = knn_predict(train, labels, test, NEIGHBOURS, TEMPERATURE, session.probe_device)
         protocol = {"probe": "k-NN by cosine", "k": NEIGHBOURS, "temperature": TEMPERATURE, "train_images": len(labels)}
-        yield Result(named("knn", answers.name), "accuracy", mean_of(predictions == answers.truth), protocol)
+        yield answers.result(named("knn", answers.name), predictions == answers.truth, protocol)
 
 
 TASK = Task("knn", "Vote of the 20 nearest training images", run)

@@ -20,9 +20,12 @@ def run(session: Session) -> Iterator[Result]:
         (train, test), label, labels = answers.embeddings, answers.name, answers.labels
         hits, precision = retrieve(train, labels, test, answers.truth, device=session.probe_device)
         protocol = {"similarity": "cosine", "gallery": "train", "train_images": len(labels)}
+        chance = {k: recall_by_chance(labels, answers.truth, k) for k in hits}
         for k, hit in hits.items():
-            yield Result(named(f"recall@{k}", label), "recall", mean_of(hit), protocol)
-        yield Result(named("mAP", label), "mAP", mean_of(precision), protocol)
+            found = Result(named(f"recall@{k}", label), "recall", mean_of(hit), protocol)
+            yield found.beside(mean_of(chance[k]), "any order: all are equally similar")
+        found = Result(named("mAP", label), "mAP", mean_of(precision), protocol)
+        yield found.beside(mean_of(fractions(labels, answers.truth)), "any order: all are equally similar")
 
 
 def retrieve(
@@ -60,6 +63,22 @@ def average_precision(similarity: Tensor, relevant: Tensor) -> Tensor:
     as_near = len(relevant) - torch.searchsorted(everything, wanted)
     as_near_and_wanted = wanted.shape[1] - torch.searchsorted(wanted, wanted)
     return (as_near_and_wanted / as_near).mean(1)
+
+
+def fractions(gallery_y: Tensor, query_y: Tensor) -> np.ndarray:
+    """The fraction [m] of the gallery that is of each query's class."""
+    return np.array([float((gallery_y == label).double().mean()) for label in query_y.unique()])[
+        query_y.unique(return_inverse=True)[1].numpy()
+    ]
+
+
+def recall_by_chance(gallery_y: Tensor, query_y: Tensor, k: int) -> np.ndarray:
+    """The chance [m] that one of k different gallery images at random is of each query's class."""
+    n, others = len(gallery_y), np.rint((1 - fractions(gallery_y, query_y)) * len(gallery_y))
+    missed = np.ones(len(query_y))
+    for drawn in range(min(k, n)):
+        missed *= np.maximum(others - drawn, 0) / (n - drawn)
+    return 1 - missed
 
 
 def ascending(values: Tensor) -> Tensor:

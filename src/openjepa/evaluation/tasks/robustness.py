@@ -42,13 +42,16 @@ def run(session: Session) -> Iterator[Result]:
     for answers in session.labels():
         choice, label = session.linear(answers), answers.name
         protocol = {"probe": "linear, fitted on clean images", "train_images": len(answers.labels)}
-        clean = (choice.probe.predictions == answers.truth)[np.isin(answers.test_rows, sample)]
-        yield Result(named("robust-clean", label), "accuracy", mean_of(clean), protocol)
+        chosen = np.isin(answers.test_rows, sample)
+        clean = (choice.probe.predictions == answers.truth)[chosen]
+        constant = mean_of(answers.commonest[chosen]), answers.commonest_answer
+        yield Result(named("robust-clean", label), "accuracy", mean_of(clean), protocol).beside(*constant)
         for corruption, strengths in found.items():
             scores = [_right(choice, x, truths[label]) for x, truths in strengths]
             each = {"strengths": list(STRENGTHS), "by_strength": [accuracy_interval(right) for right in scores]}
             rows = mean_of(np.mean([right.double().numpy() for right in scores], axis=0))
-            yield Result(named(f"robust-{corruption}", label), "accuracy", rows, protocol | each)
+            result = Result(named(f"robust-{corruption}", label), "accuracy", rows, protocol | each)
+            yield result.beside(*constant)
 
 
 def _right(choice: Choice, features: Features, truth: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from openjepa.evaluation.probes.best_linear import validation_split
-from openjepa.evaluation.probes.dense import mean_iou, segment_rows
+from openjepa.evaluation.probes.dense import commonest_rows, mean_iou, segment_rows
 from openjepa.evaluation.results import Result
 from openjepa.evaluation.session import Progress, Session
 from openjepa.evaluation.task import Need, Task
@@ -20,8 +20,11 @@ def run(session: Session) -> Iterator[Result]:
     parts = train.rows(fit), train.rows(validation), test
     rows, setting = segment_rows(*parts, session.seed, session.probe_device)
     protocol = {"probe": "linear on patch tokens", "train_images": len(train.maps), **setting}
-    protocol |= {"classes": list(session.train.targets.parts)} if session.train.targets.parts else {}
-    yield Result("segment", "mIoU", rows, protocol, mean_iou)
+    names = session.train.targets.parts
+    protocol |= {"classes": list(names)} if names else {}
+    constant, number = commonest_rows(train, test)
+    answer = f"always {names[number] if names else number}, the commonest class"
+    yield Result("segment", "mIoU", rows, protocol, mean_iou).beside(constant, answer)
 
 
 TASK = Task("segment", "Class of each pixel, from patch tokens", run, (Need.MASKS,), fetch)

@@ -90,7 +90,7 @@ def _measuring(data: TrialData, config: Config) -> tuple[float, dict[str, dict]]
     monitored = time.monotonic()
     untrained = data.accuracies(as_encoder(stepper, data, config.max_stretch))
     seconds = 2 * (monitored - begun) + time.monotonic() - monitored
-    pixels = pixels_beside(config.frame, data.dataset.pixel_format, data.mean, data.std)
+    pixels = pixels_beside(data.dataset.pixel_format, data.mean, data.std)
     return seconds, {"untrained": untrained, "pixels": data.accuracies(pixels)}
 
 

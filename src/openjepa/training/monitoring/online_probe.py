@@ -72,7 +72,7 @@ class OnlineProbe:
         baseline: Pixels | None = None,
     ) -> None:
         self.dataset, self.seed, self.wrap = labelled(dataset), seed, wrap
-        self.baseline = baseline or Pixels(frame.size, max_stretch=frame.max_stretch)
+        self.baseline = baseline or Pixels()
         self.parts = self._sampled(frame)
 
     def __call__(self, network: VisionTransformer) -> dict[str, float]:
