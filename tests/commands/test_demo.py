@@ -21,7 +21,7 @@ def test_scenes_to_table_and_report(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(module, "PROBED", 100)
     run = openjepa.demo(out=tmp_path / "run", **SMALL)
     results = table(run)
-    models, labels = ("pixels", "untrained", str(run)), ("shape", "count", "distance")
+    models, labels = ("constant", "pixels", "untrained", str(run)), ("shape", "count", "distance")
     assert set(results) == {(m, f"{task}:{label}") for m in models for task in ("linear", "knn") for label in labels}
     protocol = results["pixels", "knn:shape"]["protocol"]
     assert protocol["train_images"] == 100 and protocol["test_images"] == 60 and protocol["test"] == "scenes:60:1"

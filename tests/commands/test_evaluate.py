@@ -45,7 +45,7 @@ def test_records_of_a_run_and_its_baselines(trained, tmp_path, capsys):
     records = openjepa.evaluate([str(run)], str(photos), json=out, workers=0)
     assert json.loads(out.read_text()) == records == json.loads((run / "evaluation.json").read_text())
     assert {(r["model"], r["task"]) for r in records} == {
-        (model, task) for model in ("pixels", "untrained", str(run)) for task in ("linear", "knn")
+        (model, task) for model in ("constant", "pixels", "untrained", str(run)) for task in ("linear", "knn")
     }
     for record in records:
         assert set(record) == {"model", "data", "task", "metric", "value", "low", "high", "protocol"}
@@ -53,8 +53,11 @@ def test_records_of_a_run_and_its_baselines(trained, tmp_path, capsys):
         assert "held-out" in record["protocol"]["test"]
     pixels = {r["task"]: r["value"] for r in records if r["model"] == "pixels"}
     assert pixels["linear"] == pixels["knn"] == 1.0  # the two classes differ in colour
+    constant = {r["task"]: r for r in records if r["model"] == "constant"}
+    assert constant["linear"]["value"] == constant["knn"]["value"] == 0.5
+    assert constant["knn"]["protocol"]["answer"] == "always cat, the commonest class"
     table = capsys.readouterr().out
-    assert "pixels" in table and "untrained" in table and "100.0" in table
+    assert all(word in table for word in ("constant", "pixels", "untrained", "100.0"))
 
 
 def test_a_test_set_and_other_models(trained, tmp_path):
@@ -62,7 +65,7 @@ def test_a_test_set_and_other_models(trained, tmp_path):
     test = draw_photos(tmp_path / "test", 20)
     names = ["pixels", "untrained:vit_nano", f"untrained:{run}", str(run / "encoder")]
     records = openjepa.evaluate(names, str(photos), test=str(test), tasks="knn", workers=0)
-    assert [r["model"] for r in records] == names
+    assert [r["model"] for r in records] == ["constant", *names]
     assert all(r["protocol"]["test"] == str(test) and r["protocol"]["test_images"] == 20 for r in records)
 
 
@@ -107,14 +110,16 @@ def test_both_encoders_paired_stored_and_shown(trained, tmp_path, capsys):
     records = openjepa.evaluate(
         str(run), str(photos), tasks="knn,retrieval", encoder="both", workers=0, precision="float32", **places
     )
-    models = ["pixels", "untrained", str(run), f"{run} (context encoder)"]
+    models = ["constant", "pixels", "untrained", str(run), f"{run} (context encoder)"]
     assert [r["model"] for r in records if r["task"] == "knn"] == models
     for record in records:
         protocol = record["protocol"]
         assert set(protocol["paired_difference_to"]) == set(models) - {record["model"]}
         assert {"split_hash", "torch_version", "openjepa_version", "interval", "near_duplicates"} <= set(protocol)
-        assert (protocol["device"], protocol["precision"], protocol["image_size"]) == ("cpu", "float32", "16x16")
-    hashes = {record["model"]: record["protocol"]["model_hash"] for record in records}
+        size = "32x32" if record["model"] == "pixels" else "16x16"
+        if record["model"] != "constant":
+            assert (protocol["device"], protocol["precision"], protocol["image_size"]) == ("cpu", "float32", size)
+    hashes = {record["model"]: record["protocol"].get("model_hash") for record in records}
     assert len(set(hashes.values())) == len(models)
     by_name = {(r["model"], r["task"]): r for r in records}
     ours, theirs = by_name[str(run), "mAP"], by_name["pixels", "mAP"]
@@ -122,14 +127,14 @@ def test_both_encoders_paired_stored_and_shown(trained, tmp_path, capsys):
     assert value == pytest.approx(ours["value"] - theirs["value"]) and low <= value <= high
     back = theirs["protocol"]["paired_difference_to"][str(run)]
     assert back == [-value, -high, -low]
-    sentence = f"neither of {run} and {run} (context encoder) is better here; not told apart in knn, recall@1"
+    sentence = f"neither of {run} and {run} (context encoder) is better here; not clearly different in knn"
     assert sentence in capsys.readouterr().out
     table = list(csv.DictReader(places["csv"].open()))
     assert [float(row["value"]) for row in table] == [r["value"] for r in records]
     page = places["page"].read_text()
-    assert page.count('<th scope="row">k-NN</th>') == 1 + 6  # four numbers, and every two models once
+    assert page.count('<th scope="row">k-NN</th>') == 1 + 10  # five numbers, and every two models once
     assert "Each task is tested separately" in page
-    assert "(context encoder) is better here; not told apart" in page and "<svg" in page and "//" not in page
+    assert "(context encoder) is better here; not clearly different" in page and "<svg" in page and "//" not in page
 
 
 def test_the_context_encoder_is_the_one_that_was_stored(trained):
@@ -152,13 +157,14 @@ def test_counting_with_and_without_classes(trained, tmp_path, capsys):
     lines = [f"{path.name},{k}" for i, path in enumerate(sorted(flat.glob("*.jpg"))) for k in range(1 + i % 3)]
     (tmp_path / "boxes.csv").write_text("image,box\n" + "\n".join(lines))
     records = openjepa.evaluate("pixels", str(flat), tasks="count", annotations=str(tmp_path / "boxes.csv"), workers=0)
-    assert [r["task"] for r in records] == ["count", "count-error"]
-    assert records[0]["protocol"]["test_images"] == 8 and records[0]["protocol"]["classes"] == ["1", "2", "3"]
+    assert [r["task"] for r in records] == ["count", "count-error"] * 2
+    assert records[2]["protocol"]["test_images"] == 8 and records[2]["protocol"]["classes"] == ["1", "2", "3"]
     some = openjepa.evaluate(
         "pixels", str(trained[0]), tasks="count", annotations=str(tmp_path / "boxes.csv"), workers=0
     )
     assert f"note: 20 of 60 images of {trained[0]} have no annotations in" in " ".join(capsys.readouterr().out.split())
     assert all(r["protocol"]["test_images"] + r["protocol"]["train_images"] == 40 for r in some)
+    assert all(r["protocol"]["unit"] == "objects" for r in some if r["metric"] == "mean error")
     with pytest.raises(openjepa.UsageError, match="distance needs depths, and 32 images"):
         openjepa.evaluate("pixels", str(flat), tasks="distance", annotations=str(tmp_path / "boxes.csv"), workers=0)
 
@@ -226,13 +232,14 @@ def test_a_single_image_of_a_class_is_not_tested_on_and_other_labels_of_test_are
     kinds = {"kind": lambda n, path: "rare" if n == 7 else path.parent.name}
     (tmp_path / "list.csv").write_text(rows_of(trained[0], **kinds))
     (tmp_path / "test.csv").write_text(rows_of(trained[0], kind=kinds["kind"], extra=lambda n, path: "xy"[n % 2]))
-    (record,) = openjepa.evaluate("pixels", str(tmp_path / "list.csv"), tasks="knn", workers=0)
+    constant, record = openjepa.evaluate("pixels", str(tmp_path / "list.csv"), tasks="knn", workers=0)
+    assert constant["value"] < 1
     said = " ".join(capsys.readouterr().out.split())
     assert "1 classes of kind with a single image, which is not tested on: rare" in said
     assert record["value"] == 1.0
     words = {"test": str(tmp_path / "test.csv"), "tasks": "knn", "workers": 0}
     records = openjepa.evaluate("pixels", str(tmp_path / "list.csv"), **words)
-    assert [record["task"] for record in records] == ["knn:kind"]
+    assert [record["task"] for record in records] == ["knn:kind"] * 2
     assert "do not share, or that have one class only, are left out: extra" in " ".join(capsys.readouterr().out.split())
     (tmp_path / "other.csv").write_text(rows_of(trained[0], extra=lambda n, path: "xy"[n % 2]))
     with pytest.raises(openjepa.UsageError, match=r"has the labels kind and .* has extra: give images with the same"):
@@ -264,7 +271,7 @@ def test_a_split_that_leaks_is_said(trained, tmp_path, capsys):
 def test_near_duplicates_sought_among_some_are_said_to_be(trained, capsys, monkeypatch):
     photos, _ = trained
     monkeypatch.setattr(evaluation, "COMPARED", 40)
-    (record,) = openjepa.evaluate("pixels", str(photos), test=str(photos), tasks="knn", workers=0)
+    _, record = openjepa.evaluate("pixels", str(photos), test=str(photos), tasks="knn", workers=0)
     said = " ".join(capsys.readouterr().out.split())
     assert record["protocol"]["near_duplicates_sought_in"] == {"train": 40, "test": 40}
     assert "among 40 training images" in said and "sought among 40 images of a part, at random" in said
@@ -299,7 +306,7 @@ def test_runs_that_differ_in_their_seed_are_averaged(trained, tmp_path):
     records = openjepa.evaluate(names, str(photos), tasks="knn,fewshot", shots="3", workers=0)
     found = {(r["model"], r["task"]): r for r in records}
     mean = f"mean of 2 seeds of {run}"
-    assert {model for model, _ in found} == {"pixels", "untrained", *names, mean}
+    assert {model for model, _ in found} == {"constant", "pixels", "untrained", *names, mean}
     for task in ("knn", "fewshot-3"):
         values = [found[name, task]["value"] for name in names[:2]]
         record = found[mean, task]
@@ -316,7 +323,7 @@ def test_context_encoders_are_averaged_over_seeds_and_compared(trained, tmp_path
     records = openjepa.evaluate(names, str(photos), tasks="knn", encoder="context", workers=0)
     values = {record["model"]: record["value"] for record in records}
     shown = [f"{name} (context encoder)" for name in names]
-    assert list(values) == ["pixels", "untrained", *shown, f"mean of 2 seeds of {shown[0]}"]
+    assert list(values) == ["constant", "pixels", "untrained", *shown, f"mean of 2 seeds of {shown[0]}"]
     assert values[f"mean of 2 seeds of {shown[0]}"] == pytest.approx(np.mean([values[name] for name in shown]))
     assert "they have no task in common" not in capsys.readouterr().out
 
@@ -342,7 +349,7 @@ def test_models_of_other_libraries(trained, tmp_path, monkeypatch):
     records = openjepa.evaluate(names, str(photos), tasks="knn", workers=0)
     hub.shutdown()
     hub.server_close()
-    assert [r["model"] for r in records] == names
+    assert [r["model"] for r in records] == ["constant", *names]
     values = {r["model"]: r["value"] for r in records}
     assert values["lab/model"] == values["vit_tiny_patch16_224"] == values[str(tmp_path / "timm")]
 
