@@ -15,11 +15,11 @@ from openjepa.evaluation.session import Session
 from openjepa.evaluation.tasks.fewshot import parse_shots
 from openjepa.evaluation.tasks.registry import TASKS
 from openjepa.files import cache_folder, check_outside, write_output
+from openjepa.interop.heads import quantity_of
 from openjepa.ranks import rank
 from openjepa.reports.evaluation_page import evaluation_page
 from openjepa.runs import evaluation as evaluating
 from openjepa.runs.evaluation import Files, Images
-from openjepa.runs.heads import quantity_of
 from openjepa.runs.images import check_workers
 from openjepa.runs.outputs import Outputs, make_verdicts, runs_by_seed, show_records
 from openjepa.training.distributed import joined

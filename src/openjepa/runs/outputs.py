@@ -14,9 +14,9 @@ from openjepa.evaluation.judgement import Judgement, constant_sentence, is_merit
 from openjepa.evaluation.results import in_units, measure_of
 from openjepa.evaluation.session import Session
 from openjepa.files import check_output, write_output, write_rows
+from openjepa.interop.heads import write_head
 from openjepa.interop.open_model import is_folder
 from openjepa.runs.evaluation import CONTEXT, is_run
-from openjepa.runs.heads import head_session, write_head
 from openjepa.runs.images import check_new_folder
 from openjepa.runs.settings import CONFIG, read_config
 
@@ -58,6 +58,12 @@ class Outputs:
             write_csv(self.csv, records)
         if self.head:
             write_head(self.head, head_session(sessions), tasks)
+
+
+def head_session(sessions: Sequence[Session]) -> Session:
+    """That of the last encoder, of the target encoder where both were measured."""
+    found = [session for session in sessions if isinstance(session.model, Encoder)]
+    return ([session for session in found if not session.model.name.endswith(CONTEXT)] or found)[-1]
 
 
 def show_records(records: Sequence[dict]) -> None:

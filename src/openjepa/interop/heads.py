@@ -16,7 +16,6 @@ from openjepa.evaluation.session import Answers, Session
 from openjepa.evaluation.task import Need
 from openjepa.evaluation.tasks.registry import TASKS
 from openjepa.interop.classifier import image_hashes, save_classifier
-from openjepa.runs.evaluation import CONTEXT
 
 QUANTITIES: dict[Need, Callable[[Session], Answers]] = {Need.COUNTS: count_classes, Need.DISTANCES: distance_classes}
 
@@ -29,12 +28,6 @@ def tasks_of_head(tasks: Sequence[str]) -> list[str]:
 
 def quantity_of(task: str) -> Callable[[Session], Answers] | None:
     return next((QUANTITIES[need] for need in TASKS[task].needs if need in QUANTITIES), None)
-
-
-def head_session(sessions: Sequence[Session]) -> Session:
-    """That of the last encoder, of the target encoder where both were measured."""
-    found = [session for session in sessions if isinstance(session.model, Encoder)]
-    return ([session for session in found if not session.model.name.endswith(CONTEXT)] or found)[-1]
 
 
 def write_head(folder: Path, session: Session, tasks: Sequence[str]) -> None:
