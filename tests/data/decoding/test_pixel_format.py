@@ -4,6 +4,7 @@ import dataclasses
 import io
 import struct
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -319,3 +320,11 @@ def test_orientations_are_the_eight_of_the_square():
         np.testing.assert_array_equal(whole[k], np.rot90(whole[0], k))
         np.testing.assert_array_equal(whole[k + 4], np.rot90(whole[0], k)[:, ::-1])
     np.testing.assert_array_equal(resize_centre_crop(square, (16, 16)), square)
+
+
+def test_odd_dicom_warns_nobody():
+    pytest.importorskip("pydicom")
+    data = dicom(RNG.integers(0, 4096, (9, 11), dtype=np.uint16))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert head(data.replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.1000\x01.1.2.1\0")).size == (11, 9)

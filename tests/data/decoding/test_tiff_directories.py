@@ -132,3 +132,17 @@ def test_16_bit_colour_png_is_upright(orientation):
     small = np.asarray(read_pixels(io.BytesIO(data), RGB))
     assert deep.shape == small.shape and read_header(io.BytesIO(data)).size == small.shape[1::-1]
     np.testing.assert_allclose(deep * 255, small, atol=1)
+
+
+def test_values_too_large_for_32_bits_and_sides_of_no_pixels():
+    values = np.full((9, 11), 1e300)
+    values[:, :5] = 1.0
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, values)
+    raw = read_pixels(io.BytesIO(stream.getvalue()), PixelFormat(1, "raw"))
+    assert raw.max() == 1.0
+    data = stream.getvalue()
+    place = data.index(struct.pack("<HHI", 256, 4, 1)) if struct.pack("<HHI", 256, 4, 1) in data else None
+    place = place or data.index(struct.pack("<HHI", 256, 3, 1))
+    with pytest.raises(BadImage, match=r"no pixels|damaged|not an image"):
+        read_header(io.BytesIO(data[: place + 8] + bytes(4) + data[place + 12 :]))

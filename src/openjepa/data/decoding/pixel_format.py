@@ -128,7 +128,8 @@ def fit(pixels: Pixels, pixel_format: PixelFormat) -> np.ndarray:
     array = np.asarray(pixels)
     array = _in_channels(array if array.ndim == 3 else array[..., None], pixel_format.channels)
     if pixel_format.values == "raw":
-        return _finite(array.astype(np.float32))
+        with np.errstate(over="ignore"):  # what is too large becomes infinite
+            return _finite(array.astype(np.float32))
     if array.dtype == bool:
         array = array * np.uint8(255)
     if pixel_format.values == "uint8":
