@@ -54,6 +54,6 @@ def pretrain(
             run = start_run(data, out, config, settings, settle, parallel, recipe)
         run.train("pretrain", data)
         run.finish()
-        where = {"device": config.device} if settings.get("device") is not None else {}
+        where: dict[str, Any] = {"device": config.device} if settings.get("device") is not None else {}
         on_rank_zero(lambda: report(out, **where))
     return out
