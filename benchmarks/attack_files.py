@@ -116,7 +116,7 @@ DAMAGES = [*fuzz.MUTATIONS.values(), _repeat, _fill, fuzz.flip_bits, fuzz.lie_in
 def damage(forge: Forge, data: bytes) -> bytes:
     """Bytes changed in one of several ways, or two."""
     for _ in range(forge.dice.choice([1, 1, 2])):
-        if data:
+        if len(data) > 8:
             data = forge.dice.choice(DAMAGES)(data, forge.rng)
     return data
 

@@ -230,11 +230,18 @@ def _believed(forge: Forge, folder: Path) -> None:
         state = json.loads((newest / "state.json").read_bytes())
     except (OSError, ValueError, struct.error):  # it has been damaged before
         return
-    if forge.chance(2):
+    what = forge.dice.randrange(3)
+    if what == 0:
         rewrite(newest / "state.safetensors", tensors)
         state["sha256"] = hashlib.sha256(tensors).hexdigest()
+    elif what == 1:
+        state["best"] = {forge.dice.choice([f"{forge.guard}/x", "/../../../guard/x", "knn", "rank"]): [1e9, 2]}
     else:
-        state["best"] = {forge.dice.choice([f"{forge.guard}/x", "/../../../guard/x", "linear", "\x1b"]): [1e9, 2]}
+        sha256 = state["sha256"]
+        state = lie(forge, state)
+        state = state | {"sha256": sha256} if isinstance(state, dict) else state
+    if isinstance(state, dict):
+        state.pop("state_sha256", None)  # as older versions wrote it
     rewrite(newest / "state.json", dump(state))
 
 

@@ -159,7 +159,8 @@ def read_dicom(stream: IO[bytes], frames: range) -> np.ndarray:
     if data.get("SamplesPerPixel", 1) > 1 or ("RescaleSlope" not in data and data.BitsAllocated <= 8):
         return array
     if "RescaleSlope" in data:
-        return array.astype(np.float32) * float(data.RescaleSlope) + float(data.get("RescaleIntercept", 0))
+        with np.errstate(all="ignore"):  # images of numbers that are not finite are left out later
+            return array.astype(np.float32) * float(data.RescaleSlope) + float(data.get("RescaleIntercept", 0))
     return array / np.float32(2 ** int(data.BitsStored) - 1)
 
 
