@@ -1,8 +1,12 @@
 """The record of a run is read however it is damaged."""
 
+import os
+
 import pytest
 
-from openjepa.training.monitoring.metrics_log import read_metrics
+from openjepa.errors import UsageError
+from openjepa.studies.tune.stored import TRIALS, read_trials
+from openjepa.training.monitoring.metrics_log import RunLog, read_metrics
 
 GOOD = '{"step": 1, "loss": 0.5, "status": "healthy"}'
 
@@ -44,3 +48,12 @@ def test_words_that_are_none_are_left_out(tmp_path):
 def test_what_cannot_be_shown_is_left_out(tmp_path, more):
     (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1, {more}}}\n')
     assert read_metrics(tmp_path) == [{"step": 1}]
+
+
+@pytest.mark.parametrize(
+    ("read", "name"), [(read_metrics, "metrics.jsonl"), (RunLog, "metrics.jsonl"), (read_trials, TRIALS)]
+)
+def test_a_pipe_is_not_waited_for(tmp_path, read, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UsageError, match="not a regular file"):
+        read(tmp_path)

@@ -15,7 +15,7 @@ from openjepa.runs.settings import AGAIN, Config, check_version, stored_config, 
 from openjepa.schema import Fraction, Json, Name, PositiveInt, Schema, Text, parse_json, read_json
 from openjepa.studies.tune.halving import Plan
 from openjepa.studies.tune.space import VARIATIONS, Changes
-from openjepa.training.monitoring.metrics_log import current_metrics
+from openjepa.training.monitoring.metrics_log import current_metrics, read_lines
 
 FILE, TRIALS = "tune.json", "trials.jsonl"
 MAX_BYTES = 2**26
@@ -142,7 +142,7 @@ def read_trials(folder: Path) -> list[dict[str, Any]]:
     Raises UsageError for a line that is JSON and not a trial.
     """
     path = folder / TRIALS
-    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    lines = read_lines(path)
     return [_trial(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if _is_json(line)]
 
 

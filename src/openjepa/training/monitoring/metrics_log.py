@@ -6,6 +6,7 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
+from openjepa.errors import UsageError
 from openjepa.files import write_text
 
 LARGEST = 2**53
@@ -19,10 +20,15 @@ def current_metrics(record: dict) -> dict:
 
 
 def read_metrics(folder: Path) -> list[dict]:
-    """The records of a run in order; lines and values that a crash cut short or damaged are left out."""
-    path = folder / "metrics.jsonl"
-    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
-    return [record for record in map(_record, lines) if record]
+    """The records of a run in order; lines and values that a crash cut short or damaged are left out. UsageError."""
+    return [record for record in map(_record, read_lines(folder / "metrics.jsonl")) if record]
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a log, none if it is not there. Raises UsageError for a pipe, a device or a folder."""
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} is not a regular file: delete it")
+    return path.read_text(errors="replace").splitlines() if path.exists() else []
 
 
 def _record(line: str) -> dict | None:
