@@ -16,6 +16,7 @@ def read_data(forge: Forge, data: str) -> list[str]:
     """A command that reads DATA. The dear ones are rare."""
     any_way = ["--max-skipped", forge.dice.choice(["1", "1", "0.5", "0.01"])]
     head = str(forge.harmless / "head")
+    processes = "2" if (forge.harmless / "study").exists() else "0"  # a light selection waits for no processes
     cheap = [
         ["embed", "pixels", data, "--out", "a.parquet", *USUAL, *any_way],
         ["data", "check", data, "--out", "a.html", "--workers", "0"],
@@ -28,7 +29,7 @@ def read_data(forge: Forge, data: str) -> list[str]:
         ["data", "check", data, "--test", str(forge.harmless / "classes"), "--workers", "0"],
         ["pretrain", data, "--out", "new", *RUN[:-1], "1", *any_way],
         ["evaluate", "pixels", str(forge.harmless / "classes"), "--test", data, *USUAL, *any_way],
-        ["embed", "pixels", data, "--out", "a.parquet", "--workers", "2", "--device", "cpu", *any_way],
+        ["embed", "pixels", data, "--out", "a.parquet", "--workers", processes, "--device", "cpu", *any_way],
     ]
     return forge.dice.choice(dear) if forge.chance(8) else forge.dice.choice(cheap)
 
