@@ -74,6 +74,46 @@ def test_what_lies_outside_of_what_is_seen_is_left_out_and_said(tmp_path, name):
     assert f"2 of {4 + unplaced} objects" in square.remarks[0] and "not counted" in square.remarks[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.xml", "<annotation><object><name>red</name></object><object><name>white</name></object></annotation>"),
+        (
+            "coco.json",
+            json.dumps(
+                COCO
+                | {
+                    "categories": [{"id": 1, "name": "red"}, {"id": 2, "name": "white"}],
+                    "annotations": [{"image_id": 7, "category_id": 1}, {"image_id": 7, "category_id": 2}],
+                }
+            ),
+        ),
+        ("boxes.csv", "image,xmin,class\na.jpg,0,red\na.jpg,1,white\n"),
+        (
+            "clevr.json",
+            json.dumps(
+                {
+                    "image_filename": "a.png",
+                    "objects": [
+                        {"shape": "red", "pixel_coords": [1, 2, 9]},
+                        {"shape": "white", "pixel_coords": [1, 2, 8]},
+                    ],
+                }
+            ),
+        ),
+    ],
+)
+def test_objects_of_one_kind_are_counted(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    counts = {kind: read_annotations(str(tmp_path / name), kind) for kind in (None, "red", "white")}
+    assert [next(iter(counts[kind].values())).count for kind in (None, "red", "white")] == [2, 1, 1]
+    with pytest.raises(UsageError, match="--kind rad is not known: known are red, white; did you mean red"):
+        read_annotations(str(tmp_path / name), "rad")
+    (tmp_path / "plain.csv").write_text(CSV)
+    with pytest.raises(UsageError, match="does not say of what kind objects are"):
+        read_annotations(str(tmp_path / "plain.csv"), "red")
+
+
 def test_a_folder_and_a_folder_in_a_zip(tmp_path):
     (tmp_path / "notes").mkdir()
     for name in "ab":

@@ -42,6 +42,7 @@ def evaluate(
     annotations: Annotated[
         str | None, Option(help="Objects of DATA: CLEVR, COCO, VOC or CSV.", rich_help_panel=FILES)
     ] = None,
+    kind: Annotated[str | None, Option(help="Count objects of this kind alone.", rich_help_panel=FILES)] = None,
     depths: Annotated[str | None, Option(help="Depth maps of DATA, by image name.", rich_help_panel=FILES)] = None,
     masks: Annotated[str | None, Option(help="Class masks of DATA, by image name.", rich_help_panel=FILES)] = None,
     test_annotations: Annotated[str | None, Option(help="The same of --test.", rich_help_panel=FILES)] = None,
@@ -80,7 +81,7 @@ def evaluate(
     needed = chosen
     if save_head and not any(quantity_of(name) for name in chosen):
         needed = (*chosen, "linear")
-    files, test_files = Files(annotations, depths, masks), Files(test_annotations, test_depths, test_masks)
+    files, test_files = Files(annotations, depths, masks, kind), Files(test_annotations, test_depths, test_masks, kind)
     images = Images(str(data), None if test is None else str(test), files, test_files, max_skipped)
     outputs.check([*names, *images.targets()], images.sources(), overwrite)
     kept = Path(cache) if cache else cache_folder("features")

@@ -19,8 +19,8 @@ ALIKE = 0.8  # correlation of edges
 FLAT = 1.0  # levels of 255: thumbnails whose edges are lower hold noise alone, and are not compared
 HELD = 2**21  # correlations at a time
 # Where a tenth of all pairs correlate by half or more, a static camera saw one view: then alike is only what differs
-# eight times less than those pairs do.
-SAMPLE, LEAST_SAMPLE, ONE_VIEW, CLOSER, MOST_ALIKE = 512, 30, 0.5, 8, 0.998
+# twelve times less than those pairs do.
+SAMPLE, LEAST_SAMPLE, ONE_VIEW, CLOSER, MOST_ALIKE = 512, 30, 0.5, 12, 0.999
 
 
 class GreyThumbnails:

@@ -17,18 +17,20 @@ from openjepa.data.storage.listing import walk
 from openjepa.data.storage.names import Names
 from openjepa.data.storage.storage import Folder, Storage
 from openjepa.data.storage.zip_members import read_zip
-from openjepa.errors import UsageError
+from openjepa.errors import UsageError, unknown
 
 ANNOTATION_KINDS = "CLEVR scenes (.json), COCO (.json), VOC (.xml), a .csv with a row a box, or a folder of such files"
 SIDES = ("xmin", "ymin", "xmax", "ymax")  # of a box, in VOC files and as columns
+KIND_COLUMNS = ("kind", "class", "label", "name", "category")
 NAME_COLUMNS = ("image", "filename", "file", "path", "image_path", "file_name")
 
 
 class Thing(NamedTuple):
-    """An object: its centre (x, y) in pixels of its image, and its distance; None where the file does not say."""
+    """An object: its centre (x, y) in pixels of its image, its distance and its kind; None where it is not known."""
 
     centre: tuple[float, float] | None = None
     distance: float | None = None
+    kind: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,10 @@ class Annotation:
         depths = [thing.distance for thing in things if thing.distance is not None]
         return cls(len(things), min(depths, default=None), things, size)
 
+    def only(self, kind: str) -> "Annotation":
+        """The annotation without the objects of other kinds."""
+        return Annotation.of((thing for thing in self.things if thing.kind == kind), self.size)
+
     def seen(self, frame: Frame, size: tuple[float, float] | None) -> "Annotation":
         """The annotation without the objects whose centre lies outside of what a frame shows of the image.
 
@@ -68,11 +74,24 @@ def _lies_in(point: tuple[float, float], box: Box) -> bool:
     return box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3]
 
 
-def read_annotations(source: str) -> dict[str, Annotation]:
-    """Annotations by the image's name as the file gives it, from any of `ANNOTATION_KINDS`, also inside a zip.
+def read_annotations(source: str, kind: str | None = None) -> dict[str, Annotation]:
+    """Annotations by the image's name, relative to `source`, from any of `ANNOTATION_KINDS`, also inside a zip.
 
-    Raises UsageError for what is not there, not readable or holds no annotations.
+    Of the objects of one kind, where one is named. Raises UsageError for what is not there, not readable or holds no
+    annotations, or none of that kind.
     """
+    found = _read_all_files(source)
+    if kind is None:
+        return found
+    kinds = {thing.kind for annotation in found.values() for thing in annotation.things if thing.kind}
+    if not kinds:
+        raise UsageError(f"{source} does not say of what kind objects are: leave out --kind, and all are counted")
+    if kind not in kinds:
+        raise UsageError(unknown("--kind", kind, sorted(kinds)))
+    return {image: annotation.only(kind) for image, annotation in found.items()}
+
+
+def _read_all_files(source: str) -> dict[str, Annotation]:
     found: dict[str, Annotation] = {}
     given_by: dict[str, str] = {}
     for name, content in _files(source):
@@ -136,22 +155,25 @@ def _read_json(name: str, content: bytes) -> dict[str, Annotation]:
 def _clevr(objects: list[dict]) -> Annotation:
     """The pixel coordinates of an object are those of its centre, and its distance from the camera."""
     places = ([float(number) for number in thing["pixel_coords"]] for thing in objects)
-    return Annotation.of(Thing((x, y), depth) for x, y, depth in places)
+    kinds = [thing.get("shape") for thing in objects]
+    return Annotation.of(Thing((x, y), depth, kind) for (x, y, depth), kind in zip(places, kinds, strict=True))
 
 
 def _coco(data: dict) -> dict[str, Annotation]:
     things: dict[Any, list[Thing]] = {image["id"]: [] for image in data["images"]}
+    kinds = {one["id"]: str(one["name"]) for one in data.get("categories", [])}
     for one in data["annotations"]:
         left, top, width, height = map(float, one.get("bbox") or [math.nan] * 4)
-        things[one["image_id"]].append(_thing(left, top, left + width, top + height))
+        kind = kinds.get(one.get("category_id"))
+        things[one["image_id"]].append(_thing(kind, left, top, left + width, top + height))
     sizes = {image["id"]: _size(image.get("width"), image.get("height")) for image in data["images"]}
     return {image["file_name"]: Annotation.of(things[image["id"]], sizes[image["id"]]) for image in data["images"]}
 
 
-def _thing(*box: float) -> Thing:
+def _thing(kind: str | None, *box: float) -> Thing:
     """The object in a box (left, top, right, bottom), of which NaN is unknown."""
     known = all(map(math.isfinite, box))
-    return Thing(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)) if known else Thing()
+    return Thing(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2) if known else None, kind=kind)
 
 
 def _size(width: str | float | None, height: str | float | None) -> tuple[float, float] | None:
@@ -164,8 +186,10 @@ def _read_xml(name: str, content: bytes) -> dict[str, Annotation]:
     root = ElementTree.fromstring(content)
     if root.tag != "annotation":
         raise ValueError(f"<{root.tag}> where <annotation> was expected")
-    boxes = ([_number(one.findtext(f"bndbox/{side}")) for side in SIDES] for one in root.findall("object"))
-    things, size = [_thing(*box) for box in boxes], _size(root.findtext("size/width"), root.findtext("size/height"))
+    objects = root.findall("object")
+    boxes = ([_number(one.findtext(f"bndbox/{side}")) for side in SIDES] for one in objects)
+    things = [_thing(one.findtext("name"), *box) for one, box in zip(objects, boxes, strict=True)]
+    size = _size(root.findtext("size/width"), root.findtext("size/height"))
     # The file's own name, because people rename images and forget the <filename> inside.
     return {PurePosixPath(name).stem: Annotation.of(things, size)}
 
@@ -176,11 +200,12 @@ def _read_csv(name: str, content: bytes) -> dict[str, Annotation]:
     if column is None:
         raise ValueError(f"no column is called {', '.join(NAME_COLUMNS)}")
     sides = [next((c for c in rows.fieldnames or () if c.strip().lower() == side), "") for side in SIDES]
+    called = next((c for c in rows.fieldnames or () if c.strip().lower() in KIND_COLUMNS), "")
     things: dict[str, list[Thing]] = {}
     for row in rows:
         found = things.setdefault(row[column], [])
         if any(value for key, value in row.items() if key != column):
-            found.append(_thing(*(_number(row.get(side)) for side in sides)))
+            found.append(_thing(row.get(called) or None, *(_number(row.get(side)) for side in sides)))
     return {image: Annotation.of(found) for image, found in things.items()}
 
 

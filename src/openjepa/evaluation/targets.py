@@ -74,13 +74,14 @@ def file_targets(
     depths: str | None,
     masks: str | None,
     frame: Frame | None = None,
+    kind: str | None = None,
 ) -> Targets:
     """Targets from files beside the images, without the objects that a frame does not show.
 
     Raises UsageError where they do not match the images.
     """
     remarks: list[str] = []
-    found = read_annotations(annotations) if annotations else {}
+    found = read_annotations(annotations, kind) if annotations else {}
     matched = _matched(dataset, found, f"annotations in {annotations}", remarks) if found else {}
     return Targets(
         _seen(dataset, matched, frame, remarks) if frame else matched,
@@ -97,6 +98,7 @@ def open_targets(
     depths: str | None,
     masks: str | None,
     frame: Frame | None = None,
+    kind: str | None = None,
 ) -> Targets:
     """The targets of a source: of drawn scenes, or from files (`file_targets`). Raises UsageError."""
     drawn = open_dataset(source) if source == "scenes" or source.startswith("scenes:") else None
@@ -105,7 +107,7 @@ def open_targets(
         if given:
             raise UsageError(f"{given} was given for {source}, and drawn scenes know their own: leave it out")
         return scene_targets(drawn)
-    return file_targets(dataset, annotations, depths, masks, frame)
+    return file_targets(dataset, annotations, depths, masks, frame, kind)
 
 
 def _seen(

@@ -114,17 +114,18 @@ class Files:
     annotations: str | None = None
     depths: str | None = None
     masks: str | None = None
+    kind: str | None = None  # of the objects that are counted; all where it is None
 
     def part(self, source: str, dataset: ImageDataset, frame: Frame | None = None) -> Part:
         """The images with their targets, as far as a frame shows them. UsageError where the files do not match."""
-        targets = open_targets(source, dataset, self.annotations, self.depths, self.masks, frame)
+        targets = open_targets(source, dataset, self.annotations, self.depths, self.masks, frame, self.kind)
         log(*targets.remarks)
         return Part(dataset, targets)
 
     def check_unused(self) -> None:
         """Raise UsageError if these, of --test, are given without it."""
         for kind, given in vars(self).items():
-            if given:
+            if given and kind != "kind":
                 raise UsageError(
                     f"--test-{kind} {given} is of the images of --test, which is not given: name those with --test, or "
                     f"give --{kind}, of which a fifth is held out with its images"
