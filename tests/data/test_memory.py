@@ -1,15 +1,22 @@
 import io
 import multiprocessing
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from openjepa.data import batches
+from openjepa.data.batches import in_order
+from openjepa.data.crops import Frame
 from openjepa.data.memory import decoded_bytes, hold_in_memory
 from openjepa.data.open import open_dataset
 from openjepa.data.statistics import channel_statistics
 from openjepa.data.summary import inspect_dataset
+from openjepa.encoder.features import Crops
 from openjepa.errors import UsageError
 
 
@@ -83,3 +90,29 @@ def test_statistics_of_one_colour_stay_divisible(tmp_path):
     mean, std = channel_statistics(open_dataset(tmp_path))
     np.testing.assert_allclose(mean, [1, 0.2, 0])
     assert std == [1e-3] * 3
+
+
+def test_workers_that_are_not_forked_share_the_buffer(photos, monkeypatch):
+    monkeypatch.setattr(batches, "start_method", lambda: multiprocessing.get_context("spawn"))
+    images, _ = hold_in_memory(photos, 0)
+    here = [chunk for chunk, *_ in in_order(Crops(images, Frame((8, 8)), 8), range(3), 0)]
+    there = [chunk for chunk, *_ in in_order(Crops(images, Frame((8, 8)), 8), range(3), 2)]
+    assert all(map(torch.equal, here, there)) and images.shared.is_shared()
+    assert np.shares_memory(images.pixels, images.shared.numpy())
+
+
+SCRIPT = """
+import multiprocessing
+from openjepa.data.workers import mapped
+multiprocessing.set_start_method("spawn", force=True)
+list(mapped(max, 1, [2, 3], 1))
+"""
+
+
+def test_a_script_without_a_guard_is_told_what_to_do(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command = [sys.executable, tmp_path / "script.py"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    worker, *error = done.stderr.splitlines()
+    assert worker.startswith("openjepa: this script runs in a worker process: put what it does below `if __name__")
+    assert error[-1].startswith("openjepa.errors.UsageError: a worker process ended unexpectedly")

@@ -61,14 +61,21 @@ def test_workers_end_with_their_parent_and_not_before(call):
     assert all(map(ended, workers))
 
 
-def wait_and_leave(numbers):
-    loaded = in_order(Slow(numbers), [0, 1], 2)
-    numbers.put(numbers.get())
-    raise KeyboardInterrupt from ValueError(loaded)
+class HalfSlow(list):
+    def __getitem__(self, item):
+        time.sleep(100 * item)
+        return item
+
+
+def leave_busy_workers():
+    loaded = in_order(HalfSlow([0, 1]), [0, 1], 2)
+    next(loaded)
+    raise KeyboardInterrupt from ValueError(loaded)  # which keeps the workers
 
 
 def test_a_process_that_ends_with_busy_workers_ends_at_once():
-    numbers = FORK.SimpleQueue()
-    main = child(wait_and_leave, numbers)
+    main = child(leave_busy_workers)
     main.join(20)
-    assert main.exitcode == 1
+    ended_itself = main.exitcode
+    main.kill()
+    assert ended_itself == 1

@@ -19,7 +19,7 @@ from openjepa.errors import BadImage, UsageError
 from openjepa.masking.samplers import sample_masks
 from openjepa.masking.settings import Masks, MaskSettings
 from openjepa.rng import CROPS, ORDER, generator
-from openjepa.safety.processes import start_worker
+from openjepa.safety.processes import start_method, start_worker, worker_ended
 
 
 @dataclass
@@ -151,7 +151,11 @@ def start_reader(_worker: int) -> None:
 
 
 def in_order(dataset: Dataset, keys: Sequence[int], workers: int, pin_memory: bool = False) -> Iterator:
-    """dataset[key] for every key, in order, prepared ahead by at most `workers` processes (0: by this one)."""
+    """dataset[key] for every key, in order, prepared ahead by at most `workers` processes (0: by this one).
+
+    Raises UsageError where a process has ended before its work was done.
+    """
+    workers = min(workers, len(keys))
     with warnings.catch_warnings():
         # More workers than cores are slower at worst, and the user chose their number.
         warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
@@ -159,11 +163,17 @@ def in_order(dataset: Dataset, keys: Sequence[int], workers: int, pin_memory: bo
             dataset,
             sampler=keys,
             batch_size=None,
-            num_workers=min(workers, len(keys)),
+            num_workers=workers,
             worker_init_fn=start_reader,
             pin_memory=pin_memory,
+            multiprocessing_context=start_method() if workers else None,
         )
-        return iter(loader)
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if str(error).startswith("DataLoader worker (pid"):
+            raise worker_ended(error) from error
+        raise
 
 
 def load_batches(batches: Batches, start: int, stop: int, workers: int) -> Iterator[Batch]:

@@ -1,10 +1,14 @@
 """A dataset decoded once and held as bytes, for runs that pass over it many times."""
 
+import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
+from multiprocessing.context import get_spawning_popen
+from typing import Any
 
 import numpy as np
+import torch
 
 from openjepa.data.crops import size_of
 from openjepa.data.dataset import ImageDataset, ImageFiles
@@ -25,8 +29,10 @@ class ImagesInMemory(ImageDataset):
     pixels  uint8 or float32 [values of all images], as `pixel_format` has them
     starts  int64 [n]
     shapes  int64 [n, 2] (H, W)
+    shared  `pixels` as memory that processes share, once it was needed
 
-    One buffer and not one array for each image, so that forked workers and subsets use the same memory.
+    One buffer and not one array for each image, so that workers and subsets use the same memory: workers that are
+    forked as it is; where they are started anew, it is moved to memory that processes share.
     """
 
     source: str
@@ -37,9 +43,24 @@ class ImagesInMemory(ImageDataset):
     starts: np.ndarray
     shapes: np.ndarray
     pixel_format: PixelFormat = RGB
+    shared: torch.Tensor | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.starts)
+
+    def __getstate__(self) -> dict[str, Any]:
+        if get_spawning_popen() is None:  # not for a process that is being started
+            return vars(self)
+        if self.shared is None:
+            with contextlib.suppress(RuntimeError, OSError):  # there is no room: each worker gets a copy
+                self.shared = torch.from_numpy(self.pixels).share_memory_()
+                self.pixels = self.shared.numpy()
+        return vars(self) | ({} if self.shared is None else {"pixels": None})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self.pixels is None and self.shared is not None:
+            self.pixels = self.shared.numpy()
 
     def load(self, index: int) -> Pixels:
         height, width = self.shapes[index]

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-from openjepa.safety.processes import start_worker
+from openjepa.safety.processes import start_method, start_worker, worker_ended
 
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
@@ -18,15 +19,18 @@ def mapped(
 ) -> Iterator[Result]:
     """function(shared, item) for every item, in order, in at most `workers` processes (0: in this one).
 
-    `shared` is sent to each process once. After an error, items that have not been started are not worked on.
+    `shared` is sent to each process once. After an error, items that have not been started are not worked on. Raises
+    UsageError where a process has ended before its work was done.
     """
     workers = min(workers, len(items))
     if workers <= 0:
         yield from (function(shared, item) for item in items)
         return
-    with ProcessPoolExecutor(workers, initializer=_start, initargs=(function, shared)) as pool:
+    with ProcessPoolExecutor(workers, start_method(), initializer=_start, initargs=(function, shared)) as pool:
         try:
             yield from pool.map(_call, items)
+        except BrokenProcessPool as error:
+            raise worker_ended(error) from error
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

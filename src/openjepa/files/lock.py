@@ -12,6 +12,7 @@ from openjepa.errors import UsageError
 from openjepa.files.outputs import check_can_write
 from openjepa.files.writing import usage_error
 from openjepa.ranks import on_rank_zero
+from openjepa.safety.processes import refuse_in_import
 
 LOCK = ".lock"
 WAIT = 1.0  # seconds; the workers of a process that was just killed need a moment to end
@@ -26,6 +27,7 @@ def locked(folder: Path) -> Iterator[None]:
     UsageError if another process has it, or if the folder cannot be written to. On a file system without locks a line
     says so and nothing is locked.
     """
+    refuse_in_import()
     with contextlib.ExitStack() as stack:
         on_rank_zero(lambda: stack.enter_context(_held(folder)))
         yield

@@ -8,9 +8,41 @@ import signal
 import sys
 import threading
 from multiprocessing.connection import wait
+from multiprocessing.context import BaseContext
 from typing import Any
 
+from openjepa.errors import UsageError
+
+UNGUARDED = "put what it does below `if __name__ == '__main__':`, because worker processes import it"
 PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
+
+
+def start_method() -> BaseContext:
+    """How worker processes are started: forked on Linux, unless the user has set another method for this process.
+
+    Raises SystemExit, with what to do, in a worker that runs the script of the user again.
+    """
+    refuse_in_import()
+    chosen = multiprocessing.get_start_method(allow_none=True)
+    return multiprocessing.get_context(chosen or ("fork" if sys.platform == "linux" else None))
+
+
+def refuse_in_import() -> None:
+    """Raise SystemExit, with what to do, in a worker process that imports the script of the user and so runs it."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise SystemExit(f"openjepa: this script runs in a worker process: {UNGUARDED}")
+
+
+def worker_ended(error: BaseException) -> UsageError:
+    """The error to raise where a worker process has ended before its work was done."""
+    return UsageError(
+        f"a worker process ended unexpectedly ({first_line(error)}): where the memory was too small, give fewer "
+        f"--workers, or 0; in a script, {UNGUARDED}"
+    )
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def start_worker() -> None:
