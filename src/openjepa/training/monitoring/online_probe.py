@@ -12,7 +12,7 @@ from openjepa.data.memory import ImagesInMemory
 from openjepa.encoder.baselines import Pixels
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.feature_cache import FeatureStore
-from openjepa.encoder.features import Model, frame_of
+from openjepa.encoder.features import Model, frame_of, require_some
 from openjepa.errors import BadImage
 from openjepa.evaluation.probes.best_linear import Probes
 from openjepa.evaluation.run_tasks import measure
@@ -25,7 +25,10 @@ LEAST = 12  # images, below which no probe is trained
 
 
 def sample_images(dataset: ImageDataset, frame: Frame, count: int, seed: int) -> tuple[Tensor, np.ndarray]:
-    """Up to `count` readable images, the same for a seed: [n, C, H, W], uint8 or float32, and their indices [n]."""
+    """Up to `count` readable images, the same for a seed: [n, C, H, W], uint8 or float32, and their indices [n].
+
+    Raises UsageError where none can be read.
+    """
     images, kept = [], []
     for index in sample_order(dataset, generator(seed, SAMPLES)):
         try:
@@ -35,6 +38,7 @@ def sample_images(dataset: ImageDataset, frame: Frame, count: int, seed: int) ->
         kept.append(int(index))
         if len(kept) == count:
             break
+    require_some(kept, dataset)
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(), np.array(kept)
 
 
