@@ -121,3 +121,23 @@ def test_the_gpu_script_runs_on_a_cpu(tmp_path):
     assert [row["part"] for row in rows if row["name"] == "end"] == ["correctness", "speed", "learning"]
     assert not [row for row in rows if row.get("holds") is False]
     assert {row["task"] for row in rows if row["name"] == "score"} == {"linear", "knn"}
+
+
+def test_killed_commands_go_on_and_end_equal(tmp_path):
+    kills = script("kills")
+    chosen = [small for small in kills.COMMANDS if small.name in ("embed", "data prepare")]
+    rows = kills.measure(2, 0, tmp_path, chosen)
+    assert [row["kills"] for row in rows] == [1, 1]
+    assert not any(row[fault] for row in rows for fault in kills.FAULTS)
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path):
+    full_disk = script("full_disk")
+    try:
+        with full_disk.small_disk(tmp_path / "disk"):
+            pass
+    except OSError as error:
+        pytest.skip(f"no small disk can be mounted: {error}")
+    chosen = [small for small in full_disk.COMMANDS if small.name == "import"]
+    rows = full_disk.measure(1, 0, tmp_path, chosen)
+    assert not any(row[fault] for row in rows for fault in full_disk.FAULTS)
