@@ -1,6 +1,7 @@
 """The record of a run is read however it is damaged."""
 
 import os
+import sys
 
 import pytest
 
@@ -57,3 +58,13 @@ def test_a_pipe_is_not_waited_for(tmp_path, read, name):
     os.mkfifo(tmp_path / name)
     with pytest.raises(UsageError, match="not a regular file"):
         read(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are UTF-8 elsewhere")
+def test_a_folder_whose_name_is_not_utf_8_has_no_tensorboard_files(tmp_path, capsys):
+    folder = tmp_path / os.fsdecode(b"run\xff")
+    log = RunLog(folder)
+    log.add({"step": 1, "loss": 0.5})
+    log.close()
+    assert read_metrics(folder) == [{"step": 1, "loss": 0.5}]
+    assert "no TensorBoard files" in " ".join(capsys.readouterr().out.split())

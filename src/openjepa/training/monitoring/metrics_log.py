@@ -6,6 +6,7 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
+from openjepa.console import log
 from openjepa.errors import UsageError
 from openjepa.files import write_text
 
@@ -59,15 +60,26 @@ class RunLog:
         self.path = folder / "metrics.jsonl"
         kept = [record for record in read_metrics(folder) if record["step"] <= step and step]
         write_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
-        self.writer = SummaryWriter(folder / "tensorboard", purge_step=step + 1 if step else None)
+        self.writer = _curves(folder / "tensorboard", step)
 
     def add(self, record: dict) -> None:
         """Log a record with a `step`; its numbers become TensorBoard curves, its words only lines of the file."""
         with self.path.open("a") as file:
             file.write(json.dumps(record) + "\n")
         for name, value in record.items():
-            if isinstance(value, int | float) and name != "step":
+            if self.writer and isinstance(value, int | float) and name != "step":
                 self.writer.add_scalar(name, value, record["step"])
 
     def close(self) -> None:
-        self.writer.close()
+        if self.writer:
+            self.writer.close()
+
+
+def _curves(folder: Path, step: int) -> SummaryWriter | None:
+    """A writer of TensorBoard's files; None where the folder has a name that TensorBoard cannot take."""
+    try:
+        str(folder.absolute()).encode()
+    except UnicodeEncodeError:
+        log(f"no TensorBoard files: {folder} is no name in UTF-8; metrics.jsonl has the same numbers")
+        return None
+    return SummaryWriter(folder, purge_step=step + 1 if step else None)
