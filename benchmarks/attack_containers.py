@@ -201,7 +201,7 @@ def hdf5(forge: Forge) -> str:
                 [h5py.ExternalLink(f"{forge.guard}/secret.h5", "images"), h5py.SoftLink("/images")]
             )
         elif what == 2:
-            shape = forge.dice.choice([(10**12, 8, 8), (10, 10**6, 10**6), (2**62, 1, 1)])
+            shape = forge.dice.choice([(10**12, 8, 8), (10, 10**6, 10**6), (2**62, 8, 8)])
             file.create_dataset("images", shape, "u1", chunks=(1, 8, 8))
             file.create_dataset("labels", (shape[0],), "i8", chunks=(min(1024, shape[0]),))
         elif what == 3:

@@ -27,7 +27,7 @@ TENSOR_NAMES += ["blocks.-1.norm1.weight", "blocks.x.norm1.weight", "x" * 100_00
 
 def lying_tensors(forge: Forge, data: bytes) -> bytes:
     """A safetensors file with a header that lies, or numbers that are none."""
-    if forge.chance(10):
+    if forge.chance(10) or len(data) < 16:  # it has been damaged before
         return damage(forge, data)
     (length,) = struct.unpack_from("<Q", data)
     header, body = json.loads(data[8 : 8 + length]), bytearray(data[8 + length :])
