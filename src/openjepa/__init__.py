@@ -1,7 +1,7 @@
 """openjepa: self-supervised learning for images by I-JEPA (Assran et al., CVPR 2023, arXiv 2301.08243).
 
 import openjepa
-openjepa.pretrain("photos", out="runs/photos", time="20m")
+openjepa.pretrain("photos", out="runs/photos", time="20m")  # or a list of images, or a data set: as_dataset
 encoder = openjepa.load_encoder("runs/photos")
 vectors = encoder.embed(images)
 """
@@ -14,12 +14,13 @@ from openjepa.commands import COMMANDS
 from openjepa.errors import UsageError
 
 _COMMANDS = {command.function: command for command in COMMANDS}
-__all__ = ["UsageError", "__version__", "load_encoder", *_COMMANDS]
+_FUNCTIONS = {"as_dataset": "openjepa.data.sources.objects", "load_encoder": "openjepa.interop.load"}
+__all__ = ["UsageError", "__version__", *_FUNCTIONS, *_COMMANDS]
 
 
 def __getattr__(name: str) -> Any:
     if name in _COMMANDS:
         return _COMMANDS[name].load()
-    if name == "load_encoder":
-        return importlib.import_module("openjepa.interop.load").load_encoder
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module(_FUNCTIONS[name]), name)
     raise AttributeError(f"module 'openjepa' has no attribute {name!r}")

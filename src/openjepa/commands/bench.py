@@ -6,6 +6,7 @@ from typer import Option
 
 from openjepa.commands.options import Data, Recipe, Settings
 from openjepa.console import log, working
+from openjepa.data.open import as_source
 from openjepa.data.statistics import channel_statistics
 from openjepa.errors import UsageError
 from openjepa.recipe_settings import config_of
@@ -39,7 +40,7 @@ def bench(
     config = config_of(recipe, settings)
     check_settings(config, settings)
     dataset, summary = prepare_images(
-        str(data), config.workers, max_skipped=config.max_skipped, channels=config.channels, pages=config.pages
+        as_source(data), config.workers, max_skipped=config.max_skipped, channels=config.channels, pages=config.pages
     )
     config = settle_compiler(resolve_precision(config if config.init else settler(settings, recipe)(summary)))
     blueprint = draft(config, dataset, *channel_statistics(dataset, seed=config.seed))

@@ -1,5 +1,6 @@
 """`openjepa demo`: no data, no network, a few minutes on a laptop; ends with a table and a report."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,7 +54,9 @@ def demo(
         launch = resume_run(source, out, config, settings) if resume else start_run(source, out, config, settings)
         if launch.run.batches.dataset.labels:
             split_held_out(launch.run.batches.dataset, config.seed)  # an error now, not after the training
-        launch.train("demo", *(["--data", source] if data else []))
+        launch.train(
+            shlex.join(["openjepa", "demo", *(["--data", source] if data else []), "--out", str(out), "--resume"])
+        )
         launch.finish()
         if launch.run.batches.dataset.labels:
             _measure(launch, data)

@@ -8,6 +8,7 @@ from typer import Argument, Option
 from openjepa.commands.options import Data, Device, Overwrite, Precision, SkippedFraction, Workers
 from openjepa.config import MAX_SKIPPED
 from openjepa.console import counting, log
+from openjepa.data.open import as_source, names_of
 from openjepa.data.proportions import seen_lines
 from openjepa.data.summary import counted
 from openjepa.device import choose_device, choose_precision
@@ -37,17 +38,17 @@ def embed(
 
     Returns the file. Raises UsageError.
     """
-    model, data, out = str(model), str(data), Path(out)
+    model, source, out = str(model), as_source(data), Path(out)
     check_vectors_file(out)
-    check_output(out, [model], overwrite, [data])
+    check_output(out, [model], overwrite, names_of(source))
     check_workers(workers)
     where = choose_device(device)
     encoder = open_model(model, where, choose_precision(precision, where))
-    dataset, summary = open_images(data, encoder.pixel_format, max_skipped)
+    dataset, summary = open_images(source, encoder.pixel_format, max_skipped)
     log(*seen_lines(summary.sizes, frame_of(encoder)))
-    with counting(f"embedding {data}") as progress:
+    with counting(f"embedding {source}") as progress:
         vectors, kept, skipped = compute_features(encoder, dataset, workers, progress=progress)
-    check_skipped(data, summary.skipped + skipped, len(kept), max_skipped)
+    check_skipped(str(source), summary.skipped + skipped, len(kept), max_skipped)
     write_vectors(out, [dataset.paths[index] for index in kept], vectors.numpy())
     skipped = summary.skipped + skipped
     log(*(f"skipped {path}: {reason}" for path, reason in skipped[:10]))

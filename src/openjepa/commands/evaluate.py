@@ -8,6 +8,7 @@ from typer import Argument, Option
 from openjepa.commands.options import Device, Overwrite, Precision, SkippedFraction, Workers
 from openjepa.config import MAX_SKIPPED
 from openjepa.console import log
+from openjepa.data.open import Given, as_source
 from openjepa.device import choose_device
 from openjepa.encoder.feature_cache import FeatureStore
 from openjepa.errors import UsageError
@@ -32,9 +33,9 @@ def evaluate(
     models: Annotated[
         list[str], Argument(help="Runs, anything that import takes, pixels, or untrained:NAME.", show_default=False)
     ],
-    data: Annotated[str, Argument(help="Labelled images: one folder a class, or scenes.", show_default=False)],
+    data: Annotated[Given, Argument(help="Labelled images: one folder a class, or scenes.", show_default=False)],
     *,
-    test: Annotated[str | None, Option(help="Images to test on; without it a fifth of DATA is held out.")] = None,
+    test: Annotated[Given | None, Option(help="Images to test on; without it a fifth of DATA is held out.")] = None,
     tasks: Annotated[str, Option(help=TASK_LIST)] = "linear,knn",
     encoder: Annotated[str, Option(help="Of runs and artifacts: target, context or both.")] = "target",
     shots: Annotated[str, Option(help="For fewshot: images a class (10) or a percentage of them (1%).")] = "1%,10%,10",
@@ -82,7 +83,7 @@ def evaluate(
     if save_head and not any(quantity_of(name) for name in chosen):
         needed = (*chosen, "linear")
     files, test_files = Files(annotations, depths, masks, kind), Files(test_annotations, test_depths, test_masks, kind)
-    images = Images(str(data), None if test is None else str(test), files, test_files, max_skipped)
+    images = Images(as_source(data), None if test is None else as_source(test), files, test_files, max_skipped)
     outputs.check([*names, *images.targets()], images.sources(), overwrite)
     kept = Path(cache) if cache else cache_folder("features")
     check_outside(kept, images.sources())
@@ -104,10 +105,10 @@ def evaluate(
     images.check_readable(store, train, held_out)
     leaks = evaluating.find_leaks(train, held_out, store)
     count = len(train.dataset), len(held_out.dataset)
-    log(f"training probes on {count[0]:,} images of {data}, testing on {count[1]:,} of {named}")
+    log(f"training probes on {count[0]:,} images of {images.data}, testing on {count[1]:,} of {named}")
     measured = evaluating.measure(sessions, chosen, runs_by_seed(names))
-    about = evaluating.about_data(images.data, named, sessions[0], leaks)
-    records = evaluating.make_records(measured, images.data, about)
+    about = evaluating.about_data(str(images.data), named, sessions[0], leaks)
+    records = evaluating.make_records(measured, str(images.data), about)
     show_records(records)
     verdicts = make_verdicts(records, names)
     log(*verdicts)

@@ -9,15 +9,16 @@ from typing import Annotated, Any, get_args, get_type_hints
 from typer import Argument, Option
 
 from openjepa.config import FIELDS, Config, build_config, help_of
+from openjepa.data.open import Given
+from openjepa.data.sources.objects import Indexed
 from openjepa.data.sources.registry import known
 from openjepa.errors import UsageError, shown, unknown
 from openjepa.recipe_settings import DECIDED, RECIPES, recipe
 from openjepa.renamed import given_names
 
-Data = Annotated[
-    str,
-    Argument(help=f"Images: {known()}.", show_default=False),
-]
+_DATA = Argument(help=f"Images: {known()}.", show_default=False)
+DataName = Annotated[str, _DATA]
+Data = Annotated[Given, _DATA]  # in Python also a sequence of images
 Recipe = Annotated[
     str | None,
     Option(help=f"Named settings: {', '.join(RECIPES)}; left out, the images, the device and the time decide."),
@@ -76,8 +77,16 @@ def option_list(function: Callable[..., Any]) -> type:
             fields += _setting_fields(get_args(hints[name])[1])
         else:
             default = {} if parameter.default is inspect.Parameter.empty else {"default": parameter.default}
-            fields.append((name, hints[name], dataclasses.field(**default)))
+            fields.append((name, _as_text(hints[name]), dataclasses.field(**default)))
     return dataclasses.make_dataclass("Options", fields, kw_only=True)
+
+
+def _as_text(hint: Any) -> Any:
+    """The annotation of an option: what in Python is also an object is a text on the command line."""
+    kind, *about = get_args(hint) or (hint,)
+    if Indexed not in get_args(kind):
+        return hint
+    return Annotated[str | None if type(None) in get_args(kind) else str, *about]
 
 
 def _setting_fields(settings: Settings) -> Iterable[tuple[str, Any, Any]]:

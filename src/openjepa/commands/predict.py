@@ -11,6 +11,7 @@ from typer import Argument, Option
 from openjepa.commands.options import Data, Device, Overwrite, Precision, SkippedFraction, Workers
 from openjepa.config import MAX_SKIPPED
 from openjepa.console import counting, log
+from openjepa.data.open import as_source, names_of
 from openjepa.data.proportions import seen_lines
 from openjepa.data.summary import counted
 from openjepa.device import choose_device, choose_precision
@@ -40,18 +41,18 @@ def predict(
 
     Returns the file. Raises UsageError.
     """
-    data, out = str(data), Path(out)
+    source, out = as_source(data), Path(out)
     if out.suffix != ".csv":
         raise UsageError(f"{out} is not a CSV file: give a name that ends in .csv")
-    check_output(out, [head], overwrite, [data])
+    check_output(out, [head], overwrite, names_of(source))
     check_workers(workers)
     where = choose_device(device)
     model = load_classifier(Path(head), where, choose_precision(precision, where))
-    dataset, summary = open_images(data, model.pixel_format, max_skipped)
+    dataset, summary = open_images(source, model.pixel_format, max_skipped)
     log(*seen_lines(summary.sizes, frame_of(model)))
-    with counting(f"looking at {data}") as progress:
+    with counting(f"looking at {source}") as progress:
         answers, kept, skipped = compute_features(model, dataset, workers, progress=progress, compute=model.answers)
-    check_skipped(data, summary.skipped + skipped, len(kept), max_skipped)
+    check_skipped(str(source), summary.skipped + skipped, len(kept), max_skipped)
     said, known = answers[:, :-1], int(answers[:, -1].sum())
     paths = (dataset.paths[index] for index in kept)
     columns = model.classes if model.quantities else _class_columns(model.classes)

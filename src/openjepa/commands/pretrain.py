@@ -7,10 +7,12 @@ from typer import Option
 
 from openjepa.commands.options import Data, Recipe, Settings
 from openjepa.commands.report import report
+from openjepa.data.open import as_source
 from openjepa.device import choose_device
 from openjepa.errors import UsageError, unknown
 from openjepa.files.lock import locked
 from openjepa.recipe_settings import config_of
+from openjepa.runs.command_line import resume_command
 from openjepa.runs.images import settler
 from openjepa.runs.start import resume_run, start_run
 from openjepa.training.distributed import PARALLEL, is_restart, joined, on_rank_zero
@@ -39,21 +41,24 @@ def pretrain(
 
     Writes a run folder: encoder/ (the artifact), report.html, metrics.jsonl, tensorboard/, checkpoints/, config.json.
 
+    In Python `data` is also a sequence of images, as `openjepa.as_dataset` describes.
+
     Returns the run folder. Raises UsageError for every input that the user can correct. `settings` are the fields of
     `openjepa.config.Config`.
     """
-    data, out, settings = str(data), Path(out), SETTINGS.given(settings)
+    source, out, settings = as_source(data), Path(out), SETTINGS.given(settings)
     config = config_of(recipe, settings)
     if parallel not in PARALLEL:
         raise UsageError(unknown("--parallel", parallel, PARALLEL))
     with joined(choose_device(config.device)), locked(out):
         if resume or on_rank_zero(lambda: is_restart() and (out / "config.json").is_file()):
-            run = resume_run(data, out, config, settings, parallel, recipe)
+            run = resume_run(source, out, config, settings, parallel, recipe)
         else:
             settle = None if config.init else settler(settings, recipe)
-            run = start_run(data, out, config, settings, settle, parallel, recipe)
-        run.train("pretrain", data)
+            run = start_run(source, out, config, settings, settle, parallel, recipe)
+        run.train(resume_command(source, out))
         run.finish()
         where: dict[str, Any] = {"device": config.device} if settings.get("device") is not None else {}
-        on_rank_zero(lambda: report(out, **where))
+        pictures = None if isinstance(source, str) else source
+        on_rank_zero(lambda: report(out, data=pictures, **where))
     return out

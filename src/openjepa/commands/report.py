@@ -7,6 +7,7 @@ from typer import Argument, Option
 
 from openjepa.commands.options import Device
 from openjepa.console import log
+from openjepa.data.open import Given, as_source
 from openjepa.reports.run_page import write_run_page
 from openjepa.runs.folder import read_run_folder
 
@@ -14,7 +15,7 @@ from openjepa.runs.folder import read_run_folder
 def report(
     run: Annotated[Path, Argument(help="Folder that openjepa pretrain or demo wrote.", show_default=False)],
     *,
-    data: Annotated[str | None, Option(help="Images to show, if those of the run have moved.")] = None,
+    data: Annotated[Given | None, Option(help="Images to show, if those of the run have moved.")] = None,
     device: Device = "auto",
     show: Annotated[
         list[str] | None,
@@ -28,6 +29,7 @@ def report(
 
     Returns the page. Raises UsageError if the folder is no run, --data names no images, or --show no image of them.
     """
-    page = write_run_page(read_run_folder(Path(run), str(device)), data, [*(show or [])])
+    images = None if data is None else as_source(data)
+    page = write_run_page(read_run_folder(Path(run), str(device)), images, [*(show or [])])
     log(f"report: {page}")
     return page

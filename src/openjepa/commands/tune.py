@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from typer import Option
 
-from openjepa.commands.options import Data, Recipe, Settings
+from openjepa.commands.options import DataName, Recipe, Settings
 from openjepa.config import FIELDS, LENGTH
 from openjepa.console import log
 from openjepa.files.lock import locked
@@ -16,7 +16,7 @@ SETTINGS = Settings(tuple(name for name in FIELDS if name not in LENGTH))  # the
 
 
 def tune(
-    data: Data,
+    data: DataName,
     *,
     out: Annotated[Path, Option(help="Folder to write the study to.", show_default=False)],
     budget: Annotated[str, Option(help="Time for the whole study, as 30m or 2h.")] = "1h",

@@ -4,7 +4,7 @@ import copy
 import hashlib
 import io
 from collections.abc import Callable, Sequence
-from typing import IO, Protocol
+from typing import IO, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from openjepa.safety.limits import MAX_FILE_BYTES
 UNLABELLED = -1  # the value of a label of an image that lacks it
 
 
+@runtime_checkable
 class ImageDataset(Protocol):
     """A fixed sequence of n images, read by index.
 
@@ -30,17 +31,23 @@ class ImageDataset(Protocol):
     pixel_format  how `load` gives them
     window   0 if images can be read in any order; else how many can be held at once, read from the first to the last
 
+    identity  what beside the names recognises the images of a dataset whose names are only numbers
+
     A class that names this one as its base gets the defaults.
     """
 
     pixel_format: PixelFormat = RGB
     window: int = 0
+    identity: str = ""
     source: str
     paths: Sequence[str]
     labels: dict[str, np.ndarray]
     classes: dict[str, list[str]]
 
     def __len__(self) -> int: ...
+
+    def __str__(self) -> str:
+        return self.source
 
     def load(self, index: int) -> Pixels:
         """Upright: a PIL image, or an array [H, W, C] of uint8 or float32. Raises BadImage."""
@@ -53,7 +60,7 @@ class ImageDataset(Protocol):
 
 def fingerprint(dataset: ImageDataset) -> str:
     """A hash of the names of the images in their order, by which a run or a copy recognises its data."""
-    found = hashlib.sha256()
+    found = hashlib.sha256(dataset.identity.encode())
     for place, name in enumerate(dataset.paths):
         found.update((b"\n" if place else b"") + name.encode("utf-8", "surrogateescape"))
     return found.hexdigest()
@@ -81,9 +88,10 @@ class ImageFiles(ImageDataset):
         classes: dict[str, list[str]] | None = None,
         skipped: Skipped | None = None,
         rows: np.ndarray | None = None,
+        identity: str = "",
     ) -> None:
         self.source, self.labels, self.classes, self.skipped = source, labels or {}, classes or {}, skipped or []
-        self.paths, self._storage, self.window = paths, storage, storage.window
+        self.paths, self._storage, self.window, self.identity = paths, storage, storage.window, identity
         self._rows = np.arange(len(paths)) if rows is None else rows
         self.pages = np.zeros(len(paths), np.int64)
         self._starts = np.zeros(len(paths), np.int64)
@@ -151,7 +159,7 @@ class _ReadAs(ImageDataset):
         self._dataset, self.pixel_format = dataset, pixel_format
         self.source, self.paths = dataset.source, dataset.paths
         self.labels, self.classes = dataset.labels, dataset.classes
-        self.window = dataset.window
+        self.window, self.identity = dataset.window, dataset.identity
 
     def __len__(self) -> int:
         return len(self._dataset)

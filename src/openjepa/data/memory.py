@@ -43,6 +43,7 @@ class ImagesInMemory(ImageDataset):
     starts: np.ndarray
     shapes: np.ndarray
     pixel_format: PixelFormat = RGB
+    identity: str = ""
     shared: torch.Tensor | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
@@ -130,7 +131,8 @@ def _in_memory(dataset: ImageDataset, kept: list[int], pixels: bytearray, shapes
     labels = {key: values[kept] for key, values in dataset.labels.items()}
     lengths = shapes.prod(axis=1) * dataset.pixel_format.channels
     flat, starts = np.frombuffer(pixels, dataset.pixel_format.dtype), np.cumsum(lengths) - lengths
-    return ImagesInMemory(dataset.source, paths, labels, dataset.classes, flat, starts, shapes, dataset.pixel_format)
+    about = dataset.pixel_format, dataset.identity
+    return ImagesInMemory(dataset.source, paths, labels, dataset.classes, flat, starts, shapes, *about)
 
 
 def _decode(dataset: ImageDataset, indices: range) -> list[np.ndarray | str]:

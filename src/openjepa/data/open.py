@@ -5,15 +5,33 @@ import os
 from pathlib import Path
 
 from openjepa.data.dataset import ImageDataset
+from openjepa.data.sources.objects import Indexed, as_dataset
 from openjepa.data.sources.registry import SOURCES, Progress, known
 from openjepa.data.storage.layout import is_image
 from openjepa.data.storage.names import printable
 from openjepa.data.storage.split_path import Location, locate
 from openjepa.errors import UsageError
 
+Given = str | os.PathLike[str] | Indexed | ImageDataset
+DataSource = str | ImageDataset  # a name, or what has none
 
-def open_dataset(source: str | Path, progress: Progress = None) -> ImageDataset:
+
+def as_source(data: Given) -> DataSource:
+    """What a function was given as images: the name of a source, or the dataset of what is no name. UsageError."""
+    if isinstance(data, str | os.PathLike):
+        return os.fspath(data)
+    return data if isinstance(data, ImageDataset) else as_dataset(data)
+
+
+def names_of(*sources: DataSource | None) -> list[str]:
+    """The sources that are names."""
+    return [source for source in sources if isinstance(source, str)]
+
+
+def open_dataset(source: Given, progress: Progress = None) -> ImageDataset:
     """Open whatever docs/data.md lists: folders, patterns, lists, archives, shards, tables, arrays, names, URLs.
+
+    An ImageDataset is returned as it is, other objects go through `as_dataset`.
 
     Only names are read here, and indexes of archives made; damage shows when images are inspected or loaded. Labels
     are {"class": int64 [n]} if every image lies exactly one folder deep and there are at least two such folders (those
@@ -23,6 +41,8 @@ def open_dataset(source: str | Path, progress: Progress = None) -> ImageDataset:
     Raises UsageError: nothing there, no images, an archive that is broken or encrypted, or a test or validation
     folder beside others, of which one must be named.
     """
+    if not isinstance(source, str | os.PathLike):
+        return source if isinstance(source, ImageDataset) else as_dataset(source)
     name = os.fsdecode(source)
     if not name.strip():
         raise UsageError(f"no images were named: give one of: {known()}")

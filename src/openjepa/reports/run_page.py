@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from openjepa.console import duration, log
+from openjepa.data.open import DataSource
 from openjepa.data.proportions import seen_in_words
 from openjepa.errors import UsageError
 from openjepa.evaluation.judgement import Judgement, constant_sentence, is_merit, judge
@@ -17,12 +18,13 @@ from openjepa.reports.html import render
 from openjepa.reports.monitor_charts import FRACTIONS, MONITORED, Curve, curve_chart
 from openjepa.reports.result_charts import by_task, is_baseline, result_chart, task_name
 from openjepa.reports.run_pictures import Sample, draw_pictures, sample_of
+from openjepa.runs.command_line import python_call
 from openjepa.runs.folder import RunFolder, Setting, training_seconds
 
 PLACES = ("better than all baselines", "not clearly better than all baselines", "worse than a baseline")
 
 
-def write_run_page(run: RunFolder, data: str | None, asked: Sequence[str] = ()) -> Path:
+def write_run_page(run: RunFolder, data: DataSource | None, asked: Sequence[str] = ()) -> Path:
     """Write report.html into the run folder, with the neighbours of the images `asked` for by name, or else of some.
 
     Raises UsageError if `data` is given and holds no images, and for names that are not those of an image.
@@ -50,11 +52,14 @@ def write_run_page(run: RunFolder, data: str | None, asked: Sequence[str] = ()) 
     return path
 
 
-def _images(run: RunFolder, data: str | None, asked: Sequence[str]) -> tuple[Sample | None, list[str]]:
+def _images(run: RunFolder, data: DataSource | None, asked: Sequence[str]) -> tuple[Sample | None, list[str]]:
     """Images to show, and notes on them; it is no error if those of the run are gone."""
-    if data:
-        note = [f"The pictures show images of {data}."] * (data != run.data)
+    if data is not None:
+        note = [f"The pictures show images of {data}."] * (str(data) != run.data)
         return sample_of(data, run.config.seed, run.pixel_format, asked), note
+    if run.from_python and not asked:
+        call = f"openjepa.report({str(run.path)!r}, data=images)"
+        return None, [f"Without pictures: the run was given its images in Python. Give them again with {call}."]
     try:
         return sample_of(run.data, run.config.seed, run.pixel_format, asked), []
     except UsageError as error:
@@ -74,8 +79,9 @@ def _verdict(run: RunFolder) -> dict[str, str]:
 def _unfinished(run: RunFolder) -> list[str]:
     if run.encoder:
         return []
-    again = shlex.join(["openjepa", "pretrain", run.data, "--out", str(run.path), "--resume"])
-    return [f"Not finished: step {run.done:,} of {run.steps:,}. Continue with {again}"]
+    again = ["openjepa", "pretrain", run.data, "--out", str(run.path), "--resume"]
+    command = python_call("pretrain", out=str(run.path), resume=True) if run.from_python else shlex.join(again)
+    return [f"Not finished: step {run.done:,} of {run.steps:,}. Continue with {command}"]
 
 
 def _about_images(run: RunFolder) -> list[tuple[str, ...]]:
@@ -87,6 +93,9 @@ def _about_images(run: RunFolder) -> list[tuple[str, ...]]:
 def _next_commands(run: RunFolder) -> list[str]:
     """The commands that measure a run on its own images, if they have labels; else what can be done without."""
     path = str(run.path)
+    if run.from_python:
+        measured = f"openjepa.evaluate([{path!r}], images); openjepa.report({path!r}, data=images)"
+        return [measured if run.images.classes else f"openjepa.embed({path!r}, images, out='vectors.parquet')"]
     if not run.images.classes:
         embed = ["openjepa", "embed", path, run.data, "--out", "vectors.parquet"]
         return [shlex.join(embed), shlex.join(["openjepa", "data", "check", run.data])]

@@ -9,7 +9,7 @@ import torch
 from openjepa.data.crops import Frame
 from openjepa.data.dataset import ImageDataset, sample_order
 from openjepa.data.decoding.pixel_format import RGB, PixelFormat
-from openjepa.data.open import open_dataset
+from openjepa.data.open import DataSource, open_dataset
 from openjepa.data.summary import inspect_dataset
 from openjepa.encoder.baselines import untrained_like
 from openjepa.encoder.encoder import Encoder
@@ -33,7 +33,7 @@ class Sample(NamedTuple):
     asked: list[int]
 
 
-def sample_of(data: str, seed: int, pixel_format: PixelFormat = RGB, asked: Sequence[str] = ()) -> Sample:
+def sample_of(data: DataSource, seed: int, pixel_format: PixelFormat = RGB, asked: Sequence[str] = ()) -> Sample:
     """Up to 1,024 random images of a source, the same for a seed, after those `asked` for by name.
 
     Raises UsageError if none can be read, and for a name that is not that of one image.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from openjepa.data.open import DataSource
 from openjepa.errors import option, shown
 
 
@@ -27,6 +28,18 @@ def option_words(settings: Mapping[str, Any]) -> list[str]:
         else:
             words += [option(name), *map(str, value if isinstance(value, tuple | list) else [value])]
     return words
+
+
+def resume_command(data: DataSource, out: Path) -> str:
+    """The command, or of images that are a Python object the call, that resumes a run."""
+    if isinstance(data, str):
+        return shlex.join(["openjepa", "pretrain", data, "--out", str(out), "--resume"])
+    return python_call("pretrain", out=str(out), resume=True)
+
+
+def python_call(function: str, **keywords: Any) -> str:
+    """A call of a function on images that are a Python object: openjepa.pretrain(images, out='runs/a')."""
+    return f"openjepa.{function}({', '.join(['images', *(f'{name}={value!r}' for name, value in keywords.items())])})"
 
 
 def setting_in_words(name: str, value: Any) -> tuple[str, str]:

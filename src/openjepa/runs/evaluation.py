@@ -15,6 +15,7 @@ from openjepa.config import MAX_SKIPPED
 from openjepa.console import counting, log, working
 from openjepa.data.crops import Frame
 from openjepa.data.dataset import ImageDataset
+from openjepa.data.open import DataSource, names_of
 from openjepa.data.proportions import seen_lines
 from openjepa.data.summary import counted
 from openjepa.device import choose_device, choose_precision
@@ -136,15 +137,15 @@ class Files:
 class Images:
     """The images that the user named to learn from (`data`) and to test on (`test`; a fifth of `data` without)."""
 
-    data: str
-    test: str | None = None
+    data: DataSource
+    test: DataSource | None = None
     files: Files = Files()
     test_files: Files = Files()
     max_skipped: float = MAX_SKIPPED
 
     def sources(self) -> list[str]:
-        """The images, as they were named."""
-        return [name for name in (self.data, self.test) if name]
+        """The images, as far as they were named."""
+        return names_of(self.data, self.test)
 
     def targets(self) -> list[str]:
         """The annotations, depth maps and masks, as they were named."""
@@ -155,22 +156,22 @@ class Images:
 
         Raises UsageError if a task needs classes and they are missing, too few, or of other images.
         """
-        if not self.test:
+        if self.test is None:
             self.test_files.check_unused()
         skipped, frame = self.max_skipped, frame_of(model)
         train, summary = prepare_images(self.data, workers, pixel_format=model.pixel_format, max_skipped=skipped)
         log(*seen_lines(summary.sizes, frame))
         held_out = train
-        if self.test:
+        if self.test is not None:
             like = train.pixel_format
             held_out, summary = prepare_images(self.test, workers, pixel_format=like, max_skipped=skipped)
             log(*seen_lines(summary.sizes, frame))
         if any(Need.CLASSES in TASKS[name].needs for name in tasks):
             check_labels(train, held_out)
             log(*label_remarks(train, held_out))
-        first = self.files.part(self.data, train, frame)
-        if self.test:
-            return first, self.test_files.part(self.test, held_out, frame), self.test
+        first = self.files.part(str(self.data), train, frame)
+        if self.test is not None:
+            return first, self.test_files.part(str(self.test), held_out, frame), str(self.test)
         fit, held = (Part(half, first.targets) for half in split_held_out(train, seed))
         return fit, held, f"a held-out fifth of {self.data} (seed {seed})"
 

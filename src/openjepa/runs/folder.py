@@ -17,7 +17,7 @@ from openjepa.errors import UsageError
 from openjepa.interop.load import load_encoder
 from openjepa.masking.settings import MaskSettings
 from openjepa.recipe_settings import recipe
-from openjepa.runs.command_line import option_words, setting_in_words
+from openjepa.runs.command_line import option_words, python_call, setting_in_words
 from openjepa.runs.images import mask_settings
 from openjepa.runs.plan import targets_in_words
 from openjepa.runs.settings import CONFIG, read_config
@@ -73,6 +73,7 @@ class RunFolder:
     path          the folder
     config, masks the settings of the run
     data          the images it was trained on, as given to pretrain
+    from_python   whether they were given as a Python object, of which `data` is the name
     images        what was found in them
     pixel_format  how they are read
     steps         the length of the whole run
@@ -86,6 +87,7 @@ class RunFolder:
     config: Config
     masks: MaskSettings | None
     data: str
+    from_python: bool
     images: Summary
     pixel_format: PixelFormat
     steps: int
@@ -134,6 +136,9 @@ class RunFolder:
             for n, v in mine.items()
             if v is not None and (v != usual[n] or n == "image_size") and n not in left_out
         }
+        if self.from_python:
+            usual = {"out": f"{self.name}-again", "recipe": "laptop", "steps": self.steps}
+            return python_call("pretrain", **usual, **differ)
         words = ["openjepa", "pretrain", self.data, "--out", f"{self.name}-again", "--recipe", "laptop"]
         return shlex.join([*words, "--steps", str(self.steps), *option_words(differ)])
 
@@ -153,6 +158,7 @@ def read_run_folder(folder: Path, device: str = "auto") -> RunFolder:
         config=config,
         masks=mask_settings(config),
         data=stored.data,
+        from_python=stored.from_python,
         images=stored.summary,
         pixel_format=stored.read_as,
         steps=stored.steps,

@@ -22,7 +22,7 @@ from openjepa.console import counting, log
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.decoding.pixel_format import PAGES, PixelFormat
 from openjepa.data.memory import decoded_bytes, hold_in_memory, shorter_sides
-from openjepa.data.open import open_dataset
+from openjepa.data.open import Given, open_dataset
 from openjepa.data.proportions import Sizes, suited_sizes
 from openjepa.data.storage.storage import Skipped, is_lost
 from openjepa.data.summary import Summary, counted, inspect_dataset
@@ -69,7 +69,7 @@ MEMORY_LIMIT = 2**30
 
 
 def open_images(
-    source: str | Path,
+    source: Given,
     pixel_format: PixelFormat | None = None,
     max_skipped: float = MAX_SKIPPED,
     listed_in: str = "",
@@ -88,7 +88,7 @@ def open_images(
 
 
 def prepare_images(
-    source: str | Path,
+    source: Given,
     workers: int,
     listed_in: str = "",
     pixel_format: PixelFormat | None = None,

@@ -91,6 +91,7 @@ class StoredRun(Schema):
     steps      the length of the whole run
     mean, std  of each channel
     data       the images as given to pretrain, `found` what was found in them, `paths` the hash of their names
+    from_python  whether the images were given as a Python object, of which `data` is the name
     recipe     the recipe that the user named
     source, networks, frozen  of a run that started from --init: its weights, the shapes of its networks, and the
                fraction of the run in which the context encoder stays as it is
@@ -104,6 +105,7 @@ class StoredRun(Schema):
         StoredPixelFormat(), validation_alias=AliasChoices("pixel_format", "reading")
     )
     data: Text
+    from_python: bool = False
     found: StoredSummary
     paths: Name
     command: Long

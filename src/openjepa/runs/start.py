@@ -12,6 +12,7 @@ from openjepa._version import __version__
 from openjepa.config import LENGTH, MACHINE, Config, normal
 from openjepa.console import TrainingDisplay, log
 from openjepa.data.dataset import ImageDataset, fingerprint
+from openjepa.data.open import DataSource
 from openjepa.data.statistics import channel_statistics
 from openjepa.data.summary import Summary
 from openjepa.errors import UsageError, option, shown
@@ -53,7 +54,7 @@ class StartedRun:
     run: Run
     blueprint: Blueprint
     config: Config
-    data: str
+    data: DataSource
     summary: Summary
     source: dict[str, Any] | None = None
 
@@ -72,13 +73,14 @@ class StartedRun:
             "mean": stepper.mean,
             "std": stepper.std,
             "pixel_format": dataclasses.asdict(dataset.pixel_format),
-            "data": self.data,
+            "data": str(self.data),
             "found": dataclasses.asdict(self.summary),
             "paths": fingerprint(dataset),
             "command": typed_command(),
             "openjepa_version": __version__,
             **about,
         }
+        resolved |= {} if isinstance(self.data, str) else {"from_python": True}
         resolved |= {"frozen": stepper.frozen, **origin} if origin else {}
         on_rank_zero(lambda: self._save_config(resolved))
 
@@ -86,15 +88,14 @@ class StartedRun:
         with usage_error(self.folder):
             save_config(self.folder / CONFIG, self.config, resolved)
 
-    def train(self, *words: str) -> None:
-        """Take all remaining steps with a progress display; `words` are the command that Ctrl-C prints to resume."""
+    def train(self, again: str) -> None:
+        """Take all remaining steps with a progress display; `again` is the command that Ctrl-C prints to resume."""
         display = TrainingDisplay(self.run.steps, self.run.done, self.config.batch_size)
         device = self.run.stepper.device
         try:
             with display, enough_memory(self.config):
                 self.run.train(lambda record: display(record | {"memory": peak_memory(device)}))
         except Interrupted as stopped:
-            again = shlex.join(["openjepa", *words, "--out", str(self.folder), "--resume"])
             log(f"{stopped}. Continue with: {again}")
             raise
         except TooManySkipped:
@@ -135,7 +136,7 @@ class StartedRun:
             "step": step,
             "chosen_by": chosen_by,
             "saw_labels": chosen_by is not None and chosen_by["monitor"] == "knn",
-            "data": self.data,
+            "data": str(self.data),
             "images": len(dataset),
             "settings": dataclasses.asdict(self.config),
         }
@@ -151,7 +152,7 @@ class StartedRun:
 
 
 def start_run(
-    data: str,
+    data: DataSource,
     out: Path,
     config: Config,
     given: dict[str, Any],
@@ -190,7 +191,7 @@ def start_run(
     return started
 
 
-def _open_images(data: str, out: Path, config: Config, source: Source | None) -> tuple[ImageDataset, Summary]:
+def _open_images(data: DataSource, out: Path, config: Config, source: Source | None) -> tuple[ImageDataset, Summary]:
     channels = source.encoder("context").in_chans if source else config.channels
     return prepare_images(
         data,
@@ -222,7 +223,12 @@ def check_ranks(config: Config) -> None:
 
 
 def resume_run(
-    data: str, out: Path, config: Config, given: dict[str, Any], parallel: str = "auto", recipe: str | None = None
+    data: DataSource,
+    out: Path,
+    config: Config,
+    given: dict[str, Any],
+    parallel: str = "auto",
+    recipe: str | None = None,
 ) -> StartedRun:
     """The run in `out` from its newest sound checkpoint. Raises UsageError if it is another run or there is none."""
     check_same_command(given, parallel, recipe)
@@ -291,7 +297,7 @@ def check_same_images(dataset: ImageDataset) -> None:
     check_alike("names of images", fingerprint(dataset)[:16], "give every process the same DATA")
 
 
-def _check_same_images(data: str, dataset: ImageDataset, out: Path, stored: StoredRun) -> None:
+def _check_same_images(data: DataSource, dataset: ImageDataset, out: Path, stored: StoredRun) -> None:
     if len(dataset) != stored.found.images:
         raise UsageError(f"{data} holds {len(dataset):,} images, the run in {out} had {stored.found.images:,}")
     if fingerprint(dataset) != stored.paths:
@@ -310,7 +316,7 @@ def _load_newest_checkpoint(run: Run) -> None:
 
 
 def open_run(
-    run: Run, blueprint: Blueprint, data: str, summary: Summary, source: dict[str, Any] | None = None
+    run: Run, blueprint: Blueprint, data: DataSource, summary: Summary, source: dict[str, Any] | None = None
 ) -> StartedRun:
     config = dataclasses.replace(blueprint.config, ema_momentum=run.stepper.schedule.ema_momentum)
-    return StartedRun(run, blueprint, config, str(data), summary, source)
+    return StartedRun(run, blueprint, config, data, summary, source)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from openjepa.commands.options import Channels, Data, Overwrite, Pages, Workers
+from openjepa.commands.options import Channels, DataName, Overwrite, Pages, Workers
 from openjepa.console import log
 from openjepa.errors import CheckFailed, UsageError
 from openjepa.evaluation.image_defects import leaks_between
@@ -16,7 +16,7 @@ from openjepa.runs.images import check_choice, check_workers
 
 
 def data_check(
-    src: Data,
+    src: DataName,
     other: Annotated[str | None, Argument(help="Test images, to look for in the first.", show_default=False)] = None,
     *,
     out: Annotated[Path, Option(help="Page to write (.html).")] = Path("check.html"),

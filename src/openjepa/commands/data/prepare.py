@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from openjepa.commands.options import Channels, Data, Pages, SkippedFraction, Workers
+from openjepa.commands.options import Channels, DataName, Pages, SkippedFraction, Workers
 from openjepa.config import MAX_SKIPPED
 from openjepa.console import counting, log
 from openjepa.data.prepare import FILE, FORMATS, SHARD_SUFFIXES, Shrinking, write_missing
@@ -26,7 +26,7 @@ from openjepa.runs.images import (
 
 
 def data_prepare(
-    src: Data,
+    src: DataName,
     dst: Annotated[Path, Argument(help="Folder to write to.", show_default=False)],
     *,
     size: Annotated[int, Option(help="Pixels of the shorter side; smaller images stay as they are.")] = 256,
