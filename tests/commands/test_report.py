@@ -38,9 +38,10 @@ def measured(run, test="<i>held out</i>"):
     (run / "evaluation.json").write_text(json.dumps(records))
 
 
-def test_the_page_of_a_finished_run_stands_alone(run):
+def test_the_page_of_a_finished_run_stands_alone(run, finished):
     measured(run)
-    page = openjepa.report(run)
+    photos = finished.parent / "photos"
+    page = openjepa.report(run, data=photos)
     assert page == run / "report.html"
     text = page.read_text()
     tags = check_stands_alone(text)
@@ -55,7 +56,7 @@ def test_the_page_of_a_finished_run_stands_alone(run):
     assert titles["image"] == titles["trained"] == titles["untrained"] == sum("masks of step" in t for t in titles) > 1
     neighbours = [t for t in titles if t.endswith(".jpg") and "masks of step" not in t]
     assert sum(titles[t] for t in neighbours) == text.count('class="tile') > 2
-    assert page.read_text() == openjepa.report(run).read_text()
+    assert page.read_text() == openjepa.report(run, data=photos).read_text()
 
 
 def test_without_a_measurement_the_command_for_one(run):
@@ -69,10 +70,15 @@ def test_without_a_measurement_the_command_for_one(run):
     assert "LABELLED" not in text
 
 
-def test_images_that_moved(run, finished, tmp_path, capsys):
+def test_images_that_only_the_run_names_are_not_opened(run, finished, tmp_path, capsys, monkeypatch):
     stored = json.loads((run / "config.json").read_text())
-    (run / "config.json").write_text(json.dumps(stored | {"data": str(tmp_path / "gone")}))
-    text = openjepa.report(run).read_text()
+    for name in ("/proc", "http://127.0.0.1:9/x.zip", "hf:somebody/photos", str(tmp_path / "gone")):
+        (run / "config.json").write_text(json.dumps(stored | {"data": name}))
+        with monkeypatch.context() as patched:
+            patched.setattr("openjepa.reports.run_pictures.open_dataset", None)
+            text = openjepa.report(run).read_text()
+            with pytest.raises(openjepa.UsageError, match=r"--show a\.jpg needs the images of the run"):
+                openjepa.report(run, show=["a.jpg"])
     assert "<img" not in text and "Without pictures" in text and "Effective rank" in text
     assert "--data" in capsys.readouterr().out
     text = openjepa.report(run, data=str(finished.parent / "photos")).read_text()

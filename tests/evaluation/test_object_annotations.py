@@ -136,6 +136,7 @@ def test_a_folder_and_a_folder_in_a_zip(tmp_path):
         ("wrong.xml", "<html/>"),
         ("cut.xml", "<annotation>"),
         ("bare.csv", "a,b\n1,2\n"),
+        ("named.json", json.dumps({"images": [{"id": 1, "file_name": [1]}], "annotations": [], "categories": []})),
         ("depthless.json", json.dumps({"image_filename": "a", "objects": [{"pixel_coords": [1, 2]}]})),
     ],
 )

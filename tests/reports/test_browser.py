@@ -26,7 +26,11 @@ def pages(tmp_path_factory):
     openjepa.pretrain(images, out=run, **TRAINING)
     openjepa.evaluate(str(run), images, tasks="knn,probe-appearance", page=home / "evaluation.html", workers=0)
     openjepa.data_check(images, out=home / "check.html", workers=0)
-    return {"report": openjepa.report(run), "evaluation": home / "evaluation.html", "check": home / "check.html"}
+    return {
+        "report": openjepa.report(run, data=images),
+        "evaluation": home / "evaluation.html",
+        "check": home / "check.html",
+    }
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -66,10 +66,10 @@ def test_report_shows_the_neighbours_of_an_image(tmp_path, monkeypatch):
     photos = draw_photos(tmp_path / "photos", 12, classes=("a" * 60 + "_left", "a" * 60 + "_right"))
     small = {"image_size": 16, "batch_size": 8, "predictor_depth": 1, "workers": 0, "steps": 1, "context_ratio": 0.2}
     run = openjepa.pretrain(str(photos), out=tmp_path / "run", **small)
-    text = openjepa.report(run, show=["005.jpg"]).read_text()
+    text = openjepa.report(run, data=photos, show=["005.jpg"]).read_text()
     assert text.count('class="tile query"') == 1
     shown = text[text.index('class="tile query"') :]
     assert f"{'a' * 60}_right/005.jpg" in shown and "aaa…" in shown and "a_right</span>" in shown
     assert "percentage of all pairs" in text and f"openjepa report {run}" in text
     with pytest.raises(UsageError, match=r"--show 99\.jpg"):
-        openjepa.report(run, show=["99.jpg"])
+        openjepa.report(run, data=photos, show=["99.jpg"])

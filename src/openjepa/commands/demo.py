@@ -62,7 +62,7 @@ def demo(
             _measure(launch, data)
         else:
             log(f"{data} has no labels to measure by: with one folder a class there would be a table here")
-        report(out)
+        report(out, data=source)
     return out
 
 

@@ -59,6 +59,5 @@ def pretrain(
         run.train(resume_command(source, out))
         run.finish()
         where: dict[str, Any] = {"device": config.device} if settings.get("device") is not None else {}
-        pictures = None if isinstance(source, str) else source
-        on_rank_zero(lambda: report(out, data=pictures, **where))
+        on_rank_zero(lambda: report(out, data=source, **where))
     return out

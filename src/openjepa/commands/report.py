@@ -15,7 +15,7 @@ from openjepa.runs.folder import read_run_folder
 def report(
     run: Annotated[Path, Argument(help="Folder that openjepa pretrain or demo wrote.", show_default=False)],
     *,
-    data: Annotated[Given | None, Option(help="Images to show, if those of the run have moved.")] = None,
+    data: Annotated[Given | None, Option(help="The images of the run, or others, to show.")] = None,
     device: Device = "auto",
     show: Annotated[
         list[str] | None,

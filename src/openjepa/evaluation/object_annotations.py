@@ -99,11 +99,11 @@ def _read_all_files(source: str) -> dict[str, Annotation]:
         if not reader:
             continue
         try:
-            read = reader(name, content)
+            read = _below(PurePosixPath(name).parent, reader(name, content))
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, ElementTree.ParseError) as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise UsageError(f"{name} in {source} is not understood ({reason}): give {ANNOTATION_KINDS}") from error
-        for image, annotation in _below(PurePosixPath(name).parent, read).items():
+        for image, annotation in read.items():
             other = given_by.setdefault(image, name)
             if found.setdefault(image, annotation) != annotation:
                 raise UsageError(f"{other} and {name} in {source} say different things of {image}: name one of them")

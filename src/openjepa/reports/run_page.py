@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from openjepa.console import duration, log
 from openjepa.data.open import DataSource
 from openjepa.data.proportions import seen_in_words
+from openjepa.data.sources import scenes
 from openjepa.errors import UsageError
 from openjepa.evaluation.judgement import Judgement, constant_sentence, is_merit, judge
 from openjepa.evaluation.results import is_fraction
@@ -41,7 +42,7 @@ def write_run_page(run: RunFolder, data: DataSource | None, asked: Sequence[str]
         trained_for=duration(training_seconds(run.records, run.config.batch_size)),
         results=_results(run) if run.encoder and run.results else None,
         commands=_next_commands(run),
-        show=shlex.join(["openjepa", "report", str(run.path), "--show", "IMAGE"]),
+        show=_report_command(run, "IMAGE"),
         curves=_curves(run),
         pictures=draw_pictures(run, images),
         panels=_settings_by_panel(run),
@@ -53,19 +54,24 @@ def write_run_page(run: RunFolder, data: DataSource | None, asked: Sequence[str]
 
 
 def _images(run: RunFolder, data: DataSource | None, asked: Sequence[str]) -> tuple[Sample | None, list[str]]:
-    """Images to show, and notes on them; it is no error if those of the run are gone."""
+    """Images to show, and notes on them. A name in config.json is not opened, unless it is that of drawn scenes."""
     if data is not None:
         note = [f"The pictures show images of {data}."] * (str(data) != run.data)
         return sample_of(data, run.config.seed, run.pixel_format, asked), note
-    if run.from_python and not asked:
-        call = f"openjepa.report({str(run.path)!r}, data=images)"
-        return None, [f"Without pictures: the run was given its images in Python. Give them again with {call}."]
-    try:
+    if scenes.takes(run.data) and not run.from_python:
         return sample_of(run.data, run.config.seed, run.pixel_format, asked), []
-    except UsageError as error:
-        if asked:
-            raise
-        return None, [f"Without pictures: {error}. If the images have moved, give their new place as --data."]
+    if asked:
+        raise UsageError(f"--show {asked[0]} needs the images of the run: give them as --data, too")
+    return None, [f"Without pictures, for which the images have to be given: {_report_command(run)}"]
+
+
+def _report_command(run: RunFolder, show: str | None = None) -> str:
+    """The command that writes the report with its pictures, and with the neighbours of an image to `show`."""
+    path = str(run.path)
+    if run.from_python:
+        return f"openjepa.report({path!r}, data=images{f', show=[{show!r}]' if show else ''})"
+    data = [] if scenes.takes(run.data) else ["--data", run.data]
+    return shlex.join(["openjepa", "report", path, *data, *(["--show", show] if show else [])])
 
 
 def _verdict(run: RunFolder) -> dict[str, str]:
@@ -94,13 +100,13 @@ def _next_commands(run: RunFolder) -> list[str]:
     """The commands that measure a run on its own images, if they have labels; else what can be done without."""
     path = str(run.path)
     if run.from_python:
-        measured = f"openjepa.evaluate([{path!r}], images); openjepa.report({path!r}, data=images)"
+        measured = f"openjepa.evaluate([{path!r}], images); {_report_command(run)}"
         return [measured if run.images.classes else f"openjepa.embed({path!r}, images, out='vectors.parquet')"]
     if not run.images.classes:
         embed = ["openjepa", "embed", path, run.data, "--out", "vectors.parquet"]
         return [shlex.join(embed), shlex.join(["openjepa", "data", "check", run.data])]
     evaluate = ["openjepa", "evaluate", path, run.data, "--json", f"{path}/evaluation.json"]
-    return [f"{shlex.join(evaluate)} && {shlex.join(['openjepa', 'report', path])}"]
+    return [f"{shlex.join(evaluate)} && {_report_command(run)}"]
 
 
 def _results(run: RunFolder) -> dict[str, Any]:

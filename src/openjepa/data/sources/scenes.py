@@ -6,7 +6,7 @@ from openjepa.data.scenes.scenes import Scenes
 from openjepa.data.sources.registry import Progress
 from openjepa.errors import UsageError
 
-NAME = re.compile(r"scenes(?::([1-9][0-9]{0,8})(?::([0-9]{1,9}))?)?")
+NAME = re.compile(r"scenes(?::([1-9][0-9]{0,6})(?::([0-9]{1,9}))?)?")
 
 
 def takes(name: str) -> bool:
