@@ -15,7 +15,7 @@ from openjepa.runs.unused_settings import check_settings, without_effect
 
 OTHER = {
     "num_targets": 2,
-    "target_aspect_ratio": (0.5, 2.0),
+    "target_aspect_ratio": (1.6, 2.0),
     "target_scale": (0.1, 0.1),
     "context_scale": (0.5, 0.55),
     "context_ratio": 0.2,
