@@ -249,6 +249,7 @@ def test_a_full_disk_ends_the_run_in_words(photos, tmp_path, monkeypatch):
 
 
 def train_slowly(photos, out):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run under nohup
     make_run(photos, out, steps=10_000, workers=2).train(lambda record: None)
 
 
@@ -261,6 +262,7 @@ def test_a_signal_to_the_run_and_its_workers_writes_a_checkpoint(photos, tmp_pat
         time.sleep(0.05)
     os.killpg(process.pid, number)
     process.join(60)
+    process.kill()
     (step,) = checkpoint_steps(tmp_path / "run" / "checkpoints")
     assert process.exitcode == 1 and step > 0  # the exit code of an exception
 
