@@ -112,6 +112,6 @@ def test_the_report_of_a_run_on_the_cpu_uses_the_cpu(run, monkeypatch):
 
 def test_the_report_of_a_run_that_is_resumed_on_the_cpu_uses_the_cpu(run, monkeypatch):
     asked = []
-    monkeypatch.setattr("openjepa.commands.pretrain.report", lambda out, device="auto": asked.append(device))
+    monkeypatch.setattr("openjepa.commands.pretrain.report", lambda out, data, device="auto": asked.append(device))
     openjepa.pretrain("scenes:40", out=run, resume=True, device="cpu")
     assert asked == ["cpu"]

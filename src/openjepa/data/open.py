@@ -61,6 +61,8 @@ def _refusal(place: Location) -> str:
     if place.file:
         what = "a single image" if is_image(place.file) else "not something to read images from"
         return printable(f"{place.file} is {what}: give one of: {known()}")
+    if os.path.exists(place.path):
+        return f"{place.shown} is not a regular file or folder: give one of: {known()}"
     above = next((parent for parent in Path(place.path).parents if os.path.isdir(parent)), None)
     near: list[str] = []
     if above is not None and os.access(above, os.R_OK):
