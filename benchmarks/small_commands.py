@@ -39,8 +39,9 @@ class Small:
         return words + (["--resume"] if (out / "run" / "config.json").is_file() else [])
 
     def content(self, out: Path) -> dict[str, str]:
-        """A hash of every file that must be equal, by its name."""
+        """A hash of every file that must be equal, by its name; locks and files being written are hidden."""
         files = sorted(path for pattern in self.equal for path in out.glob(pattern) if path.is_file())
+        files = [file for file in files if not file.name.startswith(".")]
         return {str(file.relative_to(out)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
