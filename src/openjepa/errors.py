@@ -59,6 +59,8 @@ def shown(value: Any) -> str:
 def unknown(what: str, given: Any, known: Iterable[str]) -> str:
     """The message for an unknown name, with the nearest that is known."""
     known = list(known)
+    alike = {name.casefold(): name for name in known}
     near = difflib.get_close_matches(str(given), known, n=1)
+    near = near or [alike[name] for name in difflib.get_close_matches(str(given).casefold(), alike, n=1)]
     hint = f"; did you mean {near[0]}?" if near else ""
     return f"{what} {given} is not known: known are {', '.join(known)}{hint}"

@@ -127,7 +127,7 @@ def test_both_encoders_paired_stored_and_shown(trained, tmp_path, capsys):
     assert value == pytest.approx(ours["value"] - theirs["value"]) and low <= value <= high
     back = theirs["protocol"]["paired_difference_to"][str(run)]
     assert back == [-value, -high, -low]
-    sentence = f"neither of {run} and {run} (context encoder) is better here; not clearly different in knn"
+    sentence = f"neither of {run} and {run} (context encoder) is better here; not clearly different in k-NN"
     assert sentence in capsys.readouterr().out
     table = list(csv.DictReader(places["csv"].open()))
     assert [float(row["value"]) for row in table] == [r["value"] for r in records]
@@ -392,7 +392,11 @@ def test_two_processes_give_the_numbers_of_one(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words", "message"),
     [
-        ("flat", {}, "flat has no labels to measure by: put the images in one folder a class"),
+        (
+            "flat",
+            {},
+            "flat has no labels to measure by: put .* for boxes of objects, give --annotations BOXES --tasks count",
+        ),
         ("one class", {}, "has no labels to measure by: put .* one folder a class, of two classes or more"),
         ("one image", {}, r"1 of 2 classes have a single image \(emu\): evaluation needs at least 2 images of at"),
         ("other classes", {"test": "photos"}, "has classes that .* does not have"),

@@ -123,13 +123,44 @@ def test_images_that_a_head_has_seen_are_counted_under_any_name(kept, tmp_path, 
     openjepa.predict(head, str(tmp_path / "renamed"), out=tmp_path / "a.csv", **words)
     assert "the head was trained on 48 of these images" in " ".join(capsys.readouterr().out.split())
     openjepa.predict(head, str(draw_photos(tmp_path / "new", 6, ("a", "b", "c"))), out=tmp_path / "b.csv", **words)
-    assert "was trained on" not in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert "the head was trained on 0 of these images" in said and "warning" not in said
+    assert "the head on 12 test images: class, accuracy 100.0 %, that of always giving the same answer 50.0 %" in said
     old = shutil.copytree(head, tmp_path / "old")  # as older versions wrote it
     (old / "trained_on.safetensors").unlink()
     about = json.loads((old / "openjepa.json").read_text())
-    del about["quantities"]
+    del about["quantities"], about["test"]
     (old / "openjepa.json").write_text(json.dumps(about))
     openjepa.predict(old, str(photos), out=tmp_path / "c.csv", **words)
+    assert "how good the head was on test images is not kept with it" in " ".join(capsys.readouterr().out.split())
+
+
+def test_objects_of_one_kind_are_named_in_the_records_the_head_and_its_column(kept, tmp_path, capsys):
+    (tmp_path / "images").mkdir()
+    rows = ["image,class"]
+    for number in range(40):
+        Image.new("RGB", (16, 16), (50, 90, 40)).save(tmp_path / f"images/{number:02}.png")
+        rows += [f"{number:02}.png,WBC"] * (1 + number * 7 % 3) + [f"{number:02}.png,RBC"]
+        (tmp_path / f"images/{number:02}.xml").touch()
+    (tmp_path / "boxes.csv").write_text("\n".join(rows))
+    words = {"annotations": str(tmp_path / "boxes.csv"), "tasks": "count", "workers": 0, "precision": "float32"}
+    run, images = str(kept[1]), str(tmp_path / "images")
+    with pytest.raises(openjepa.UsageError, match="did you mean WBC"):
+        openjepa.evaluate(run, images, kind="wbc", **words)
+    places = {"save_head": tmp_path / "head", "csv": tmp_path / "r.csv"}
+    records = openjepa.evaluate(run, images, kind="WBC", **words, **places)
+    assert {record["protocol"]["kind"] for record in records} == {"WBC"}
+    assert {row["kind"] for row in csv.DictReader(places["csv"].open())} == {"WBC"}
+    about = json.loads((tmp_path / "head/openjepa.json").read_text())
+    assert about["kind"] == "WBC"
+    about["test"][0] |= {"low": -0.2, "high": 0.1}  # the interval of the difference to always giving the same answer
+    (tmp_path / "head/openjepa.json").write_text(json.dumps(about))
+    capsys.readouterr()
+    out = openjepa.predict(tmp_path / "head", images, out=tmp_path / "out.csv", workers=0, precision="float32")
+    assert list(next(csv.DictReader(out.open()))) == ["path", "count of WBC"]
+    said = " ".join(capsys.readouterr().out.split())
+    assert "warning: the head on 8 test images: count of WBC, mean error" in said and "not clearly better" in said
+    assert "skipped 40 files that are no images" in said and ".xml" not in said and "; 40 files skipped" in said
 
 
 def test_a_head_elsewhere_or_damaged_is_refused(kept, tmp_path):

@@ -27,6 +27,6 @@ def test_a_model_is_better_or_worse_if_its_interval_does_not_contain_zero():
 
 
 def test_zero_has_no_sign():
-    text = page_of([(-0.0001, -0.0004, 0.0)])
+    text = page_of([(-0.0, -0.0, 0.0)])
     body = text.split("<body>")[1]
     assert "-0.0" not in body and "0.0 to 0.0" in body

@@ -1,6 +1,7 @@
 """The report says how a model compares with the baselines."""
 
-from openjepa.reports.run_page import standing
+from openjepa.evaluation.judgement import verdict_of
+from openjepa.reports.run_page import beats_baselines
 
 
 def test_the_standing_is_by_intervals_that_do_not_overlap():
@@ -18,17 +19,19 @@ def test_the_standing_is_by_intervals_that_do_not_overlap():
         for task, row in values.items()
         for model, value in zip(("pixels", "untrained", "mine"), row, strict=True)
     ]
-    assert standing(records, "mine") == (
-        "mine is better than all baselines in linear probe; not clearly better than all baselines in k-NN; "
-        "worse than a baseline in k-NN (count)."
+    assert verdict_of(records, "mine") == (
+        "model mine: better than pixels and untrained, in linear probe; better than pixels, not clearly different from "
+        "untrained, in k-NN; better than pixels, worse than untrained, in k-NN (count)"
     )
+    bold = {r["task"] for r in records if beats_baselines(r, [o for o in records if o["task"] == r["task"]])}
+    assert bold == {"linear"}
 
 
 def test_of_an_error_less_is_better():
     error = {"task": "count-error", "metric": "RMSE", "protocol": {}}
     ours, pixels, untrained = ({"low": low, "high": low + 1, "value": low} | error for low in (1, 3, 5))
     records = [ours | {"model": "mine"}, pixels | {"model": "pixels"}, untrained | {"model": "untrained"}]
-    assert standing(records, "mine") == "mine is better than all baselines in count-error."
+    assert verdict_of(records, "mine") == "model mine: better than pixels and untrained, in count (RMSE)"
 
 
 def test_the_difference_on_the_same_images_decides_where_there_is_one():
@@ -36,10 +39,10 @@ def test_the_difference_on_the_same_images_decides_where_there_is_one():
     paired = {"pixels": [0.02, 0.01, 0.03], "untrained": [0.0, -0.01, 0.01]}
     wide = {"task": "knn", "metric": "accuracy", "value": 0.5, "low": 0.4, "high": 0.6, "protocol": {}}
     baselines = [wide | {"model": model} for model in paired]
-    for other, place in (("pixels", "better than all baselines"), ("untrained", "not clearly better")):
+    for other, place in (("pixels", "better than pixels"), ("untrained", "not clearly different")):
         records = [r for r in baselines if r["model"] == other]
         records.append(wide | {"model": "mine", "protocol": {"paired_difference_to": paired}})
-        assert standing(records, "mine").startswith(f"mine is {place}")
+        assert verdict_of(records, "mine").startswith(f"model mine: {place}")
     error = wide | {"metric": "RMSE"}
     ours = error | {"model": "mine", "protocol": {"paired_difference_to": {"pixels": [0.02, 0.01, 0.03]}}}
-    assert "worse than a baseline" in standing([error | {"model": "pixels"}, ours], "mine")
+    assert "worse than pixels" in verdict_of([error | {"model": "pixels"}, ours], "mine")

@@ -10,6 +10,7 @@ from openjepa.config import MAX_SKIPPED
 from openjepa.console import counting, log
 from openjepa.data.open import as_source, names_of
 from openjepa.data.proportions import seen_lines
+from openjepa.data.storage.storage import files_in, skipped_lines
 from openjepa.data.summary import counted
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.features import compute_features, frame_of
@@ -51,6 +52,6 @@ def embed(
     check_skipped(str(source), summary.skipped + skipped, len(kept), max_skipped)
     write_vectors(out, [dataset.paths[index] for index in kept], vectors.numpy())
     skipped = summary.skipped + skipped
-    log(*(f"skipped {path}: {reason}" for path, reason in skipped[:10]))
-    log(f"{len(kept):,} vectors of {vectors.shape[1]} numbers in {out}; {counted(len(skipped), 'file')} skipped")
+    log(*skipped_lines(skipped))
+    log(f"{len(kept):,} vectors of {vectors.shape[1]} numbers in {out}; {counted(files_in(skipped), 'file')} skipped")
     return out

@@ -13,12 +13,14 @@ from openjepa.config import MAX_SKIPPED
 from openjepa.console import counting, log
 from openjepa.data.open import as_source, names_of
 from openjepa.data.proportions import seen_lines
+from openjepa.data.storage.storage import files_in, skipped_lines
 from openjepa.data.summary import counted
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.features import compute_features, frame_of
 from openjepa.errors import UsageError
 from openjepa.files import check_output, write_rows
-from openjepa.interop.classifier import load_classifier
+from openjepa.interop.classifier import Classifier, load_classifier
+from openjepa.interop.head_tests import result_lines
 from openjepa.runs.images import check_skipped, check_workers, open_images
 
 
@@ -36,8 +38,9 @@ def predict(
     """Write what a head says of every image.
 
     A head of classes: columns path, prediction, probability, and each class's probability. One of quantities: path and
-    a column each, such as count or distance. A line says how many of the images the head was trained on. Images that
-    cannot be read are left out, counted and named.
+    a column each, such as count, distance or, with --kind, "count of WBC". Lines say how good the head was on its test
+    images, beside always giving the same answer, and how many of these images it was trained on. Images that cannot be
+    read are left out, counted and named.
 
     Returns the file. Raises UsageError.
     """
@@ -59,11 +62,18 @@ def predict(
     rows = map(_numbers if model.quantities else functools.partial(_classes, model.classes), said)
     write_rows(out, ["path", *columns], ([path, *row] for path, row in zip(paths, rows, strict=True)))
     skipped = summary.skipped + skipped
-    log(*(f"skipped {path}: {reason}" for path, reason in skipped[:10]))
-    if known:
-        log(f"warning: the head was trained on {known:,} of these images: it answers better for them than for others")
-    log(f"answers for {counted(len(kept), 'image')} in {out}; {counted(len(skipped), 'file')} skipped")
+    log(*skipped_lines(skipped))
+    log(*result_lines(model.test), _known_line(model, known))
+    log(f"answers for {counted(len(kept), 'image')} in {out}; {counted(files_in(skipped), 'file')} skipped")
     return out
+
+
+def _known_line(model: Classifier, known: int) -> str:
+    """How many of the images the head was trained on."""
+    if not len(model.trained_on):
+        return "whether the head was trained on these images is not known: an older version wrote it"
+    line = f"the head was trained on {known:,} of these images"
+    return f"warning: {line}: it answers better for them than for others" if known else line
 
 
 def _class_columns(classes: Sequence[str]) -> list[str]:

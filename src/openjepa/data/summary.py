@@ -12,7 +12,7 @@ from openjepa.data.crops import size_of
 from openjepa.data.dataset import UNLABELLED, ImageDataset, ImageFiles, read_as, sample_order
 from openjepa.data.decoding.pixel_format import RGB, Header, PixelFormat, channels_of, choose_pixel_format, disagreement
 from openjepa.data.decoding.read import read_header
-from openjepa.data.storage.storage import NOT_ASKED, Skipped
+from openjepa.data.storage.storage import NOT_ASKED, Skipped, files_of
 from openjepa.errors import BadImage, UsageError
 from openjepa.safety.limits import MAX_CHANNELS
 
@@ -77,10 +77,12 @@ class Summary:
             )
         if self.skipped:
             # The bracket of a reason holds what differs from file to file.
-            reasons = Counter(reason.split(" (")[0] for _, reason in self.skipped)
+            reasons: Counter[str] = Counter()
+            for _, reason in self.skipped:
+                reasons[reason.split(" (")[0]] += files_of(reason)
             where = f" (listed in {listed_in})" if listed_in else ""
             listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common(5))
-            lines.append(f"skipped {counted(len(self.skipped), 'file')}: {listed}{', ...' * (len(reasons) > 5)}{where}")
+            lines.append(f"skipped {counted(reasons.total(), 'file')}: {listed}{', ...' * (len(reasons) > 5)}{where}")
         if self.compared:
             lines.append(f"exact duplicates: {self._duplicates_in_words()}")
         return lines

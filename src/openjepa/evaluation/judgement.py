@@ -6,14 +6,25 @@ from typing import Any
 
 CONSTANT = "constant"  # the model that always gives the same answer
 LOWER_IS_BETTER = ("RMSE", "mean error")
+QUANTITIES = ("count", "distance")  # tasks on numbers that are divided into classes
+SEVERAL_MEASURES = ("count", "count-error", "distance", "depth", "depth-delta1")  # named with their measure
+NAMES = {"linear": "linear probe", "knn": "k-NN", "finetune": "fine-tuning", "attentive": "attentive probe"}
+NAMES |= {"count-error": "count", "depth-delta1": "depth"}
 NO_MERIT = ("appearance",)  # tasks of which a high number is neither good nor bad
 Record = dict[str, Any]
 
 
 class Judgement(StrEnum):
     BETTER = "better"
-    WORSE = "worse"
     UNCLEAR = "not clearly different"
+    WORSE = "worse"
+
+
+WORDS = {
+    Judgement.BETTER: "better than",
+    Judgement.UNCLEAR: "not clearly different from",
+    Judgement.WORSE: "worse than",
+}
 
 
 def metric_of(record: Record) -> str:
@@ -44,21 +55,80 @@ def is_merit(record: Record) -> bool:
     return record["task"].split(":")[0] not in NO_MERIT
 
 
-def nothing_learned(records: Sequence[Record]) -> list[str]:
-    """The tasks, by name, of which no model is clearly better than the constant."""
+def is_baseline(model: str) -> bool:
+    return model in (CONSTANT, "pixels") or model.startswith("untrained")
+
+
+def question_of(record: Record) -> str:
+    """What a record is about, in words, whatever the measure: "k-NN (shape)", "count of WBC"."""
+    task, _, label = record["task"].partition(":")
+    kind = record.get("protocol", {}).get("kind")
+    of_kind = f" of {kind}" if kind else ""
+    return NAMES.get(task, task) + (f" ({label}{of_kind})" if label else of_kind)
+
+
+def in_words(record: Record) -> str:
+    """What a record is about and, where a task has several measures, by which: "count of WBC (mean error)"."""
+    several = record["task"] in SEVERAL_MEASURES
+    return question_of(record) + (f" ({metric_of(record)})" if several else "")
+
+
+def listed(words: Sequence[str]) -> str:
+    """ "a, b and c" """
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def verdict_of(records: Sequence[Record], model: str) -> str:
+    """The sentence on how a model compares with the baselines; "" where it has none to compare with.
+
+    Measures with the same outcome are named together. Tasks of which a high number is no merit are left out.
+    """
+    outcomes: dict[str, list[str]] = {}
+    for mine in (record for record in records if record["model"] == model and is_merit(record)):
+        others = [r for r in records if r["task"] == mine["task"] and r is not mine and is_baseline(r["model"])]
+        names = {each: [r["model"] for r in others if judge(mine, r) is each] for each in Judgement}
+        parts = [f"{WORDS[each]} {listed(found)}" for each, found in names.items() if found]
+        if parts:
+            outcomes.setdefault(", ".join(parts), []).append(in_words(mine))
+    said = "; ".join(f"{outcome}, in {listed(measures)}" for outcome, measures in outcomes.items())
+    return f"model {model}: {said}" if said else ""
+
+
+def verdicts_of(records: Sequence[Record]) -> list[str]:
+    """`verdict_of` every model that is no baseline."""
+    models = dict.fromkeys(record["model"] for record in records if not is_baseline(record["model"]))
+    return [sentence for model in models if (sentence := verdict_of(records, model))]
+
+
+def not_beaten(records: Sequence[Record]) -> list[Record]:
+    """The constant's records of the questions that no model answers clearly better than it, by any measure."""
     constants = {record["task"]: record for record in records if record["model"] == CONSTANT}
     beaten = {
-        record["task"]
+        question_of(record)
         for record in records
         if record["task"] in constants and judge(record, constants[record["task"]]) is Judgement.BETTER
     }
-    return [task for task, record in constants.items() if task not in beaten and is_merit(record)]
+    return [record for record in constants.values() if question_of(record) not in beaten and is_merit(record)]
 
 
 def constant_sentence(records: Sequence[Record]) -> list[str]:
-    """A sentence on the tasks of which nothing was learned; none if there are none."""
-    tasks = nothing_learned(records)
-    if not tasks:
+    """A sentence on the measures by which no model is clearly better than the constant; none if there are none."""
+    found = not_beaten(records)
+    if not found:
         return []
-    named = ", ".join(task.replace(":", " ") for task in tasks)
-    return [f"nothing beats always giving the same answer in {named}: there, no model has learned anything"]
+    images = sorted({record["protocol"].get("test_images", 0) for record in found})
+    count = f"{images[0]:,}" if len(images) == 1 else f"{images[0]:,} to {images[-1]:,}"
+    named = listed([in_words(record) for record in found])
+    return [f"no model is clearly better than always giving the same answer in {named}, from {count} test images"]
+
+
+def classes_in_words(records: Sequence[Record]) -> list[str]:
+    """Of what the accuracies of quantities are: a sentence for each, with its classes."""
+    found = {}
+    for record in records:
+        classes = record.get("protocol", {}).get("classes")
+        if record["task"] in QUANTITIES and classes:
+            what = "the accuracy of saying in which of these classes an image is"
+            found[in_words(record)] = f"{in_words(record)} is {what}: {', '.join(classes)}"
+    return list(found.values())

@@ -86,7 +86,15 @@ def quantity_result(session: Session, answers: Answers) -> Result:
         only = answers.names[int(answers.labels[0])]
         raise UsageError(f"all training images fall in one class of {answers.name} ({only}): add others")
     result = session.linear_result(answers.name, answers)
-    return replace(result, protocol=result.protocol | {"classes": list(answers.names)})
+    about = {"classes": list(answers.names)} | about_kind(session)
+    constant = result.constant and replace(result.constant, protocol=result.constant.protocol | about)
+    return replace(result, protocol=result.protocol | about, constant=constant)
+
+
+def about_kind(session: Session) -> dict[str, str]:
+    """What joins the protocol of a result on objects of one kind: its name."""
+    kind = session.train.targets.kind
+    return {} if kind is None else {"kind": kind}
 
 
 def counts_of(part: Part, paths: Iterable[str]) -> np.ndarray:

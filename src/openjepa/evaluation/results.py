@@ -17,6 +17,9 @@ from openjepa.evaluation.intervals import (
 )
 from openjepa.evaluation.judgement import LOWER_IS_BETTER, metric_of
 
+MOST_DECIMALS = 4  # of percentages near 0
+ABOUT = ("unit", "kind", "classes")  # of a protocol: what a result is of, whichever model it is of
+
 
 @dataclass(frozen=True)
 class Result:
@@ -38,7 +41,7 @@ class Result:
     def beside(self, rows: np.ndarray, answer: str) -> "Result":
         """This result with that of a constant, whose rows are like its own; `answer` is what the constant says."""
         protocol = {"answer": answer, "train_images": self.protocol.get("train_images")}
-        protocol |= {"unit": self.protocol["unit"]} if "unit" in self.protocol else {}
+        protocol |= {name: self.protocol[name] for name in ABOUT if name in self.protocol}
         return replace(self, constant=Result(self.task, self.metric, rows, protocol, self.statistic))
 
     def interval(self) -> tuple[tuple[float, float, float], str]:
@@ -94,6 +97,7 @@ def over_seeds(results: Sequence[Result]) -> Result:
     rows = np.concatenate([result.rows for result in results], axis=1)
     values = [float(result.statistic(result.rows.sum(0))) for result in results]
     protocol = {"runs": n, "values": values, "train_images": first.protocol.get("train_images")}
+    protocol |= {name: first.protocol[name] for name in ABOUT if name in first.protocol}
     return Result(first.task, first.metric, rows, protocol, mean, values, "seeds")
 
 
@@ -114,11 +118,18 @@ def is_fraction(record: dict) -> bool:
 
 
 def in_units(record: dict) -> tuple[str, str, str]:
-    """Value, low and high as text: percent with a decimal, or three digits of what has units."""
-    percent = is_fraction(record)
+    """Value, low and high as text: percent with a decimal, or three digits of what has units.
+
+    A percentage that is not 0 has further decimals where one would show it as 0.
+    """
     numbers = [record[key] for key in ("value", "low", "high")]
-    value, low, high = (f"{100 * number:z.1f}" if percent else f"{number:z.3g}" for number in numbers)
+    value, low, high = (_percent(n) if is_fraction(record) else f"{n:z.3g}" for n in numbers)
     return value, low, high
+
+
+def _percent(fraction: float) -> str:
+    texts = (f"{100 * fraction:z.{decimals}f}" for decimals in range(1, MOST_DECIMALS + 1))
+    return next((text for text in texts if float(text)), "0.0")
 
 
 def measure_of(record: dict) -> str:

@@ -80,7 +80,7 @@ def check_labels(train: ImageDataset, test: ImageDataset) -> None:
         if not dataset.labels:
             raise UsageError(
                 f"{dataset.source} has no labels to measure by: put the images in one folder a class, of two classes "
-                "or more"
+                "or more; or, for boxes of objects, give --annotations BOXES --tasks count"
             )
     shared = shared_labels(train, test)
     if not shared and set(train.labels) & set(test.labels):

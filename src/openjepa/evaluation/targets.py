@@ -38,7 +38,8 @@ class Targets:
 
     They may be known of some images only.
     `edges` are the inner edges of the distance classes; `parts` the names of the mask's values, where they have any;
-    `remarks` are lines for the user on how files match images.
+    `kind` is that of the objects, None where all kinds are counted; `remarks` are lines for the user on how files match
+    images.
     """
 
     annotations: dict[str, Annotation] = field(default_factory=dict)
@@ -46,6 +47,7 @@ class Targets:
     depth: Maps | None = None
     mask: Maps | None = None
     parts: tuple[str, ...] = ()
+    kind: str | None = None
     remarks: tuple[str, ...] = ()
 
 
@@ -87,6 +89,7 @@ def file_targets(
         _seen(dataset, matched, frame, remarks) if frame else matched,
         depth=_maps(dataset, depths, _read_depth, remarks) if depths else None,
         mask=_maps(dataset, masks, _read_mask, remarks) if masks else None,
+        kind=kind if annotations else None,
         remarks=tuple(remarks),
     )
 

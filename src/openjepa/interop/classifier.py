@@ -20,6 +20,7 @@ from openjepa.encoder.features import frame_of
 from openjepa.errors import UsageError
 from openjepa.files import atomic_folder, usage_error, write_json
 from openjepa.interop.artifact import FACTS, build_encoder, encoder_state, hf_config, hf_preprocessor, readable
+from openjepa.interop.head_tests import HeadTest
 from openjepa.interop.weights.files import read_safetensors, save_tensors
 from openjepa.interop.weights.match import matched
 from openjepa.interop.weights.shapes import EncoderShape, Origin, Preprocessing
@@ -38,6 +39,7 @@ class Facts(Preprocessing):
     classifier: EncoderShape
     classes: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MOST_CLASSES)]
     quantities: bool = False
+    test: tuple[HeadTest, ...] = ()
     source: Origin | None = None
 
     @model_validator(mode="after")
@@ -54,7 +56,7 @@ class Classifier:
     """An encoder with a linear head on its embedding; a Model whose features are what the head says.
 
     Those are the probabilities of the `classes` or, with `quantities`, the numbers that these name. `trained_on` are
-    the hashes of the training images, sorted; empty where they are not known.
+    the hashes of the training images, sorted, and `test` its results on the test images; empty where not known.
     """
 
     def __init__(
@@ -66,9 +68,11 @@ class Classifier:
         name: str,
         quantities: bool = False,
         trained_on: np.ndarray | None = None,
+        test: tuple[HeadTest, ...] = (),
     ) -> None:
         self.encoder, self.weight, self.bias, self.classes, self.name = encoder, weight, bias, classes, name
         self.quantities, self.trained_on = quantities, np.zeros(0, np.int64) if trained_on is None else trained_on
+        self.test = test
 
     @property
     def pixel_format(self) -> PixelFormat:
@@ -158,7 +162,8 @@ def load_classifier(
     how = device, precision, facts.pixel_format(network.in_chans), facts.max_stretch, facts.licence
     encoder = Encoder(network, list(facts.mean), list(facts.std), str(folder), *how)
     linear_head = linear["weight"], linear["bias"], list(facts.classes)
-    return Classifier(encoder, *linear_head, str(folder), facts.quantities, _trained_on(folder / TRAINED_ON))
+    known = _trained_on(folder / TRAINED_ON), facts.test
+    return Classifier(encoder, *linear_head, str(folder), facts.quantities, *known)
 
 
 def _trained_on(path: Path) -> np.ndarray:

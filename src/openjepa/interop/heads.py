@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,11 +12,12 @@ from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import frame_of, read_by, stream_features
 from openjepa.errors import UsageError
 from openjepa.evaluation.probes.best_linear import best_linear
-from openjepa.evaluation.quantities import count_classes, distance_classes, regression
+from openjepa.evaluation.quantities import Regression, count_classes, distance_classes, regression
 from openjepa.evaluation.session import Answers, Session
 from openjepa.evaluation.task import Need
 from openjepa.evaluation.tasks.registry import TASKS
 from openjepa.interop.classifier import image_hashes, save_classifier
+from openjepa.interop.head_tests import HeadTest, head_test
 
 QUANTITIES: dict[Need, Callable[[Session], Answers]] = {Need.COUNTS: count_classes, Need.DISTANCES: distance_classes}
 
@@ -43,9 +45,12 @@ def _write_classes(folder: Path, session: Session) -> None:
     encoder, answers = _encoder(session), next(session.labels())
     train, test = (each.last_layer for each in (answers.train, answers.test))
     choice = best_linear(train, answers.labels, test, session.seed, session.device)
-    accuracy = float((choice.probe.predictions == answers.truth).double().mean())
+    correct = (choice.probe.predictions == answers.truth).double().numpy()
+    result = head_test(answers.name, "accuracy", correct, answers.commonest)
+    accuracy = result.value
     names = [answers.names[number] for number in choice.probe.classes]
     about = {"encoder_of": encoder.name, "label": answers.name, "test_accuracy": accuracy, **choice.protocol()}
+    about |= {"test": [result.model_dump()]}
     hashes = _hashes(session, answers.train_rows)
     save_classifier(folder, encoder, choice.probe.weight, choice.probe.bias, names, about, hashes)
     log(f"head of {encoder.name} ({answers.name}, {accuracy:.1%} on the test images): {folder}")
@@ -55,15 +60,28 @@ def _write_quantities(folder: Path, session: Session, tasks: Sequence[str]) -> N
     encoder, read = _encoder(session), [quantity_of(task) for task in tasks]
     known = [answers_of(session) for answers_of in read if answers_of]
     fitted = [regression(session, answers) for answers in known]
-    names, errors = [answers.name for answers in known], [float(each.errors.mean()) for each in fitted]
+    kind = session.train.targets.kind
+    names = [f"{answers.name} of {kind}" if kind else answers.name for answers in known]
+    errors = [float(each.errors.mean()) for each in fitted]
+    tests = [_error_test(name, each) for name, each in zip(names, fitted, strict=True)]
     weight = torch.cat([each.head.weight.T for each in fitted])
     bias = torch.cat([each.head.bias for each in fitted])
     told = dict(zip(names, errors, strict=True))
-    about = {"encoder_of": encoder.name, "probe": "ridge regression", "test_mean_error": told}
+    about: dict[str, Any] = {
+        "encoder_of": encoder.name,
+        "probe": "ridge regression",
+        "test_mean_error": told,
+        "kind": kind,
+    }
+    about |= {"test": [test.model_dump() for test in tests]}
     hashes = _hashes(session, np.unique(np.concatenate([answers.train_rows for answers in known])))
     save_classifier(folder, encoder, weight, bias, names, about, hashes, quantities=True)
     said = ", ".join(f"{name} with a mean error of {error:.3g}" for name, error in zip(names, errors, strict=True))
     log(f"head of {encoder.name} ({said} on the test images): {folder}")
+
+
+def _error_test(name: str, fitted: Regression) -> HeadTest:
+    return head_test(name, "mean error", fitted.errors, np.abs(fitted.counts.mean() - fitted.truth))
 
 
 def _encoder(session: Session) -> Encoder:

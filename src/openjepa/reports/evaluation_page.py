@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from openjepa.evaluation.judgement import is_merit, judge_difference
+from openjepa.evaluation.judgement import classes_in_words, in_words, is_merit, judge_difference, listed, question_of
 from openjepa.evaluation.results import is_fraction
 from openjepa.reports.html import render
-from openjepa.reports.result_charts import by_task, result_chart, task_name
+from openjepa.reports.result_charts import by_task, result_chart
 
+NAMED = 4  # questions in the title
 LOOKS = ("appearance", "semantics")
 Record = dict[str, Any]
 
@@ -32,13 +33,22 @@ def evaluation_page(records: Sequence[Record], verdicts: Sequence[str] = ()) -> 
         data=records[0]["data"],
         near_duplicates=records[0]["protocol"]["near_duplicates"],
         models=models,
+        questions=_questions(records),
+        classes=classes_in_words(records),
         verdicts=verdicts,
         tasks=by_task(records),
         others=result_chart(others) if others else None,
         looks=result_chart(looks) if looks else None,
         differences=_differences(records, models),
-        protocols=[(task_name(r["task"]), r["model"], r["protocol"]) for r in records],
+        protocols=[(in_words(r), r["model"], r["protocol"]) for r in records],
     )
+
+
+def _questions(records: Sequence[Record]) -> str:
+    """What the records are about, for the title."""
+    questions = list(dict.fromkeys(map(question_of, records)))
+    more = [f"{len(questions) - NAMED + 1} more"] if len(questions) > NAMED else []
+    return listed([*questions[: NAMED - len(more)], *more])
 
 
 def _differences(records: Sequence[Record], models: Sequence[str]) -> list[Difference]:
@@ -50,5 +60,5 @@ def _differences(records: Sequence[Record], models: Sequence[str]) -> list[Diffe
                 value, low, high = paired
                 number = {"metric": record["metric"], "value": value, "low": low, "high": high}
                 judgement = judge_difference(record, low, high).value if is_merit(record) else ""
-                found.append(Difference(task_name(record["task"]), record["model"], other, number, judgement))
+                found.append(Difference(in_words(record), record["model"], other, number, judgement))
     return found

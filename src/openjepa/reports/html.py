@@ -42,6 +42,15 @@ def how_measured(protocol: dict[str, Any]) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in protocol.items() if name != "paired_difference_to"]
 
 
+def sentence_start(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def sentence(text: str) -> str:
+    """A line of the terminal as a sentence of a page: with a capital letter and a full stop."""
+    return sentence_start(text) + "." * (text[-1:] not in (".", "!", "?"))
+
+
 def svg(figure: Figure, label: str) -> Markup:
     return Markup(visible(chart_style.svg(figure, label), kept="\n\t"))
 
@@ -66,6 +75,8 @@ def _environment() -> Environment:
         "in_units": in_units,
         "measure_of": measure_of,
         "command": unbroken_options,
+        "sentence": sentence,
+        "sentence_start": sentence_start,
     }
     found.filters |= {"thousands": "{:,}".format, "protocol": how_measured, "percent": "{:.1%}".format}
     found.filters["options"] = lambda settings: " ".join(option_words(settings))

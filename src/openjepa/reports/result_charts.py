@@ -6,30 +6,19 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from openjepa.evaluation.judgement import CONSTANT
+from openjepa.evaluation.judgement import CONSTANT, in_words, is_baseline
 from openjepa.evaluation.results import in_units
 from openjepa.reports.chart_style import INK, LINE, MUTED, PIXELS, RUN, UNTRAINED, styled
 
-TASKS = {"linear": "linear probe", "knn": "k-NN", "finetune": "fine-tuning", "attentive": "attentive probe"}
 LONGEST_NAME = 28
-
-
-def task_name(task: str) -> str:
-    """A task in words: "knn:shape" is "k-NN (shape)"."""
-    probe, _, label = task.partition(":")
-    return TASKS.get(probe, probe) + (f" ({label})" if label else "")
 
 
 def by_task(records: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
     """The records by task in words, then by model."""
     tasks: dict[str, dict[str, dict[str, Any]]] = {}
     for record in records:
-        tasks.setdefault(task_name(record["task"]), {})[record["model"]] = record
+        tasks.setdefault(in_words(record), {})[record["model"]] = record
     return tasks
-
-
-def is_baseline(model: str) -> bool:
-    return model in (CONSTANT, "pixels") or model.startswith("untrained")
 
 
 @styled
@@ -39,9 +28,9 @@ def result_chart(records: Sequence[dict[str, Any]]) -> Figure:
     records: dicts with model, task, value, low and high (fractions), as in evaluation.json.
     """
     groups, rows, y = {}, [], 0.0
-    for task in dict.fromkeys(record["task"] for record in records):
+    for task, row in by_task(records).items():
         groups[task] = y
-        for record in (record for record in records if record["task"] == task):
+        for record in row.values():
             y += 1
             rows.append((y, record))
         y += 1.4
@@ -71,7 +60,7 @@ def _draw_result(axes: Axes, place: float, record: dict[str, Any]) -> None:
 def _name_rows(axes: Axes, groups: Mapping[str, float], rows: Sequence[tuple[float, dict[str, Any]]]) -> None:
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
-    names = [*map(task_name, groups), *(shortened(record["model"]) for _, record in rows)]
+    names = [*groups, *(shortened(record["model"]) for _, record in rows)]
     axes.set_yticks([*groups.values(), *(place for place, _ in rows)], names)
     for label in axes.get_yticklabels()[: len(groups)]:
         label.set(color=INK, fontweight="bold")

@@ -1,7 +1,7 @@
 """The report of a run: what its folder holds, and what its encoder makes of its images."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,23 @@ from openjepa.data.open import DataSource
 from openjepa.data.proportions import seen_in_words
 from openjepa.data.sources import scenes
 from openjepa.errors import UsageError
-from openjepa.evaluation.judgement import Judgement, constant_sentence, is_merit, judge
+from openjepa.evaluation.judgement import (
+    Judgement,
+    classes_in_words,
+    constant_sentence,
+    is_baseline,
+    is_merit,
+    judge,
+    verdict_of,
+)
 from openjepa.evaluation.results import is_fraction
 from openjepa.files import write_output
 from openjepa.reports.html import render
 from openjepa.reports.monitor_charts import FRACTIONS, MONITORED, Curve, curve_chart
-from openjepa.reports.result_charts import by_task, is_baseline, result_chart, task_name
+from openjepa.reports.result_charts import by_task, result_chart
 from openjepa.reports.run_pictures import Sample, draw_pictures, sample_of
 from openjepa.runs.command_line import python_call
 from openjepa.runs.folder import RunFolder, Setting, training_seconds
-
-PLACES = ("better than all baselines", "not clearly better than all baselines", "worse than a baseline")
 
 
 def write_run_page(run: RunFolder, data: DataSource | None, asked: Sequence[str] = ()) -> Path:
@@ -119,32 +125,23 @@ def _results(run: RunFolder) -> dict[str, Any]:
     return {
         "ours": ours,
         "models": models,
-        "standing": " ".join([standing(records, ours), *(f"{line}." for line in constant_sentence(records))]),
+        "verdicts": list(filter(None, [verdict_of(records, ours), *constant_sentence(records)])),
+        "classes": classes_in_words(records),
         "tasks": tasks,
+        "best": {
+            task: [r["model"] for r in row.values() if beats_baselines(r, row.values())] for task, row in tasks.items()
+        },
         "chart": result_chart(fractions) if fractions else None,
         "protocol": records[-1]["protocol"],
         "protocols": {task: row[ours]["protocol"] for task, row in tasks.items() if ours in row},
     }
 
 
-def standing(records: list[dict[str, Any]], ours: str) -> str:
-    """How a model compares with the baselines on each task.
-
-    Tasks that probe appearance are left out, because a high value there is no merit.
-    """
-    found: dict[str, list[str]] = {place: [] for place in PLACES}
-    judged = [record for record in records if is_merit(record)]
-    for mine in (record for record in judged if record["model"] == ours):
-        others = [r for r in judged if r["task"] == mine["task"] and is_baseline(r["model"])]
-        judgements = [judge(mine, other) for other in others]
-        found[PLACES[_place(judgements)]].append(task_name(mine["task"]))
-    parts = [f"{where} in {', '.join(tasks)}" for where, tasks in found.items() if tasks]
-    return f"{ours} is {'; '.join(parts)}." if parts else ""
-
-
-def _place(judgements: Sequence[Judgement]) -> int:
-    """The number of the place among `PLACES` of a model that stands so to each baseline."""
-    return 2 if Judgement.WORSE in judgements else 1 if Judgement.UNCLEAR in judgements else 0
+def beats_baselines(record: dict[str, Any], row: Iterable[dict[str, Any]]) -> bool:
+    """Whether a model is clearly better than every baseline in a row of records of one task."""
+    others = [other for other in row if is_baseline(other["model"]) and other is not record]
+    better = all(judge(record, other) is Judgement.BETTER for other in others)
+    return bool(others) and better and is_merit(record) and not is_baseline(record["model"])
 
 
 def _curves(run: RunFolder) -> list[tuple[str, Figure]]:

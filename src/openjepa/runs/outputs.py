@@ -6,11 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from openjepa.console import Bold, show_table
+from openjepa.console import Bold, log, show_table
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import Model
 from openjepa.errors import UsageError
-from openjepa.evaluation.judgement import Judgement, constant_sentence, is_merit, judge, metric_of
+from openjepa.evaluation.judgement import (
+    LOWER_IS_BETTER,
+    Judgement,
+    classes_in_words,
+    constant_sentence,
+    in_words,
+    is_baseline,
+    is_merit,
+    judge,
+    listed,
+    metric_of,
+    question_of,
+    verdicts_of,
+)
 from openjepa.evaluation.results import in_units, measure_of
 from openjepa.evaluation.session import Session
 from openjepa.files import check_output, write_output, write_rows
@@ -72,13 +85,23 @@ def show_records(records: Sequence[dict]) -> None:
     title = "accuracy in %, with 95 % interval"
     if {record["metric"] for record in records} != {"accuracy"}:
         title = "in %, with 95 % interval; accuracy unless another measure is named"
+    if {metric_of(record) for record in records} & set(LOWER_IS_BETTER):
+        title += "; of errors less is better"
     rows = []
     for task in dict.fromkeys(record["task"] for record in records):
         row = {record["model"]: record for record in records if record["task"] == task}
         first = next(iter(row.values()))
-        named = task.replace(":", " ") + (f" ({measure_of(first)})" if metric_of(first) not in UNNAMED else "")
-        rows.append([named, *(_cell(row[model], list(row.values())) if model in row else "–" for model in models)])
+        rows.append(
+            [_row_name(first), *(_cell(row[model], list(row.values())) if model in row else "–" for model in models)]
+        )
     show_table(["", *(_short(model, models) for model in models)], rows, title, right=True)
+    log(*classes_in_words(records))
+
+
+def _row_name(record: dict) -> str:
+    if metric_of(record) in UNNAMED:
+        return in_words(record)
+    return f"{question_of(record)} ({measure_of(record)})"
 
 
 def _short(model: str, models: Sequence[str]) -> str:
@@ -103,7 +126,7 @@ def write_records(path: Path, records: list[dict]) -> None:
 def write_csv(path: Path, records: Sequence[dict]) -> None:
     """Write the numbers as a table, a row a model and task; raises UsageError if the file cannot be written."""
     keys = ("model", "data", "task", "metric", "value", "low", "high")
-    settings = ("train_images", "test_images", "test", "interval")
+    settings = ("kind", "train_images", "test_images", "test", "interval")
     rows = ([r[key] for key in keys] + [r["protocol"].get(key, "") for key in settings] for r in records)
     write_rows(path, [*keys, *settings], rows)
 
@@ -122,13 +145,15 @@ def runs_by_seed(names: Sequence[str]) -> list[list[str]]:
 def make_verdicts(records: Sequence[dict], names: Sequence[str]) -> list[str]:
     """Sentences for the terminal and the page.
 
-    One for each model of which both encoders were measured, one where exactly two were named, and one on the tasks of
-    which nothing was learned.
+    One on each model beside the baselines, one for each model of which both encoders were measured, one where exactly
+    two were named that are no baselines, and one on the measures by which no model is better than the constant.
     """
     measured = {record["model"] for record in records}
     both = [comparison(records, name, name + CONTEXT) for name in names if {name, name + CONTEXT} <= measured]
     shown = [name if name in measured else name + CONTEXT for name in names]
-    return both + ([comparison(records, *shown)] if len(shown) == 2 else []) + constant_sentence(records)
+    two = len(shown) == 2 and not any(map(is_baseline, shown))
+    pair = [comparison(records, *shown)] if two else []
+    return verdicts_of(records) + both + pair + constant_sentence(records)
 
 
 def comparison(records: Sequence[dict], one: str, other: str) -> str:
@@ -138,12 +163,12 @@ def comparison(records: Sequence[dict], one: str, other: str) -> str:
     places = {Judgement.BETTER: one, Judgement.WORSE: other, Judgement.UNCLEAR: ""}
     for record in (record for record in records if record["model"] == one and is_merit(record)):
         if record["task"] in theirs and other in record["protocol"]["paired_difference_to"]:
-            better[places[judge(record, theirs[record["task"]])]].append(record["task"])
-    listed = {name: f"in {', '.join(tasks)}" for name, tasks in better.items() if tasks}
-    alike = f"; {Judgement.UNCLEAR} " + listed[""] if "" in listed else ""
-    if one in listed and other in listed:
-        return f"{one} is better {listed[one]}, {other} {listed[other]}{alike}"
-    if not {one, other} & set(listed):
+            better[places[judge(record, theirs[record["task"]])]].append(in_words(record))
+    tasks = {name: f"in {listed(found)}" for name, found in better.items() if found}
+    alike = f"; {Judgement.UNCLEAR} " + tasks[""] if "" in tasks else ""
+    if one in tasks and other in tasks:
+        return f"model {one} is better {tasks[one]}, model {other} {tasks[other]}{alike}"
+    if not {one, other} & set(tasks):
         return f"neither of {one} and {other} is better here{alike or '; they have no task in common'}"
-    first, second = (one, other) if one in listed else (other, one)
-    return f"{first} is better here than {second}: {listed[first]}{alike}"
+    first, second = (one, other) if one in tasks else (other, one)
+    return f"model {first} is better here than {second}: {tasks[first]}{alike}"

@@ -3,6 +3,7 @@
 import difflib
 import io
 import os
+import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import IO, Protocol
@@ -82,6 +83,26 @@ def missing_inside(names: Iterable[str], inside: str, file: str) -> str:
     near = difflib.get_close_matches(inside, sorted(folders), n=1)
     hint = f"did you mean {file}/{near[0]}?" if near else "it holds " + (", ".join(tops[:10]) or "no folders")
     return printable(f"{file} has no folder {inside}: {hint}")
+
+
+def files_of(reason: str) -> int:
+    """How many files were skipped for a reason: the last one of many files that are no images is of all the others."""
+    more = re.search(r"\(([\d,]+) more: ", reason) if reason.startswith(NO_IMAGE) else None
+    return int(more[1].replace(",", "")) if more else 1
+
+
+def files_in(skipped: Skipped) -> int:
+    return sum(files_of(reason) for _, reason in skipped)
+
+
+def skipped_lines(skipped: Skipped, most: int = 10) -> list[str]:
+    """Lines for the user: a few of the images that cannot be used, by name, and how many files are no images."""
+    others = [reason for _, reason in skipped if reason.startswith(NO_IMAGE)]
+    named = [f"skipped {path}: {reason}" for path, reason in skipped if not reason.startswith(NO_IMAGE)][:most]
+    count = sum(map(files_of, others))
+    return named + [f"skipped {count:,} file{'s that are no images' if count > 1 else ' that is no image'}"] * bool(
+        others
+    )
 
 
 def is_lost(reason: str) -> bool:

@@ -4,7 +4,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from openjepa.evaluation.quantities import count_classes, counts_of, never_shown, quantity_result, regression
+from openjepa.evaluation.quantities import (
+    about_kind,
+    count_classes,
+    counts_of,
+    never_shown,
+    quantity_result,
+    regression,
+)
 from openjepa.evaluation.results import Result, mean_of
 from openjepa.evaluation.session import Answers, Session
 from openjepa.evaluation.task import Need, Task
@@ -20,7 +27,8 @@ def _count_error(session: Session, answers: Answers) -> Result:
     """The mean error of ridge regression, in objects."""
     fitted = regression(session, answers)
     protocol = {"probe": "ridge regression", "strength": fitted.head.strengths[0], "train_images": len(fitted.counts)}
-    found = Result("count-error", "mean error", mean_of(fitted.errors), protocol | {"unit": "objects"})
+    protocol |= {"unit": "objects"}
+    found = Result("count-error", "mean error", mean_of(fitted.errors), protocol | about_kind(session))
     mean = fitted.counts.mean()
     return found.beside(mean_of(np.abs(mean - fitted.truth)), f"always {mean:.3g}, the mean")
 
