@@ -26,7 +26,7 @@ def test_scenes_to_table_and_report(tmp_path, monkeypatch, capsys):
     protocol = results["pixels", "knn:shape"]["protocol"]
     assert protocol["train_images"] == 100 and protocol["test_images"] == 60 and protocol["test"] == "scenes:60:1"
     said = capsys.readouterr().out
-    assert "linear probe (shape)" in said and str(run / "report.html") in said.replace("\n", "")
+    assert "linear shape" in said and str(run / "report.html") in said.replace("\n", "")
 
 
 def test_a_persons_images_with_and_without_classes(tmp_path, capsys):

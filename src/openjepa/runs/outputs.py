@@ -12,6 +12,7 @@ from openjepa.encoder.features import Model
 from openjepa.errors import UsageError
 from openjepa.evaluation.judgement import (
     LOWER_IS_BETTER,
+    SEVERAL_MEASURES,
     Judgement,
     classes_in_words,
     constant_sentence,
@@ -99,9 +100,12 @@ def show_records(records: Sequence[dict]) -> None:
 
 
 def _row_name(record: dict) -> str:
-    if metric_of(record) in UNNAMED:
-        return in_words(record)
-    return f"{question_of(record)} ({measure_of(record)})"
+    """Shorter than in sentences: tasks as --tasks names them. Several measures of a task are told apart."""
+    several = record["task"] in SEVERAL_MEASURES
+    kind = record.get("protocol", {}).get("kind")
+    short = record["task"].replace(":", " ") + (f" of {kind}" if kind else "")
+    measure = f" ({measure_of(record)})" if several or metric_of(record) not in UNNAMED else ""
+    return (question_of(record) if several else short) + measure
 
 
 def _short(model: str, models: Sequence[str]) -> str:
