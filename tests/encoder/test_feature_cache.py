@@ -82,7 +82,7 @@ def test_a_store_without_a_folder_computes_the_same_and_writes_nothing(photos, t
 
 def test_a_place_that_cannot_be_written_is_said(photos, tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UsageError, match="another --cache"):
+    with pytest.raises(UsageError, match="another folder with --cache"):
         FeatureStore(tmp_path / "file" / "cache", 0).get(Pixels((8, 8)), open_dataset(photos))
 
 
