@@ -4,15 +4,17 @@ import operator
 
 import pytest
 
-from openjepa.data.batches import in_order
+from openjepa.data import batches
 from openjepa.data.workers import mapped
 from openjepa.errors import UsageError
 from openjepa.runs.images import check_workers
 
 
-def test_there_are_no_more_processes_than_items():
-    found = in_order(range(5), range(2), workers=4096)
-    assert found._num_workers == 2 and list(found) == [0, 1]
+def test_there_are_no_more_processes_than_items(monkeypatch):
+    asked = []
+    loader = batches.DataLoader
+    monkeypatch.setattr(batches, "DataLoader", lambda *a, **how: asked.append(how["num_workers"]) or loader(*a, **how))
+    assert list(batches.in_order(range(5), range(2), workers=4096)) == [0, 1] and asked == [2]
     assert list(mapped(operator.add, 1, [1, 2], workers=4096)) == [2, 3]
     assert list(mapped(operator.add, 1, [], workers=4096)) == []
 

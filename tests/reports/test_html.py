@@ -19,7 +19,7 @@ def parts(name, *values, **named):
 
 def test_whatever_a_user_names_stays_text():
     image = np.zeros((2, 2, 3), np.uint8)
-    tile = {"image": image, "path": NASTY, "lines": [NASTY]}
+    tile = {"image": image, "path": NASTY, "lines": [(NASTY, NASTY)]}
     record = {"metric": NASTY, "value": 0.5, "low": 0.4, "high": 0.6}
     made = [
         parts("badge", NASTY),

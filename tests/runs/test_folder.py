@@ -21,7 +21,9 @@ def run_with(settings):
     """A run folder with these settings that is not on disk."""
     config = build_config(recipe("laptop", settings), settings)
     masks = mask_settings(config)
-    return RunFolder(Path("runs/photos"), config, masks, "my photos", False, IMAGES, RGB, 4, "/bin/openjepa x", [], [], None)
+    return RunFolder(
+        Path("runs/photos"), config, masks, "my photos", False, IMAGES, RGB, 4, "/bin/openjepa x", [], [], None
+    )
 
 
 @pytest.mark.parametrize(
