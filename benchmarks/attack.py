@@ -200,6 +200,7 @@ def run_all(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for name in ("home", "home/tmp"):
         (place / name).mkdir()
     os.environ.update(HOME=str(place / "home"), XDG_CACHE_HOME=str(place / "home"), HF_HOME=str(place / "home"))
+    os.environ.update(TORCHINDUCTOR_CACHE_DIR=str(place / "home"))
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         harmless = given.harmless or place / "harmless"

@@ -1,7 +1,8 @@
-"""What all tests share: one thread, so that numbers do not depend on the machine, reference files, a browser."""
+"""What all tests share: one thread, so that numbers do not depend on the machine, signals, files, a browser."""
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,10 @@ import torch
 from support.photos import draw_photos
 
 torch.set_num_threads(1)
+# Both are ignored where the tests run in the background, and processes that tests start would inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -249,7 +249,6 @@ def test_a_full_disk_ends_the_run_in_words(photos, tmp_path, monkeypatch):
 
 
 def train_slowly(photos, out):
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run under nohup
     make_run(photos, out, steps=10_000, workers=2).train(lambda record: None)
 
 
