@@ -391,6 +391,7 @@ def test_pipes_sockets_and_devices_are_not_waited_for(tmp_path, quick):
     ("name", "content", "said"),
     [
         ("metadata.jsonl", "5", "a line is 5, where an object was expected"),
+        ("metadata.jsonl", '{"file_name": "000.jpg"}\nnull', "a line is null, where an object was expected"),
         ("metadata.jsonl", "[" * 100_000, "is not understood"),
         ("metadata.jsonl", '{"file_name": "\\ud800.jpg"}', "is not understood"),
         ("metadata.jsonl", '{"a": 1' + "0" * 5000 + "}", "is not understood"),

@@ -130,9 +130,9 @@ def _read_csv(file: str) -> dict[str, list[Any]]:
 
 def _read_jsonl(file: str) -> dict[str, list[Any]]:
     rows = [json.loads(line) for line in _text(file).split("\n") if line.strip()]
-    odd = next((row for row in rows if not isinstance(row, dict)), None)
-    if odd is not None:
-        raise ValueError(f"a line is {json.dumps(odd)[:60]}, where an object was expected")
+    odd = [row for row in rows if not isinstance(row, dict)]
+    if odd:
+        raise ValueError(f"a line is {json.dumps(odd[0])[:60]}, where an object was expected")
     names = dict.fromkeys(name for row in rows for name in row)
     if len(names) > MAX_COLUMNS.get():
         raise ValueError(f"{len(names):,} columns; {MAX_COLUMNS.words()}")
