@@ -27,7 +27,6 @@ BOTTOM = {
     "renamed",
     "rng",
     "safety",
-    "schema",
 }
 PURE = {"models", "masking", "methods"}
 # The rooms that each room may import besides itself; a room's own requirements include what lies below them.

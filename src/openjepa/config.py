@@ -20,7 +20,7 @@ from openjepa.masking.samplers import STRATEGIES
 from openjepa.methods.ijepa import LOSSES
 from openjepa.methods.registry import METHODS
 from openjepa.models.vit import SIZES
-from openjepa.schema import shortened
+from openjepa.safety.schema import shortened
 from openjepa.training.optimizer import OPTIMIZERS
 
 

@@ -34,7 +34,7 @@ from openjepa.files import write_json
 from openjepa.files.temporary import temporary
 from openjepa.ranks import barrier, on_rank_zero, rank, world_size
 from openjepa.safety.limited import ReaderFailed
-from openjepa.schema import read_json
+from openjepa.safety.schema import read_json
 
 SKIPPED = "skipped.json"
 LAYOUT = 1  # raised when the stored layout changes, so that older files are not read

@@ -28,7 +28,7 @@ from openjepa.methods.base import Method
 from openjepa.models.predictor import Predictor
 from openjepa.models.resize import fill, fill_predictor, hollow, hollow_predictor, weights_of
 from openjepa.models.vit import VisionTransformer
-from openjepa.schema import Json, checked, read_json
+from openjepa.safety.schema import Json, checked, read_json
 
 FACTS = "openjepa.json"
 AGAIN = "resume its run or train again"

@@ -25,7 +25,7 @@ from openjepa.interop.weights.files import read_safetensors, save_tensors
 from openjepa.interop.weights.match import matched
 from openjepa.interop.weights.shapes import EncoderShape, Origin, Preprocessing
 from openjepa.interop.weights.tensor_names import from_hf
-from openjepa.schema import Json, Name, checked, read_json
+from openjepa.safety.schema import Json, Name, checked, read_json
 
 ENCODER, HEAD = "ijepa.", "classifier."
 TRAINED_ON = "trained_on.safetensors"

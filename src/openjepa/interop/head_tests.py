@@ -7,7 +7,7 @@ import numpy as np
 from openjepa.evaluation.intervals import paired_difference, ratio
 from openjepa.evaluation.judgement import Judgement, judge_difference
 from openjepa.evaluation.results import in_units, is_fraction, mean_of
-from openjepa.schema import Count, Name, Schema
+from openjepa.safety.schema import Count, Name, Schema
 
 
 class HeadTest(Schema):

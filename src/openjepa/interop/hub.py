@@ -14,7 +14,7 @@ from openjepa.files import cache_folder, file_hash, write_json
 from openjepa.interop.weights.files import FETCH, INDEX, Index
 from openjepa.interop.weights.pickles import first_line
 from openjepa.optional import require
-from openjepa.schema import Count, Schema, Text, read_json
+from openjepa.safety.schema import Count, Schema, Text, read_json
 
 WANTED = ("config.json", "preprocessor_config.json", "openjepa.json", "README.md", "*.safetensors", "*.index.json")
 FileName = Annotated[str, Field(pattern=r"^[^/\\]{1,255}$")]

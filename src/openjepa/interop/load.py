@@ -16,7 +16,7 @@ from openjepa.interop.published import OFFICIAL, hf_source, official_source, pla
 from openjepa.interop.timm import is_timm_name, timm_folder_source, timm_source
 from openjepa.interop.weights.files import read_facts, read_weights
 from openjepa.interop.weights.shapes import Channels, Heads, Side
-from openjepa.schema import Schema, fitted
+from openjepa.safety.schema import Schema, fitted
 
 REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 STATISTICS = ("auto", "imagenet", "source")

@@ -13,7 +13,7 @@ from openjepa.interop.weights.from_tensors import encoder_from_tensors, predicto
 from openjepa.interop.weights.shapes import Eps, Heads, Mean, Side, Std
 from openjepa.interop.weights.tensor_names import from_hf, from_official
 from openjepa.models.vit import VisionTransformer
-from openjepa.schema import Schema, checked, read_json, shortened
+from openjepa.safety.schema import Schema, checked, read_json, shortened
 
 OFFICIAL = {"encoder", "target_encoder", "predictor"}
 # Parts that an I-JEPA encoder has no use for, by what they are: none of them acts on patch tokens.

@@ -14,7 +14,7 @@ from openjepa.interop.published import OFFICIAL, official_source, plain_vit
 from openjepa.interop.weights.files import FETCH, read_folder, read_weights, tensors_of
 from openjepa.interop.weights.shapes import Channels, Heads, Mean, Side, Std
 from openjepa.optional import require
-from openjepa.schema import Json, Name, Schema, read_json
+from openjepa.safety.schema import Json, Name, Schema, read_json
 
 
 class Arguments(Schema):

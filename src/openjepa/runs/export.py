@@ -21,7 +21,7 @@ from openjepa.interop.model_card import Card, card_of, write_card
 from openjepa.masking.coverage import cover, in_words
 from openjepa.models.resize import weights_of
 from openjepa.runs.folder import RunFolder, read_run_folder
-from openjepa.schema import Name, Schema, read_json
+from openjepa.safety.schema import Name, Schema, read_json
 from openjepa.training.monitoring.online_probe import sample_images
 
 COMPARED, LIMIT, HALF_LIMIT = 8, 1e-3, 5e-2

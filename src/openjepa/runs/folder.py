@@ -22,7 +22,7 @@ from openjepa.runs.images import mask_settings
 from openjepa.runs.plan import targets_in_words
 from openjepa.runs.settings import CONFIG, read_config
 from openjepa.runs.unused_settings import without_effect
-from openjepa.schema import Json, Name, PositiveInt, Schema, Text, read_json
+from openjepa.safety.schema import Json, Name, PositiveInt, Schema, Text, read_json
 from openjepa.training.monitoring.metrics_log import read_metrics
 
 RUNS = "give a folder that openjepa pretrain or openjepa demo wrote"

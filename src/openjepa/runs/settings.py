@@ -27,7 +27,7 @@ from openjepa.interop.weights.shapes import (
 from openjepa.recipe_settings import recipe
 from openjepa.renamed import all_settings, current_names
 from openjepa.runs.unused_settings import check_settings
-from openjepa.schema import Count, Fraction, Json, Name, PositiveInt, Schema, Text, read_json, shortened
+from openjepa.safety.schema import Count, Fraction, Json, Name, PositiveInt, Schema, Text, read_json, shortened
 
 __all__ = [
     "MACHINE",

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from openjepa.errors import UsageError
 from openjepa.files import atomic_folder, file_hash
-from openjepa.schema import Json, Name, Schema, Text, read_json
+from openjepa.safety.schema import Json, Name, Schema, Text, read_json
 
 TENSORS, STATE = "state.safetensors", "state.json"
 MAX_BYTES = 2**28  # of state.json, which lists every image that could not be read

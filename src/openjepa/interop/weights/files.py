@@ -12,7 +12,7 @@ from torch import Tensor
 
 from openjepa.errors import UsageError
 from openjepa.interop.weights.pickles import first_line, is_dense, memory, read_pickle
-from openjepa.schema import Count, Json, Name, Schema, checked, parse_json, read_json, shortened
+from openjepa.safety.schema import Count, Json, Name, Schema, checked, parse_json, read_json, shortened
 
 PICKLES = (".pth", ".pt", ".tar", ".bin", ".ckpt")
 PT = {"format": "pt"}  # metadata of a file, without which transformers does not know whose tensors they are

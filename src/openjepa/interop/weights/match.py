@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from openjepa.schema import shortened
+from openjepa.safety.schema import shortened
 
 FORMATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 NAMED = 6  # tensors that a message names

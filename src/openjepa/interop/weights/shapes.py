@@ -6,7 +6,7 @@ from pydantic import AliasChoices, Field, model_validator
 
 from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.errors import UsageError
-from openjepa.schema import Name, Schema, fitted
+from openjepa.safety.schema import Name, Schema, fitted
 
 MOST_BLOCKS, WIDEST = 512, 16_384
 MOST_CHANNELS = 4096

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from openjepa.errors import UsageError
 from openjepa.runs.settings import AGAIN, Config, check_version, stored_config, stored_settings
-from openjepa.schema import Fraction, Json, Name, PositiveInt, Schema, Text, parse_json, read_json
+from openjepa.safety.schema import Fraction, Json, Name, PositiveInt, Schema, Text, parse_json, read_json
 from openjepa.studies.tune.halving import Plan
 from openjepa.studies.tune.space import VARIATIONS, Changes
 from openjepa.training.monitoring.metrics_log import current_metrics, read_lines

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from openjepa.errors import UsageError
-from openjepa.schema import Count, Fraction, Json, Name, Schema, checked, parse_json, read_json
+from openjepa.safety.schema import Count, Fraction, Json, Name, Schema, checked, parse_json, read_json
 
 
 class Inner(Schema):
