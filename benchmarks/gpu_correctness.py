@@ -28,7 +28,7 @@ from openjepa.methods.base import Inputs
 from openjepa.methods.ijepa import IJEPA
 from openjepa.models.predictor import Predictor
 from openjepa.models.vit import VisionTransformer
-from openjepa.runs.build import build_stepper
+from openjepa.runs.planning.build import build_stepper
 from openjepa.training.distributed import shard, whole
 from openjepa.training.graphs import capture
 from openjepa.training.optimizer import make_optimizer, set_schedule

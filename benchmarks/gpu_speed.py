@@ -25,7 +25,7 @@ from openjepa.data.batches import Batch
 from openjepa.data.crops import standardise
 from openjepa.masking.samplers import sample_masks
 from openjepa.masking.settings import MaskSettings
-from openjepa.runs.build import build_stepper
+from openjepa.runs.planning.build import build_stepper
 from openjepa.training.graphs import capture
 from openjepa.training.step import Stepper
 from openjepa.training.timing import matrix_peak, step_flops, synchronise

@@ -48,8 +48,8 @@ from openjepa.evaluation.splits import split_held_out
 from openjepa.interop.load import load_encoder
 from openjepa.recipe_settings import recipe
 from openjepa.rng import SAMPLES, generator
-from openjepa.runs.build import build_batches, build_stepper
-from openjepa.runs.build_model import build_model
+from openjepa.runs.planning.build import build_batches, build_stepper
+from openjepa.runs.planning.build_model import build_model
 from openjepa.training.monitoring.metrics_log import read_metrics
 
 RATES, LINES = RESULTS / "learning-rates.json", RESULTS / "learning.jsonl"

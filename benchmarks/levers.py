@@ -25,8 +25,8 @@ from openjepa.config import build_config
 from openjepa.data.batches import Batch
 from openjepa.masking.samplers import sample_masks
 from openjepa.models import vit
-from openjepa.runs.build import build_stepper
 from openjepa.runs.images import mask_settings
+from openjepa.runs.planning.build import build_stepper
 from openjepa.training.compile import no_compiler
 from openjepa.training.step import Stepper
 from openjepa.training.timing import matrix_peak, step_flops, synchronise

@@ -13,8 +13,8 @@ from record import record
 from openjepa.config import build_config
 from openjepa.data.batches import Batch
 from openjepa.masking.samplers import sample_masks
-from openjepa.runs.build import build_stepper
 from openjepa.runs.images import mask_settings
+from openjepa.runs.planning.build import build_stepper
 
 SETTINGS = [("16", 4), ("32", 4), ("48", 4), ("64", 4)]
 BATCH, STEPS = 256, 5

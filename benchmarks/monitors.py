@@ -11,7 +11,7 @@ from record import record
 
 from openjepa.config import build_config
 from openjepa.data.scenes.scenes import Scenes
-from openjepa.runs.build import build_run
+from openjepa.runs.planning.build import build_run
 from openjepa.training.monitoring_intervals import LEAST_IMAGES, MONITOR_IMAGES, PROBE_IMAGES
 
 

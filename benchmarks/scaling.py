@@ -21,7 +21,7 @@ from record import record
 from openjepa.config import build_config
 from openjepa.data.open import open_dataset
 from openjepa.models.vit import SIZES
-from openjepa.runs.build import build_batches, build_stepper
+from openjepa.runs.planning.build import build_batches, build_stepper
 from openjepa.training.distributed import joined, on_rank_zero
 from openjepa.training.timing import peak_memory, synchronise
 

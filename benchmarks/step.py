@@ -35,7 +35,7 @@ from openjepa.data.crops import standardise
 from openjepa.device import PRECISIONS, choose_precision
 from openjepa.masking.settings import Masks
 from openjepa.models.vit import SIZES
-from openjepa.runs.build import build_stepper
+from openjepa.runs.planning.build import build_stepper
 from openjepa.training.step import Stepper
 from openjepa.training.timing import matrix_peak, step_flops, synchronise
 

@@ -13,7 +13,7 @@ from support.photos import draw_photos
 from openjepa.config import build_config
 from openjepa.methods.registry import METHODS, Entry
 from openjepa.recipe_settings import recipe
-from openjepa.runs.build_model import build_model
+from openjepa.runs.planning.build_model import build_model
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 

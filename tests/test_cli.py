@@ -16,7 +16,7 @@ from support.processes import child
 import openjepa
 from openjepa import cli
 from openjepa.commands import COMMANDS
-from openjepa.commands.options import value_text
+from openjepa.commands.arguments.options import value_text
 from openjepa.config import CHOICES, build_config
 from openjepa.errors import option
 from openjepa.recipe_settings import RECIPES, recipe

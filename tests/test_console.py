@@ -112,7 +112,7 @@ def test_only_the_console_prints():
     """Elsewhere neither rich, which interprets markup, nor print is used."""
     source = Path(console.__file__).parent
     using = {str(path.relative_to(source)) for path in source.rglob("*.py") if USES.search(path.read_text())}
-    assert using == {"console.py", "commands/help_screen.py", "cli.py", "errors.py"}
+    assert using == {"console.py", "commands/arguments/help_screen.py", "cli.py", "errors.py"}
 
 
 @pytest.mark.parametrize(

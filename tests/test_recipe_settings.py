@@ -8,7 +8,7 @@ from openjepa.data.summary import Summary
 from openjepa.errors import UsageError
 from openjepa.recipe_settings import RECIPES, pick_recipe, recipe
 from openjepa.runs.images import mask_settings, pick_for
-from openjepa.runs.plan import schedule_of
+from openjepa.runs.planning.plan import schedule_of
 from openjepa.runs.settings import read_config
 
 

@@ -9,7 +9,7 @@ from support.processes import parts
 
 import openjepa
 from openjepa.config import build_config
-from openjepa.runs.plan import bottleneck, limit
+from openjepa.runs.planning.plan import bottleneck, limit
 from openjepa.training.timing import Cost, Speed, measure_cost, step_flops
 
 

@@ -14,6 +14,7 @@ from openjepa.encoder.baselines import seeded
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.feature_cache import FeatureStore
 from openjepa.errors import UsageError
+from openjepa.evaluation.annotations.quantities import classes_of, count_edges
 from openjepa.evaluation.probes import ridge as ridge_module
 from openjepa.evaluation.probes import streamed
 from openjepa.evaluation.probes.best_linear import Features, best_linear, validation_split
@@ -21,7 +22,6 @@ from openjepa.evaluation.probes.dense import Dense, mean_iou, segment_rows
 from openjepa.evaluation.probes.knn import knn_predict
 from openjepa.evaluation.probes.logistic import linear_probe
 from openjepa.evaluation.probes.ridge import ridge
-from openjepa.evaluation.quantities import classes_of, count_edges
 from openjepa.evaluation.tasks.appearance import explained, explained_rows
 from openjepa.evaluation.tasks.fewshot import draw_shots, parse_shots
 from openjepa.evaluation.tasks.retrieval import average_precision, retrieve

@@ -212,7 +212,7 @@ def test_without_a_home_the_cache_must_be_named(tmp_path, monkeypatch):
 def test_the_weights_of_an_artifact_can_be_read_by_others(tmp_path):
     from interop.test_formats import SIZES, ours
 
-    from openjepa.runs.initial_weights import store
+    from openjepa.runs.planning.initial_weights import store
 
     store(tmp_path / "model", ours(SIZES[0]), "target", {})
     openjepa.export(tmp_path / "model", to="timm")

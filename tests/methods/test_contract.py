@@ -12,9 +12,9 @@ from openjepa.data.open import open_dataset
 from openjepa.methods.base import Inputs
 from openjepa.methods.registry import METHODS, Entry
 from openjepa.recipe_settings import RECIPES, recipe
-from openjepa.runs.build import build_batches, build_stepper
-from openjepa.runs.build_model import build_model
-from openjepa.runs.unused_settings import without_effect
+from openjepa.runs.planning.build import build_batches, build_stepper
+from openjepa.runs.planning.build_model import build_model
+from openjepa.runs.planning.unused_settings import without_effect
 from openjepa.training.graphs import Loss
 from openjepa.training.monitoring.monitors import Monitor
 

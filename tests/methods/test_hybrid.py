@@ -6,8 +6,8 @@ from plain import PLAIN
 from openjepa.config import build_config
 from openjepa.masking.samplers import sample_masks
 from openjepa.methods.base import Inputs
-from openjepa.runs.build_model import build_model
 from openjepa.runs.images import mask_settings
+from openjepa.runs.planning.build_model import build_model
 
 SMALL = {"image_size": "16", "predictor_depth": 1, "masks": "random"}
 

@@ -12,8 +12,8 @@ from openjepa.masking.samplers import sample_masks
 from openjepa.methods.base import Inputs
 from openjepa.methods.mae import MAE
 from openjepa.recipe_settings import recipe
-from openjepa.runs.build_model import build_model
 from openjepa.runs.images import mask_settings
+from openjepa.runs.planning.build_model import build_model
 
 SMALL = {"method": "mae", "image_size": "16", "predictor_depth": 1}
 

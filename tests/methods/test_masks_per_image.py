@@ -9,8 +9,8 @@ from openjepa.data.batches import Batches
 from openjepa.data.open import open_dataset
 from openjepa.masking.samplers import sample_masks
 from openjepa.methods.base import Inputs
-from openjepa.runs.build_model import build_model
 from openjepa.runs.images import mask_settings
+from openjepa.runs.planning.build_model import build_model
 
 
 @pytest.mark.parametrize("method", ["ijepa", "hybrid", "mae"])

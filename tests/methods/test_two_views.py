@@ -17,7 +17,7 @@ from openjepa.data.memory import hold_in_memory
 from openjepa.data.open import open_dataset
 from openjepa.errors import UsageError
 from openjepa.methods.registry import METHODS, Entry
-from openjepa.runs.build import build_batches, build_stepper
+from openjepa.runs.planning.build import build_batches, build_stepper
 from openjepa.training.distributed import whole
 from openjepa.training.monitoring.metrics_log import read_metrics
 

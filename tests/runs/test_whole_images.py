@@ -15,9 +15,9 @@ from openjepa.config import build_config
 from openjepa.data.open import open_dataset
 from openjepa.masking.samplers import STRATEGIES
 from openjepa.recipe_settings import RECIPES
-from openjepa.runs.build import build_batches
 from openjepa.runs.folder import read_run_folder
 from openjepa.runs.images import size_for
+from openjepa.runs.planning.build import build_batches
 from openjepa.runs.settings import read_config, stored_config
 
 TINY = {"steps": 2, "workers": 0, "device": "cpu", "precision": "float32", "batch_size": 4}

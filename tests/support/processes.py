@@ -15,8 +15,8 @@ from openjepa.data.open import open_dataset
 from openjepa.methods.ijepa import IJEPA
 from openjepa.models.predictor import Predictor
 from openjepa.models.vit import VisionTransformer
-from openjepa.runs.build import build_batches, build_stepper, draft
-from openjepa.runs.build_model import Networks
+from openjepa.runs.planning.build import build_batches, build_stepper, draft
+from openjepa.runs.planning.build_model import Networks
 from openjepa.training.distributed import joined
 from openjepa.training.loop import Run
 

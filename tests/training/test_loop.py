@@ -16,7 +16,7 @@ from openjepa.data.batches import load_batches
 from openjepa.data.memory import hold_in_memory
 from openjepa.data.open import open_dataset
 from openjepa.errors import UsageError
-from openjepa.runs.build import build_batches, build_run
+from openjepa.runs.planning.build import build_batches, build_run
 from openjepa.training import loop as run_module
 from openjepa.training import monitoring_intervals
 from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_steps

@@ -7,7 +7,7 @@ from torch import nn
 
 from openjepa.config import build_config
 from openjepa.models.vit import VisionTransformer
-from openjepa.runs.build import build_stepper
+from openjepa.runs.planning.build import build_stepper
 from openjepa.training.muon import COEFFICIENTS, ITERATIONS, RATIO, orthogonal
 from openjepa.training.optimizer import make_optimizer, set_schedule
 

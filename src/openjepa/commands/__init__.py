@@ -30,8 +30,8 @@ class Command(NamedTuple):
 
     def add_to(self, parser: typer.Typer) -> None:
         """Add the command with its options to a parser, which returns their values as the fields of an object."""
-        options = importlib.import_module("openjepa.commands.options").option_list(self.load())
-        screen = importlib.import_module("openjepa.commands.help_screen").CommandWithHelp
+        options = importlib.import_module("openjepa.commands.arguments.options").option_list(self.load())
+        screen = importlib.import_module("openjepa.commands.arguments.help_screen").CommandWithHelp
         text = (inspect.getdoc(self.load()) or "").partition("\n\nReturns")[0]
         parser.command(self.words[-1], help=text, cls=screen)(options)
 

@@ -4,17 +4,17 @@ from typing import Annotated, Any
 
 from typer import Option
 
-from openjepa.commands.options import Data, Recipe, Settings
+from openjepa.commands.arguments.options import Data, Recipe, Settings
 from openjepa.console import log, working
 from openjepa.data.open import as_source
 from openjepa.data.statistics import channel_statistics
 from openjepa.errors import UsageError
 from openjepa.recipe_settings import config_of
-from openjepa.runs.build import draft, settle_compiler
 from openjepa.runs.images import prepare_images, settler
-from openjepa.runs.plan import speed_lines
+from openjepa.runs.planning.build import draft, settle_compiler
+from openjepa.runs.planning.plan import speed_lines
+from openjepa.runs.planning.unused_settings import check_settings
 from openjepa.runs.settings import resolve_precision
-from openjepa.runs.unused_settings import check_settings
 from openjepa.training.timing import measure_speed
 
 SETTINGS = Settings()

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from typer import Option
 
-from openjepa.commands.options import Settings
+from openjepa.commands.arguments.options import Settings
 from openjepa.commands.report import report
 from openjepa.config import Config, build_config
 from openjepa.console import log

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from openjepa.commands.options import Data, Device, Overwrite, Precision, SkippedFraction, Workers
+from openjepa.commands.arguments.options import Data, Device, Overwrite, Precision, SkippedFraction, Workers
 from openjepa.config import MAX_SKIPPED
 from openjepa.console import counting, log
 from openjepa.data.open import as_source, names_of

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from openjepa.commands.options import Device, Overwrite, Precision, SkippedFraction, Workers
+from openjepa.commands.arguments.options import Device, Overwrite, Precision, SkippedFraction, Workers
 from openjepa.config import MAX_SKIPPED
 from openjepa.console import log
 from openjepa.data.open import Given, as_source

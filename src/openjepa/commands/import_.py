@@ -11,7 +11,7 @@ from openjepa.console import log
 from openjepa.errors import UsageError, option
 from openjepa.interop.load import open_source
 from openjepa.runs.images import check_new_folder
-from openjepa.runs.initial_weights import describe, store
+from openjepa.runs.planning.initial_weights import describe, store
 
 
 def import_(

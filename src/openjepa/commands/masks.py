@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import numpy as np
 from typer import Option
 
-from openjepa.commands.options import Overwrite, Settings
+from openjepa.commands.arguments.options import Overwrite, Settings
 from openjepa.config import FIELDS
 from openjepa.console import log
 from openjepa.data.crops import Frame, resize_centre_crop
@@ -18,7 +18,7 @@ from openjepa.masking.coverage import cover, first_masks, in_words
 from openjepa.recipe_settings import RECIPES, config_of
 from openjepa.reports.masks import mask_sheet, write_png
 from openjepa.runs.images import mask_settings
-from openjepa.runs.unused_settings import check_settings
+from openjepa.runs.planning.unused_settings import check_settings
 
 MASK_SETTINGS = tuple(name for name, spec in FIELDS.items() if spec.metadata["panel"] == "Masks")
 SETTINGS = Settings(("method", "image_size", "patch_size", *MASK_SETTINGS, "batch_size", "seed"))

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from typer import Option
 
-from openjepa.commands.options import Data, Recipe, Settings
+from openjepa.commands.arguments.options import Data, Recipe, Settings
 from openjepa.commands.report import report
 from openjepa.data.open import as_source
 from openjepa.device import choose_device

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from typer import Argument
 
-from openjepa.commands.options import value_text
+from openjepa.commands.arguments.options import value_text
 from openjepa.config import FIELDS, build_config
 from openjepa.console import show_table
 from openjepa.errors import option

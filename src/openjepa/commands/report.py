@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from openjepa.commands.options import Device
+from openjepa.commands.arguments.options import Device
 from openjepa.console import log
 from openjepa.data.open import Given, as_source
 from openjepa.reports.run_page import write_run_page

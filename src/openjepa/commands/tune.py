@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from typer import Option
 
-from openjepa.commands.options import DataName, Recipe, Settings
+from openjepa.commands.arguments.options import DataName, Recipe, Settings
 from openjepa.config import FIELDS, LENGTH
 from openjepa.console import log
 from openjepa.files.lock import locked

@@ -15,11 +15,11 @@ from openjepa.encoder.baselines import PatchPixels
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.feature_cache import FeatureStore, model_hash
 from openjepa.encoder.features import Model, Progress, frame_of, no_progress
+from openjepa.evaluation.annotations.targets import Maps, Targets
 from openjepa.evaluation.probes.best_linear import ALL_PROBES, Choice, Features, Probes, best_linear
 from openjepa.evaluation.probes.dense import Dense, crop_maps
 from openjepa.evaluation.results import Result, mean_of
 from openjepa.evaluation.splits import aligned_labels
-from openjepa.evaluation.targets import Maps, Targets
 from openjepa.rng import SAMPLES, generator
 
 TOKEN_BYTES = 4 * 2**30  # of patch tokens on disk; more images than fit are left out, at random

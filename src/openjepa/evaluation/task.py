@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from openjepa.errors import UsageError
+from openjepa.evaluation.annotations.targets import Maps
 from openjepa.evaluation.probes.dense import check_map
 from openjepa.evaluation.results import Result
 from openjepa.evaluation.session import Part, Progress, Session
-from openjepa.evaluation.targets import Maps
 
 
 class Need(StrEnum):

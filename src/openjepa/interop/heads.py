@@ -11,8 +11,8 @@ from openjepa.console import log
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import frame_of, read_by, stream_features
 from openjepa.errors import UsageError
+from openjepa.evaluation.annotations.quantities import Regression, count_classes, distance_classes, regression
 from openjepa.evaluation.probes.best_linear import best_linear
-from openjepa.evaluation.quantities import Regression, count_classes, distance_classes, regression
 from openjepa.evaluation.session import Answers, Session
 from openjepa.evaluation.task import Need
 from openjepa.evaluation.tasks.registry import TASKS

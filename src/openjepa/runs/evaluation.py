@@ -25,12 +25,12 @@ from openjepa.encoder.feature_cache import FeatureStore
 from openjepa.encoder.features import Model, frame_of
 from openjepa.errors import UsageError, unknown
 from openjepa.evaluation import run_tasks
+from openjepa.evaluation.annotations.targets import open_targets
 from openjepa.evaluation.judgement import CONSTANT
 from openjepa.evaluation.near_duplicates import GreyThumbnails, near_duplicates
 from openjepa.evaluation.results import Result, over_seeds
 from openjepa.evaluation.session import Part, Session
 from openjepa.evaluation.splits import check_labels, label_remarks, shared_labels, split_held_out
-from openjepa.evaluation.targets import open_targets
 from openjepa.evaluation.task import Need
 from openjepa.evaluation.tasks.registry import TASKS
 from openjepa.interop.load import open_source

@@ -19,9 +19,9 @@ from openjepa.masking.settings import MaskSettings
 from openjepa.recipe_settings import recipe
 from openjepa.runs.command_line import option_words, python_call, setting_in_words
 from openjepa.runs.images import mask_settings
-from openjepa.runs.plan import targets_in_words
+from openjepa.runs.planning.plan import targets_in_words
+from openjepa.runs.planning.unused_settings import without_effect
 from openjepa.runs.settings import CONFIG, read_config
-from openjepa.runs.unused_settings import without_effect
 from openjepa.safety.schema import Json, Name, PositiveInt, Schema, Text, read_json
 from openjepa.training.monitoring.metrics_log import read_metrics
 

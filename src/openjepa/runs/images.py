@@ -35,7 +35,7 @@ from openjepa.files.temporary import PREFIX
 from openjepa.masking.samplers import STRATEGIES, check_masks
 from openjepa.masking.settings import MaskSettings
 from openjepa.recipe_settings import RECIPES, Pick, pick_recipe, recipe
-from openjepa.runs.build_model import method_of
+from openjepa.runs.planning.build_model import method_of
 
 LISTED = "skipped.txt"
 

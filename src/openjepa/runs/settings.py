@@ -26,7 +26,7 @@ from openjepa.interop.weights.shapes import (
 )
 from openjepa.recipe_settings import recipe
 from openjepa.renamed import all_settings, current_names
-from openjepa.runs.unused_settings import check_settings
+from openjepa.runs.planning.unused_settings import check_settings
 from openjepa.safety.schema import Count, Fraction, Json, Name, PositiveInt, Schema, Text, read_json, shortened
 
 __all__ = [

@@ -22,10 +22,10 @@ from openjepa.interop.artifact import save_artifact
 from openjepa.interop.loaded_weights import Source
 from openjepa.methods.base import Method
 from openjepa.recipe_settings import recipe as recipe_settings
-from openjepa.runs.build import Blueprint, draft, settle_compiler
 from openjepa.runs.command_line import option_words, typed_command
 from openjepa.runs.images import LISTED, check_new_folder, leave_out_small, prepare_images, write_skipped
-from openjepa.runs.initial_weights import (
+from openjepa.runs.planning.build import Blueprint, draft, settle_compiler
+from openjepa.runs.planning.initial_weights import (
     advice,
     continued_networks,
     keeps_statistics,
@@ -33,10 +33,10 @@ from openjepa.runs.initial_weights import (
     shapes_of,
     stored_networks,
 )
-from openjepa.runs.memory import check_memory, enough_memory
-from openjepa.runs.plan import plan_lines, resolve_steps
+from openjepa.runs.planning.memory import check_memory, enough_memory
+from openjepa.runs.planning.plan import plan_lines, resolve_steps
+from openjepa.runs.planning.unused_settings import check_settings
 from openjepa.runs.settings import CONFIG, StoredRun, read_config, resolve_precision, save_config
-from openjepa.runs.unused_settings import check_settings
 from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_path, checkpoint_steps, load_checkpoint
 from openjepa.training.distributed import check_alike, on_rank_zero, world_size
 from openjepa.training.loop import Interrupted, Run, TooManySkipped

@@ -11,9 +11,9 @@ from openjepa.encoder.feature_cache import FeatureStore
 from openjepa.errors import UsageError
 from openjepa.evaluation import run_tasks
 from openjepa.evaluation import session as session_module
-from openjepa.evaluation.object_annotations import Annotation
+from openjepa.evaluation.annotations.object_annotations import Annotation
+from openjepa.evaluation.annotations.targets import CLEVR_EDGES, Maps, Targets
 from openjepa.evaluation.session import Part, Session
-from openjepa.evaluation.targets import CLEVR_EDGES, Maps, Targets
 from openjepa.evaluation.tasks import finetune
 from openjepa.evaluation.tasks.registry import TASKS
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from openjepa.commands.options import Channels, DataName, Overwrite, Pages, Workers
+from openjepa.commands.arguments.options import Channels, DataName, Overwrite, Pages, Workers
 from openjepa.console import log
 from openjepa.errors import CheckFailed, UsageError
 from openjepa.evaluation.image_defects import leaks_between

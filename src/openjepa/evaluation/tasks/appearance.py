@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from openjepa.data.decoding.pixel_format import RGB
+from openjepa.evaluation.annotations.quantities import count_classes, distance_classes, quantity_result
 from openjepa.evaluation.probes.best_linear import validation_split
 from openjepa.evaluation.probes.ridge import ridge
-from openjepa.evaluation.quantities import count_classes, distance_classes, quantity_result
 from openjepa.evaluation.results import Result
 from openjepa.evaluation.session import Answers, Part, Progress, Session, no_progress
 from openjepa.evaluation.task import Task, fetch_embeddings

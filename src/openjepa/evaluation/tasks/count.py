@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from openjepa.evaluation.quantities import (
+from openjepa.evaluation.annotations.quantities import (
     about_kind,
     count_classes,
     counts_of,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from openjepa.evaluation.quantities import distance_classes, quantity_result
+from openjepa.evaluation.annotations.quantities import distance_classes, quantity_result
 from openjepa.evaluation.results import Result
 from openjepa.evaluation.session import Session
 from openjepa.evaluation.task import Need, Task

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from openjepa.runs.command_line import option_words
-from openjepa.runs.unused_settings import without_effect
+from openjepa.runs.planning.unused_settings import without_effect
 from openjepa.studies.tune.space import RECIPE, Changes, split, values_of
 from openjepa.studies.tune.start import Request
 from openjepa.studies.tune.study import Study

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from openjepa.console import counting, duration
 from openjepa.encoder.baselines import pixels_beside
 from openjepa.errors import UsageError
-from openjepa.runs.build import build_batches, build_stepper, draft
-from openjepa.runs.plan import HALF_LIVES, OVERHEAD, schedule_of
+from openjepa.runs.planning.build import build_batches, build_stepper, draft
+from openjepa.runs.planning.plan import HALF_LIVES, OVERHEAD, schedule_of
 from openjepa.runs.settings import Config, option
 from openjepa.studies.tune.halving import Costs, Plan, least_seconds, make_plan
 from openjepa.studies.tune.space import RECIPE, REPEATS, Changes

@@ -7,8 +7,8 @@ from typing import Any
 from openjepa.errors import UsageError
 from openjepa.masking.samplers import STRATEGIES
 from openjepa.runs.images import mask_settings
+from openjepa.runs.planning.unused_settings import without_effect
 from openjepa.runs.settings import Config, shown
-from openjepa.runs.unused_settings import without_effect
 from openjepa.training.schedules import ema_range
 
 

@@ -22,7 +22,7 @@ from openjepa.evaluation.run_tasks import measure
 from openjepa.evaluation.session import Part, Session
 from openjepa.evaluation.splits import holdout_split
 from openjepa.rng import SAMPLES, generator
-from openjepa.runs.build import draft
+from openjepa.runs.planning.build import draft
 from openjepa.runs.settings import Config
 from openjepa.runs.start import StartedRun, open_run
 from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_steps

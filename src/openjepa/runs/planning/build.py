@@ -18,11 +18,11 @@ from openjepa.encoder.encoder import Encoder
 from openjepa.methods.base import Method
 from openjepa.models.vit import VisionTransformer
 from openjepa.ranks import rank, world_size
-from openjepa.runs.build_model import Networks, build_model, method_of
 from openjepa.runs.images import mask_settings
-from openjepa.runs.memory import check_memory
-from openjepa.runs.plan import resolve_steps, schedule_of
-from openjepa.runs.unused_settings import why_no_graph
+from openjepa.runs.planning.build_model import Networks, build_model, method_of
+from openjepa.runs.planning.memory import check_memory
+from openjepa.runs.planning.plan import resolve_steps, schedule_of
+from openjepa.runs.planning.unused_settings import why_no_graph
 from openjepa.training.compile import checkpoint_activations, compile_blocks, no_compiler
 from openjepa.training.distributed import parallelize
 from openjepa.training.graphs import capture

@@ -12,9 +12,9 @@ from openjepa.data.crops import Frame
 from openjepa.data.open import open_dataset
 from openjepa.data.scenes.scenes import SHAPES, Scenes
 from openjepa.errors import UsageError
+from openjepa.evaluation.annotations.object_annotations import Annotation, read_annotations
+from openjepa.evaluation.annotations.targets import file_targets, open_targets, scene_targets
 from openjepa.evaluation.corruptions import CORRUPTIONS, STRENGTHS, Corrupted
-from openjepa.evaluation.object_annotations import Annotation, read_annotations
-from openjepa.evaluation.targets import file_targets, open_targets, scene_targets
 
 CLEVR = {"image_filename": "a.png", "objects": [{"pixel_coords": [1, 2, 9.5]}, {"pixel_coords": [3, 4, 8.25]}]}
 COCO = {

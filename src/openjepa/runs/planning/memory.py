@@ -11,8 +11,8 @@ from openjepa.device import choose_device, memory_of
 from openjepa.errors import UsageError
 from openjepa.models.vit import SIZES
 from openjepa.ranks import world_size
-from openjepa.runs.build_model import method_of
 from openjepa.runs.images import mask_settings
+from openjepa.runs.planning.build_model import method_of
 
 LEARNED, FOLLOWED = 12, 4  # bytes of a weight that learns, with its gradient and a moment, and of a target encoder's
 KEPT = 16  # bytes of each number of a token that a block keeps for the backward pass

@@ -3,7 +3,7 @@
 import pytest
 
 from openjepa.errors import UsageError
-from openjepa.evaluation.name_matching import match_names
+from openjepa.evaluation.annotations.name_matching import match_names
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from openjepa.config import build_config
 from openjepa.data.open import open_dataset
 from openjepa.errors import UsageError, option
 from openjepa.recipe_settings import RECIPES, recipe
-from openjepa.runs.build import build_batches, build_stepper
-from openjepa.runs.plan import ema_lines
-from openjepa.runs.unused_settings import check_settings, without_effect
+from openjepa.runs.planning.build import build_batches, build_stepper
+from openjepa.runs.planning.plan import ema_lines
+from openjepa.runs.planning.unused_settings import check_settings, without_effect
 
 OTHER = {
     "num_targets": 2,

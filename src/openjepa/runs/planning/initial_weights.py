@@ -20,7 +20,7 @@ from openjepa.models.predictor import Predictor
 from openjepa.models.resize import weights_of
 from openjepa.models.vit import SIZES, VisionTransformer
 from openjepa.renamed import current_names
-from openjepa.runs.build_model import Networks, method_of
+from openjepa.runs.planning.build_model import Networks, method_of
 from openjepa.runs.settings import StoredRun
 
 

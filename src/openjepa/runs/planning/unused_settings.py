@@ -6,8 +6,8 @@ from typing import Any
 from openjepa.config import FIELDS, Config
 from openjepa.errors import UsageError, option, shown
 from openjepa.masking.samplers import STRATEGIES
-from openjepa.runs.build_model import method_of
 from openjepa.runs.images import mask_settings
+from openjepa.runs.planning.build_model import method_of
 
 MASKS = tuple(name for name, spec in FIELDS.items() if spec.metadata["panel"] == "Masks")
 

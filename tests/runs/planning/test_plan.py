@@ -7,7 +7,7 @@ import torch
 
 from openjepa.config import build_config
 from openjepa.errors import UsageError
-from openjepa.runs.plan import OVERHEAD, resolve_steps, run_seconds
+from openjepa.runs.planning.plan import OVERHEAD, resolve_steps, run_seconds
 from openjepa.training.timing import Cost, Stopwatch, Waiting
 
 

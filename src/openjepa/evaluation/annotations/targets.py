@@ -14,8 +14,8 @@ from openjepa.data.open import open_dataset
 from openjepa.data.scenes.scenes import EDGES, Scenes
 from openjepa.data.scenes.solids import SHAPES
 from openjepa.errors import BadImage, UsageError
-from openjepa.evaluation.name_matching import match_names
-from openjepa.evaluation.object_annotations import Annotation, read_annotations
+from openjepa.evaluation.annotations.name_matching import match_names
+from openjepa.evaluation.annotations.object_annotations import Annotation, read_annotations
 
 CLEVR_EDGES = (8.0, 8.5, 9.0, 9.5, 10.0)  # VTAB's Clevr/Dist (Zhai et al. 2019, arXiv 1910.04867)
 SEEN = 20.0  # scene units up to which depth counts: the ground near the horizon is thousands away
