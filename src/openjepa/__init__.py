@@ -14,7 +14,11 @@ from openjepa.commands import COMMANDS
 from openjepa.errors import UsageError
 
 _COMMANDS = {command.function: command for command in COMMANDS}
-_FUNCTIONS = {"as_dataset": "openjepa.data.sources.objects", "load_encoder": "openjepa.interop.load"}
+_FUNCTIONS = {
+    "PatchEncoder": "openjepa.models.protocol",
+    "as_dataset": "openjepa.data.sources.objects",
+    "load_encoder": "openjepa.interop.load",
+}
 __all__ = ["UsageError", "__version__", *_FUNCTIONS, *_COMMANDS]
 
 
