@@ -173,7 +173,7 @@ def copy(tmp_path: Path) -> House:
 @pytest.mark.parametrize(
     ("file", "line", "target"),
     [
-        ("data/batches.py", "from openjepa.training.loop import Run", "openjepa.training.loop"),
+        ("data/batches.py", "from openjepa.training.loop import TrainingRun", "openjepa.training.loop"),
         ("training/loop.py", "from openjepa.config import Config", "openjepa.config"),
         ("models/vit.py", "from openjepa.errors import UsageError", "openjepa.errors"),
         ("methods/ijepa.py", "def late():\n    import openjepa.files", "openjepa.files"),

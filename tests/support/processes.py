@@ -18,7 +18,7 @@ from openjepa.models.vit import VisionTransformer
 from openjepa.runs.planning.build import build_batches, build_stepper, draft
 from openjepa.runs.planning.build_model import Networks
 from openjepa.training.distributed import joined
-from openjepa.training.loop import Run
+from openjepa.training.loop import TrainingRun
 
 SMALL = {"image_size": "16", "batch_size": 5, "log_every": 1, "predictor_depth": 1, "workers": 0}
 SMALL |= {"precision": "float32", "steps": 50}
@@ -39,7 +39,7 @@ def parts(photos, parallel, **changes):
     return config, stepper, build_batches(dataset, config)
 
 
-def small_run(photos, out, parallel="auto", **changes) -> Run:
+def small_run(photos, out, parallel="auto", **changes) -> TrainingRun:
     """A run of that network in `out`."""
     config = build_config(PLAIN, SMALL | changes)
     dataset, _ = hold_in_memory(open_dataset(photos), 0)

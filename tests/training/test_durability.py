@@ -16,14 +16,14 @@ from openjepa.errors import UsageError
 from openjepa.files import writing as files
 from openjepa.training import checkpoint
 from openjepa.training.checkpoint import checkpoint_steps, load_newest
-from openjepa.training.loop import Run
+from openjepa.training.loop import TrainingRun
 
 FORK = multiprocessing.get_context("fork")
 MOMENTS = ((checkpoint, "save_file"), (checkpoint, "file_hash"), (files, "flush"), (shutil, "rmtree"))
 MOMENTS += ((Path, "rename"), (Path, "write_text"), (Path, "mkdir"), (Path, "replace"), (Path, "chmod"))
 
 
-def open_run(photos, out) -> Run:
+def open_run(photos, out) -> TrainingRun:
     out.mkdir(exist_ok=True)
     run = small_run(photos, out, steps=5, checkpoint_minutes=0.0)
     if checkpoint_steps(run.checkpoints):

@@ -39,7 +39,7 @@ from openjepa.runs.planning.unused_settings import check_settings
 from openjepa.runs.settings import CONFIG, StoredRun, read_config, resolve_precision, save_config
 from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_path, checkpoint_steps, load_checkpoint
 from openjepa.training.distributed import check_alike, on_rank_zero, world_size
-from openjepa.training.loop import Interrupted, Run, TooManySkipped
+from openjepa.training.loop import Interrupted, TooManySkipped, TrainingRun
 from openjepa.training.state import whole_model
 from openjepa.training.timing import peak_memory
 
@@ -51,7 +51,7 @@ class StartedRun:
     `config` has the EMA momentum that the length resolved; `source` is what --init names, with its kind and licence.
     """
 
-    run: Run
+    run: TrainingRun
     blueprint: Blueprint
     config: Config
     data: DataSource
@@ -184,7 +184,7 @@ def start_run(
         cost = blueprint.cost()
     run = blueprint.run(out, on_rank_zero(lambda: resolve_steps(config, len(dataset), cost)))
     log(*plan_lines(config, run.stepper, run.batches, cost, summary.sizes), *(advice(config, source) if source else []))
-    started = open_run(run, blueprint, data, summary, _named(config, source))
+    started = as_started(run, blueprint, data, summary, _named(config, source))
     origin = {"source": started.source, "networks": shapes_of(config, source)} if source else {}
     started.describe({"recipe": recipe}, origin)
     on_rank_zero(started.write_skipped)
@@ -246,7 +246,7 @@ def resume_run(
     run = blueprint.run(out, resolved.steps)
     _load_newest_checkpoint(run)
     source = resolved.source.model_dump() if resolved.source else None
-    return open_run(run, blueprint, data, summary, source)
+    return as_started(run, blueprint, data, summary, source)
 
 
 def stored_run(out: Path) -> tuple[Config, StoredRun]:
@@ -304,7 +304,7 @@ def _check_same_images(data: DataSource, dataset: ImageDataset, out: Path, store
         raise UsageError(f"{data} holds other images than the run in {out} was started with: give it another --out")
 
 
-def _load_newest_checkpoint(run: Run) -> None:
+def _load_newest_checkpoint(run: TrainingRun) -> None:
     if not on_rank_zero(lambda: checkpoint_steps(run.checkpoints)):
         log("no checkpoint yet: starting from step 0")
         return
@@ -315,8 +315,8 @@ def _load_newest_checkpoint(run: Run) -> None:
     log(*complaints, f"resuming after step {run.done:,} of {run.steps:,}")
 
 
-def open_run(
-    run: Run, blueprint: Blueprint, data: DataSource, summary: Summary, source: dict[str, Any] | None = None
+def as_started(
+    run: TrainingRun, blueprint: Blueprint, data: DataSource, summary: Summary, source: dict[str, Any] | None = None
 ) -> StartedRun:
     config = dataclasses.replace(blueprint.config, ema_momentum=run.stepper.schedule.ema_momentum)
     return StartedRun(run, blueprint, config, data, summary, source)

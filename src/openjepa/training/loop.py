@@ -56,7 +56,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 @dataclass
-class Run:
+class TrainingRun:
     """A run in `folder`. Training it is a pure function of the stepper's initial state, the batches and the schedule.
 
     `imported`: it started from trained weights. `max_skipped` images may be unreadable (None: any number).

@@ -63,18 +63,18 @@ def test_a_predictor_of_pixels_does_not_go_on(method, photos, tmp_path):
 
 
 def test_resume_is_the_undisturbed_run(imported, photos, tmp_path, monkeypatch):
-    from openjepa.training.loop import Run
+    from openjepa.training.loop import TrainingRun
 
     settings = SMALL | {"steps": 5, "init_freeze": 0.5, "keep_every": 1, "init": str(without_predictor(imported))}
     openjepa.pretrain(photos, out=tmp_path / "whole", **settings)
-    record = Run._record
+    record = TrainingRun._record
 
     def stop_at_two(self, step, *rest):
         if step == 2:
             raise KeyboardInterrupt
         return record(self, step, *rest)
 
-    monkeypatch.setattr(Run, "_record", stop_at_two)
+    monkeypatch.setattr(TrainingRun, "_record", stop_at_two)
     with pytest.raises(KeyboardInterrupt):
         openjepa.pretrain(photos, out=tmp_path / "cut", **settings)
     monkeypatch.undo()

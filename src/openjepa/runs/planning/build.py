@@ -26,7 +26,7 @@ from openjepa.runs.planning.unused_settings import why_no_graph
 from openjepa.training.compile import checkpoint_activations, compile_blocks, no_compiler
 from openjepa.training.distributed import parallelize
 from openjepa.training.graphs import capture
-from openjepa.training.loop import Run
+from openjepa.training.loop import TrainingRun
 from openjepa.training.monitoring.monitors import Monitor
 from openjepa.training.monitoring.online_probe import LEAST, OnlineProbe, labelled, sample_images
 from openjepa.training.monitoring_intervals import Intervals, monitor_interval, probe_interval
@@ -59,11 +59,11 @@ class Blueprint:
         stepper = dataclasses.replace(stepper, frozen=self.networks.frozen)
         return with_graph(stepper, self.batches) if self._can_capture(stepper) else stepper
 
-    def run(self, folder: Path, steps: int) -> Run:
+    def run(self, folder: Path, steps: int) -> TrainingRun:
         """The run in `folder`, at its step 0."""
         config, batch_size, images = self.config, self.config.batch_size, len(self.batches.dataset)
         stepper = self.stepper(steps)
-        return Run(
+        return TrainingRun(
             folder,
             stepper,
             self.batches,
@@ -113,7 +113,7 @@ def build_run(
     folder: Path = Path(),
     steps: int | None = None,
     statistics: tuple[list[float], list[float]] | None = None,
-) -> Run:
+) -> TrainingRun:
     """The run of a config on images, at its step 0; nothing is written before it is trained.
 
     `steps` is its length (config.steps or its epochs), `statistics` are mean and std of the channels (those of the

@@ -24,7 +24,7 @@ from openjepa.evaluation.splits import holdout_split
 from openjepa.rng import SAMPLES, generator
 from openjepa.runs.planning.build import draft
 from openjepa.runs.settings import Config
-from openjepa.runs.start import StartedRun, open_run
+from openjepa.runs.start import StartedRun, as_started
 from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_steps
 from openjepa.training.loop import Diverged
 from openjepa.training.monitoring.metrics_log import read_metrics
@@ -126,7 +126,7 @@ def _open(folder: Path, data: TrialData, config: Config, steps: int) -> StartedR
         except DamagedCheckpoint:
             shutil.rmtree(folder)
             return _open(folder, data, config, steps)
-    started = open_run(run, blueprint, data.source, data.summary)
+    started = as_started(run, blueprint, data.source, data.summary)
     started.describe()
     return started
 
