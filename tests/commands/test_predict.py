@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 
 import numpy as np
@@ -105,11 +106,15 @@ def test_counts_and_distances_have_heads_and_every_image_its_number(kept, tmp_pa
     assert "head of" in (said := capsys.readouterr().out) and "count with a mean error of" in said
     out = openjepa.predict(tmp_path / "numbers", images, out=tmp_path / "out.csv", workers=0, precision="float32")
     rows = list(csv.DictReader(out.open()))
-    assert list(rows[0]) == ["path", "count", "distance"] and len(rows) == 40
+    assert list(rows[0]) == ["path", "trained_on", "count", "distance"] and len(rows) == 40
     for name, start in (("count", 1), ("distance", 6)):
         truth = np.array([start + number % 4 for number in range(40)])
         assert np.abs(np.array([float(row[name]) for row in rows]) - truth).mean() < 0.5
-    assert "the head was trained on 32 of these images" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "the head was trained on 32 of these images" in said and [r["trained_on"] for r in rows].count("yes") == 32
+    assert re.search(r"count, mean error [.\d]+ objects, that of always giving the same answer [.\d]+ objects", said)
+    assert re.search(r"distance, mean error [.\d]+ units of the annotations, that of always", said)
+    openjepa.predict(tmp_path / "numbers", images, out=out, workers=0, precision="float32")  # replaces its own table
     with pytest.raises(openjepa.UsageError, match="has no labels to measure by"):
         openjepa.evaluate(run, images, tasks="depth", save_head=tmp_path / "maps", **words)
 
@@ -122,6 +127,7 @@ def test_images_that_a_head_has_seen_are_counted_under_any_name(kept, tmp_path, 
     words = {"workers": 0, "precision": "float32"}
     openjepa.predict(head, str(tmp_path / "renamed"), out=tmp_path / "a.csv", **words)
     assert "the head was trained on 48 of these images" in " ".join(capsys.readouterr().out.split())
+    assert [row["trained_on"] for row in csv.DictReader((tmp_path / "a.csv").open())].count("yes") == 48
     openjepa.predict(head, str(draw_photos(tmp_path / "new", 6, ("a", "b", "c"))), out=tmp_path / "b.csv", **words)
     said = " ".join(capsys.readouterr().out.split())
     assert "the head was trained on 0 of these images" in said and "warning" not in said
@@ -132,6 +138,7 @@ def test_images_that_a_head_has_seen_are_counted_under_any_name(kept, tmp_path, 
     del about["quantities"], about["test"]
     (old / "openjepa.json").write_text(json.dumps(about))
     openjepa.predict(old, str(photos), out=tmp_path / "c.csv", **words)
+    assert {row["trained_on"] for row in csv.DictReader((tmp_path / "c.csv").open())} == {""}
     assert "how good the head was on test images is not kept with it" in " ".join(capsys.readouterr().out.split())
 
 
@@ -157,7 +164,7 @@ def test_objects_of_one_kind_are_named_in_the_records_the_head_and_its_column(ke
     (tmp_path / "head/openjepa.json").write_text(json.dumps(about))
     capsys.readouterr()
     out = openjepa.predict(tmp_path / "head", images, out=tmp_path / "out.csv", workers=0, precision="float32")
-    assert list(next(csv.DictReader(out.open()))) == ["path", "count of WBC"]
+    assert list(next(csv.DictReader(out.open()))) == ["path", "trained_on", "count of WBC"]
     said = " ".join(capsys.readouterr().out.split())
     assert "warning: the head on 8 test images: count of WBC, mean error" in said and "not clearly better" in said
     assert "skipped 40 files that are no images" in said and ".xml" not in said and "; 40 files skipped" in said

@@ -37,10 +37,11 @@ def predict(
 ) -> Path:
     """Write what a head says of every image.
 
-    A head of classes: columns path, prediction, probability, and each class's probability. One of quantities: path and
-    a column each, such as count, distance or, with --kind, "count of WBC". Lines say how good the head was on its test
-    images, beside always giving the same answer, and how many of these images it was trained on. Images that cannot be
-    read are left out, counted and named.
+    Columns path and trained_on: yes for images that the head was trained on, no for others, empty if an older version
+    wrote the head. After them a head of classes has prediction, probability, and each class's probability; one of
+    quantities a column each, such as count, distance or, with --kind, "count of WBC". Lines say how good the head was
+    on its test images, beside always giving the same answer, and how many of these images it was trained on. Images
+    that cannot be read are left out, counted and named.
 
     Returns the file. Raises UsageError.
     """
@@ -56,16 +57,22 @@ def predict(
     with counting(f"looking at {source}") as progress:
         answers, kept, skipped = compute_features(model, dataset, workers, progress=progress, compute=model.answers)
     check_skipped(str(source), summary.skipped + skipped, len(kept), max_skipped)
-    said, known = answers[:, :-1], int(answers[:, -1].sum())
+    said, known = answers[:, :-1], answers[:, -1].bool()
     paths = (dataset.paths[index] for index in kept)
+    marks = (_known_word(model, bool(one)) for one in known)
     columns = model.classes if model.quantities else _class_columns(model.classes)
     rows = map(_numbers if model.quantities else functools.partial(_classes, model.classes), said)
-    write_rows(out, ["path", *columns], ([path, *row] for path, row in zip(paths, rows, strict=True)))
+    table = ([path, mark, *row] for path, mark, row in zip(paths, marks, rows, strict=True))
+    write_rows(out, ["path", "trained_on", *columns], table)
     skipped = summary.skipped + skipped
     log(*skipped_lines(skipped))
-    log(*result_lines(model.test), _known_line(model, known))
+    log(*result_lines(model.test), _known_line(model, int(known.sum())))
     log(f"answers for {counted(len(kept), 'image')} in {out}; {counted(files_in(skipped), 'file')} skipped")
     return out
+
+
+def _known_word(model: Classifier, known: bool) -> str:
+    return {True: "yes", False: "no"}[known] if len(model.trained_on) else ""
 
 
 def _known_line(model: Classifier, known: int) -> str:

@@ -19,6 +19,7 @@ from openjepa.evaluation.tasks.registry import TASKS
 from openjepa.interop.classifier import image_hashes, save_classifier
 from openjepa.interop.head_tests import HeadTest, head_test
 
+UNITS = {"count": "objects", "distance": "units of the annotations"}
 QUANTITIES: dict[Need, Callable[[Session], Answers]] = {Need.COUNTS: count_classes, Need.DISTANCES: distance_classes}
 
 
@@ -63,25 +64,26 @@ def _write_quantities(folder: Path, session: Session, tasks: Sequence[str]) -> N
     kind = session.train.targets.kind
     names = [f"{answers.name} of {kind}" if kind else answers.name for answers in known]
     errors = [float(each.errors.mean()) for each in fitted]
-    tests = [_error_test(name, each) for name, each in zip(names, fitted, strict=True)]
+    units = [UNITS[answers.name] for answers in known]
+    tests = [_error_test(name, each, unit) for name, each, unit in zip(names, fitted, units, strict=True)]
     weight = torch.cat([each.head.weight.T for each in fitted])
     bias = torch.cat([each.head.bias for each in fitted])
-    told = dict(zip(names, errors, strict=True))
     about: dict[str, Any] = {
         "encoder_of": encoder.name,
         "probe": "ridge regression",
-        "test_mean_error": told,
+        "test_mean_error": dict(zip(names, errors, strict=True)),
         "kind": kind,
     }
     about |= {"test": [test.model_dump() for test in tests]}
     hashes = _hashes(session, np.unique(np.concatenate([answers.train_rows for answers in known])))
     save_classifier(folder, encoder, weight, bias, names, about, hashes, quantities=True)
-    said = ", ".join(f"{name} with a mean error of {error:.3g}" for name, error in zip(names, errors, strict=True))
+    told = zip(names, errors, units, strict=True)
+    said = ", ".join(f"{name} with a mean error of {error:.3g} {unit}" for name, error, unit in told)
     log(f"head of {encoder.name} ({said} on the test images): {folder}")
 
 
-def _error_test(name: str, fitted: Regression) -> HeadTest:
-    return head_test(name, "mean error", fitted.errors, np.abs(fitted.counts.mean() - fitted.truth))
+def _error_test(name: str, fitted: Regression, unit: str) -> HeadTest:
+    return head_test(name, "mean error", fitted.errors, np.abs(fitted.counts.mean() - fitted.truth), unit)
 
 
 def _encoder(session: Session) -> Encoder:

@@ -127,7 +127,7 @@ def count_edges(train: np.ndarray) -> tuple[np.ndarray, list[str]]:
     if not len(edges):
         edges = np.array([(numbers[0] + numbers[1]) / 2])
     lows, highs = [numbers[0], *np.ceil(edges)], [*np.floor(edges), numbers[-1]]
-    return edges, [f"{low:g} to {high:g}" for low, high in zip(lows, highs, strict=True)]
+    return edges, [f"{low:g}" if low == high else f"{low:g} to {high:g}" for low, high in zip(lows, highs, strict=True)]
 
 
 def counted(train: np.ndarray, test: np.ndarray) -> Classes:
