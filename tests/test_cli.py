@@ -154,7 +154,7 @@ def test_every_mistake_is_said_in_one_style(words, said, refused):
         ("masks_per_image", 10**9, "--masks-per-image 1000000000 is not possible: give at most 1,024"),
         ("predictor_dim", 10**12, "--predictor-dim 1000000000000 is not possible: give at most 16,384"),
         ("image_size", 100_000, "--image-size 100000 is not a size"),
-        ("image_size", 5000, "--image-size 5000 in patches of --patch-size 4 is 1,562,500 patches"),
+        ("image_size", 5000, "--image-size 5000 in patches of --patch-size 8 is 390,625 patches"),
         ("seed", 2**63, "--seed 9223372036854775808 is not possible: give at most"),
         ("time", "9" * 400, "is not a duration"),
         ("batch_size", 10**9, "of memory or more, and this machine has .*: give [0-9]+ or less"),
@@ -176,7 +176,11 @@ def test_values_of_other_libraries_are_taken(photos):
 
 def test_impossible_settings(refused, photos, tmp_path):
     out = tmp_path / "run"
-    refused(["pretrain", photos, "--out", out, "--patch-size", 5], "--patch-size 5", "nearest is 30")
+    refused(
+        ["pretrain", photos, "--out", out, "--patch-size", 5],
+        "not a multiple of patch size 5",
+        "give --image-size 30, or --patch-size 4",
+    )
     refused(
         ["pretrain", photos, "--out", out, "--masks", "multiblock", "--context-ratio", 0.6],
         "context_ratio 0.6",

@@ -6,7 +6,7 @@ import openjepa
 from openjepa.config import Config, build_config
 from openjepa.data.summary import Summary
 from openjepa.errors import UsageError
-from openjepa.recipe_settings import RECIPES, pick_recipe, recipe
+from openjepa.recipe_settings import RECIPES, config_of, pick_recipe, recipe
 from openjepa.runs.images import mask_settings, pick_for
 from openjepa.runs.planning.plan import schedule_of
 from openjepa.runs.settings import read_config
@@ -103,6 +103,15 @@ def test_pretrain_says_which_and_why(photos, tmp_path, monkeypatch, capsys):
     assert why in capsys.readouterr().out
     stored = read_config(out / "config.json")[0]
     assert stored.masks_per_image == 4 and stored.ema_momentum == (0.99, 1.0)
+
+
+def test_an_image_size_is_refused_for_the_patches_that_its_images_would_get(photos, tmp_path):
+    """Images of 48 px and more get patches of 8 px; a size for patches of 4 px would be refused again."""
+    said = "image size 92 is not a multiple of patch size 8: give --image-size 96, or --patch-size 4"
+    for given in ({}, {"patch_size": 8}):
+        with pytest.raises(UsageError, match=said):
+            openjepa.pretrain(str(photos), out=tmp_path / "run", image_size=92, **given)
+    assert config_of(None, {"image_size": 92, "patch_size": 4}).grid_size == (23, 23)
 
 
 def test_the_reason_is_true_where_options_override_the_recipe(capsys):

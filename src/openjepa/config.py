@@ -222,9 +222,12 @@ class Config:
     def _check_shapes(self) -> None:
         size, patch = image_size(self.image_size), self.patch_size
         if any(side % patch for side in size):
-            near = "x".join(str(max(patch, round(side / patch) * patch)) for side in dict.fromkeys(size))
+            near = size_text((nearest_multiple(size[0], patch), nearest_multiple(size[1], patch)))
+            fits = next(number for number in range(patch, 0, -1) if not (size[0] % number or size[1] % number))
+            smaller = f", or --patch-size {fits}" * (fits > 1)
             raise UsageError(
-                f"--patch-size {patch} does not divide --image-size {self.image_size}: the nearest is {near}"
+                f"image size {self.image_size} is not a multiple of patch size {patch}: give --image-size "
+                f"{near}{smaller}"
             )
         patches, most = math.prod(self.grid_size), MOST_NUMBERS // max(SIZES[self.model][0], self.predictor_dim)
         if patches > most:
@@ -270,6 +273,10 @@ def image_size(given: str) -> tuple[int, int]:
             f"{LONGEST_SIDE:,}"
         )
     return rows, columns
+
+
+def nearest_multiple(side: int, patch: int) -> int:
+    return max(patch, round(side / patch) * patch)
 
 
 def size_text(size: tuple[int, int]) -> str:

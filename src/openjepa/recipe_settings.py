@@ -6,7 +6,7 @@ docs/recipes.md says what each was measured to do, and where its settings come f
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from openjepa.config import Config, build_config, seconds
+from openjepa.config import Config, build_config, image_size, normal, seconds
 from openjepa.errors import UsageError, unknown
 from openjepa.methods.registry import METHODS
 
@@ -104,7 +104,7 @@ RECIPES = {
 LONG, LONGER = 1200, "vit_micro"
 # Beside a predictor of 64 numbers the targets of a wider encoder stay as poor as that can predict.
 WIDER = {"vit_micro": {"predictor_dim": 128}}
-SMALL_SIDE, WIDE_SIDE = 96, 48  # pixels
+SMALL_SIDE, WIDE_SIDE, WIDE_PATCH = 96, 48, 8  # pixels
 # What `small` needs to be worth its larger network, by judgement and not by measurement: 2,000 images are eight of its
 # steps.
 ENOUGH_IMAGES, ENOUGH_SECONDS = 2_000, 900
@@ -133,7 +133,15 @@ def _laptop(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def config_of(name: str | None, given: Mapping[str, Any]) -> Config:
     """The config of a recipe, `laptop` where none is named, with the `given` settings; raises UsageError."""
-    return build_config(recipe(name or "laptop", given) | (CONTINUED if given.get("init") else {}), given)
+    changes = CONTINUED if given.get("init") else {} if name else _patches_for(given.get("image_size"))
+    return build_config(recipe(name or "laptop", given) | changes, given)
+
+
+def _patches_for(size: Any) -> dict[str, Any]:
+    """What `laptop` changes for an image size that is given, where the images decide the recipe."""
+    if size is None:
+        return {}
+    return {"patch_size": WIDE_PATCH} if min(image_size(normal("image_size", size))) >= WIDE_SIDE else {}
 
 
 def is_long(time: str | float | None) -> bool:
@@ -174,5 +182,5 @@ def pick_recipe(
     against = next((reason for reason, fine in small.items() if not fine), None)
     if not against:
         return Pick("small", {}, f"there is a GPU, there are {images:,} images, and {size}")
-    changes = {"image_size": "64", "patch_size": 8} if side >= WIDE_SIDE else {}
+    changes = {"image_size": "64", "patch_size": WIDE_PATCH} if side >= WIDE_SIDE else {}
     return Pick("laptop", changes, against if against == size else f"{against} and {size}")
