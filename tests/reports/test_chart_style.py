@@ -53,7 +53,10 @@ def test_dots_stand_where_the_values_are():
 def test_a_curve_ends_at_its_last_value_and_zero_has_no_sign():
     axes = curve_chart(Curve([0, 10], [0.3, -0.0001], percent=True), 40).axes[0]
     assert axes.get_xlim() == (0, 40)
-    assert axes.lines[0].get_ydata()[-1] == axes.lines[1].get_ydata()[0] == -0.01
+    assert axes.lines[0].get_ydata()[-1] == axes.lines[1].get_ydata()[-1] == -0.01
+    assert [*axes.lines[1].get_xdata()] == [0, 10] and axes.lines[1].get_marker() == "o"  # few values: a dot each
+    many = curve_chart(Curve(range(0, 300, 10), [0.3] * 30), 300).axes[0]
+    assert [*many.lines[1].get_xdata()] == [290]
     assert axes.lines[0].get_label() == "last 0.0 %"
 
 

@@ -51,6 +51,9 @@ def test_images_are_asked_for_by_enough_of_their_path(tmp_path):
         indices_of(dataset, ["000.jpg"])
     with pytest.raises(UsageError, match=r"none of the 7 images of .*such as cat/000.jpg"):
         indices_of(dataset, ["nothing.jpg"])
+    for name, closest in (("dog/005", "dog/005.jpg"), ("cat/002.PNG", "cat/002.jpg"), ("0003.jpg", "dog/003.jpg")):
+        with pytest.raises(UsageError, match=rf"--show {name} is none of .*did you mean (.* or )*{closest}( or |\?)"):
+            indices_of(dataset, [name])
 
 
 def test_rows_begin_with_the_images_asked_for(photos):

@@ -15,6 +15,7 @@ Lines = Mapping[str, Sequence[tuple[float, float]]]  # by run: (percentage of th
 
 # What is charted, in this order; templates/monitored.html has the titles and captions.
 MONITORED = ("loss", "rank", "positional_fraction", "energy_gap", "knn", "linear")
+FEW = 12  # measurements, up to which each has a dot
 FRACTIONS = ("positional_fraction", "energy_gap", "knn", "linear")  # shown in percent
 
 
@@ -36,7 +37,8 @@ def curve_chart(curve: Curve, last_step: int) -> Figure:
     scale = 100 if curve.percent else 1
     values, levels = [scale * v for v in curve.values], {name: scale * v for name, v in curve.levels.items()}
     axes.plot(curve.steps, values, color=RUN, linewidth=1.8, label=f"last {_number(values[-1], curve.percent)}")
-    axes.plot(curve.steps[-1:], values[-1:], "o", color=RUN, markersize=4, clip_on=False)
+    marked = slice(None) if len(values) <= FEW else slice(-1, None)
+    axes.plot(curve.steps[marked], values[marked], "o", color=RUN, markersize=4, clip_on=False)
     for name, level in levels.items():
         colour, dashes = BASELINES[name]
         label = f"{name} {_number(level, curve.percent)}"

@@ -1,7 +1,9 @@
 """The images most similar to some, with how similar that is among all pairs of images."""
 
+import difflib
 import math
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +19,7 @@ from openjepa.errors import UsageError
 from openjepa.reports.drawing import TILE, Tile, tile_of
 
 QUERIES, NEIGHBOURS = 6, 6
+SUGGESTED, COMPARED = 3, 20_000  # names that are suggested, and those among which similar ones are sought
 
 
 class Neighbours(NamedTuple):
@@ -86,12 +89,22 @@ def indices_of(dataset: ImageDataset, names: Sequence[str]) -> np.ndarray:
     return np.array([_index_of(paths, str(name), dataset.source) for name in names], np.int64)
 
 
+def _suggestion(paths: Sequence[str], name: str) -> str:
+    """The images whose names are closest: those that differ in folder, case or suffix alone, else similar ones."""
+    stem = PurePosixPath(name).stem.casefold()
+    same = [path for path in paths if PurePosixPath(path).stem.casefold() == stem]
+    names = {PurePosixPath(path).name: path for path in paths[:COMPARED]}
+    alike = difflib.get_close_matches(PurePosixPath(name).name, names, n=SUGGESTED)
+    close = same[:SUGGESTED] or [names[one] for one in alike]
+    return f"did you mean {' or '.join(close)}?" if close else f"give one such as {paths[0]}"
+
+
 def _index_of(paths: Sequence[str], name: str, source: str) -> int:
     plain = name.replace("\\", "/").removeprefix("./")
     found = [i for i, path in enumerate(paths) if path == plain]
     found = found or [i for i, path in enumerate(paths) if path.endswith(f"/{plain}") or plain.endswith(f"/{path}")]
     if not found:
-        raise UsageError(f"--show {name} is none of the {len(paths):,} images of {source}: give one such as {paths[0]}")
+        raise UsageError(f"--show {name} is none of the {len(paths):,} images of {source}: {_suggestion(paths, plain)}")
     if len(found) > 1:
         few = ", ".join(paths[i] for i in found[:3])
         raise UsageError(f"--show {name} names {len(found):,} images of {source} ({few}, ...): give more of the path")
