@@ -84,12 +84,23 @@ def log(*lines: str) -> None:
 
 def show_table(head: Sequence[str], rows: Iterable[Sequence[str]], title: str = "", right: bool = False) -> None:
     """Print a table; with `right`, all columns but the first are aligned to the right."""
+    console.print(_table(head, rows, title, right))
+
+
+def fits(head: Sequence[str], rows: Iterable[Sequence[str]]) -> bool:
+    """Whether a table is no wider than the terminal, so that no cell is folded."""
+    endless = console.options.update(width=10**6)
+    return console.measure(_table(head, rows), options=endless).maximum <= console.width
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], title: str = "", right: bool = False) -> Table:
     table = Table(box=box.SIMPLE_HEAD, title=terminal(title) or None, title_justify="left", title_style="")
+    table.show_header = any(head)
     for number, name in enumerate(head):
         table.add_column(Text(terminal(name)), justify="right" if right and number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(terminal(cell), "bold" if isinstance(cell, Bold) else "") for cell in row))
-    console.print(table)
+    return table
 
 
 @contextlib.contextmanager

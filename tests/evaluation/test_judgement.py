@@ -2,8 +2,9 @@
 
 import pytest
 
+from openjepa.console import console
 from openjepa.evaluation.judgement import CONSTANT, Judgement, classes_in_words, constant_sentence, judge, verdict_of
-from openjepa.evaluation.results import in_units, measure_of
+from openjepa.evaluation.results import in_units, measure_of, row_name
 from openjepa.reports.evaluation_page import evaluation_page
 from openjepa.runs.outputs import comparison, make_verdicts, show_records
 
@@ -125,6 +126,23 @@ def test_the_kind_the_direction_and_the_classes_are_shown(capsys):
     assert classes in said and classes[1:] in page and classes.endswith(": 1 to 9, 10 to 11")
     for words in ("count of WBC (accuracy)", "count of WBC (mean error in objects)"):
         assert set(words.split()) <= set(said.split())  # folded in the table
+
+
+def test_a_table_wider_than_the_terminal_has_models_in_rows(capsys, monkeypatch):
+    name = "untrained:vit_nano_patch8_48x64"
+    records = [record(model, "knn", "accuracy", 0.25) for model in (CONSTANT, "pixels", name, "mine")]
+    show_records(records)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    number = ["25.0", "15.0", "to", "35.0"]
+    assert ["knn"] in lines and all([model, *number] in lines for model in (CONSTANT, "pixels", name, "mine"))
+    monkeypatch.setattr(console, "width", 140)
+    show_records(records)
+    assert ["knn", *(4 * number)] in [line.split() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_the_report_names_a_measure_once():
+    assert row_name(record("a", "count-error", "mean error", 1.0)) == "count (mean error in objects)"
+    assert row_name(record("a", "knn:shape", "accuracy", 1.0)) == "k-NN (shape)"
 
 
 def test_units_are_those_of_the_task_and_zero_has_no_sign():

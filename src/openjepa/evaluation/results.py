@@ -15,9 +15,10 @@ from openjepa.evaluation.intervals import (
     paired_difference,
     ratio,
 )
-from openjepa.evaluation.judgement import LOWER_IS_BETTER, metric_of
+from openjepa.evaluation.judgement import LOWER_IS_BETTER, SEVERAL_MEASURES, metric_of, question_of
 
 MOST_DECIMALS = 4  # of percentages near 0
+UNNAMED = ("accuracy", "recall", "mAP", "delta1")  # measures that the task's name says, or that go without saying
 ABOUT = ("unit", "kind", "classes")  # of a protocol: what a result is of, whichever model it is of
 
 
@@ -137,3 +138,14 @@ def measure_of(record: dict) -> str:
     metric = metric_of(record)
     unit = record["protocol"].get("unit") or {"mean error": "objects", "RMSE": "units of the maps"}.get(metric)
     return metric if is_fraction(record) else f"{metric} in {unit}"
+
+
+def with_measure(name: str, record: dict) -> str:
+    """A name of what a record is about and, where it does not go without saying, by which measure."""
+    said = record["task"] not in SEVERAL_MEASURES and metric_of(record) in UNNAMED
+    return name if said else f"{name} ({measure_of(record)})"
+
+
+def row_name(record: dict) -> str:
+    """The head of a table's row: what a record is about, and its measure where it does not go without saying."""
+    return with_measure(question_of(record), record)

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from openjepa.escaping import visible
-from openjepa.evaluation.results import in_units, is_fraction, measure_of
+from openjepa.evaluation.results import in_units, measure_of, row_name
 from openjepa.reports import chart_style
 from openjepa.runs.command_line import option_words
 
@@ -74,13 +74,13 @@ def _environment() -> Environment:
         "svg": svg,
         "in_units": in_units,
         "measure_of": measure_of,
+        "row_name": row_name,
         "command": unbroken_options,
         "sentence": sentence,
         "sentence_start": sentence_start,
     }
     found.filters |= {"thousands": "{:,}".format, "protocol": how_measured, "percent": "{:.1%}".format}
     found.filters["options"] = lambda settings: " ".join(option_words(settings))
-    found.tests["in_units_of_its_own"] = lambda record: not is_fraction(record)
     found.tests["small"] = lambda image: max(image.shape) < SMOOTH_FROM
     return found
 

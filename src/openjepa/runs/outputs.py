@@ -2,11 +2,11 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from openjepa.console import Bold, log, show_table
+from openjepa.console import Bold, fits, log, show_table
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import Model
 from openjepa.errors import UsageError
@@ -22,10 +22,9 @@ from openjepa.evaluation.judgement import (
     judge,
     listed,
     metric_of,
-    question_of,
     verdicts_of,
 )
-from openjepa.evaluation.results import in_units, measure_of
+from openjepa.evaluation.results import in_units, row_name, with_measure
 from openjepa.evaluation.session import Session
 from openjepa.files import check_output, write_output, write_rows
 from openjepa.interop.heads import write_head
@@ -35,7 +34,6 @@ from openjepa.runs.images import check_new_folder
 from openjepa.runs.settings import CONFIG, read_config
 
 UNSHAPING = ("seed", "time", "device", "workers", "log_every", "checkpoint_minutes", "keep_every")
-UNNAMED = ("accuracy", "recall", "mAP", "delta1")  # measures that the task's name says, or that go without saying
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,10 @@ def head_session(sessions: Sequence[Session]) -> Session:
 
 
 def show_records(records: Sequence[dict]) -> None:
-    """The table: a row a task, a column a model, each number with its 95 % interval, in percent or in named units."""
+    """The table: each number with its 95 % interval, in percent or in named units.
+
+    A row a task and a column a model or, where that is wider than the terminal, the models of each task in rows.
+    """
     models = list(dict.fromkeys(record["model"] for record in records))
     title = "accuracy in %, with 95 % interval"
     if {record["metric"] for record in records} != {"accuracy"}:
@@ -91,21 +92,28 @@ def show_records(records: Sequence[dict]) -> None:
     rows = []
     for task in dict.fromkeys(record["task"] for record in records):
         row = {record["model"]: record for record in records if record["task"] == task}
-        first = next(iter(row.values()))
-        rows.append(
-            [_row_name(first), *(_cell(row[model], list(row.values())) if model in row else "–" for model in models)]
-        )
-    show_table(["", *(_short(model, models) for model in models)], rows, title, right=True)
+        cells = [_cell(row[model], list(row.values())) if model in row else "–" for model in models]
+        rows.append([_row_name(next(iter(row.values()))), *cells])
+    head = ["", *(_short(model, models) for model in models)]
+    if not fits(head, rows):
+        head, rows = [""] * 2, list(_upright(head[1:], rows))
+    show_table(head, rows, title, right=True)
     log(*classes_in_words(records))
+
+
+def _upright(models: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[list[str]]:
+    """Each row of a table as several: its name, then a row for each model that has a number."""
+    for name, *cells in rows:
+        yield [name, ""]
+        yield from ([f"  {model}", cell] for model, cell in zip(models, cells, strict=True) if cell != "–")
 
 
 def _row_name(record: dict) -> str:
     """Shorter than in sentences: tasks as --tasks names them. Several measures of a task are told apart."""
-    several = record["task"] in SEVERAL_MEASURES
+    if record["task"] in SEVERAL_MEASURES:
+        return row_name(record)
     kind = record.get("protocol", {}).get("kind")
-    short = record["task"].replace(":", " ") + (f" of {kind}" if kind else "")
-    measure = f" ({measure_of(record)})" if several or metric_of(record) not in UNNAMED else ""
-    return (question_of(record) if several else short) + measure
+    return with_measure(record["task"].replace(":", " ") + (f" of {kind}" if kind else ""), record)
 
 
 def _short(model: str, models: Sequence[str]) -> str:
