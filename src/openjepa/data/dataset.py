@@ -95,6 +95,7 @@ class ImageFiles(ImageDataset):
         self._rows = np.arange(len(paths)) if rows is None else rows
         self.pages = np.zeros(len(paths), np.int64)
         self._starts = np.zeros(len(paths), np.int64)
+        self._last: tuple[int, bytes] | None = None  # the file of several pages whose digest was asked for last
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -113,6 +114,17 @@ class ImageFiles(ImageDataset):
         """The whole file. Raises BadImage."""
         with bad_image_on_error(), self.open(index) as stream:
             return stream.read()
+
+    def digest(self, index: int) -> bytes:
+        """SHA-256 of the file, and of the number of the image in it where it is not the first. Raises BadImage.
+
+        A file of several images is read once where those are asked for one after another.
+        """
+        row, page = int(self._rows[index]), int(self.pages[index])
+        if not page or self._last is None or self._last[0] != row:
+            self._last = row, hashlib.sha256(self.read(index)).digest()
+        content = self._last[1]
+        return hashlib.sha256(content + f"#{page}".encode()).digest() if page else content
 
     def open(self, index: int) -> IO[bytes]:
         """The file, open at its start; the caller closes it. Raises BadImage, also for one that is too large."""

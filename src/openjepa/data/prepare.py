@@ -75,10 +75,9 @@ class Shrinking:
     def _file(self, index: int) -> tuple[str, bytes]:
         image = self.dataset.load(index)
         small = self.dataset.pixel_format.picture and min(size_of(image)) <= self.size
-        if small and isinstance(self.dataset, ImageFiles):
+        if small and isinstance(self.dataset, ImageFiles) and not self.dataset.pages[index]:
             data = self.dataset.read(index)
-            suffix = KEPT.get(picture_format(data)) if not self.dataset.pages[index] else None
-            if suffix:
+            if suffix := KEPT.get(picture_format(data)):
                 return suffix, data
         pixels = stored(shrunk(image, self.size), self.dataset.pixel_format.values)
         return encoded(pixels, self.format, self.quality)

@@ -1,6 +1,5 @@
 """The content of a dataset, read before anything is trained on it."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import asdict, dataclass, field
@@ -28,13 +27,13 @@ class Summary:
     modes       images by Pillow's mode, or such as 12xfloat32, commonest first
     classes     images by class name, by name of the label; {} without labels
     skipped     (path, reason)
-    duplicates  paths of files with equal bytes, group by group
+    duplicates  paths of files with equal bytes, group by group (of single pages: the same page of such files)
     compared    files among which duplicates were sought: all up to 20,000, else a fixed random sample of 20,000;
                 0 if the images are no files
     read_as     how the images are read: the fields of a PixelFormat
     changed     images by what is done to them, where their channels or bits are others in their files
     paged       files with more than one image, of which the first is taken
-    looked_at   files whose headers were read, to which sizes, modes, changed and paged refer: all of up to 100,000
+    looked_at   images whose headers were read, to which sizes, modes, changed and paged refer: all of up to 100,000
     """
 
     source: str
@@ -187,7 +186,7 @@ def _summary_of_files(dataset: ImageFiles, headers: list[Header], bad: Skipped, 
         read_as=asdict(pixel_format),
         changed=dict(changes.most_common()),
         paged=sum(header.pages > 1 for header in headers) if pixel_format.pages == "first" else 0,
-        looked_at=looked_at,
+        looked_at=looked_at + len(images) - len(headers),
     )
 
 
@@ -244,8 +243,8 @@ def _duplicates(dataset: ImageFiles) -> tuple[list[list[str]], int]:
         return [], 0
     sample = np.sort(np.random.default_rng(0).permutation(len(dataset))[:COMPARED_AT_MOST]).tolist()
     # Only files with equal stamps can be equal, so most need not be read whole.
-    suspects = [index for group in _groups(sample, dataset.stamp) for index in group]
-    same = _groups(suspects, lambda index: hashlib.blake2b(dataset.read(index), digest_size=16).digest())
+    groups = _groups(sample, lambda index: (dataset.stamp(index), int(dataset.pages[index])))
+    same = _groups(sorted(index for group in groups for index in group), dataset.digest)
     return [[dataset.paths[index] for index in group] for group in same], len(sample)
 
 

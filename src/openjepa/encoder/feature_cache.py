@@ -45,17 +45,16 @@ def content_hash(dataset: ImageDataset) -> str:
     digest = hashlib.sha256()
     for index in range(len(dataset)):
         try:
-            content = _file(dataset, index) if isinstance(dataset, ImageFiles) else dataset.load(index).tobytes()
+            digest.update(_digest(dataset, index))
         except BadImage as error:
-            content = str(error).encode()
-        digest.update(hashlib.sha256(content).digest())
+            digest.update(hashlib.sha256(str(error).encode()).digest())
     return digest.hexdigest()
 
 
-def _file(dataset: ImageFiles, index: int) -> bytes:
-    """The bytes of a file, with the number of the image in it where it is not the first."""
-    page = int(dataset.pages[index])
-    return dataset.read(index) + (f"#{page}".encode() if page else b"")
+def _digest(dataset: ImageDataset, index: int) -> bytes:
+    if isinstance(dataset, ImageFiles):
+        return dataset.digest(index)
+    return hashlib.sha256(dataset.load(index).tobytes()).digest()
 
 
 def model_hash(model: Model) -> str:

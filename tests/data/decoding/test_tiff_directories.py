@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from openjepa.data.dataset import ImageFiles
 from openjepa.data.decoding.pixel_format import RGB, PixelFormat
 from openjepa.data.decoding.read import read_header, read_pixels
 from openjepa.data.decoding.tiff_directories import directories
 from openjepa.data.open import open_dataset
 from openjepa.data.summary import inspect_dataset
+from openjepa.encoder.feature_cache import content_hash
 from openjepa.errors import BadImage
 
 tifffile = pytest.importorskip("tifffile")
@@ -51,6 +53,20 @@ def test_pages_that_pillow_reads_are_the_same_as_by_its_own_way(tmp_path, compre
         for page in range(4):
             image.seek(page)
             np.testing.assert_array_equal(np.asarray(dataset.load(page)), np.asarray(image.convert("RGB")))
+
+
+def test_pages_are_equal_where_the_same_page_of_equal_files_is_and_files_are_read_once(tmp_path, monkeypatch):
+    pages = RNG.integers(0, 200, (40, 8, 8), dtype=np.uint8)
+    for name, content in (("a.tif", pages), ("b.tif", pages), ("c.tif", pages[::-1])):
+        (tmp_path / name).write_bytes(stack(content))
+    reads, read = [], ImageFiles.read
+    monkeypatch.setattr(ImageFiles, "read", lambda self, index: reads.append(index) or read(self, index))
+    dataset, summary = inspect_dataset(open_dataset(tmp_path), pages="images")
+    assert summary.duplicates == [[f"a.tif#{page}", f"b.tif#{page}"] for page in range(40)]
+    assert len(reads) == 3 and summary.looked_at == len(dataset) == 120
+    reads.clear()
+    assert content_hash(dataset) != content_hash(dataset.subset([*range(119), 0]))
+    assert len(reads) == 7  # of the second, the first file once more at its end
 
 
 def chain(count: int, last: int = 0) -> bytes:

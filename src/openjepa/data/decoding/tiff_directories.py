@@ -3,7 +3,7 @@
 import io
 import struct
 from collections.abc import Iterator
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from openjepa.errors import BadImage
 from openjepa.safety.limits import MAX_PAGES
@@ -56,7 +56,7 @@ def at_directory(stream: IO[bytes], start: int) -> IO[bytes]:
     stream.seek(0)
     head = stream.read(8 if big else 4) + struct.pack(order + ("Q" if big else "I"), start)
     stream.seek(0)
-    return cast(IO[bytes], _OtherHead(stream, head))
+    return io.BufferedReader(_OtherHead(stream, head))  # because decoders read the entries of a directory one by one
 
 
 class _OtherHead(io.RawIOBase):
@@ -80,16 +80,10 @@ class _OtherHead(io.RawIOBase):
     def tell(self) -> int:
         return self._stream.tell()
 
-    def read(self, size: int = -1) -> bytes:
-        place = self._stream.tell()
-        content = self._stream.read(size)
-        if place >= len(self._head):
-            return content
-        patched = self._head[place : place + len(content)]
-        return patched + content[len(patched) :]
-
     def readinto(self, buffer: Any) -> int:
-        into = memoryview(buffer).cast("B")
-        content = self.read(len(into))
+        into, place = memoryview(buffer).cast("B"), self._stream.tell()
+        content = self._stream.read(len(into))
         into[: len(content)] = content
+        patched = self._head[place : place + len(content)]
+        into[: len(patched)] = patched
         return len(content)
