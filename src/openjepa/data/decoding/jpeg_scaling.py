@@ -1,5 +1,6 @@
 """JPEGs decoded at a half, a quarter or an eighth where the crop allows it: large ones cost a fraction of the time."""
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -23,13 +24,16 @@ def load_for_crop(
     image, and its values differ a little from those of the whole image scaled at once. Raises BadImage.
     """
     full: list[tuple[int, int]] = []
-    aspect = size[1] / size[0]
+
+    @functools.cache  # asked for twice where the image may be decoded smaller
+    def box_in(width: int, height: int) -> Box:
+        return crop_box(width, height, scale, size[1] / size[0], dice())
 
     def times(width: int, height: int) -> int:
         full.append((width, height))
         if min(width, height) <= 2 * min(size):  # usual for small images; needs no random draw
             return 1
-        left, top, right, bottom = crop_box(width, height, scale, aspect, dice())
+        left, top, right, bottom = box_in(width, height)
         spare = min((right - left) / size[1], (bottom - top) / size[0])
         # A last block that is not full stretches the image: allow a hundredth of its side.
         even = (k for k in (8, 4, 2) if all(-side % k <= side / 100 for side in (width, height)))
@@ -37,7 +41,7 @@ def load_for_crop(
 
     image = _loaded(dataset, index, times)
     width, height = full[0] if full else size_of(image)
-    box = crop_box(width, height, scale, aspect, dice())
+    box = box_in(width, height)
     x, y = (there / whole for there, whole in zip(size_of(image), (width, height), strict=True))
     return image, (box[0] * x, box[1] * y, min(box[2] * x, size_of(image)[0]), min(box[3] * y, size_of(image)[1]))
 
