@@ -23,7 +23,7 @@ from openjepa.models.vit import take
 from openjepa.recipe_settings import config_of
 from openjepa.runs.settings import read_config
 from openjepa.training.monitoring.metrics_log import read_metrics
-from openjepa.training.monitoring.verdict import verdict
+from openjepa.training.monitoring.verdict import Extremes, verdict
 
 MONITORS = (
     "step",
@@ -131,7 +131,11 @@ def table() -> None:
 
 def in_words(told: dict) -> list[str]:
     first, *later = told["records"]
-    said = [(fraction := r["step"] / told["steps"], verdict(r, first, fraction)[0]) for r in later]
+    said, extremes = [], Extremes()
+    for record in later:
+        fraction = record["step"] / told["steps"]
+        said.append((fraction, verdict(record, first, fraction, extremes=extremes).status))
+        extremes = extremes.after(record)
     alarms = (f"{status} at {fraction:.0%}" for fraction, status in said if status not in QUIET)
     rank = f"{first['rank']:.1f} to {later[-1]['rank']:.1f}"
     linear = f"{100 * first['linear']:.1f} to {100 * later[-1]['linear']:.1f}"

@@ -31,6 +31,25 @@ def test_a_probe_is_shown_in_the_line_of_its_own_step_only(capsys):
     assert "step 80/100" in capsys.readouterr().out  # where there is no terminal, every probe has a line
 
 
+def test_advice_is_given_once_for_a_status_and_again_at_the_end(capsys):
+    display = TrainingDisplay(steps=100, done=0, batch_size=8)
+    for step, status in enumerate(("early", "weak", "healthy", "weak", "weak", "weak")):
+        advice = {"advice": "Train longer."} if status == "weak" else {}
+        display({"step": 20 * step, "rank": 9.0, "status": status, "verdict": f"{status}: rank 9.", **advice})
+    said = [
+        line.split(": ", 1)[1]
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("step") and ": " in line
+    ]
+    assert said == [
+        "early: rank 9.",
+        "weak: rank 9. Train longer.",
+        "healthy: rank 9.",
+        "weak: rank 9.",
+        "weak: rank 9. Train longer.",
+    ]
+
+
 def test_only_what_a_method_measures_is_shown():
     display = TrainingDisplay(steps=10, done=0, batch_size=8)
     display({"step": 5, "loss": 0.5, "images_per_second": 80.0})

@@ -162,6 +162,7 @@ class TrainingDisplay:
         self.task = self.progress.add_task("starting", total=steps, completed=done)
         self.steps, self.pace = steps, Pace(steps, done, batch_size)
         self.state: dict = {}
+        self.advised = set[str]()
         self.probed = 0  # the step of the last probe
         self.printed = 0.0
 
@@ -179,12 +180,19 @@ class TrainingDisplay:
         if "images_per_second" in record:
             self.pace.update(record)
         self.progress.update(self.task, completed=record["step"], description=terminal(self.line()))
-        if changed:
-            log(f"step {record['step']:,}: {record['verdict']}")
+        if changed or ("verdict" in record and record["step"] == self.steps):
+            log(f"step {record['step']:,}: {self._said(record)}")
         is_due = "knn" in record or time.monotonic() - self.printed > 30 or record["step"] == self.steps
         if not console.is_terminal and is_due:
             log(f"step {record['step']:,}/{self.steps:,}  {self.line()}")
             self.printed = time.monotonic()
+
+    def _said(self, record: dict) -> str:
+        """A verdict with its advice, which is given once for each status and again at the end."""
+        status, advice = record["status"], record.get("advice", "")
+        again = status in self.advised and record["step"] < self.steps
+        self.advised.add(status)
+        return record["verdict"] if again or not advice else f"{record['verdict']} {advice}"
 
     def line(self) -> str:
         """Rate, loss, monitors and probe, as far as they are known, and the time left."""

@@ -85,7 +85,8 @@ def _verdict(run: RunFolder) -> dict[str, str]:
     if not judged:
         return {"text": "not begun", "sentence": "no step was logged"}
     status, sentence = judged[-1]["status"], judged[-1]["verdict"]
-    return {"text": status, "sentence": sentence.removeprefix(f"{status}: ")}
+    said = " ".join(filter(None, (sentence.removeprefix(f"{status}: "), judged[-1].get("advice"))))
+    return {"text": status, "sentence": said}
 
 
 def _unfinished(run: RunFolder) -> list[str]:

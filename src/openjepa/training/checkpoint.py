@@ -22,6 +22,7 @@ from openjepa.safety.schema import Json, Name, Schema, Text, read_json
 TENSORS, STATE = "state.safetensors", "state.json"
 MAX_BYTES = 2**28  # of state.json, which lists every image that could not be read
 SELECTED_BY = ("rank", "knn")  # the monitors whose best encoder is kept
+EXTREMES = ("std", "positional_fraction")
 Step = Annotated[int, Field(ge=0, le=10**12)]
 
 
@@ -31,6 +32,7 @@ class State(Schema):
     best       monitor -> (value, step) of the best encoder by it
     skipped    path -> reason of the images that could not be read
     untrained  the monitors at step 0
+    extremes   the largest and least of some monitors since then; {} in older files
     settings   what shapes the run, by name; {} in older files
     """
 
@@ -38,6 +40,7 @@ class State(Schema):
     best: dict[Literal[SELECTED_BY], tuple[float, Step]]  # type: ignore[valid-type]
     skipped: dict[Text, Text]
     untrained: dict[Name, float]
+    extremes: dict[Literal[EXTREMES], float] = Field(default_factory=dict)  # type: ignore[valid-type]
     settings: dict[Name, Json] = Field(default_factory=dict)
     sha256: Name
     state_sha256: Name | None = None

@@ -27,7 +27,7 @@ from openjepa.training.distributed import anyone, everyones, is_sharded, mean_ov
 from openjepa.training.monitoring.metrics_log import RunLog, current_metrics
 from openjepa.training.monitoring.monitors import Monitor
 from openjepa.training.monitoring.online_probe import OnlineProbe
-from openjepa.training.monitoring.verdict import verdict
+from openjepa.training.monitoring.verdict import NONE_YET, Extremes, verdict
 from openjepa.training.monitoring_intervals import Intervals
 from openjepa.training.signals import Stop, stop_on_signals
 from openjepa.training.state import load_tensors, run_tensors
@@ -62,7 +62,8 @@ class TrainingRun:
     `imported`: it started from trained weights. `max_skipped` images may be unreadable (None: any number).
     `settings` are what shapes the run, by name: a checkpoint of a run with others is refused.
     `done` steps have been taken; `best` maps a monitor to (value, step), `skipped` an image's path to the reason;
-    `untrained` are the monitors at step 0. Several processes take its steps together; rank 0 alone logs and writes.
+    `untrained` are the monitors at step 0, `extremes` those since then. Several processes take its steps together; rank
+    0 alone logs and writes.
     """
 
     folder: Path
@@ -79,12 +80,18 @@ class TrainingRun:
     best: dict[str, tuple[float, int]] = field(default_factory=dict, init=False)
     skipped: dict[str, str] = field(default_factory=dict, init=False)
     untrained: dict[str, float] = field(default_factory=dict, init=False)
+    extremes: Extremes = field(default=NONE_YET, init=False)
     _saved_step: int = field(default=0, init=False)
     _saved_at: float = field(default_factory=time.monotonic, init=False)
 
     @property
     def steps(self) -> int:
         return self.stepper.schedule.steps
+
+    @property
+    def _passes(self) -> float:
+        """How often the whole run shows each image."""
+        return self.steps * self.batches.batch_size / len(self.batches.dataset)
 
     @property
     def checkpoints(self) -> Path:
@@ -104,6 +111,7 @@ class TrainingRun:
             raise DamagedCheckpoint(f"{self.checkpoints} is of another run ({reason})") from error
         self.done, self.skipped, self.best = state.step, state.skipped, state.best
         self.untrained = current_metrics(state.untrained)
+        self.extremes = Extremes(**state.extremes)
         return complaints
 
     def _read_newest(self, tensors: dict[str, Tensor]) -> tuple[State, list[str]]:
@@ -194,8 +202,11 @@ class TrainingRun:
             raise Diverged(f"the encoder's output is not finite at step {self.done:,}: {SLOWER}")
         if self.done == 0:
             self.untrained = measured
-        status, sentence = verdict(measured, self.untrained, self.done / self.steps, self.imported, self.settings)
-        record = {**measured, "status": status, "verdict": sentence}
+        progress, known = self.done / self.steps, self.settings | {"passes": self._passes}
+        said = verdict(measured, self.untrained, progress, self.imported, known, self.extremes)
+        record = {**measured, "status": said.status, "verdict": said.finding, "advice": said.advice}
+        if self.done:
+            self.extremes = self.extremes.after(measured)
         if probe:
             scores = self._probe()
             record |= scores
@@ -250,6 +261,7 @@ class TrainingRun:
 
     def _write(self, tensors: dict[str, Tensor]) -> None:
         about = {"best": self.best, "skipped": self.skipped, "untrained": self.untrained}
+        about |= {"extremes": self.extremes._asdict()}
         state = about | {"settings": self.settings}
         save_checkpoint(self.checkpoints, self.done, tensors, state)
         retain(self.checkpoints, {step for _, step in self.best.values()}, self.intervals.keep, done=self.done)

@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from openjepa.config import build_config
 from openjepa.masking.settings import MaskSettings
 from openjepa.methods.ijepa import IJEPA
 from openjepa.models.predictor import Predictor
 from openjepa.models.vit import VisionTransformer
+from openjepa.recipe_settings import recipe
+from openjepa.runs.planning.plan import ema_lines
 from openjepa.training.monitoring.monitors import Monitor, effective_rank, ema_distance, positional_fraction
-from openjepa.training.monitoring.verdict import verdict
+from openjepa.training.monitoring.verdict import Extremes, verdict
 
 
 def test_effective_rank_counts_directions():
@@ -61,8 +64,8 @@ def test_a_blind_encoder_is_called_positional_collapse():
 
     before, after, _ = measured(blind)
     assert after["positional_fraction"] > 0.9 > 0.6 > before["positional_fraction"]
-    status, sentence = verdict(after, before, 0.5)
-    assert status == "positional collapse" and "--weight-init" in sentence
+    said = verdict(after, before, 0.5)
+    assert said.status == "positional collapse" and "--weight-init" in said.advice
     assert verdict(after, before, 0.05)[0] == "early"
 
 
@@ -92,7 +95,11 @@ def verdicts_of(case):
     """Today's rules on the monitors of a real run: its gain by linear probe, and (share of the run, status)."""
     told = json.loads((RESULTS / f"alarms-{case}.json").read_text())
     first, *later = told["records"]
-    said = [(r["step"] / told["steps"], verdict(r, first, r["step"] / told["steps"])[0]) for r in later]
+    said, extremes = [], Extremes()
+    for record in later:
+        fraction = record["step"] / told["steps"]
+        said.append((fraction, verdict(record, first, fraction, extremes=extremes).status))
+        extremes = extremes.after(record)
     return later[-1]["linear"] - first["linear"], said
 
 
@@ -169,10 +176,41 @@ MEASURED = {"rank": 10.0, "std": 0.4, "positional_fraction": 0.1, "energy_gap": 
 def test_advice_knows_what_is_set(change, status):
     ours = {"weight_init": "unit", "optimizer": "muon", "lr": 5e-4, "steps": 1000}
     for settings in ({}, ours):
-        found, sentence = verdict(MEASURED | change, MEASURED, 0.9, settings=settings)
-        assert found == status and "{" not in sentence
-    assert "--weight-init" not in sentence and "--optimizer" not in sentence
+        said = verdict(MEASURED | change, MEASURED, 0.9, settings=settings)
+        assert said.status == status and "{" not in said.text
+    assert "--weight-init" not in said.text and "--optimizer" not in said.text
     if status != "dimensional collapse":
-        assert "twice as long (--steps 2000)" in sentence
-    _, sentence = verdict(MEASURED | change, MEASURED, 0.9, settings=ours | {"weight_init": "published"})
-    assert ("--weight-init unit" in sentence) == status.endswith("collapse")
+        assert "twice as long (--steps 2000)" in said.advice
+    published = verdict(MEASURED | change, MEASURED, 0.9, settings=ours | {"weight_init": "published"})
+    assert ("--weight-init unit" in published.advice) == status.endswith("collapse")
+
+
+def test_the_verdict_and_the_plan_ask_for_the_same_steps():
+    settings = {"steps": 300, "lr": 5e-4, "ema_momentum": [0.99, 1.0]}
+    weak = MEASURED | {"rank": 5.0}
+    assert "Train for 345 steps or more (--steps 345)" in verdict(weak, MEASURED, 1.0, settings=settings).advice
+    assert "train for 345 steps or more" in ema_lines(build_config(recipe("laptop"), {}), 300)[1]
+    assert "--steps 800" in verdict(weak, MEASURED, 1.0, settings=settings | {"steps": 400}).advice
+    without = {name: value for name, value in weak.items() if name != "ema_distance"}  # a method without target encoder
+    assert "--steps 600" in verdict(without, MEASURED, 1.0, settings=settings).advice
+    assert "--steps 600" in verdict(weak, MEASURED, 1.0, settings=settings | {"init": "runs/a"}).advice
+
+
+def test_images_that_were_seen_often_are_not_to_be_seen_more_often():
+    settings = {"steps": 8000, "lr": 5e-4, "ema_momentum": [0.994, 1.0], "passes": 351.6}
+    advice = verdict(MEASURED | {"rank": 5.0}, MEASURED, 1.0, settings=settings).advice
+    assert "Train on more images (each was seen 352 times" in advice and "--steps" not in advice
+
+
+def test_position_that_takes_over_after_a_healthy_stretch_is_noticed():
+    """As vit_micro beside a narrow predictor did, from step 3,000 to 11,754: rank and energy gap went on rising."""
+    healthy = MEASURED | {"rank": 25.0, "std": 0.30, "positional_fraction": 0.49}
+    extremes = Extremes().after(MEASURED | {"positional_fraction": 0.6}).after(healthy)
+    late = healthy | {"rank": 30.0, "std": 0.17, "positional_fraction": 0.66, "energy_gap": 0.6}
+    assert verdict(healthy, MEASURED, 0.6, extremes=extremes).status == "healthy"
+    assert verdict(late, MEASURED, 0.4, extremes=extremes).status == "healthy"
+    said = verdict(late, MEASURED, 0.9, settings={"predictor_dim": 64}, extremes=extremes)
+    assert said.status == "turning positional" and "66%" in said.finding and "was 49%" in said.finding
+    assert "--predictor-dim (it is 64)" in said.advice
+    wide = late | {"std": 0.38}  # while the embeddings differ as before, the images' position may well be learned
+    assert verdict(wide, MEASURED, 0.9, extremes=extremes).status == "healthy"

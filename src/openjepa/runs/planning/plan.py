@@ -11,13 +11,13 @@ from openjepa.errors import UsageError
 from openjepa.masking.samplers import STRATEGIES
 from openjepa.masking.settings import MaskSettings
 from openjepa.runs.images import size_for
+from openjepa.training.monitoring.advice import least_steps
 from openjepa.training.monitoring_intervals import monitor_interval, probe_interval
 from openjepa.training.schedules import ema_half_life, ema_range
 from openjepa.training.step import Schedule, Stepper
 from openjepa.training.timing import Cost, Speed
 
 OVERHEAD = 1.05  # monitors, probes and checkpoints on a CPU, as a fraction of the steps' own time
-HALF_LIVES = 5  # of the target encoder, after which its weights are 97 % the run's own
 WAITED = 0.05  # fraction of a step from which waiting for input limits the run
 WORTH_SAYING = 0.01  # fraction of the pixels that another image size shows in addition
 SHARED = 0.9  # fraction of the slower rate alone, below which step and input together slow each other
@@ -132,11 +132,11 @@ def ema_lines(config: Config, steps: int) -> list[str]:
     if not 0 < half_life < math.inf:
         return [f"  EMA momentum {momentum:g}"]
     lines = [f"  EMA half-life {half_life:,.0f} steps at the start, {steps / half_life:,.0f} half-lives in the run"]
-    if half_life > steps / HALF_LIVES and not config.init:
+    if steps < (needed := least_steps(momentum)) and not config.init:
         faster = ", or give --ema-momentum 0.99 1" * (momentum > 0.99)
         lines.append(
             f"  warning: the run ends while its targets are still those of an untrained encoder: train for "
-            f"{math.ceil(HALF_LIVES * half_life)} steps or more{faster}"
+            f"{needed} steps or more{faster}"
         )
     return lines
 

@@ -11,7 +11,7 @@ from openjepa.errors import UsageError
 from openjepa.files import write_text
 
 LARGEST = 2**53
-WORDS = {"status", "verdict"}  # what is text in a record; all else are numbers
+WORDS = {"status", "verdict", "advice"}  # what is text in a record; all else are numbers
 RENAMED = {"positional_share": "positional_fraction"}  # old names of metrics in stored files
 
 
@@ -41,7 +41,7 @@ def _record(line: str) -> dict | None:
         return None
     fitted = {name: value for name, value in current_metrics(record).items() if _fits(name, value)}
     if "status" not in fitted:
-        fitted.pop("verdict", None)  # they are shown together
+        fitted = {name: value for name, value in fitted.items() if name not in WORDS}  # they are shown together
     return fitted if isinstance(fitted.get("step"), int) and fitted["step"] >= 0 else None
 
 
