@@ -1,7 +1,7 @@
 #!/bin/bash
 # One run on several nodes: sbatch examples/slurm.sh DATA OUT [settings of openjepa pretrain]
 # DATA must be readable from every node; OUT is written by the first process alone.
-# The job asks to be told two minutes before its time ends, and puts itself back into the queue: every start goes on
+# The job gets a signal five minutes before its time ends, and puts itself back into the queue: every start continues
 # from the last checkpoint, with as many nodes as it is given.
 #SBATCH --job-name=openjepa
 #SBATCH --nodes=2
@@ -9,7 +9,7 @@
 #SBATCH --gpus-per-node=8
 #SBATCH --cpus-per-task=64
 #SBATCH --time=24:00:00
-#SBATCH --signal=B:TERM@120
+#SBATCH --signal=B:TERM@300
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output=%x-%j.log
@@ -19,6 +19,9 @@ data=$1 out=$2
 shift 2
 [ -f "$out/config.json" ] && set -- "$@" --resume
 
+# Seconds that torchrun gives its processes after SIGTERM to write their checkpoint, less than the five minutes above.
+# PyTorch versions that do not know it give 30.
+export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=240
 # Without this, processes that start again meet the addresses of the dead (pytorch/pytorch#135712).
 export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 export MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
