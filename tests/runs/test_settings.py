@@ -99,7 +99,9 @@ def test_what_has_not_changed_can_be_given_again(run, monkeypatch):
 
 def test_the_report_of_a_run_on_the_cpu_uses_the_cpu(run, monkeypatch):
     asked = []
-    monkeypatch.setattr("openjepa.runs.folder.load_encoder", lambda folder, device, precision: asked.append(device))
+    monkeypatch.setattr(
+        "openjepa.runs.folder.load_encoder_at", lambda folder, step, device, precision: asked.append(device)
+    )
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     for device in ("cpu", "cpu:0"):
         content = json.loads((run / "config.json").read_text())

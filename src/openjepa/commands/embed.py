@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from openjepa.commands.arguments.options import Data, Device, Overwrite, Precision, SkippedFraction, Workers
+from openjepa.commands.arguments.options import Data, Device, Overwrite, Precision, SkippedFraction, Step, Workers
 from openjepa.config import MAX_SKIPPED
 from openjepa.console import counting, log
 from openjepa.data.open import as_source, names_of
@@ -16,7 +16,7 @@ from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.features import compute_features, frame_of
 from openjepa.files import check_output
 from openjepa.files.vectors import check_vectors_file, write_vectors
-from openjepa.interop.open_model import open_model
+from openjepa.runs.checkpoints import open_model_at
 from openjepa.runs.images import check_skipped, check_workers, open_images
 
 
@@ -25,6 +25,7 @@ def embed(
     data: Data,
     *,
     out: Annotated[Path, Option(help="Table to write: .parquet, .csv or .xlsx (Excel).", show_default=False)],
+    step: Step = None,
     device: Device = "auto",
     precision: Precision = "auto",
     workers: Workers = 2,
@@ -44,7 +45,7 @@ def embed(
     check_output(out, [model], overwrite, names_of(source))
     check_workers(workers)
     where = choose_device(device)
-    encoder = open_model(model, where, choose_precision(precision, where))
+    encoder = open_model_at(model, step, where, choose_precision(precision, where))
     dataset, summary = open_images(source, encoder.pixel_format, max_skipped)
     log(*seen_lines(summary.sizes, frame_of(encoder)))
     with counting(f"embedding {source}") as progress:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from openjepa.commands.arguments.options import Device, Overwrite, Precision, SkippedFraction, Workers
+from openjepa.commands.arguments.options import Device, Overwrite, Precision, SkippedFraction, Step, Workers
 from openjepa.config import MAX_SKIPPED
 from openjepa.console import log
 from openjepa.data.open import Given, as_source
@@ -17,9 +17,10 @@ from openjepa.evaluation.tasks.fewshot import parse_shots
 from openjepa.evaluation.tasks.registry import TASKS
 from openjepa.files import cache_folder, check_outside, write_output
 from openjepa.interop.heads import quantity_of
-from openjepa.ranks import rank
+from openjepa.ranks import on_rank_zero, rank
 from openjepa.reports.evaluation_page import evaluation_page
 from openjepa.runs import evaluation as evaluating
+from openjepa.runs.checkpoints import find_steps, label_at
 from openjepa.runs.evaluation import Files, Images
 from openjepa.runs.images import check_workers
 from openjepa.runs.outputs import Outputs, make_verdicts, runs_by_seed, show_records
@@ -37,6 +38,7 @@ def evaluate(
     *,
     test: Annotated[Given | None, Option(help="Images to test on; without it a fifth of DATA is held out.")] = None,
     tasks: Annotated[str, Option(help=TASK_LIST)] = "linear,knn",
+    step: Step = None,
     encoder: Annotated[str, Option(help="Of runs and artifacts: target, context or both.")] = "target",
     shots: Annotated[str, Option(help="For fewshot: images a class (10) or a percentage of them (1%).")] = "1%,10%,10",
     epochs: Annotated[float, Option(help="For finetune: passes over the training images, of 60 steps or more.")] = 10,
@@ -67,7 +69,8 @@ def evaluate(
 ) -> list[dict]:
     """Measure encoders on labelled images, always beside raw pixels and an untrained encoder.
 
-    The records of a run are kept in its folder, as evaluation.json, for its report. docs/evaluation.md explains the
+    The records of a run are kept in its folder, as evaluation.json (of a --step, evaluation-step-NUMBER.json), for its
+    report. docs/evaluation.md explains the
     tasks.
 
     Returns one record for each model, label and task, with the keys model, data, task, metric, value, low, high and
@@ -88,7 +91,9 @@ def evaluate(
     kept = Path(cache) if cache else cache_folder("features")
     check_outside(kept, images.sources())
     with joined(choose_device(device)):
-        opened = evaluating.open_models(names, device, precision, encoder)
+        steps = on_rank_zero(lambda: find_steps(names, step))
+        labels = {name: label_at(name, steps.get(name)) for name in names}
+        opened = evaluating.open_models(names, device, precision, encoder, steps)
         outputs.check_models(opened)
         first = evaluating.first_encoder(opened)
         train, held_out, named = images.open(needed, seed, workers, first or opened[0])
@@ -106,13 +111,13 @@ def evaluate(
     leaks = evaluating.find_leaks(train, held_out, store)
     count = len(train.dataset), len(held_out.dataset)
     log(f"training probes on {count[0]:,} images of {images.data}, testing on {count[1]:,} of {named}")
-    measured = evaluating.measure(sessions, chosen, runs_by_seed(names))
+    measured = evaluating.measure(sessions, chosen, [[labels[name] for name in runs] for runs in runs_by_seed(names)])
     about = evaluating.about_data(str(images.data), named, sessions[0], leaks)
     records = evaluating.make_records(measured, str(images.data), about)
     show_records(records)
-    verdicts = make_verdicts(records, names)
+    verdicts = make_verdicts(records, [*labels.values()])
     log(*verdicts)
     if outputs.page:
         write_output(outputs.page, evaluation_page(records, verdicts))
-    outputs.write(records, sessions, names, needed)  # the head last: where it is there, so is all else
+    outputs.write(records, sessions, names, needed, steps)  # the head last: where it is there, so is all else
     return records

@@ -6,11 +6,12 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from openjepa.commands.arguments.options import Step
 from openjepa.config import image_size as pixels
 from openjepa.console import log
 from openjepa.interop.formats.registry import Options, known
 from openjepa.interop.hub import push
-from openjepa.interop.load import open_source
+from openjepa.runs.checkpoints import find_step, open_source_at
 from openjepa.runs.export import folder_of, is_written, licence_of, read_request, write_export
 from openjepa.runs.images import check_new_folder
 
@@ -19,7 +20,10 @@ def export(
     model: Annotated[str, Argument(help="A run, an artifact, or anything that import takes.", show_default=False)],
     *,
     to: Annotated[str, Option(help=f"Format: {known()}.", show_default=False)],
-    out: Annotated[Path | None, Option(help="Folder to write to; left out, MODEL/export-FORMAT.")] = None,
+    out: Annotated[
+        Path | None, Option(help="Folder to write to; left out, MODEL/export-FORMAT, with the step where one is named.")
+    ] = None,
+    step: Step = None,
     which: Annotated[str, Option(help="Encoder: target (the paper evaluates it) or context.")] = "target",
     with_predictor: Annotated[bool, Option("--with-predictor", help="Write the predictor too.")] = False,
     image_size: Annotated[str | None, Option(help="For images of another size, as 448 or ROWSxCOLUMNS.")] = None,
@@ -36,11 +40,12 @@ def export(
     Returns the folder. Raises UsageError.
     """
     model, size = str(model), None if image_size is None else pixels(str(image_size))
-    request = read_request(to, Options(which, with_predictor, half), images)
-    folder = folder_of(model, request.format, out)
+    number = None if step is None else find_step(Path(model), step)
+    request = read_request(to, Options(which, with_predictor, half), images, number)
+    folder = folder_of(model, request.format, out, number)
     if not request.hub_name:
         check_new_folder(folder, "give --out another name")
-    source = open_source(model, size, num_heads=num_heads)
+    source = open_source_at(model, number, size, num_heads=num_heads)
     source = replace(source, licence=licence_of(source, licence))
     if is_written(folder, source, request):
         log(f"{folder} is complete from an earlier try: it is pushed as it is")

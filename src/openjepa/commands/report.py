@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from openjepa.commands.arguments.options import Device
+from openjepa.commands.arguments.options import Device, Step
 from openjepa.console import log
 from openjepa.data.open import Given, as_source
 from openjepa.reports.run_page import write_run_page
@@ -16,6 +16,7 @@ def report(
     run: Annotated[Path, Argument(help="Folder that openjepa pretrain or demo wrote.", show_default=False)],
     *,
     data: Annotated[Given | None, Option(help="The images of the run, or others, to show.")] = None,
+    step: Step = None,
     device: Device = "auto",
     show: Annotated[
         list[str] | None,
@@ -24,12 +25,14 @@ def report(
 ) -> Path:
     """Write RUN/report.html: one file that needs no network, with results, curves, masks, patch maps and neighbours.
 
+    With --step it is RUN/report-step-NUMBER.html, of the run up to that step and its encoder then.
+
     Neighbours are shown of the images that --show names, else of six. Without the images the page has no pictures; of
     an unfinished run it shows what there is.
 
     Returns the page. Raises UsageError if the folder is no run, --data names no images, or --show no image of them.
     """
     images = None if data is None else as_source(data)
-    page = write_run_page(read_run_folder(Path(run), str(device)), images, [*(show or [])])
+    page = write_run_page(read_run_folder(Path(run), str(device), step), images, [*(show or [])])
     log(f"report: {page}")
     return page

@@ -27,6 +27,7 @@ from openjepa.reports.html import render
 from openjepa.reports.monitor_charts import FRACTIONS, MONITORED, Curve, curve_chart
 from openjepa.reports.result_charts import by_task, result_chart
 from openjepa.reports.run_pictures import Sample, draw_pictures, sample_of
+from openjepa.runs.checkpoints import file_at
 from openjepa.runs.command_line import python_call
 from openjepa.runs.folder import RunFolder, Setting, training_seconds
 
@@ -53,7 +54,7 @@ def write_run_page(run: RunFolder, data: DataSource | None, asked: Sequence[str]
         pictures=draw_pictures(run, images),
         panels=_settings_by_panel(run),
     )
-    path = run.path / "report.html"
+    path = run.path / file_at("report.html", run.step)
     write_output(path, text)
     log(*notes)
     return path
@@ -75,8 +76,10 @@ def _report_command(run: RunFolder, show: str | None = None) -> str:
     """The command that writes the report with its pictures, and with the neighbours of an image to `show`."""
     path = str(run.path)
     if run.from_python:
-        return f"openjepa.report({path!r}, data=images{f', show=[{show!r}]' if show else ''})"
+        at = "" if run.step is None else f", step={run.step}"
+        return f"openjepa.report({path!r}, data=images{at}{f', show=[{show!r}]' if show else ''})"
     data = [] if scenes.takes(run.data) else ["--data", run.data]
+    data += [] if run.step is None else ["--step", str(run.step)]
     return shlex.join(["openjepa", "report", path, *data, *(["--show", show] if show else [])])
 
 
@@ -90,6 +93,8 @@ def _verdict(run: RunFolder) -> dict[str, str]:
 
 
 def _unfinished(run: RunFolder) -> list[str]:
+    if run.step is not None:
+        return [f"Of step {run.step:,} of {run.steps:,}."]
     if run.encoder:
         return []
     again = ["openjepa", "pretrain", run.data, "--out", str(run.path), "--resume"]
@@ -107,12 +112,14 @@ def _next_commands(run: RunFolder) -> list[str]:
     """The commands that measure a run on its own images, if they have labels; else what can be done without."""
     path = str(run.path)
     if run.from_python:
-        measured = f"openjepa.evaluate([{path!r}], images); {_report_command(run)}"
-        return [measured if run.images.classes else f"openjepa.embed({path!r}, images, out='vectors.parquet')"]
+        at = "" if run.step is None else f", step={run.step}"
+        measured = f"openjepa.evaluate([{path!r}], images{at}); {_report_command(run)}"
+        return [measured if run.images.classes else f"openjepa.embed({path!r}, images{at}, out='vectors.parquet')"]
+    step = [] if run.step is None else ["--step", str(run.step)]
     if not run.images.classes:
-        embed = ["openjepa", "embed", path, run.data, "--out", "vectors.parquet"]
+        embed = ["openjepa", "embed", path, run.data, *step, "--out", "vectors.parquet"]
         return [shlex.join(embed), shlex.join(["openjepa", "data", "check", run.data])]
-    evaluate = ["openjepa", "evaluate", path, run.data, "--json", f"{path}/evaluation.json"]
+    evaluate = ["openjepa", "evaluate", path, run.data, *(step or ["--json", f"{path}/evaluation.json"])]
     return [f"{shlex.join(evaluate)} && {_report_command(run)}"]
 
 

@@ -1,7 +1,7 @@
 """From names to measured models: open models and images, measure every model by every task, compare."""
 
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -33,11 +33,11 @@ from openjepa.evaluation.session import Part, Session
 from openjepa.evaluation.splits import check_labels, label_remarks, shared_labels, split_held_out
 from openjepa.evaluation.task import Need
 from openjepa.evaluation.tasks.registry import TASKS
-from openjepa.interop.load import open_source
 from openjepa.interop.loaded_weights import WHICH
 from openjepa.interop.open_model import is_folder, open_model
 from openjepa.ranks import on_rank_zero
 from openjepa.rng import SAMPLES, generator
+from openjepa.runs.checkpoints import label_at, open_source_at
 from openjepa.runs.images import check_skipped, prepare_images
 
 Measured = dict[str, list[Result]]  # by the model's name
@@ -58,16 +58,19 @@ def parse_tasks(text: str) -> tuple[str, ...]:
     return tasks
 
 
-def open_models(names: Sequence[str], device: str, precision: str, encoder: str = "target") -> list[Model]:
+def open_models(
+    names: Sequence[str], device: str, precision: str, encoder: str = "target", steps: Mapping[str, int] = {}
+) -> list[Model]:
     """The named models after the two baselines, which have the first encoder's shape.
 
-    `encoder`: target, context, or both, for models that have both. Raises UsageError.
+    `encoder`: target, context, or both, for models that have both. `steps`: of which checkpoint a run is opened, by its
+    name. Raises UsageError.
     """
     if encoder not in ENCODERS:
         raise UsageError(unknown("--encoder", encoder, ENCODERS))
     where = choose_device(device)
     dtype = on_rank_zero(lambda: choose_precision(precision, where))  # timed, so processes could choose differently
-    folders = {name: _encoders(name, where, dtype, encoder) for name in names if is_folder(name)}
+    folders = {name: _encoders(name, steps.get(name), where, dtype, encoder) for name in names if is_folder(name)}
     frame = frame_of(next(iter(folders.values()))[0]) if folders else None
     models: list[Model] = []
     for name in names:
@@ -86,9 +89,9 @@ def first_encoder(models: Iterable[Model]) -> Encoder | None:
     return next((model for model in models if isinstance(model, Encoder)), None)
 
 
-def _encoders(name: str, where: torch.device, dtype: torch.dtype, encoder: str) -> list[Encoder]:
+def _encoders(name: str, step: int | None, where: torch.device, dtype: torch.dtype, encoder: str) -> list[Encoder]:
     """The encoders asked for, or the only one that a source holds; logs what the user needs to know of them."""
-    source = open_source(name)
+    source, shown = open_source_at(name, step), label_at(name, step)
     asked = WHICH if encoder == "both" else (encoder,)
     held = dict.fromkeys(source.held(which) for which in asked)
     log(*source.remarks("target" if encoder == "both" else encoder))
@@ -97,7 +100,7 @@ def _encoders(name: str, where: torch.device, dtype: torch.dtype, encoder: str) 
             source.encoder(which),
             source.mean,
             source.std,
-            name + CONTEXT if which == "context" and source.target else name,
+            shown + CONTEXT if which == "context" and source.target else shown,
             where,
             dtype,
             source.pixel_format,

@@ -20,6 +20,7 @@ from openjepa.interop.loaded_weights import Source
 from openjepa.interop.model_card import Card, card_of, write_card
 from openjepa.masking.coverage import cover, in_words
 from openjepa.models.resize import weights_of
+from openjepa.runs.checkpoints import file_at
 from openjepa.runs.folder import RunFolder, read_run_folder
 from openjepa.safety.schema import Name, Schema, read_json
 from openjepa.training.monitoring.online_probe import sample_images
@@ -31,12 +32,16 @@ MONITORS = ("rank", "std", "positional_fraction", "energy_gap", "ema_distance", 
 
 @dataclass(frozen=True)
 class Export:
-    """What is asked for: a format, what to write in it, images to compare on, the name to push it to on the Hub."""
+    """What is asked for: a format, what to write in it, images to compare on, the name to push it to on the Hub.
+
+    `step` is that of a checkpoint of a run, None for its finished encoder and for other weights.
+    """
 
     format: Format
     options: Options
     images: str | None = None
     hub_name: str | None = None
+    step: int | None = None
 
     def push_record(self, licence: str | None) -> dict[str, str | bool | None]:
         """What a folder states that is to be pushed, so that a push that failed can be tried again."""
@@ -46,7 +51,7 @@ class Export:
             "which": options.which,
             "with_predictor": options.with_predictor,
             "licence": licence,
-        }
+        } | ({} if self.step is None else {"step": str(self.step)})
 
 
 class Comparison(Schema):
@@ -55,7 +60,7 @@ class Comparison(Schema):
     push: dict[str, Name | bool | None] | None = None
 
 
-def read_request(to: str, options: Options, images: str | None) -> Export:
+def read_request(to: str, options: Options, images: str | None, step: int | None = None) -> Export:
     """An export as `--to` and other options state it; raises UsageError for a format that is not known or not fit."""
     name, _, hub_name = to.partition(":")
     known = {each.name: each for each in FORMATS}
@@ -65,16 +70,16 @@ def read_request(to: str, options: Options, images: str | None) -> Export:
     if options.half and not format_.half:
         able = ", ".join(each.name for each in FORMATS if each.half)
         raise UsageError(f"--half goes with --to {able}, not with --to {to}: leave it out")
-    return Export(format_, options, images, hub_name or None)
+    return Export(format_, options, images, hub_name or None, step)
 
 
-def folder_of(model: str, to: Format, out: Path | None) -> Path:
+def folder_of(model: str, to: Format, out: Path | None, step: int | None = None) -> Path:
     """Where to write; raises UsageError if the model is no folder and no place is given."""
     if out is None and "/" not in model and not Path(model).exists():
         raise UsageError(f"{model} does not exist: give a run, an artifact, or weights that openjepa import takes")
     if out is None and not Path(model).is_dir():
         raise UsageError(f"{model} is no folder to put an export into: give --out")
-    return Path(out) if out is not None else Path(model) / f"export-{to.name}"
+    return Path(out) if out is not None else Path(model) / file_at(f"export-{to.name}", step)
 
 
 def licence_of(source: Source, given: str | None) -> str | None:
@@ -116,7 +121,7 @@ def write_export(folder: Path, source: Source, export: Export) -> None:
         about = {"push": export.push_record(source.licence)} if export.hub_name else {}
         write_json(part / COMPARISON, {"format": to.name, "images_of": named, **comparison, **about})
         card = card_of(source, to, options, export.hub_name or folder.resolve().name, comparison, named)
-        write_text(part / "README.md", write_card(_with_run(card, Path(source.name))))
+        write_text(part / "README.md", write_card(_with_run(card, Path(source.name), export.step)))
     limit = HALF_LIMIT if options.half else LIMIT
     log(*difference_lines(folder, to.name, comparison, named, limit), *source.remarks(options.which))
     log(f"licence: {source.licence or 'not stated; --licence puts one on the card'}")
@@ -156,11 +161,11 @@ def difference_lines(folder: Path, to: str, comparison: dict, named: str, limit:
     return lines
 
 
-def _with_run(card: Card, folder: Path) -> Card:
+def _with_run(card: Card, folder: Path, step: int | None) -> Card:
     """The card with the data, recipe, masks, monitors and evaluation of a run, if the folder is one."""
-    if not (folder / "config.json").is_file() or not (folder / "encoder").is_dir():
+    if step is None and not ((folder / "config.json").is_file() and (folder / "encoder").is_dir()):
         return card
-    run = read_run_folder(folder)
+    run = read_run_folder(folder, step=step)
     settings = [(s.option, s.value) for s in run.settings() if s.panel != "Machine" and s.value != "–"]
     return replace(
         card,

@@ -14,9 +14,9 @@ from openjepa.data.summary import Summary
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError
-from openjepa.interop.load import load_encoder
 from openjepa.masking.settings import MaskSettings
 from openjepa.recipe_settings import recipe
+from openjepa.runs.checkpoints import Step, file_at, find_step, is_run_folder, label_at, load_encoder_at
 from openjepa.runs.command_line import option_words, python_call, setting_in_words
 from openjepa.runs.images import mask_settings
 from openjepa.runs.planning.plan import targets_in_words
@@ -26,6 +26,7 @@ from openjepa.safety.schema import Json, Name, PositiveInt, Schema, Text, read_j
 from openjepa.training.monitoring.metrics_log import read_metrics
 
 RUNS = "give a folder that openjepa pretrain or openjepa demo wrote"
+EVALUATION = "evaluation.json"
 MAX_BYTES = 2**26  # of evaluation.json
 
 
@@ -81,6 +82,7 @@ class RunFolder:
     records       of metrics.jsonl
     results       records of evaluation.json; empty before `openjepa evaluate`
     encoder       None before the run has finished
+    step          of the checkpoint that `encoder`, `records` up to it and `results` are of; None for the run as it is
     """
 
     path: Path
@@ -95,6 +97,7 @@ class RunFolder:
     records: list[dict[str, Any]]
     results: list[dict[str, Any]]
     encoder: Encoder | None
+    step: int | None = None
 
     @property
     def name(self) -> str:
@@ -143,16 +146,20 @@ class RunFolder:
         return shlex.join([*words, "--steps", str(self.steps), *option_words(differ)])
 
 
-def read_run_folder(folder: Path, device: str = "auto") -> RunFolder:
-    """Read a run folder; raises UsageError if it is no run or one of its files is damaged.
+def read_run_folder(folder: Path, device: str = "auto", step: Step = None) -> RunFolder:
+    """Read a run folder, as of a `step` where one is given (`checkpoint_source` says which there are).
+
+    Raises UsageError if it is no run or one of its files is damaged.
 
     The encoder is opened on the `device`; "auto" is the CPU for a run that was asked to use it, else the best there is.
     """
     if not folder.exists():
         raise UsageError(f"{folder} does not exist: {RUNS}")
-    if not (folder / CONFIG).is_file() or (folder / "openjepa.json").exists():  # the latter is in artifacts
+    if not is_run_folder(folder):
         raise UsageError(f"{folder} is no run: {RUNS}")
+    number = None if step is None else find_step(folder, step)
     config, stored = read_config(folder / CONFIG, RUNS)
+    last = stored.steps if number is None else number
     return RunFolder(
         path=folder,
         config=config,
@@ -163,29 +170,34 @@ def read_run_folder(folder: Path, device: str = "auto") -> RunFolder:
         pixel_format=stored.read_as,
         steps=stored.steps,
         command=stored.command,
-        records=read_metrics(folder),
-        results=_read_results(folder),
-        encoder=_read_encoder(folder, config, device),
+        records=[record for record in read_metrics(folder) if record["step"] <= last],
+        results=_read_results(folder, number),
+        encoder=_read_encoder(folder, config, device, number),
+        step=number,
     )
 
 
-def _read_encoder(folder: Path, config: Config, wanted: str) -> Encoder | None:
-    """The encoder of a finished run."""
-    if not (folder / "encoder").is_dir():
+def _read_encoder(folder: Path, config: Config, wanted: str, step: int | None) -> Encoder | None:
+    """The encoder of a finished run, or of a checkpoint."""
+    if step is None and not (folder / "encoder").is_dir():
         return None
     device = choose_device("cpu" if wanted == "auto" and config.device.startswith("cpu") else wanted)
-    return load_encoder(folder, device, choose_precision("auto", device))
+    return load_encoder_at(str(folder), step, device, choose_precision("auto", device))
 
 
-def _read_results(folder: Path) -> list[dict[str, Any]]:
+def _read_results(folder: Path, step: int | None) -> list[dict[str, Any]]:
     """The records of evaluation.json, this run by its folder's name; [] without the file, UsageError if damaged."""
-    path = folder / "evaluation.json"
+    path = folder / file_at(EVALUATION, step)
     if not path.exists():
         return []
     again = f"write it again with openjepa evaluate {folder} DATA --json {path}"
     records = [record.model_dump() for record in read_json(path, list[Result], again, MAX_BYTES)]
     here = folder.resolve()
-    return [record | {"model": here.name} if _is_at(here, record["model"]) else record for record in records]
+    at = label_at("", step)
+    return [
+        record | {"model": here.name} if _is_at(here, record["model"].removesuffix(at)) else record
+        for record in records
+    ]
 
 
 def _is_at(folder: Path, name: str) -> bool:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,9 @@ from openjepa.evaluation.session import Session
 from openjepa.files import check_output, write_output, write_rows
 from openjepa.interop.heads import write_head
 from openjepa.interop.open_model import is_folder
+from openjepa.runs.checkpoints import file_at
 from openjepa.runs.evaluation import CONTEXT, is_run
+from openjepa.runs.folder import EVALUATION
 from openjepa.runs.images import check_new_folder
 from openjepa.runs.settings import CONFIG, read_config
 
@@ -60,11 +62,20 @@ class Outputs:
             raise UsageError("--save-head needs an encoder: name a run or an artifact")
 
     def write(
-        self, records: list[dict], sessions: Sequence[Session], names: Sequence[str], tasks: Sequence[str]
+        self,
+        records: list[dict],
+        sessions: Sequence[Session],
+        names: Sequence[str],
+        tasks: Sequence[str],
+        steps: Mapping[str, int] = {},
     ) -> None:
-        """Write all but the page. A run that was measured keeps the records in its folder too."""
+        """Write all but the page. A run that was measured keeps the records in its folder too, those of a step apart.
+
+        steps: of which checkpoint a run was measured, by its name.
+        """
         asked = [self.json] if self.json else []
-        for path in asked + [Path(name) / "evaluation.json" for name in names if is_run(name)]:
+        runs = [name for name in names if name in steps or is_run(name)]
+        for path in asked + [Path(name) / file_at(EVALUATION, steps.get(name)) for name in runs]:
             write_records(path, records)
         if self.csv:
             write_csv(self.csv, records)

@@ -88,19 +88,28 @@ def state_hash(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
 
 
-def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], State]:
-    """Tensors and state of one checkpoint; raises DamagedCheckpoint unless every byte is what was written."""
+def read_state(path: Path) -> State:
+    """The state of one checkpoint; raises DamagedCheckpoint unless it is what was written, of a step as `path` says."""
     try:
         state = read_json(path / STATE, State, "the checkpoint cannot be used", MAX_BYTES)
         if checkpoint_path(path.parent, state.step) != path:
             raise DamagedCheckpoint(f"{path} is damaged: its state is of step {state.step:,}")
         if state.state_sha256 and state_hash(json.loads((path / STATE).read_text())) != state.state_sha256:
             raise DamagedCheckpoint(f"{path} is damaged: its state is not the one that was written")
+    except UsageError as error:
+        raise DamagedCheckpoint(str(error)) from error
+    except OSError as error:
+        raise DamagedCheckpoint(f"{path} is damaged: {error}") from error
+    return state
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], State]:
+    """Tensors and state of one checkpoint; raises DamagedCheckpoint unless every byte is what was written."""
+    try:
+        state = read_state(path)
         if file_hash(path / TENSORS) != state.sha256:
             raise DamagedCheckpoint(f"{path} is damaged: its tensors are not the ones that were written")
         return load_file(path / TENSORS), state
-    except UsageError as error:
-        raise DamagedCheckpoint(str(error)) from error
     except (OSError, SafetensorError) as error:
         raise DamagedCheckpoint(f"{path} is damaged: {error}") from error
 

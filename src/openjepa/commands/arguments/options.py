@@ -29,6 +29,13 @@ Device = Annotated[str, Option(help=help_of("device"))]
 Precision = Annotated[str, Option(help=help_of("precision"))]
 Workers = Annotated[int, Option(help=help_of("workers"))]
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace a file that openjepa did not write.")]
+Step = Annotated[
+    int | str | None,
+    Option(
+        help="Of a run, also one that trains: the encoder after this step, a number, last, best or best-MONITOR.",
+        show_default=False,
+    ),
+]
 SkippedFraction = Annotated[float, Option(help=help_of("max_skipped"))]
 
 
@@ -82,11 +89,12 @@ def option_list(function: Callable[..., Any]) -> type:
 
 
 def _as_text(hint: Any) -> Any:
-    """The annotation of an option: what in Python is also an object is a text on the command line."""
+    """The annotation of an option: what in Python is also an object or a number is a text on the command line."""
     kind, *about = get_args(hint) or (hint,)
-    if Indexed not in get_args(kind):
+    kinds = set(get_args(kind))
+    if not ({Indexed} <= kinds or {int, str} <= kinds):
         return hint
-    return Annotated[str | None if type(None) in get_args(kind) else str, *about]
+    return Annotated[str | None if type(None) in kinds else str, *about]
 
 
 def _setting_fields(settings: Settings) -> Iterable[tuple[str, Any, Any]]:
