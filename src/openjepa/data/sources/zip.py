@@ -9,7 +9,7 @@ from openjepa.data.sources.registry import Progress
 from openjepa.data.storage.layout import Layout, candidates, wrapping_folders
 from openjepa.data.storage.remote import is_remote
 from openjepa.data.storage.split_path import locate
-from openjepa.data.storage.storage import leaves, missing_inside, on_one_line
+from openjepa.data.storage.storage import LEAVES, missing_inside, on_one_line
 from openjepa.data.storage.zip_members import read_zip
 from openjepa.errors import UsageError
 
@@ -25,7 +25,7 @@ def open(name: str, progress: Progress = None) -> ImageFiles:
     archive = read_zip(place.file, place.inside + "/" * bool(place.inside))
     if place.inside and not len(archive.names):
         raise UsageError(missing_inside(read_zip(place.file).names, place.inside, place.file))
-    leaving = np.array([leaves(name) for name in archive.names], bool)
+    leaving = archive.names.match(LEAVES)
     outside = [(archive.names[int(row)], "points outside of the archive") for row in np.flatnonzero(leaving)]
     inner = archive.take(np.flatnonzero(~leaving))
     chosen, others = candidates(inner.names, place.shown)

@@ -67,6 +67,11 @@ class Ranges:
         return (int(self.sizes[row]),)
 
 
+# `is_hidden` and `leaves` for many names at once, as regular expressions (RE2).
+HIDDEN = r"(?:\A|/)(?:\.[^/.]|\.\.[^/]|__MACOSX(?:/|\z))"
+LEAVES = r"\A/|(?:\A|/)\.\.(?:/|\z)"
+
+
 def is_hidden(name: str) -> bool:
     return any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in name.split("/"))
 

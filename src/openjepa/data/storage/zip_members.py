@@ -2,6 +2,8 @@
 
 import bz2
 import io
+import operator
+import os
 import struct
 import zipfile
 import zlib
@@ -10,15 +12,22 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 import numpy as np
+import pyarrow as pa
 
+from openjepa.arrow import load_tables, optional_cache_file, save_tables
 from openjepa.data.storage.names import Names, printable
-from openjepa.data.storage.remote import open_file, read_range
-from openjepa.data.storage.storage import is_hidden
+from openjepa.data.storage.remote import is_remote, open_file, read_range, state
+from openjepa.data.storage.storage import HIDDEN
 from openjepa.errors import BadImage, UsageError
 from openjepa.safety.limits import MAX_ENTRIES, MAX_MEMBER_BYTES
 
 HEAD = struct.Struct("<4s22xHH")  # signature, bytes of the name, bytes of the extra field
 FIELDS = ("header_offset", "compress_size", "file_size", "CRC", "compress_type")
+NUMBERS = (*FIELDS, "flag_bits")
+INDEX = pa.schema([("name", pa.large_binary()), *((field, pa.int64()) for field in NUMBERS)])
+LAYOUT = 1
+CACHED_FROM = 10_000  # members; smaller indexes are read in no time
+FOLDER = r"/\z"
 
 
 @dataclass(eq=False)
@@ -69,16 +78,49 @@ def read_zip(path: str, inside: str = "") -> Zip:
 
     Raises OSError, and UsageError if the file is no readable zip, holds too many members, or encrypted ones.
     """
+    index = _index(path)
+    if len(index) > MAX_ENTRIES.get():
+        raise UsageError(f"{printable(path)} has {len(index):,} members ({MAX_ENTRIES.words()})")
+    whole = Names(index["name"])
+    rows = np.flatnonzero(whole.starts(inside) & ~whole.match(FOLDER))
+    names = whole.take(rows).behind(len(os.fsencode(inside)))
+    shown = np.flatnonzero(~names.match(HIDDEN))
+    numbers = np.stack([index[field].to_numpy()[rows[shown]] for field in NUMBERS], axis=1)
+    if (numbers[:, -1] & 1).any():
+        raise UsageError(f"{printable(path)} is encrypted: unpack it and give the folder")
+    return Zip(path, names.take(shown), numbers[:, :-1])
+
+
+def _index(path: str) -> pa.Table:
+    """INDEX of a zip: of a large one from the cache, where it is mapped into memory, so that processes share it."""
+    size, version = state(path)
+    place = optional_cache_file(
+        "indexes", "zip", LAYOUT, path if is_remote(path) else os.path.realpath(path), size, version
+    )
+    tables = load_tables(place, 1)
+    index = tables[0] if tables and tables[0].schema == INDEX else None
+    if index is None:
+        index = _read_index(path)
+        if len(index) >= CACHED_FROM:
+            save_tables(place, index)
+    return index
+
+
+def _read_index(path: str) -> pa.Table:
     try:
         with open_file(path) as stream, zipfile.ZipFile(stream) as archive:
-            found = [(info.filename.replace("\\", "/"), info) for info in archive.infolist()]
+            found = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, struct.error) as error:
         raise UsageError(printable(f"{path} is not a readable zip ({error}): copy or pack it again")) from error
-    if len(found) > MAX_ENTRIES.get():
-        raise UsageError(f"{printable(path)} has {len(found):,} members ({MAX_ENTRIES.words()})")
-    below = [(name.removeprefix(inside), info) for name, info in found if name.startswith(inside)]
-    kept = [(name, info) for name, info in below if not (name.endswith("/") or is_hidden(name))]
-    if any(info.flag_bits & 1 for _, info in kept):
-        raise UsageError(f"{printable(path)} is encrypted: unpack it and give the folder")
-    numbers = [[min(getattr(info, field), 2**62) for field in FIELDS] for _, info in kept]
-    return Zip(path, Names.of(name for name, _ in kept), np.array(numbers, np.int64).reshape(-1, len(FIELDS)))
+    names = Names.of(info.filename.replace("\\", "/") for info in found)
+    fields = operator.attrgetter(*NUMBERS)
+    columns = zip(*map(fields, found), strict=True) if found else [()] * len(NUMBERS)
+    return pa.table([names.array, *map(_numbers, columns)], INDEX)
+
+
+def _numbers(column: Sequence[int]) -> pa.Array:
+    """Larger numbers than a file can have are cut off."""
+    try:
+        return pa.array(column, pa.int64())
+    except (OverflowError, pa.ArrowInvalid):
+        return pa.array([min(number, 2**62) for number in column], pa.int64())
