@@ -15,9 +15,14 @@ from openjepa.errors import UsageError
 
 _COMMANDS = {command.function: command for command in COMMANDS}
 _FUNCTIONS = {
+    "Callback": "openjepa.training.callbacks",
+    "CallbackFailed": "openjepa.training.callbacks",
     "PatchEncoder": "openjepa.models.protocol",
+    "Run": "openjepa.commands.pretrain",
+    "StopTraining": "openjepa.training.callbacks",
     "as_dataset": "openjepa.data.sources.objects",
     "load_encoder": "openjepa.interop.load",
+    "open_run": "openjepa.commands.pretrain",
 }
 __all__ = ["UsageError", "__version__", *_FUNCTIONS, *_COMMANDS]
 

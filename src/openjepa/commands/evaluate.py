@@ -1,5 +1,6 @@
 """`openjepa evaluate MODEL ... DATA`: measure encoders, beside raw pixels and an untrained encoder."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -76,7 +77,7 @@ def evaluate(
     Returns one record for each model, label and task, with the keys model, data, task, metric, value, low, high and
     protocol; accuracies are fractions, low and high their 95 % interval. Raises UsageError.
     """
-    names = [str(name) for name in dict.fromkeys([models] if isinstance(models, str | Path) else models)]
+    names = [str(name) for name in dict.fromkeys([models] if isinstance(models, str | os.PathLike) else models)]
     chosen, few = evaluating.parse_tasks(tasks), parse_shots(shots)
     outputs = Outputs(*(None if path is None else Path(path) for path in (json, csv, page, save_head)))
     check_workers(workers)

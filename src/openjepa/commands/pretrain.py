@@ -1,23 +1,134 @@
 """`openjepa pretrain DATA --out RUN`: an encoder trained on your own images."""
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import pyarrow as pa
+import torch
 from typer import Option
 
-from openjepa.commands.arguments.options import Data, Recipe, Settings
+from openjepa.commands.arguments.options import Data, PythonOnly, Recipe, Settings
 from openjepa.commands.report import report
-from openjepa.data.open import as_source
+from openjepa.config import Config
+from openjepa.data.open import DataSource, Given, as_source
 from openjepa.device import choose_device
+from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError, unknown
 from openjepa.files.lock import locked
+from openjepa.interop.load import load_encoder
 from openjepa.recipe_settings import config_of
 from openjepa.runs.command_line import resume_command
+from openjepa.runs.folder import RUNS, check_run
 from openjepa.runs.images import settler
+from openjepa.runs.settings import CONFIG, StoredRun, read_config
 from openjepa.runs.start import resume_run, start_run
+from openjepa.training.callbacks import Callback, Callbacks
+from openjepa.training.checkpoint import checkpoint_steps
 from openjepa.training.distributed import PARALLEL, is_restart, joined, on_rank_zero
+from openjepa.training.monitoring.metrics_log import metrics_table, read_metrics
 
 SETTINGS = Settings()
+
+
+class Run:
+    """A run in its folder, finished or not. It can be given wherever a path of a run can."""
+
+    def __init__(self, folder: str | os.PathLike[str], data: DataSource | None = None) -> None:
+        """`data` are the images it was trained on, where they are known."""
+        self.folder, self._data = Path(folder), data
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}, step {self.done} of {self.steps}, {self.status})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Run) and self.folder.absolute() == other.folder.absolute()
+
+    def __hash__(self) -> int:
+        return hash(self.folder.absolute())
+
+    def __truediv__(self, name: str | os.PathLike[str]) -> Path:
+        return self.folder / name
+
+    def stored(self) -> tuple[Config, StoredRun]:
+        check_run(self.folder)
+        return read_config(self.folder / CONFIG, RUNS)
+
+    @property
+    def config(self) -> Config:
+        """The settings of the run; `dataclasses.asdict` makes a dict of them."""
+        return self.stored()[0]
+
+    @property
+    def steps(self) -> int:
+        """The length of the whole run."""
+        return self.stored()[1].steps
+
+    @property
+    def done(self) -> int:
+        """Steps taken, as the newest checkpoint has them."""
+        return max(checkpoint_steps(self.folder / "checkpoints"), default=0)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has taken all its steps and written its encoder."""
+        return (self.folder / "encoder").is_dir()
+
+    @property
+    def status(self) -> str:
+        """The latest verdict in a word or two, such as healthy, weak or collapsed; "" before the first."""
+        return self._last("status")
+
+    @property
+    def verdict(self) -> str:
+        """The latest verdict, a sentence; "" before the first."""
+        return self._last("verdict")
+
+    def _last(self, name: str) -> str:
+        return next((record[name] for record in reversed(read_metrics(self.folder)) if name in record), "")
+
+    def metrics(self) -> pa.Table:
+        """The log as a table, a row for each record: `step` int64, `status` and `verdict` text, all else float64."""
+        return metrics_table(self.folder)
+
+    def encoder(
+        self,
+        which: str = "target",
+        *,
+        device: str | torch.device = "cpu",
+        precision: str | torch.dtype = torch.float32,
+        image_size: tuple[int, int] | None = None,
+    ) -> Encoder:
+        """The encoder of the finished run, as `openjepa.load_encoder` gives it. Raises UsageError before that."""
+        return load_encoder(self.folder, device, precision, which=which, image_size=image_size)
+
+    def report(self, *, data: Given | None = None, device: str = "auto", show: list[str] | None = None) -> Path:
+        """Write report.html, with the images of the run where they are known; returns the page. UsageError."""
+        return report(self.folder, data=self._data if data is None else data, device=device, show=show)
+
+    def resume(self, data: Given | None = None, *, callbacks: Sequence[Callback] = (), **settings: Any) -> "Run":
+        """Continue from the last checkpoint, as `pretrain(data, out=run.folder, resume=True)`.
+
+        `data` must be given for a run that `open_run` opened; they are the same images as before. Raises UsageError.
+        """
+        images = self._data if data is None else data
+        if images is None:
+            raise UsageError(f"the images of {self.folder} are not known here: give them, as run.resume(images)")
+        return pretrain(images, out=self.folder, resume=True, callbacks=callbacks, **settings)
+
+
+def open_run(folder: str | os.PathLike[str]) -> Run:
+    """The run in a folder that `pretrain` or `demo` wrote. Raises UsageError if there is none, or it is damaged."""
+    run = Run(folder)
+    run.stored()
+    return run
 
 
 def pretrain(
@@ -32,8 +143,9 @@ def pretrain(
             help="Under torchrun: ddp (every process holds the networks), fsdp (they are divided) or auto (by memory)."
         ),
     ] = "auto",
+    callbacks: Annotated[Sequence[Callback], PythonOnly()] = (),
     **settings: Annotated[Any, SETTINGS],
-) -> Path:
+) -> Run:
     """Train an encoder on unlabelled images, from nothing or, with --init, from existing weights.
 
     Without --recipe, the images, the device and the time choose one; a value marked "recipe" is that of laptop. The
@@ -43,10 +155,11 @@ def pretrain(
 
     In Python `data` is also a sequence of images, as `openjepa.as_dataset` describes.
 
-    Returns the run folder. Raises UsageError for every input that the user can correct. `settings` are the fields of
-    `openjepa.config.Config`.
+    Returns the `Run`, which a callback may have stopped before its last step. `callbacks` are objects derived from
+    `openjepa.Callback`. `settings` are the fields of `openjepa.config.Config`. Raises UsageError for every input that
+    the user can correct, CallbackFailed after an exception in a callback, and KeyboardInterrupt after Ctrl-C.
     """
-    source, out, settings = as_source(data), Path(out), SETTINGS.given(settings)
+    source, out, settings, told = as_source(data), Path(out), SETTINGS.given(settings), Callbacks(callbacks)
     config = config_of(recipe, settings)
     if parallel not in PARALLEL:
         raise UsageError(unknown("--parallel", parallel, PARALLEL))
@@ -56,8 +169,8 @@ def pretrain(
         else:
             settle = None if config.init else settler(settings, recipe)
             run = start_run(source, out, config, settings, settle, parallel, recipe)
-        run.train(resume_command(source, out))
-        run.finish()
-        where: dict[str, Any] = {"device": config.device} if settings.get("device") is not None else {}
-        on_rank_zero(lambda: report(out, data=source, **where))
-    return out
+        if run.train(resume_command(source, out), told):
+            run.finish()
+            where: dict[str, Any] = {"device": config.device} if settings.get("device") is not None else {}
+            on_rank_zero(lambda: report(out, data=source, **where))
+    return Run(out, source)

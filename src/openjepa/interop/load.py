@@ -1,5 +1,6 @@
 """What a user may name as weights: a run, an artifact, a checkpoint, a folder, a timm model, a model of the Hub."""
 
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +32,7 @@ class Wanted(Schema):
 
 
 def load_encoder(
-    path: str | Path,
+    path: str | os.PathLike[str],
     device: str | torch.device = "cpu",
     precision: str | torch.dtype = torch.float32,
     *,

@@ -1,6 +1,7 @@
 """Read a run folder back: settings, log, results and encoder, and the command that repeats the run."""
 
 import dataclasses
+import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,17 +147,15 @@ class RunFolder:
         return shlex.join([*words, "--steps", str(self.steps), *option_words(differ)])
 
 
-def read_run_folder(folder: Path, device: str = "auto", step: Step = None) -> RunFolder:
+def read_run_folder(run: str | os.PathLike[str], device: str = "auto", step: Step = None) -> RunFolder:
     """Read a run folder, as of a `step` where one is given (`checkpoint_source` says which there are).
 
     Raises UsageError if it is no run or one of its files is damaged.
 
     The encoder is opened on the `device`; "auto" is the CPU for a run that was asked to use it, else the best there is.
     """
-    if not folder.exists():
-        raise UsageError(f"{folder} does not exist: {RUNS}")
-    if not is_run_folder(folder):
-        raise UsageError(f"{folder} is no run: {RUNS}")
+    folder = Path(run)
+    check_run(folder)
     number = None if step is None else find_step(folder, step)
     config, stored = read_config(folder / CONFIG, RUNS)
     last = stored.steps if number is None else number
@@ -175,6 +174,14 @@ def read_run_folder(folder: Path, device: str = "auto", step: Step = None) -> Ru
         encoder=_read_encoder(folder, config, device, number),
         step=number,
     )
+
+
+def check_run(folder: Path) -> None:
+    """Raise UsageError if a folder holds no run."""
+    if not folder.exists():
+        raise UsageError(f"{folder} does not exist: {RUNS}")
+    if not is_run_folder(folder):
+        raise UsageError(f"{folder} is no run: {RUNS}")
 
 
 def _read_encoder(folder: Path, config: Config, wanted: str, step: int | None) -> Encoder | None:

@@ -37,6 +37,7 @@ from openjepa.runs.planning.memory import check_memory, enough_memory
 from openjepa.runs.planning.plan import plan_lines, resolve_steps
 from openjepa.runs.planning.unused_settings import check_settings
 from openjepa.runs.settings import CONFIG, StoredRun, read_config, resolve_precision, save_config
+from openjepa.training.callbacks import CallbackFailed, Callbacks
 from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_path, checkpoint_steps, load_checkpoint
 from openjepa.training.distributed import check_alike, on_rank_zero, world_size
 from openjepa.training.loop import Interrupted, TooManySkipped, TrainingRun
@@ -88,19 +89,25 @@ class StartedRun:
         with usage_error(self.folder):
             save_config(self.folder / CONFIG, self.config, resolved)
 
-    def train(self, again: str) -> None:
-        """Take all remaining steps with a progress display; `again` is the command that Ctrl-C prints to resume."""
+    def train(self, again: str, callbacks: Callbacks | None = None) -> bool:
+        """Take all remaining steps with a progress display; `again` is the command that Ctrl-C prints to resume.
+
+        Returns whether the run is finished: a callback may have stopped it.
+        """
         display = TrainingDisplay(self.run.steps, self.run.done, self.config.batch_size)
         device = self.run.stepper.device
         try:
             with display, enough_memory(self.config):
-                self.run.train(lambda record: display(record | {"memory": peak_memory(device)}))
-        except Interrupted as stopped:
+                self.run.train(lambda record: display(record | {"memory": peak_memory(device)}), callbacks)
+        except (Interrupted, CallbackFailed) as stopped:
             log(f"{stopped}. Continue with: {again}")
             raise
         except TooManySkipped:
             self.write_skipped()
             raise
+        if stopped_by := self.run.stopped_by:
+            log(f"stopped by {stopped_by}, after step {self.run.done:,} of {self.run.steps:,}. Continue with: {again}")
+        return not stopped_by
 
     def finish(self) -> None:
         """Write the artifact of the last step, and those of the best by each monitor under their own names."""

@@ -14,10 +14,12 @@ from torch import Tensor
 from openjepa.data.batches import Batches, load_batches
 from openjepa.errors import UsageError, shown
 from openjepa.renamed import current_names
+from openjepa.training.callbacks import CallbackFailed, Callbacks, Started
 from openjepa.training.checkpoint import (
     SELECTED_BY,
     DamagedCheckpoint,
     State,
+    checkpoint_path,
     checkpoint_steps,
     load_newest,
     retain,
@@ -81,6 +83,7 @@ class TrainingRun:
     skipped: dict[str, str] = field(default_factory=dict, init=False)
     untrained: dict[str, float] = field(default_factory=dict, init=False)
     extremes: Extremes = field(default=NONE_YET, init=False)
+    _callbacks: Callbacks = field(default_factory=Callbacks, init=False)
     _saved_step: int = field(default=0, init=False)
     _saved_at: float = field(default_factory=time.monotonic, init=False)
 
@@ -124,10 +127,15 @@ class TrainingRun:
         tensors.update(read)
         return state, complaints
 
-    def train(self, on_record: Report) -> None:
-        """Take all remaining steps. Raises Interrupted after Ctrl-C, UsageError if the loss or the disk fails."""
+    def train(self, on_record: Report, callbacks: Callbacks | None = None) -> None:
+        """Take all remaining steps, or those until a callback stops the run (`stopped_by`).
+
+        Raises Interrupted after Ctrl-C, UsageError if the loss or the disk fails, CallbackFailed.
+        """
+        self._callbacks = callbacks if callbacks and rank() == 0 else Callbacks()
         try:
             with self._log(on_record) as report, stop_on_signals() as stop:
+                self._callbacks.tell("on_start", self._about())
                 if self.done == 0:
                     report({"step": 0, **self._measure(probe=True), **self._pixels()})
                 self._loop(report, stop)
@@ -135,16 +143,28 @@ class TrainingRun:
             any_kept = bool(checkpoint_steps(self.checkpoints))
             kept = "the last checkpoint is intact" if any_kept else "there is no checkpoint yet"
             raise UsageError(f"cannot write {self.folder}: {error}; {kept}: make room, then use --resume") from error
+        finally:
+            self._callbacks.tell("on_end")
+        self._check_callbacks()
+
+    @property
+    def stopped_by(self) -> str:
+        """The callback that stopped the run before its last step, with its reason; "" if none did. A collective."""
+        return on_rank_zero(lambda: self._callbacks.stopped if self.done < self.steps else "")
+
+    def _about(self) -> Started:
+        return Started(self.folder, self.done, self.steps, self.batches.batch_size, self.settings)
 
     @contextlib.contextmanager
     def _log(self, on_record: Report) -> Iterator[Report]:
-        """On rank 0 records go to the log and to `on_record`; elsewhere they go nowhere."""
+        """On rank 0 records go to the log, to `on_record` and to callbacks; elsewhere they go nowhere."""
         logs: list[RunLog] = []
         on_rank_zero(lambda: logs.append(RunLog(self.folder, self.done)))
 
         def write(record: dict) -> None:
             logs[0].add(record)
             on_record(record)
+            self._callbacks.tell("on_record", dict(record))
 
         try:
             yield lambda record: on_rank_zero(lambda: write(record))
@@ -157,15 +177,19 @@ class TrainingRun:
         losses: list[Tensor] = []
         waiting = Waiting(load_batches(self.batches, self.done, self.steps, self.workers))
         watch = Stopwatch(self.stepper.device, waiting)
+        if self._save_or_stop(stop, watch):
+            return
         for step, loss, norm, batch in self.stepper.run(self.done, waiting):
             self.done = step + 1
             losses.append(loss)
             self.skipped |= dict(batch.skipped)
+            self._callbacks.tell("on_step", self.done, loss)
             if self.done % self.intervals.log == 0 or self._is_due(self.intervals.monitor):
                 report(self._record(step, losses, norm, watch))
                 losses = []
                 watch.restart()
-            self._save_or_stop(stop, watch)
+            if self._save_or_stop(stop, watch):
+                return
 
     def _record(self, step: int, losses: list[Tensor], norm: Tensor, watch: Stopwatch) -> dict:
         loss = mean_over_ranks(torch.stack(losses).mean())
@@ -182,15 +206,28 @@ class TrainingRun:
             record |= self._measure(probe=self._is_due(self.intervals.probe))
         return record
 
-    def _save_or_stop(self, stop: Stop, watch: Stopwatch) -> None:
-        late, stopped, failed = anyone(rank() == 0 and self._is_late(), stop.asked, self._skips_too_many())
-        if (late or stopped or failed or self._is_kept()) and self._saved_step != self.done:
+    def _save_or_stop(self, stop: Stop, watch: Stopwatch) -> bool:
+        """Save where it is time to, or where the run ends here; gives whether a callback stops it."""
+        told = self._callbacks
+        late, asked, stopped, unread, failed = anyone(
+            rank() == 0 and self._is_late(), stop.asked, bool(told.stopped), self._skips_too_many(), bool(told.failed)
+        )
+        if (late or asked or stopped or unread or failed or self._is_kept()) and self._saved_step != self.done:
             with watch.paused():
                 self.save()
-        if failed:
+        if unread:
             raise TooManySkipped(self._what_is_skipped())
-        if stopped and self.done < self.steps:
+        if failed:
+            self._check_callbacks()
+        if asked and self.done < self.steps:
             raise Interrupted(f"stopped after step {self.done:,} of {self.steps:,}")
+        return stopped
+
+    def _check_callbacks(self) -> None:
+        """Raise CallbackFailed on all ranks where a callback has raised an exception."""
+        failed = on_rank_zero(lambda: self._callbacks.failed)
+        if failed:
+            raise CallbackFailed(f"callback {failed} (after step {self.done:,})") from self._callbacks.error
 
     def _is_due(self, every: int) -> bool:
         return self.done % every == 0 or self.done == self.steps
@@ -258,6 +295,7 @@ class TrainingRun:
             self.skipped |= skipped
         on_rank_zero(lambda: self._write(tensors))
         self._saved_step, self._saved_at = self.done, time.monotonic()
+        self._callbacks.tell("on_checkpoint", self.done, checkpoint_path(self.checkpoints, self.done))
 
     def _write(self, tensors: dict[str, Tensor]) -> None:
         about = {"best": self.best, "skipped": self.skipped, "untrained": self.untrained}

@@ -40,6 +40,11 @@ SkippedFraction = Annotated[float, Option(help=help_of("max_skipped"))]
 
 
 @dataclass(frozen=True)
+class PythonOnly:
+    """Marks a keyword that the command line does not have: `callbacks: Annotated[Sequence[Callback], PythonOnly()]`."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """What a command's `**settings` accepts, as an annotation: `**settings: Annotated[Any, Settings()]`.
 
@@ -82,7 +87,7 @@ def option_list(function: Callable[..., Any]) -> type:
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             fields += _setting_fields(get_args(hints[name])[1])
-        else:
+        elif not any(isinstance(about, PythonOnly) for about in get_args(hints[name])):
             default = {} if parameter.default is inspect.Parameter.empty else {"default": parameter.default}
             fields.append((name, _as_text(hints[name]), dataclasses.field(**default)))
     return dataclasses.make_dataclass("Options", fields, kw_only=True)

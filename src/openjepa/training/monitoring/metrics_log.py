@@ -1,9 +1,11 @@
 """The record of a run: metrics.jsonl, one JSON object a line, and the same numbers for TensorBoard."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from torch.utils.tensorboard import SummaryWriter
 
 from openjepa.console import log
@@ -20,9 +22,18 @@ def current_metrics(record: dict) -> dict:
     return {RENAMED.get(name, name): value for name, value in record.items()}
 
 
-def read_metrics(folder: Path) -> list[dict]:
+def read_metrics(folder: str | os.PathLike[str]) -> list[dict]:
     """The records of a run in order; lines and values that a crash cut short or damaged are left out. UsageError."""
-    return [record for record in map(_record, read_lines(folder / "metrics.jsonl")) if record]
+    return [record for record in map(_record, read_lines(Path(folder, "metrics.jsonl"))) if record]
+
+
+def metrics_table(folder: Path) -> pa.Table:
+    """The records of a run as a table with a row each: step int64, words as text, all else float64, null if absent."""
+    records = read_metrics(folder)
+    names = dict.fromkeys(["step", *(name for record in records for name in record)])
+    kinds = {"step": pa.int64()} | dict.fromkeys(WORDS, pa.string())
+    schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in names])
+    return pa.Table.from_pylist(records, schema)
 
 
 def read_lines(path: Path) -> list[str]:
