@@ -72,11 +72,12 @@ def test_a_callback_stops_a_run_and_it_resumes_bit_for_bit(run, tmp_path, capsys
     assert (stopped.done, stopped.finished) == (3, False)
     said = " ".join(capsys.readouterr().out.split())
     assert "stopped by StopAt: looked enough, after step 3 of 6. Continue with: openjepa.pretrain(images," in said
-    with pytest.raises(UsageError, match="has not finished"):
-        stopped.encoder()
+    looked = stopped.encoder().embed(images(4))
+    assert looked.equal(stopped.encoder(step=3).embed(images(4)))
     resumed = stopped.resume(workers=1)
     assert resumed.finished and resumed.done == 6
     assert (resumed / "encoder/model.safetensors").read_bytes() == (run / "encoder/model.safetensors").read_bytes()
+    assert not looked.equal(resumed.encoder().embed(images(4)))
     assert resumed.metrics()["loss"].equals(run.metrics()["loss"])
 
 

@@ -13,12 +13,12 @@ from openjepa.commands.arguments.options import Data, PythonOnly, Recipe, Settin
 from openjepa.commands.report import report
 from openjepa.config import Config
 from openjepa.data.open import DataSource, Given, as_source
-from openjepa.device import choose_device
+from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError, unknown
 from openjepa.files.lock import locked
-from openjepa.interop.load import load_encoder
 from openjepa.recipe_settings import config_of
+from openjepa.runs.checkpoints import load_encoder_at
 from openjepa.runs.command_line import resume_command
 from openjepa.runs.folder import RUNS, check_run
 from openjepa.runs.images import settler
@@ -102,12 +102,19 @@ class Run:
         self,
         which: str = "target",
         *,
+        step: int | str | None = None,
         device: str | torch.device = "cpu",
         precision: str | torch.dtype = torch.float32,
         image_size: tuple[int, int] | None = None,
     ) -> Encoder:
-        """The encoder of the finished run, as `openjepa.load_encoder` gives it. Raises UsageError before that."""
-        return load_encoder(self.folder, device, precision, which=which, image_size=image_size)
+        """The target or context encoder: of the end of the run, or of its last checkpoint while it is not finished.
+
+        `step` names another checkpoint that is kept: its number, last, best or best-MONITOR. Other keywords are those
+        of `openjepa.load_encoder`. Raises UsageError.
+        """
+        where = choose_device(device)
+        chosen = "last" if step is None and not self.finished else step
+        return load_encoder_at(str(self), chosen, where, choose_precision(precision, where), which, image_size)
 
     def report(self, *, data: Given | None = None, device: str = "auto", show: list[str] | None = None) -> Path:
         """Write report.html, with the images of the run where they are known; returns the page. UsageError."""

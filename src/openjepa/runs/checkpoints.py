@@ -60,13 +60,20 @@ def open_model_at(name: str, step: Step, device: torch.device, precision: torch.
     return open_model(name, device, precision) if step is None else load_encoder_at(name, step, device, precision)
 
 
-def load_encoder_at(name: str, step: Step, device: torch.device, precision: torch.dtype) -> Encoder:
+def load_encoder_at(
+    name: str,
+    step: Step,
+    device: torch.device,
+    precision: torch.dtype,
+    which: str = "target",
+    image_size: tuple[int, int] | None = None,
+) -> Encoder:
     """The encoder of a run or, with a `step`, of that checkpoint of it. Raises UsageError."""
     if step is None:
-        return load_encoder(name, device, precision)
-    source = checkpoint_source(Path(name), step)
+        return load_encoder(name, device, precision, which=which, image_size=image_size)
+    source = open_source_at(name, step, image_size)
     how = device, precision, source.pixel_format, source.max_stretch, source.licence
-    return Encoder(source.encoder("target"), source.mean, source.std, label_at(name, source.about["step"]), *how)
+    return Encoder(source.encoder(which), source.mean, source.std, label_at(name, source.about["step"]), *how)
 
 
 def label_at(name: str, step: int | None) -> str:
