@@ -1,22 +1,15 @@
 """Old names and sets of settings: stored files are read silently, a user who gives an old name gets a notice."""
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from openjepa.errors import UsageError, option, print_error
 
 RENAMED = {"objective": "method", "mask_draws": "masks_per_image", "target_aspect": "target_aspect_ratio"}
 
-# Settings that runs may have been stored without, each with the value that means what those runs did.
-LATER = {"max_stretch": 0.0}
 
-
-def all_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a stored run under their current names, with those that did not exist when it was stored."""
-    return LATER | current_names(settings)
-
-
-def current_names(settings: dict[str, Any]) -> dict[str, Any]:
+def current_names(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a stored file under their current names."""
     return {RENAMED.get(name, name): value for name, value in settings.items()}
 

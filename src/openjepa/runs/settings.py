@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import Field, model_validator
 
 from openjepa._version import __version__
 from openjepa.config import FIELDS, MACHINE, Config, build_config, normal, seconds, size_in_words
@@ -25,9 +25,10 @@ from openjepa.interop.weights.shapes import (
     StoredPixelFormat,
 )
 from openjepa.recipe_settings import recipe
-from openjepa.renamed import all_settings, current_names
+from openjepa.renamed import current_names
+from openjepa.runs.migrations import SCHEMA_VERSION, migrated, migrated_settings
 from openjepa.runs.planning.unused_settings import check_settings
-from openjepa.safety.schema import Count, Fraction, Json, Name, PositiveInt, Schema, Text, read_json, shortened
+from openjepa.safety.schema import Count, Fraction, Json, Name, PositiveInt, Schema, Text, checked, read_json, shortened
 
 __all__ = [
     "MACHINE",
@@ -48,6 +49,7 @@ __all__ = [
 CONFIG, MAX_BYTES = "config.json", 2**26  # which lists every image that could not be read
 AGAIN = "give --out another name to start again"
 Long = Annotated[str, Field(max_length=2**20)]
+MOST_SEGMENTS = 1000
 Side = Annotated[int, Field(ge=1, le=2**20)]
 
 
@@ -66,6 +68,43 @@ class StoredSummary(Schema):
     changed: dict[Text, Count] = Field(default_factory=dict)
     paged: Count = 0
     looked_at: Count = 0
+
+
+class ImageChange(Schema):
+    """Images of a run that changed: hash of the names and number before, and how many are new and gone by name.
+
+    The latter are None where the names before are not known any more.
+    """
+
+    paths_before: Name
+    before: PositiveInt
+    after: PositiveInt
+    new: Count | None
+    gone: Count | None
+    data: Text
+
+
+class Segment(Schema):
+    """A part of a run from a step on: its length was changed, or its images were.
+
+    steps_before, steps  the planned length of the run before and from here on
+    """
+
+    from_step: Count
+    steps_before: PositiveInt
+    steps: PositiveInt
+    when: Name
+    command: Long
+    openjepa_version: Name
+    images: ImageChange | None = None
+
+
+class StoredProbe(Schema):
+    """The images of the online probe: as given to pretrain, and the hash of their names."""
+
+    data: Text
+    paths: Name
+    from_python: bool = False
 
 
 class StoredNetworks(Schema):
@@ -87,23 +126,26 @@ class StoredNetworks(Schema):
 class StoredRun(Schema):
     """What config.json holds.
 
+    schema_version  of this layout (`runs.migrations`)
     settings   the fields of Config
     steps      the length of the whole run
     mean, std  of each channel
     data       the images as given to pretrain, `found` what was found in them, `paths` the hash of their names
     from_python  whether the images were given as a Python object, of which `data` is the name
     recipe     the recipe that the user named
+    segments   the parts of a run that was extended, or whose images changed; [] for a run as it was started
+    monitored  the number of images that the monitors see
+    probe      the images of the online probe as given to pretrain, and the hash of their names
     source, networks, frozen  of a run that started from --init: its weights, the shapes of its networks, and the
                fraction of the run in which the context encoder stays as it is
     """
 
+    schema_version: PositiveInt
     settings: dict[Name, Json]
     steps: Annotated[int, Field(ge=1, le=10**12)]
     mean: Annotated[list[Mean], Field(min_length=1, max_length=MOST_CHANNELS)]
     std: Annotated[list[Std], Field(min_length=1, max_length=MOST_CHANNELS)]
-    pixel_format: StoredPixelFormat = Field(
-        StoredPixelFormat(), validation_alias=AliasChoices("pixel_format", "reading")
-    )
+    pixel_format: StoredPixelFormat = StoredPixelFormat()
     data: Text
     from_python: bool = False
     found: StoredSummary
@@ -111,6 +153,9 @@ class StoredRun(Schema):
     command: Long
     openjepa_version: Name = "0"
     recipe: Name | None = None
+    segments: Annotated[list[Segment], Field(max_length=MOST_SEGMENTS)]
+    monitored: Annotated[int, Field(ge=1, le=2**20)]
+    probe: StoredProbe | None
     frozen: Fraction = 0.0
     source: Origin | None = None
     networks: StoredNetworks | None = None
@@ -137,20 +182,41 @@ class StoredRun(Schema):
 
 def save_config(path: Path, config: Config, resolved: Mapping[str, Any]) -> None:
     """Store the settings, and beside them what was resolved from data and machine, whole or not at all."""
-    write_json(path, {"settings": dataclasses.asdict(config), **resolved})
+    write_json(path, {"schema_version": SCHEMA_VERSION, "settings": dataclasses.asdict(config), **resolved})
 
 
 def read_config(path: Path, what_to_do: str = AGAIN) -> tuple[Config, StoredRun]:
     """The settings of a stored run and what was resolved with them.
 
-    Raises UsageError, which ends with `what_to_do`, if the file is damaged, and where a newer version wrote it.
+    A file of an earlier version is read as `runs.migrations` says. Raises UsageError, which ends with `what_to_do`, if
+    the file is damaged, and where a newer version wrote it.
     """
-    stored = read_json(path, StoredRun, what_to_do, MAX_BYTES)
-    check_version(path, stored.openjepa_version)
+    content: dict[str, Any] = read_json(path, dict[str, Json], what_to_do, MAX_BYTES)
+    version = str(content.get("openjepa_version", "0"))
+    settings = content.get("settings")
+    if isinstance(settings, dict):
+        content = migrated({**content, "settings": settings})
+        check_known(path, content["settings"], version)
+    check_version(path, version)
+    stored = checked(StoredRun, content, str(path), what_to_do)
+    if stored.schema_version > SCHEMA_VERSION:
+        raise UsageError(
+            f"{path} has the layout {stored.schema_version} of openjepa {shortened(version)}, and this one "
+            f"({__version__}) knows {SCHEMA_VERSION}: upgrade openjepa"
+        )
     config = stored_config(stored.settings, path, what_to_do)
     if stored.networks and stored.networks.predictor.grid_size != config.grid_size:
         raise UsageError(f"{path} is damaged: networks have another grid than the settings: {what_to_do}")
     return config, stored
+
+
+def check_known(path: Path, settings: Mapping[str, Any], written_by: str) -> None:
+    """Raise UsageError for a setting that this version does not know."""
+    for name in settings.keys() - FIELDS.keys():
+        cure = "upgrade openjepa" if written_by != __version__ else "remove it, or use the build that wrote it"
+        raise UsageError(
+            f"{path} has the unknown setting {shortened(name)}, written by openjepa {shortened(written_by)}: {cure}"
+        )
 
 
 def check_version(path: Path, written_by: str) -> None:
@@ -159,7 +225,7 @@ def check_version(path: Path, written_by: str) -> None:
     if theirs > ours:
         raise UsageError(
             f"{path} was written by openjepa {shortened(written_by)}, which is newer than this one ({__version__}): "
-            "update openjepa"
+            "upgrade openjepa"
         )
 
 
@@ -182,17 +248,13 @@ def resolve_precision(config: Config) -> Config:
 def stored_settings(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Settings from the JSON file at `path`, under their current names; raises UsageError for an unknown name."""
     settings = current_names(dict(values))
-    for name in settings.keys() - FIELDS.keys():
-        raise UsageError(
-            f"{path} holds the setting {shortened(name)}, which openjepa {__version__} does not know: read it with the "
-            "version that wrote it"
-        )
+    check_known(path, settings, __version__)
     return {name: normal(name, value) for name, value in settings.items()}
 
 
 def stored_config(values: Mapping[str, Any], path: Path, what_to_do: str = AGAIN) -> Config:
     """The Config of settings from the JSON file at `path`; raises UsageError where they are none."""
-    settings = stored_settings(all_settings(dict(values)), path)
+    settings = stored_settings(migrated_settings(values), path)
     try:
         return Config(**settings)
     except UsageError as error:

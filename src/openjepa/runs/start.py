@@ -24,7 +24,7 @@ from openjepa.methods.base import Method
 from openjepa.recipe_settings import recipe as recipe_settings
 from openjepa.runs.command_line import option_words, typed_command
 from openjepa.runs.images import LISTED, check_new_folder, leave_out_small, prepare_images, write_skipped
-from openjepa.runs.planning.build import Blueprint, draft, settle_compiler
+from openjepa.runs.planning.build import MONITORED, Blueprint, draft, settle_compiler
 from openjepa.runs.planning.initial_weights import (
     advice,
     continued_networks,
@@ -79,6 +79,9 @@ class StartedRun:
             "paths": fingerprint(dataset),
             "command": typed_command(),
             "openjepa_version": __version__,
+            "segments": [],
+            "monitored": MONITORED,
+            "probe": None,
             **about,
         }
         resolved |= {} if isinstance(self.data, str) else {"from_python": True}

@@ -43,7 +43,7 @@ def test_a_study_is_read_as_it_was_written(tmp_path):
     [
         ({"request": None}, "request is null"),
         ({"base": dataclasses.asdict(Config()) | {"batch_size": -1}}, "--batch-size -1 is not possible"),
-        ({"base": {"nothing": 1}}, "holds the setting nothing"),
+        ({"base": {"nothing": 1}}, "has the unknown setting nothing"),
         ({"tried": {"x": {"lr": -1}}}, "--lr -1 is not possible"),
         ({"tried": {"x": {"device": "cpu"}}}, "device is no setting that tune changes"),
         ({"plan": PLAN | {"images": [-1, 5]}}, "plan.images.0 is -1"),
@@ -73,7 +73,7 @@ def test_the_folder_of_a_trial_follows_from_its_name(tmp_path):
         ({"rung": 0}, "rung is 0"),
         ({"linear": 7}, "linear is 7"),
         ({"monitors": None}, "linear, knn, monitors or untrained is missing"),
-        ({"changes": {"nothing": 1}}, "holds the setting nothing"),
+        ({"changes": {"nothing": 1}}, "has the unknown setting nothing"),
         ({"steps": "5"}, "steps is 5"),
     ],
 )
