@@ -11,8 +11,9 @@ from openjepa.data.decoding.pillow import bad_image_on_error
 from openjepa.data.memory import hold_in_memory
 from openjepa.data.open import open_dataset
 from openjepa.encoder.baselines import Pixels, seeded
+from openjepa.encoder.content_hashes import content_hash
 from openjepa.encoder.encoder import Encoder
-from openjepa.encoder.feature_cache import FeatureStore, content_hash, model_hash
+from openjepa.encoder.feature_cache import FeatureStore, model_hash
 from openjepa.encoder.features import compute_features
 from openjepa.errors import UsageError
 

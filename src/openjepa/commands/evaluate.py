@@ -61,6 +61,9 @@ def evaluate(
     cache: Annotated[
         Path | None, Option(help="Folder of computed features; left out, OPENJEPA_CACHE/features.")
     ] = None,
+    verify: Annotated[
+        bool, Option("--verify", help="Read all images again to recognise them, also unchanged files.")
+    ] = False,
     seed: Annotated[int, Option(help="Of the splits and draws.")] = 0,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -98,7 +101,7 @@ def evaluate(
         outputs.check_models(opened)
         first = evaluating.first_encoder(opened)
         train, held_out, named = images.open(needed, seed, workers, first or opened[0])
-        store = FeatureStore(kept, workers)
+        store = FeatureStore(kept, workers, verify)
         patches = evaluating.patches_of(opened)
         left_out = evaluating.unmeasured(train, held_out)
         sessions = [

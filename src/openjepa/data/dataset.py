@@ -13,7 +13,7 @@ from openjepa.data.decoding.pixel_format import RGB, Header, PixelFormat, Pixels
 from openjepa.data.decoding.read import read_pixels
 from openjepa.data.decoding.tiff_directories import at_directory
 from openjepa.data.storage.names import Names
-from openjepa.data.storage.storage import Skipped, Storage
+from openjepa.data.storage.storage import Skipped, Storage, Versioned
 from openjepa.errors import BadImage, UsageError
 from openjepa.safety.limits import MAX_FILE_BYTES
 
@@ -125,6 +125,16 @@ class ImageFiles(ImageDataset):
             self._last = row, hashlib.sha256(self.read(index)).digest()
         content = self._last[1]
         return hashlib.sha256(content + f"#{page}".encode()).digest() if page else content
+
+    def version(self, index: int) -> str | None:
+        """A text that is another one after the image has changed; None where only reading it tells."""
+        if not isinstance(self._storage, Versioned):
+            return None
+        try:
+            version = self._storage.version(int(self._rows[index]))
+        except (OSError, UsageError):
+            return None
+        return version and f"{version}\0{self.pages[index]}"
 
     def open(self, index: int) -> IO[bytes]:
         """The file, open at its start; the caller closes it. Raises BadImage, also for one that is too large."""

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openjepa.data.dataset import ImageDataset, ImageFiles
+from openjepa.data.dataset import ImageDataset
 from openjepa.data.decoding.pixel_format import RGB
 from openjepa.encoder.baselines import PatchPixels
+from openjepa.encoder.content_hashes import content_hash
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import (
     Model,
@@ -38,23 +39,6 @@ from openjepa.safety.schema import read_json
 
 SKIPPED = "skipped.json"
 LAYOUT = 1  # raised when the stored layout changes, so that older files are not read
-
-
-def content_hash(dataset: ImageDataset) -> str:
-    """A hash of all images in their order: of the bytes of files, or of pixels where images are not files."""
-    digest = hashlib.sha256()
-    for index in range(len(dataset)):
-        try:
-            digest.update(_digest(dataset, index))
-        except BadImage as error:
-            digest.update(hashlib.sha256(str(error).encode()).digest())
-    return digest.hexdigest()
-
-
-def _digest(dataset: ImageDataset, index: int) -> bytes:
-    if isinstance(dataset, ImageFiles):
-        return dataset.digest(index)
-    return hashlib.sha256(dataset.load(index).tobytes()).digest()
 
 
 def model_hash(model: Model) -> str:
@@ -86,10 +70,11 @@ class FeatureStore:
     """Features of any model on any images, streamed to files and read through memory maps.
 
     `folder` None: features are computed each time, and held in memory. `workers` processes read images (0: none).
+    `verify`: images are read to be recognised, even where path, size and time of change of their files are known.
     """
 
-    def __init__(self, folder: Path | None, workers: int = 2) -> None:
-        self.folder, self.workers = folder, workers
+    def __init__(self, folder: Path | None, workers: int = 2, verify: bool = False) -> None:
+        self.folder, self.workers, self.verify = folder, workers, verify
         self.computed, self.reused = 0, 0
         self._hashes: dict[int, tuple[ImageDataset, str]] = {}  # with their data set, so that no other gets its id
         self._left_out: dict[int, tuple[ImageDataset, Skipped]] = {}
@@ -97,7 +82,7 @@ class FeatureStore:
     def hash(self, dataset: ImageDataset) -> str:
         """`content_hash`, computed once for each data set."""
         if id(dataset) not in self._hashes:
-            self._hashes[id(dataset)] = dataset, content_hash(dataset)
+            self._hashes[id(dataset)] = dataset, content_hash(dataset, self.verify)
         return self._hashes[id(dataset)][1]
 
     def left_out(self, dataset: ImageDataset) -> Skipped:

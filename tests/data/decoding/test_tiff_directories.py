@@ -15,7 +15,7 @@ from openjepa.data.decoding.read import read_header, read_pixels
 from openjepa.data.decoding.tiff_directories import directories
 from openjepa.data.open import open_dataset
 from openjepa.data.summary import inspect_dataset
-from openjepa.encoder.feature_cache import content_hash
+from openjepa.encoder.content_hashes import content_hash
 from openjepa.errors import BadImage
 
 tifffile = pytest.importorskip("tifffile")

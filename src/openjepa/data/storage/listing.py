@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 
 from openjepa.arrow import load_tables, optional_cache_file, save_tables
 from openjepa.data.storage.names import Names, joined
+from openjepa.data.storage.remote import SETTLED
 from openjepa.data.storage.storage import Skipped
 
 LAYOUT = 1
 CACHED_FROM = 10_000  # files; smaller folders are listed in no time
-SETTLED = 2 * 10**9  # ns: a change sooner after another may leave the folder's time as it is
 FOLDERS = pa.schema(
     [
         ("path", pa.large_binary()),

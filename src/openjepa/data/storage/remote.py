@@ -7,6 +7,7 @@ import glob
 import os
 import re
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
@@ -18,6 +19,7 @@ NO_WAIT = os.O_NONBLOCK  # for the writer of a pipe
 MOST_EXPANDED, AT_MOST = 10**6, "give a million at most"
 MOST_BRACES = 20
 NOT_REGULAR = "not a regular file"
+SETTLED = 2 * 10**9  # ns: a change sooner after another may leave the time of the file or folder as it is
 TIMEOUT = 30.0  # seconds without an answer from a server
 
 
@@ -62,6 +64,15 @@ def state(path: str) -> tuple[int | None, str]:
         info = system.info(inner)
     marks = ("ETag", "etag", "LastModified", "last_modified", "mtime", "updated", "created")
     return info.get("size"), next((str(info[mark]) for mark in marks if info.get(mark)), "")
+
+
+def version(path: str) -> str | None:
+    """A text that is another one after the file has changed; None where that cannot be told. Raises OSError."""
+    size, mark = state(path)
+    if is_remote(path):
+        return f"{path}\0{size}\0{mark}" if mark else None
+    settled = time.time_ns() - int(mark) > SETTLED
+    return f"{os.path.abspath(path)}\0{size}\0{mark}" if settled else None
 
 
 def _open_regular(path: str, flags: int) -> int:

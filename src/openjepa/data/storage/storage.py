@@ -6,12 +6,12 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
-from typing import IO, Protocol
+from typing import IO, Protocol, runtime_checkable
 
 import numpy as np
 
 from openjepa.data.storage.names import Names, printable
-from openjepa.data.storage.remote import is_remote, open_file, read_range, state
+from openjepa.data.storage.remote import is_remote, open_file, read_range, state, version
 
 Skipped = list[tuple[str, str]]  # (path, reason)
 NO_IMAGE = "not an image file"
@@ -27,6 +27,15 @@ class Storage(Protocol):
 
     def stamp(self, row: int) -> tuple[int, ...]:
         """Cheap to read, the size in bytes first; equal for files of equal content."""
+        ...
+
+
+@runtime_checkable
+class Versioned(Protocol):
+    """A storage that can tell without reading an image whether it has changed."""
+
+    def version(self, row: int) -> str | None:
+        """A text that is another one after the image has changed; None where that cannot be told. Raises OSError."""
         ...
 
 
@@ -48,6 +57,9 @@ class Folder:
     def stamp(self, row: int) -> tuple[int, ...]:
         return (state(self.path(row))[0] or 0,)
 
+    def version(self, row: int) -> str | None:
+        return version(self.path(row))
+
 
 class Ranges:
     """Images that are stretches of bytes of some files: image i is `sizes[i]` bytes of a file from `starts[i]` on.
@@ -66,10 +78,19 @@ class Ranges:
     def stamp(self, row: int) -> tuple[int, ...]:
         return (int(self.sizes[row]),)
 
+    def version(self, row: int) -> str | None:
+        whole = local_version(self.files[self.owners[row]])
+        return whole and f"{whole}\0{self.starts[row]}\0{self.sizes[row]}"
+
 
 # `is_hidden` and `leaves` for many names at once, as regular expressions (RE2).
 HIDDEN = r"(?:\A|/)(?:\.[^/.]|\.\.[^/]|__MACOSX(?:/|\z))"
 LEAVES = r"\A/|(?:\A|/)\.\.(?:/|\z)"
+
+
+def local_version(path: str) -> str | None:
+    """`version` of a file that many images lie in; of a remote one None, because a server is not asked for each."""
+    return None if is_remote(path) else version(path)
 
 
 def is_hidden(name: str) -> bool:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from openjepa.arrow import load_tables, optional_cache_file, save_tables
 from openjepa.data.storage.names import Names, printable
 from openjepa.data.storage.remote import is_remote, open_file, read_range, state
-from openjepa.data.storage.storage import HIDDEN
+from openjepa.data.storage.storage import HIDDEN, local_version
 from openjepa.errors import BadImage, UsageError
 from openjepa.safety.limits import MAX_ENTRIES, MAX_MEMBER_BYTES
 
@@ -57,6 +57,10 @@ class Zip:
 
     def stamp(self, row: int) -> tuple[int, ...]:
         return int(self.members[row, 2]), int(self.members[row, 3])
+
+    def version(self, row: int) -> str | None:
+        whole = local_version(self.path)
+        return whole and f"{whole}\0{self.members[row, 0]}"
 
 
 def _unpacked(content: bytes, method: int, size: int) -> bytes:
