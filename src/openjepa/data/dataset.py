@@ -4,6 +4,7 @@ import copy
 import hashlib
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import IO, Protocol, runtime_checkable
 
 import numpy as np
@@ -20,6 +21,24 @@ from openjepa.safety.limits import MAX_FILE_BYTES
 UNLABELLED = -1  # the value of a label of an image that lacks it
 
 
+@dataclass(frozen=True)
+class Columns:
+    """Columns beside n images that are numbers, or whose cells name any number of classes.
+
+    numbers    float64 [n] by name, NaN where an image lacks it
+    tags       int8 [n, C] by name: 1 for the classes that a cell names, 0 for others, -1 where an image has no cell
+    tag_names  the C classes, same keys as `tags`
+    """
+
+    numbers: dict[str, np.ndarray] = field(default_factory=dict)
+    tags: dict[str, np.ndarray] = field(default_factory=dict)
+    tag_names: dict[str, list[str]] = field(default_factory=dict)
+
+    def rows(self, chosen: Sequence[int] | np.ndarray) -> "Columns":
+        numbers, tags = ({name: values[chosen] for name, values in kind.items()} for kind in (self.numbers, self.tags))
+        return Columns(numbers, tags, self.tag_names)
+
+
 @runtime_checkable
 class ImageDataset(Protocol):
     """A fixed sequence of n images, read by index.
@@ -28,6 +47,7 @@ class ImageDataset(Protocol):
     paths    n names relative to the source, sorted, valid UTF-8 (unless drawn: then sorted by index)
     labels   int64 [n] by name of the label, UNLABELLED (-1) where an image lacks it; {} without labels
     classes  the names of the label values, same keys as `labels`
+    columns  what else is known of the images, which no classes of one label tell
     pixel_format  how `load` gives them
     window   0 if images can be read in any order; else how many can be held at once, read from the first to the last
 
@@ -39,6 +59,7 @@ class ImageDataset(Protocol):
     pixel_format: PixelFormat = RGB
     window: int = 0
     identity: str = ""
+    columns: Columns = Columns()
     source: str
     paths: Sequence[str]
     labels: dict[str, np.ndarray]
@@ -86,12 +107,14 @@ class ImageFiles(ImageDataset):
         paths: Names,
         labels: dict[str, np.ndarray] | None = None,
         classes: dict[str, list[str]] | None = None,
+        columns: Columns | None = None,
         skipped: Skipped | None = None,
         rows: np.ndarray | None = None,
         identity: str = "",
     ) -> None:
         self.source, self.labels, self.classes, self.skipped = source, labels or {}, classes or {}, skipped or []
         self.paths, self._storage, self.window, self.identity = paths, storage, storage.window, identity
+        self.columns = columns or Columns()
         self._rows = np.arange(len(paths)) if rows is None else rows
         self.pages = np.zeros(len(paths), np.int64)
         self._starts = np.zeros(len(paths), np.int64)
@@ -154,6 +177,7 @@ class ImageFiles(ImageDataset):
         part._rows, part.paths = self._rows[chosen], self.paths.take(chosen)
         part.pages, part._starts = self.pages[chosen], self._starts[chosen]
         part.labels = {key: values[chosen] for key, values in self.labels.items()}
+        part.columns = self.columns.rows(chosen)
         return part
 
     def read_as(self, pixel_format: PixelFormat) -> "ImageFiles":
@@ -181,7 +205,7 @@ class _ReadAs(ImageDataset):
         self._dataset, self.pixel_format = dataset, pixel_format
         self.source, self.paths = dataset.source, dataset.paths
         self.labels, self.classes = dataset.labels, dataset.classes
-        self.window, self.identity = dataset.window, dataset.identity
+        self.window, self.identity, self.columns = dataset.window, dataset.identity, dataset.columns
 
     def __len__(self) -> int:
         return len(self._dataset)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from openjepa.data.crops import size_of
-from openjepa.data.dataset import ImageDataset, ImageFiles
+from openjepa.data.dataset import Columns, ImageDataset, ImageFiles
 from openjepa.data.decoding.pixel_format import RGB, PixelFormat, Pixels, as_loaded
 from openjepa.data.decoding.read import read_header
 from openjepa.data.storage.storage import Skipped
@@ -44,6 +44,7 @@ class ImagesInMemory(ImageDataset):
     shapes: np.ndarray
     pixel_format: PixelFormat = RGB
     identity: str = ""
+    columns: Columns = field(default_factory=Columns)
     shared: torch.Tensor | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
@@ -73,7 +74,8 @@ class ImagesInMemory(ImageDataset):
         chosen = np.arange(len(self))[np.asarray(indices)]
         paths = [self.paths[index] for index in chosen]
         labels = {key: values[chosen] for key, values in self.labels.items()}
-        return replace(self, paths=paths, labels=labels, starts=self.starts[chosen], shapes=self.shapes[chosen])
+        known: dict[str, Any] = {"labels": labels, "columns": self.columns.rows(chosen)}
+        return replace(self, paths=paths, starts=self.starts[chosen], shapes=self.shapes[chosen], **known)
 
 
 def decoded_bytes(summary: Summary) -> int:
@@ -131,7 +133,7 @@ def _in_memory(dataset: ImageDataset, kept: list[int], pixels: bytearray, shapes
     labels = {key: values[kept] for key, values in dataset.labels.items()}
     lengths = shapes.prod(axis=1) * dataset.pixel_format.channels
     flat, starts = np.frombuffer(pixels, dataset.pixel_format.dtype), np.cumsum(lengths) - lengths
-    about = dataset.pixel_format, dataset.identity
+    about = dataset.pixel_format, dataset.identity, dataset.columns.rows(kept)
     return ImagesInMemory(dataset.source, paths, labels, dataset.classes, flat, starts, shapes, *about)
 
 

@@ -6,6 +6,7 @@ from glob import glob
 from pathlib import Path
 
 from openjepa.data.dataset import ImageFiles
+from openjepa.data.sources.labels import Labels
 from openjepa.data.sources.lists import metadata_of
 from openjepa.data.sources.registry import Progress
 from openjepa.data.sources.tables import TABLES, open_tables
@@ -68,7 +69,7 @@ def open_names(root: str, files: Names, shown: str, unread: Skipped) -> ImageFil
     chosen, others = candidates(files, shown)
     names = files if len(chosen) == len(files) else files.take(chosen)
     Layout(names, wrapping_folders(names)).refuse_splits(shown)
-    labels, classes = Layout(names).classes()
-    if not labels and not is_remote(root):
-        labels, classes = metadata_of(root, names)
-    return ImageFiles(shown, Folder(root, names), names, labels, classes, on_one_line(unread) + others)
+    labels = Labels(*Layout(names).classes())
+    if not labels.labels and not is_remote(root):
+        labels = metadata_of(root, names)
+    return ImageFiles(shown, Folder(root, names), names, *labels, on_one_line(unread) + others)

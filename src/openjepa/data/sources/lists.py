@@ -103,12 +103,12 @@ def metadata_of(root: str, names: Names) -> Labels:
     """Labels from the metadata file that Hugging Face's imagefolder keeps at the top of a folder, if there is one."""
     file = next((path for name in METADATA if os.path.isfile(path := os.path.join(root, name))), None)
     if file is None:
-        return {}, {}
+        return Labels()
     paths, columns = read_list(file)
     row = {path: number for number, path in enumerate(paths)}
     places = [row.get(names.raw(place), -1) for place in range(len(names))]
     if set(places) == {-1}:
-        return {}, {}
+        return Labels()
     padded = {name: [*values, None] for name, values in columns.items()}
     return columns_at(padded, np.array(places) % (len(paths) + 1))
 

@@ -44,7 +44,8 @@ def as_dataset(
                  `datasets.Dataset`. An item is a PIL image, an array [H, W] or [H, W, C] or a tensor [C, H, W] of
                  whole or floating-point numbers, the path of an image file, or a tuple or dict with one of these
                  (first, or under "image")
-    labels       n values, or several lists of n values by name; left out, those that the data set itself holds
+    labels       n values, or several lists of n values by name; left out, those that the data set itself holds. A value
+                 is a class, a number, or a list of the classes of an image that has several
     name         what messages, the plan and the report call the images
     fingerprint  a text that changes with the content, which a resumed run compares. Left out, it is made from the
                  content of up to eight images; the number of images is always compared
@@ -185,7 +186,8 @@ def _held(images: Any) -> Iterator[tuple[str, list, list[str] | None]]:
     features = getattr(images, "features", None)
     if isinstance(features, Mapping):
         for name, kind in features.items():
-            if type(kind).__name__ in ("ClassLabel", "Value"):
+            of_texts = getattr(getattr(kind, "feature", None), "dtype", None) == "string"
+            if type(kind).__name__ in ("ClassLabel", "Value") or of_texts:
                 yield printable(name), _plain(images[name]), getattr(kind, "names", None)
         return
     found = next((getattr(images, name) for name in TARGETS if hasattr(images, name)), None)

@@ -151,10 +151,15 @@ class Rows:
 
 def _values(tables: list[pa.Table], name: str) -> list:
     texts, numbers = (pa.types.is_string, pa.types.is_large_string), (pa.types.is_integer, pa.types.is_floating)
-    kinds = (*texts, *numbers, pa.types.is_boolean)
+    kinds = (*texts, *numbers, pa.types.is_boolean, _is_list_of_texts)
     if not all(name in table.column_names and any(is_(table[name].type) for is_ in kinds) for table in tables):
         return []
     return [value for table in tables for value in table[name].to_pylist()]
+
+
+def _is_list_of_texts(kind: pa.DataType) -> bool:
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return is_list and (pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type))
 
 
 def _class_names(about: dict | None, kind: pa.DataType) -> list[str] | None:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from openjepa.data.dataset import UNLABELLED, ImageFiles
-from openjepa.data.sources.labels import NONE, Labels
+from openjepa.data.sources.labels import NONE
 from openjepa.data.sources.registry import Progress
 from openjepa.data.storage.layout import Layout, candidates, wrapping_folders
 from openjepa.data.storage.names import Names
@@ -53,7 +53,9 @@ def open_tars(files: list[str], shown: str, progress: Progress = None, inside: s
     labels = class_numbers(members["label"])
     skipped = on_one_line(_skipped(shards, homes(files), inside)) + others
     storage = _storage(files, members, inside, streams)
-    return ImageFiles(shown, storage, Names(members["path"]), *(labels if labels[0] else layout.classes()), skipped)
+    return ImageFiles(
+        shown, storage, Names(members["path"]), *(labels if labels[0] else layout.classes()), skipped=skipped
+    )
 
 
 def homes(files: list[str]) -> list[str]:
@@ -122,7 +124,7 @@ def _stream(file: str, wanted: Iterator[str]) -> Iterator[bytes]:
                 upcoming = next(wanted, None)
 
 
-def class_numbers(labels: pa.ChunkedArray) -> Labels:
+def class_numbers(labels: pa.ChunkedArray) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
     """Labels from the .cls files of a WebDataset; none unless they differ. An image without one is UNLABELLED."""
     numbers = np.full(len(labels), UNLABELLED)
     labels = pc.if_else(pc.equal(labels, NONE.encode()), None, labels)

@@ -32,4 +32,4 @@ def open(name: str, progress: Progress = None) -> ImageFiles:
     images = inner.take(chosen)
     layout = Layout(images.names, wrapping_folders(images.names))
     layout.refuse_splits(place.shown)
-    return ImageFiles(place.shown, images, images.names, *layout.classes(), on_one_line(outside) + others)
+    return ImageFiles(place.shown, images, images.names, *layout.classes(), skipped=on_one_line(outside) + others)
