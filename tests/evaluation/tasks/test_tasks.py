@@ -13,6 +13,7 @@ from openjepa.evaluation import run_tasks
 from openjepa.evaluation import session as session_module
 from openjepa.evaluation.annotations.object_annotations import Annotation
 from openjepa.evaluation.annotations.targets import CLEVR_EDGES, Maps, Targets
+from openjepa.evaluation.finetuning import tuner
 from openjepa.evaluation.session import Part, Session
 from openjepa.evaluation.tasks import finetune
 from openjepa.evaluation.tasks.registry import TASKS
@@ -124,7 +125,7 @@ def test_fine_tuning_in_parts_is_the_same_and_parts_hold_what_they_say(monkeypat
     labels = part.dataset.labels["class"]
 
     def logits():
-        return finetune.finetune(model, part.dataset, labels, CLASSES, 1, 0, 0).logits(part.dataset, 0)
+        return finetune.finetune(model, part.dataset, labels, CLASSES, 1, 0, 0).all_outputs(part.dataset, 0)[0]
 
     kept: dict[int, int] = {}
     with torch.autograd.graph.saved_tensors_hooks(
@@ -133,13 +134,13 @@ def test_fine_tuning_in_parts_is_the_same_and_parts_hold_what_they_say(monkeypat
         tokens = model.network.requires_grad_(True)(torch.zeros(50, 3, SIDE, SIDE))
     weights = sum(4 * value.numel() for value in model.network.parameters())
     assert tokens.requires_grad
-    monkeypatch.setattr(finetune, "HELD", sum(kept.values()) - weights)
-    assert 40 <= finetune.images_that_fit(model) <= 60
+    monkeypatch.setattr(tuner, "HELD", sum(kept.values()) - weights)
+    assert 40 <= tuner.images_that_fit(model) <= 60
     monkeypatch.setattr(finetune, "LEAST_STEPS", 3)
     in_parts = logits()
     monkeypatch.undo()
     monkeypatch.setattr(finetune, "LEAST_STEPS", 3)
-    assert finetune.images_that_fit(model) > 64
+    assert tuner.images_that_fit(model) > 64
     torch.testing.assert_close(in_parts, logits(), atol=1e-3, rtol=1e-3)
 
 
