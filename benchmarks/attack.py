@@ -42,6 +42,7 @@ CLASSES: dict[str, tuple[Make, int]] = {
     "weights": (attack_models.weights_file, 3),
     "folder of weights": (attack_models.folder_of_weights, 4),
     "head": (attack_models.head, 2),
+    "fine-tuning": (attack_models.fine_tuning, 1),
     "run": (attack_models.run_folder, 2),
     "begun run": (attack_models.begun_run, 1),
     "study": (attack_models.study, 1),
@@ -87,6 +88,7 @@ def harmless_lines(forge: Forge) -> dict[str, list[str]]:
         "data prepare": ["data", "prepare", data, "small", "--size", "8", "--workers", "0"],
         "evaluate": ["evaluate", run, data, *USUAL, "--csv", "a.csv", "--page", "a.html", "--json", "a.json"],
         "predict": ["predict", str(forge.harmless / "head"), data, "--out", "a.csv", *USUAL],
+        "finetune": ["finetune", run, data, "--out", "new", "--epochs", "1", "--time", "1s", *USUAL],
         "report": ["report", run],
         "masks": ["masks", "--out", "m.png"],
         "recipes": ["recipes"],
@@ -104,7 +106,7 @@ def harmless_lines(forge: Forge) -> dict[str, list[str]]:
 
 NAMES = ("embed model", "evaluate", "report", "data check")
 LIGHT = len(NAMES)  # of the names, which import all that a light selection needs
-NAMES += ("embed", "data prepare", "predict", "masks", "import", "recipes", "bench", "pretrain", "tune")
+NAMES += ("embed", "data prepare", "predict", "masks", "import", "recipes", "bench", "pretrain", "finetune", "tune")
 NAMES += ("import hf", "import timm", "export", "export timm", "export onnx")
 
 

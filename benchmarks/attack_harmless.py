@@ -14,6 +14,7 @@ from PIL import Image
 RUN = ["--recipe", "laptop", "--image-size", "16", "--patch-size", "4", "--batch-size", "4", "--predictor-depth", "1"]
 RUN += ["--predictor-dim", "32", "--workers", "0", "--precision", "float32", "--device", "cpu", "--log-every", "1"]
 RUN += ["--checkpoint-minutes", "0", "--steps", "2"]
+TUNE = ["--time", "0.2s", "--batch-size", "4", "--precision", "float32", "--workers", "0", "--device", "cpu"]
 MACHINE = ("--workers", "0", "--device", "cpu")
 TUNED = ("--image-size", "--patch-size", "--batch-size", "--predictor-depth", "--predictor-dim", "--precision")
 
@@ -94,6 +95,7 @@ def _make(folder: Path, light: bool) -> None:
         command("export", str(run), "--to", form, "--out", str(weights / form), "--licence", "MIT")
     command("import", str(run), str(folder / "artifact"))
     _begun(run, folder / "begun")
+    command("finetune", str(folder / "artifact"), str(data), "--out", str(folder / "tuned"), *TUNE)
     if not light:
         _study(folder, data)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from attack_containers import Owned
 from attack_files import Forge, Raw, damage, dump, lie, lying_json, lying_lines, lying_text
-from attack_harmless import RUN, link_tree, rewrite
+from attack_harmless import RUN, TUNE, link_tree, rewrite
 
 TENSOR_NAMES = [
     "blocks.3000000.attn.qkv.weight",
@@ -205,6 +205,19 @@ def head(forge: Forge) -> tuple[str, list[str]]:
     folder = str(copied(forge, "head"))
     data = str(forge.harmless / "classes")
     return "head", ["predict", folder, data, "--out", "a.csv", "--workers", "0", "--device", "cpu"]
+
+
+def fine_tuning(forge: Forge) -> tuple[str, list[str]]:
+    """A fine-tuning that is to be resumed, or whose head is used."""
+    data, artifact = str(forge.harmless / "classes"), str(forge.harmless / "artifact")
+    if forge.chance(2):
+        folder = str(copied(forge, "tuned", "model/*.json", "model/*.safetensors"))
+        use = ["predict", folder, data, "--out", "a.csv"], ["embed", folder, data, "--out", "a.csv"]
+        return "head of a fine-tuning", [*forge.dice.choice(use), "--workers", "0", "--device", "cpu"]
+    folder = copied(forge, "tuned", *forge.dice.choice([("finetuning.json", "*.jsonl"), ("checkpoints/*/*",)]))
+    if forge.chance(2):
+        _believed(forge, folder)
+    return "fine-tuning", ["finetune", artifact, data, "--out", str(folder), "--resume", *TUNE]
 
 
 def run_folder(forge: Forge) -> tuple[str, list[str]]:

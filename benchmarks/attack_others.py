@@ -134,6 +134,7 @@ def lines(forge: Forge) -> dict[str, list[str]]:
         "evaluate": ["pixels", data, *USUAL],
         "predict": [head, data, "--out", "a.csv", *USUAL],
         "pretrain": [data, "--out", "new", *RUN[:-1], "1"],
+        "finetune": [artifact, data, "--out", "new", "--time", "1s", *USUAL],
         "report": [forge.copy("run") if forge.chance(8) else head, "--data", data],
         "masks": ["--out", "m.png"],
         "recipes": ["laptop"],
@@ -145,7 +146,19 @@ def lines(forge: Forge) -> dict[str, list[str]]:
     }
 
 
-OFTEN = ["embed", "evaluate", "predict", "pretrain", "masks", "import", "export", "data check", "data prepare"]
+FLAGS = ("flip", "onnx", "regression")  # which take no value
+OFTEN = [
+    "embed",
+    "evaluate",
+    "predict",
+    "pretrain",
+    "finetune",
+    "masks",
+    "import",
+    "export",
+    "data check",
+    "data prepare",
+]
 
 
 def options(forge: Forge) -> tuple[str, list[str]]:
@@ -175,7 +188,7 @@ def _options(function: Any) -> list[str]:
             found += list(parameter.annotation.__metadata__[0].names)
         elif parameter.kind is parameter.KEYWORD_ONLY:
             found.append(parameter.name)
-    return [name for name in found if name not in ("half", "with_predictor", "resume")]
+    return [name for name in found if name not in ("half", "with_predictor", "resume", *FLAGS)]
 
 
 def _without(words: list[str], flag: str) -> list[str]:

@@ -36,7 +36,8 @@ class Small:
     def given(self, out: Path) -> list[str]:
         """The words; a run that has begun is resumed."""
         words = [word.replace("OUT", str(out)) for word in self.words]
-        return words + (["--resume"] if (out / "run" / "config.json").is_file() else [])
+        begun = any((out / "run" / name).is_file() for name in ("config.json", "finetuning.json"))
+        return words + (["--resume"] if begun else [])
 
     def content(self, out: Path) -> dict[str, str]:
         """A hash of every file that must be equal, by its name; locks and files being written are hidden."""
@@ -47,6 +48,11 @@ class Small:
 
 COMMANDS = [
     Small("pretrain", ["pretrain", "photos", "--out", "OUT/run", "--steps", "25", *RUN], ("run/enc*/*.safetensors",)),
+    Small(
+        "finetune",
+        ["finetune", "run", "photos", "--out", "OUT/run", "--epochs", "1", "--onnx", "--device", "cpu", *FAST],
+        ("run/model/*", "run/onnx/*", "run/predictions.csv"),
+    ),
     Small("data prepare", ["data", "prepare", "photos", "OUT/small", "--size", "16", "--per-shard", "3"], ("small/*",)),
     Small(
         "evaluate",

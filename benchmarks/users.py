@@ -27,6 +27,7 @@ WORDS = {
     "pretrain": ["pretrain", "photos", "--out", "run", "--steps", "2", *TINY],
     "tune": ["tune", "photos", "--out", "study", "--budget", "1s", *TINY],
     "evaluate": ["evaluate", "run", "photos", "--page", "page.html", "--save-head", "head", "--workers", "0"],
+    "finetune": ["finetune", "run", "photos", "--out", "tuned", "--epochs", "1", "--onnx", "--workers", "0"],
     "report": ["report", "run"],
     "embed": ["embed", "run", "photos", "--out", "vectors.parquet", "--workers", "0"],
     "predict": ["predict", "head", "photos", "--out", "classes.csv", "--workers", "0"],

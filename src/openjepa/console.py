@@ -182,7 +182,8 @@ class TrainingDisplay:
         self.progress.update(self.task, completed=record["step"], description=terminal(self.line()))
         if changed or ("verdict" in record and record["step"] == self.steps):
             log(f"step {record['step']:,}: {self._said(record)}")
-        is_due = "knn" in record or time.monotonic() - self.printed > 30 or record["step"] == self.steps
+        is_due = bool({"knn", "note"} & record.keys()) or time.monotonic() - self.printed > 30
+        is_due = is_due or record["step"] == self.steps
         if not console.is_terminal and is_due:
             log(f"step {record['step']:,}/{self.steps:,}  {self.line()}")
             self.printed = time.monotonic()
@@ -201,6 +202,7 @@ class TrainingDisplay:
         parts += [f"loss {now['loss']:.4f}"] if "loss" in now else []
         parts += [f"rank {now['rank']:.1f}", now["status"]] if "rank" in now else []
         parts += [f"k-NN {now['knn']:.1%}"] if "knn" in now and self.probed == now["step"] else []
+        parts += [now["note"]] if "note" in now else []
         parts += [f"{now['memory'] / 2**30:.1f} GiB"] if "memory" in now else []
         left = self.pace.seconds_left if paced else 0
         return " · ".join(parts) + (f"  {duration(left)} left" if left else "")

@@ -72,6 +72,7 @@ def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, cap
 COMMANDS = {
     "pretrain": lambda photos, out, **more: openjepa.pretrain(photos, out=out, steps=1, workers=0, **more),
     "demo": lambda photos, out, **more: openjepa.demo(data=photos, out=out, steps=1, **more),
+    "finetune": lambda photos, out, **more: openjepa.finetune("untrained:vit_nano", photos, out=out, workers=0, **more),
     "tune": lambda photos, out, **more: openjepa.tune(photos, out=out, workers=0, **more),
     "data prepare": lambda photos, out, resume=False: openjepa.data_prepare(photos, out, size=8, workers=0),
 }

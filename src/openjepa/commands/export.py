@@ -9,15 +9,20 @@ from typer import Argument, Option
 from openjepa.commands.arguments.options import Step
 from openjepa.config import image_size as pixels
 from openjepa.console import log
+from openjepa.errors import UsageError
+from openjepa.interop.classifier import is_head
 from openjepa.interop.formats.registry import Options, known
 from openjepa.interop.hub import push
 from openjepa.runs.checkpoints import find_step, open_source_at
 from openjepa.runs.export import folder_of, is_written, licence_of, read_request, write_export
+from openjepa.runs.export_head import WRITERS, write_head_export
 from openjepa.runs.images import check_new_folder
 
 
 def export(
-    model: Annotated[str, Argument(help="A run, an artifact, or anything that import takes.", show_default=False)],
+    model: Annotated[
+        str, Argument(help="A run, an artifact, a head, or anything that import takes.", show_default=False)
+    ],
     *,
     to: Annotated[str, Option(help=f"Format: {known()}.", show_default=False)],
     out: Annotated[
@@ -35,7 +40,8 @@ def export(
     """Write an encoder as another library opens it, open it there, and compare the two on images.
 
     The folder holds the weights, comparison.json and README.md, the model card. With hub:OWNER/NAME the folder, as for
-    hf, is pushed to the Hub.
+    hf, is pushed to the Hub. Of a head, which finetune or evaluate --save-head wrote, hf and onnx hold the head too,
+    and other formats the encoder alone.
 
     Returns the folder. Raises UsageError.
     """
@@ -45,6 +51,11 @@ def export(
     folder = folder_of(model, request.format, out, number)
     if not request.hub_name:
         check_new_folder(folder, "give --out another name")
+    if is_head(Path(model)) and request.format.name in WRITERS:
+        if request.hub_name or size or licence:
+            raise UsageError(f"{model} is a head: it is exported without --image-size, --licence and hub:")
+        write_head_export(folder, model, request)
+        return folder
     source = open_source_at(model, number, size, num_heads=num_heads)
     source = replace(source, licence=licence_of(source, licence))
     if is_written(folder, source, request):

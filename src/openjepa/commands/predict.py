@@ -1,11 +1,8 @@
 """`openjepa predict HEAD DATA --out FILE.csv`: the class, the count or the distance of each image by a trained head."""
 
-import functools
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from torch import Tensor
 from typer import Argument, Option
 
 from openjepa.commands.arguments.options import Data, Device, Overwrite, Precision, SkippedFraction, Workers
@@ -20,12 +17,13 @@ from openjepa.encoder.features import compute_features, frame_of
 from openjepa.errors import UsageError
 from openjepa.files import check_output, write_rows
 from openjepa.interop.classifier import Classifier, load_classifier
+from openjepa.interop.head_answers import answer_cells
 from openjepa.interop.head_tests import result_lines
 from openjepa.runs.images import check_skipped, check_workers, open_images
 
 
 def predict(
-    head: Annotated[Path, Argument(help="Folder that evaluate --save-head wrote.", show_default=False)],
+    head: Annotated[Path, Argument(help="Folder that finetune, or evaluate --save-head, wrote.", show_default=False)],
     data: Data,
     *,
     out: Annotated[Path, Option(help="CSV file to write.", show_default=False)],
@@ -38,10 +36,11 @@ def predict(
     """Write what a head says of every image.
 
     Columns path and trained_on: yes for images that the head was trained on, no for others, empty if an older version
-    wrote the head. After them a head of classes has prediction, probability, and each class's probability; one of
-    quantities a column each, such as count, distance or, with --kind, "count of WBC". Lines say how good the head was
-    on its test images, beside always giving the same answer, and how many of these images it was trained on. Images
-    that cannot be read are left out, counted and named.
+    wrote the head. After them a head of classes has prediction, probability, and each class's probability; one of tags
+    prediction, the tags that are likelier than not, and each tag's probability; one of quantities a column each, such
+    as count, distance or, with --kind, "count of WBC". Lines say how good the head was on its test images, beside
+    always giving the same answer, and how many of these images it was trained on. Images that cannot be read are left
+    out, counted and named.
 
     Returns the file. Raises UsageError.
     """
@@ -60,8 +59,7 @@ def predict(
     said, known = answers[:, :-1], answers[:, -1].bool()
     paths = (dataset.paths[index] for index in kept)
     marks = (_known_word(model, bool(one)) for one in known)
-    columns = model.classes if model.quantities else _class_columns(model.classes)
-    rows = map(_numbers if model.quantities else functools.partial(_classes, model.classes), said)
+    columns, rows = answer_cells(model, said)
     table = ([path, mark, *row] for path, mark, row in zip(paths, marks, rows, strict=True))
     write_rows(out, ["path", "trained_on", *columns], table)
     skipped = summary.skipped + skipped
@@ -81,16 +79,3 @@ def _known_line(model: Classifier, known: int) -> str:
         return "whether the head was trained on these images is not known: an older version wrote it"
     line = f"the head was trained on {known:,} of these images"
     return f"warning: {line}: it answers better for them than for others" if known else line
-
-
-def _class_columns(classes: Sequence[str]) -> list[str]:
-    return ["prediction", "probability", *(f"probability of {name}" for name in classes)]
-
-
-def _classes(classes: Sequence[str], row: Tensor) -> list[str]:
-    """The likeliest class, its probability, and those of all."""
-    return [classes[int(row.argmax())], *(f"{p:.6f}" for p in [row.max(), *row])]
-
-
-def _numbers(row: Tensor) -> list[str]:
-    return [f"{number:.6g}" for number in row]

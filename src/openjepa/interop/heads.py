@@ -9,14 +9,13 @@ import torch
 
 from openjepa.console import log
 from openjepa.encoder.encoder import Encoder
-from openjepa.encoder.features import frame_of, read_by, stream_features
 from openjepa.errors import UsageError
 from openjepa.evaluation.annotations.quantities import Regression, count_classes, distance_classes, regression
 from openjepa.evaluation.probes.best_linear import best_linear
 from openjepa.evaluation.session import Answers, Session
 from openjepa.evaluation.task import Need
 from openjepa.evaluation.tasks.registry import TASKS
-from openjepa.interop.classifier import image_hashes, save_classifier
+from openjepa.interop.classifier import Problem, hashes_of, save_classifier
 from openjepa.interop.head_tests import HeadTest, head_test
 
 UNITS = {"count": "objects", "distance": "units of the annotations"}
@@ -76,7 +75,7 @@ def _write_quantities(folder: Path, session: Session, tasks: Sequence[str]) -> N
     }
     about |= {"test": [test.model_dump() for test in tests]}
     hashes = _hashes(session, np.unique(np.concatenate([answers.train_rows for answers in known])))
-    save_classifier(folder, encoder, weight, bias, names, about, hashes, quantities=True)
+    save_classifier(folder, encoder, weight, bias, names, about, hashes, Problem.QUANTITIES)
     told = zip(names, errors, units, strict=True)
     said = ", ".join(f"{name} with a mean error of {error:.3g} {unit}" for name, error, unit in told)
     log(f"head of {encoder.name} ({said} on the test images): {folder}")
@@ -94,11 +93,4 @@ def _encoder(session: Session) -> Encoder:
 
 def _hashes(session: Session, rows: np.ndarray) -> np.ndarray:
     """Hashes of some training images, as the encoder sees them."""
-    model, images = session.model, session.train.dataset.subset(rows)
-    chunks = stream_features(
-        lambda part: torch.from_numpy(image_hashes(part)),
-        frame_of(model),
-        read_by(model, images),
-        session.store.workers,
-    )
-    return np.concatenate([hashes.numpy() for hashes, kept, _ in chunks if kept])
+    return hashes_of(session.model, session.train.dataset.subset(rows), session.store.workers)

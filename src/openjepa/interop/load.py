@@ -11,6 +11,7 @@ from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError
 from openjepa.interop.artifact import find_artifact, load_artifact, readable
+from openjepa.interop.classifier import head_source, is_head
 from openjepa.interop.hub import fetch_repository
 from openjepa.interop.loaded_weights import Source, adapted
 from openjepa.interop.published import OFFICIAL, hf_source, official_source, plain_source
@@ -93,6 +94,8 @@ def _opened(name: str, image_size: tuple[int, int] | None, num_heads: int | None
 
 
 def _folder(path: Path, name: str, statistics: str) -> Source:
+    if is_head(path):
+        return head_source(path, name)
     ours = any((place / "openjepa.json").is_file() for place in (path, path / "encoder"))
     config = read_facts(path / "config.json") if not ours and (path / "config.json").is_file() else {}
     if "architecture" in config:

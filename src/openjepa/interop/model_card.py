@@ -38,34 +38,35 @@ class Card:
 def write_card(card: Card) -> str:
     """The card in Markdown, with the header that the Hub reads."""
     parts = [
-        _header(card),
+        header(card.licence, "image-feature-extraction", card.library),
         f"# {markdown(card.name)}",
         "An image encoder trained by I-JEPA (arXiv 2301.08243), written by openjepa. The embedding of an image is the "
         "mean over its patch tokens.",
         f"```python\n{card.usage}\n```",
-        _section("Model", _table(card.model)),
-        _section("Data", "\n".join(f"- {markdown(line)}" for line in card.data)),
-        _section("Recipe", _table(card.recipe)),
-        _section("Masks", _table(card.masks)),
-        _section("Monitors at the end of training", _table(card.monitors)),
-        _section("Evaluation", _measured(card.measured)),
-        _section("Agreement with openjepa", _table(card.comparison)),
-        _section("Licence", markdown(card.licence or "") or "None was stated by whoever made these weights: ask them."),
+        section("Model", table(card.model)),
+        section("Data", "\n".join(f"- {markdown(line)}" for line in card.data)),
+        section("Recipe", table(card.recipe)),
+        section("Masks", table(card.masks)),
+        section("Monitors at the end of training", table(card.monitors)),
+        section("Evaluation", _measured(card.measured)),
+        section("Agreement with openjepa", table(card.comparison)),
+        section("Licence", markdown(card.licence or "") or "None was stated by whoever made these weights: ask them."),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _header(card: Card) -> str:
-    front = {"license": card.licence or "unknown", "pipeline_tag": "image-feature-extraction"}
-    front |= {"library_name": card.library} if card.library else {}
+def header(licence: str | None, pipeline: str, library: str) -> str:
+    """The lines that the Hub reads."""
+    front = {"license": licence or "unknown", "pipeline_tag": pipeline}
+    front |= {"library_name": library} if library else {}
     return f"---\n{yaml.safe_dump({**front, 'tags': ['ijepa', 'openjepa']}, sort_keys=False, allow_unicode=True)}---"
 
 
-def _section(title: str, body: str) -> str:
+def section(title: str, body: str) -> str:
     return f"## {title}\n\n{body}" if body else ""
 
 
-def _table(rows: Rows) -> str:
+def table(rows: Rows) -> str:
     return "\n".join(["| | |", "|---|---|", *(f"| {markdown(a)} | {markdown(b)} |" for a, b in rows)]) if rows else ""
 
 

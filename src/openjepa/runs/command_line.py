@@ -45,3 +45,11 @@ def python_call(function: str, **keywords: Any) -> str:
 def setting_in_words(name: str, value: Any) -> tuple[str, str]:
     """An option and its value for a table: ("--crop-scale", "0.3 1"); a dash for None."""
     return option(name), "–" if value is None else shown(value)
+
+
+def resume_same_command() -> str:
+    """The command that this process was started with, with --resume; of a function, what to do."""
+    command = typed_command()
+    if Path(sys.argv[0]).name not in ("openjepa", "__main__.py"):
+        return "the same call with resume=True"
+    return command if "--resume" in sys.argv else f"{command} --resume"

@@ -23,6 +23,7 @@ TENSORS, STATE = "state.safetensors", "state.json"
 MAX_BYTES = 2**28  # of state.json, which lists every image that could not be read
 SELECTED_BY = ("rank", "knn")  # the monitors whose best encoder is kept
 EXTREMES = ("std", "positional_fraction")
+BEST_BY = (*SELECTED_BY, "validation")  # by which fine-tuning chooses
 Step = Annotated[int, Field(ge=0, le=10**12)]
 
 
@@ -37,7 +38,7 @@ class State(Schema):
     """
 
     step: Step
-    best: dict[Literal[SELECTED_BY], tuple[float, Step]]  # type: ignore[valid-type]
+    best: dict[Literal[BEST_BY], tuple[float, Step]]  # type: ignore[valid-type]
     skipped: dict[Text, Text]
     untrained: dict[Name, float]
     extremes: dict[Literal[EXTREMES], float] = Field(default_factory=dict)  # type: ignore[valid-type]

@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +41,7 @@ def write(folder: Path, source: Source, options: Options) -> None:
     path, encoder = folder / FILE, source.encoder(options.which)
     dtype = torch.float16 if options.half else torch.float32
     graph = Graph(copy.deepcopy(encoder) if options.half else encoder, dtype).eval()
-    pixels = torch.zeros(2, encoder.in_chans, *encoder.image_size)
-    axes = {name: {0: "batch"} for name in ("pixel_values", *NAMES)}
-    names: dict[str, Any] = {"input_names": ["pixel_values"], "output_names": list(NAMES), "dynamic_axes": axes}
-    with warnings.catch_warnings(action="ignore"), torch.no_grad():  # the comparison shows whether the tracing worked
-        # The tracing exporter: many times faster than the newer one, and needs no other library.
-        torch.onnx.export(graph, (pixels,), str(path), dynamo=False, opset_version=18, **names)
-    gather_weights(path)
+    trace(graph, encoder, path, NAMES)
     about = {"image_size": encoder.image_size, **preprocessing(source), "licence": source.licence}
     write_json(folder / "encoder.json", {**about, "input": "pixel_values", "outputs": NAMES, "half": options.half})
 
@@ -55,6 +49,17 @@ def write(folder: Path, source: Source, options: Options) -> None:
 def reopen(folder: Path, options: Options, source: Source) -> Forward:
     run = run_onnx(folder / FILE)
     return lambda pixels: run(pixels)[1]
+
+
+def trace(graph: nn.Module, encoder: VisionTransformer, path: Path, outputs: Sequence[str]) -> None:
+    """Write a graph of an encoder: `pixel_values` [B, C, H, W] to the named outputs, any B."""
+    pixels = torch.zeros(2, encoder.in_chans, *encoder.image_size)
+    axes = {name: {0: "batch"} for name in ("pixel_values", *outputs)}
+    names: dict[str, Any] = {"input_names": ["pixel_values"], "output_names": list(outputs), "dynamic_axes": axes}
+    with warnings.catch_warnings(action="ignore"), torch.no_grad():  # the comparison shows whether the tracing worked
+        # The tracing exporter: many times faster than the newer one, and needs no other library.
+        torch.onnx.export(graph, (pixels,), str(path), dynamo=False, opset_version=18, **names)
+    gather_weights(path)
 
 
 def gather_weights(path: Path) -> None:

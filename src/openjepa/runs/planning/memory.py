@@ -94,14 +94,21 @@ def in_words(size: float) -> str:
 @contextlib.contextmanager
 def enough_memory(config: Config) -> Iterator[None]:
     """Turn an allocation that fails into UsageError."""
+    with allocating(_out_of_memory(config)):
+        yield
+
+
+@contextlib.contextmanager
+def allocating(message: str) -> Iterator[None]:
+    """Turn an allocation that fails into UsageError with a message."""
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError) as error:
-        raise UsageError(_out_of_memory(config)) from error
+        raise UsageError(message) from error
     except RuntimeError as error:
         if "can't allocate memory" not in str(error):
             raise
-        raise UsageError(_out_of_memory(config)) from error
+        raise UsageError(message) from error
 
 
 def _out_of_memory(config: Config) -> str:

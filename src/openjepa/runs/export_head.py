@@ -1,0 +1,55 @@
+"""The export of a head: a folder for transformers or ONNX, opened there and compared with openjepa."""
+
+from pathlib import Path
+
+import torch
+
+from openjepa.console import log
+from openjepa.data.crops import Frame, standardise
+from openjepa.data.open import open_dataset
+from openjepa.data.summary import inspect_dataset
+from openjepa.errors import UsageError
+from openjepa.files import atomic_folder, usage_error, write_json
+from openjepa.interop.classifier import Classifier, copy_head, load_classifier
+from openjepa.interop.head_formats import graph_of, hf_outputs, onnx_outputs, write_onnx
+from openjepa.runs.export import COMPARED, COMPARISON, LIMIT, Export, drawn
+from openjepa.training.monitoring.online_probe import sample_images
+
+WRITERS = {"hf": (copy_head, hf_outputs), "onnx": (write_onnx, onnx_outputs)}
+
+
+def write_head_export(folder: Path, model: str, export: Export) -> None:
+    """Write a head in a format of `WRITERS`, open it with the other library, and log the difference. UsageError."""
+    name, options = export.format.name, export.options
+    for option, given in (("--half", options.half), ("--with-predictor", options.with_predictor)):
+        if given:
+            raise UsageError(f"{model} is a head, which is exported without {option}: leave it out")
+    head = load_classifier(Path(model))
+    pixels, named = _pixels(head, export.images)
+    write, reopen = WRITERS[name]
+    with usage_error(folder), atomic_folder(folder) as part:
+        write(part, head)
+        theirs = reopen(part, pixels)
+        with torch.no_grad():
+            gap = (theirs - graph_of(head)(pixels)).abs()
+        difference = {"max": float(gap.max()), "mean": float(gap.mean())}
+        write_json(
+            part / COMPARISON, {"format": name, "images_of": named, "images": len(pixels), "outputs": difference}
+        )
+    log(
+        f"{name}: {folder}",
+        f"difference of the outputs on {len(pixels)} images of {named}: max {difference['max']:.1e}",
+    )
+    if not difference["max"] <= LIMIT:
+        log(f"warning: that is more than {LIMIT:g}: do not rely on this export")
+    log(f"licence: {head.encoder.licence or 'not stated'}")
+
+
+def _pixels(head: Classifier, images: str | None) -> tuple[torch.Tensor, str]:
+    """Standardised pixels [8, C, H, W] of the images named, or of drawn scenes; and whose."""
+    encoder = head.encoder
+    if not images:
+        return drawn(encoder.image_size, encoder.network.in_chans), f"scenes:{COMPARED}"
+    dataset, _ = inspect_dataset(open_dataset(images), pixel_format=encoder.pixel_format)
+    sample, _ = sample_images(dataset, Frame(encoder.image_size, encoder.max_stretch), COMPARED, 0)
+    return standardise(sample, encoder.mean, encoder.std), images
