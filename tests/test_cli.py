@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ import openjepa
 from openjepa import cli
 from openjepa.commands import COMMANDS
 from openjepa.commands.arguments.options import value_text
-from openjepa.config import CHOICES, build_config
+from openjepa.config import CHOICES, FIELDS, TYPES, build_config
 from openjepa.errors import option
 from openjepa.recipe_settings import RECIPES, recipe
 
@@ -166,6 +167,16 @@ def test_settings_are_checked_by_type_and_size_before_any_work(name, value, said
     with pytest.raises(openjepa.UsageError, match=said) as caught:
         openjepa.pretrain(photos, out=tmp_path / "run", **given)
     assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_value_of_a_wrong_type_is_refused_by_the_name_of_its_setting(name, tmp_path):
+    wrong = [object(), b"8", [], {}, ("x",), torch.ones(2), [0.5, None], lambda: 1]
+    optional = type(None) in get_args(TYPES[name])
+    for value in wrong + [None] * (not optional):
+        with pytest.raises(openjepa.UsageError) as caught:
+            openjepa.pretrain(tmp_path / "none", out=tmp_path / "run", **{name: value})
+        assert option(name) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_values_of_other_libraries_are_taken(photos):

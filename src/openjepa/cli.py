@@ -87,7 +87,7 @@ def run(words: list[str]) -> int:
     command, options = parse(words)
     if not command or isinstance(options, int):  # help and version give an exit code
         return options or 0
-    command.load()(**vars(options))
+    command.load()(**{name: value for name, value in vars(options).items() if value is not None})
     return 0
 
 

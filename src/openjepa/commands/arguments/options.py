@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 from typer import Argument, Option
 
-from openjepa.config import FIELDS, Config, build_config, help_of
+from openjepa.config import FIELDS, Config, build_config, check_value, help_of, normal
 from openjepa.data.open import Given
 from openjepa.data.sources.objects import Indexed
 from openjepa.data.sources.registry import known
@@ -63,10 +63,15 @@ class Settings:
         return "" if value is None else f"{kind}: {value_text(value)}"
 
     def given(self, settings: dict[str, Any]) -> dict[str, Any]:
-        """The settings under their current names; raises UsageError for one that the command does not take."""
+        """The settings under their current names.
+
+        Raises UsageError for one that the command does not take, and for a value of a wrong type or out of its range.
+        """
         settings = given_names(settings)
         for name in settings.keys() - set(self.names):
             raise UsageError(unknown("setting", name, self.names))
+        for name, value in settings.items():
+            check_value(name, normal(name, value))
         return settings
 
 
