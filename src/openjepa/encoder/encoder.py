@@ -1,13 +1,14 @@
 """A trained encoder in use: images in, embeddings and patch tokens out."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
-from openjepa.data.crops import resize_centre_crop, standardise
+from openjepa.data.crops import Frame, resize_centre_crop, standardise
 from openjepa.data.decoding.pillow import native, upright_rgb
 from openjepa.data.decoding.pixel_format import RGB, PixelFormat, Pixels, fit
 from openjepa.errors import BadImage, UsageError
@@ -18,7 +19,20 @@ CACHED = 2**20  # numbers of a layer's tokens at a time on a CPU, so that they s
 Images = Image.Image | np.ndarray | Tensor | Iterable[Image.Image | np.ndarray]
 
 
-class Encoder:
+@dataclass(frozen=True)
+class Transform:
+    """One image as an encoder reads it, for a `Dataset`: small, and picklable for the workers of a `DataLoader`."""
+
+    frame: Frame
+    pixel_format: PixelFormat
+
+    def __call__(self, image: Image.Image | np.ndarray) -> Tensor:
+        """A PIL image or an array [H, W, C] to [C, H, W], uint8 or float32. Raises UsageError for anything else."""
+        (pixels,) = as_read(image, self.pixel_format)
+        return torch.from_numpy(np.array(resize_centre_crop(pixels, *self.frame))).permute(2, 0, 1).contiguous()
+
+
+class Encoder(nn.Module):
     """A network with the preprocessing that it was trained with: cropped and resized (`Frame`), standardised.
 
     `mean` and `std` are per channel, of 8-bit values divided by 255. `precision` is the dtype of the arithmetic;
@@ -39,11 +53,18 @@ class Encoder:
         max_stretch: float = 0.0,
         licence: str | None = None,
     ) -> None:
-        self.network = network.to(device).eval()
+        super().__init__()
+        self.network = network.to(device)
         self.mean, self.std, self.name, self.licence = mean, std, name, licence
-        self.device, self.precision = torch.device(device), precision
+        self.precision = precision
         self.pixel_format = pixel_format or PixelFormat(network.in_chans)
         self.max_stretch = max_stretch
+        self.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is; `to` moves it."""
+        return next(self.network.parameters()).device
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -53,6 +74,24 @@ class Encoder:
     def grid_size(self) -> tuple[int, int]:
         """(rows, columns) of patches."""
         return self.network.grid_size
+
+    @property
+    def frame(self) -> Frame:
+        """What the network sees of an image."""
+        return Frame(self.image_size, self.max_stretch)
+
+    @property
+    def transform(self) -> Transform:
+        """What `preprocess` does, for one image at a time."""
+        return Transform(self.frame, self.pixel_format)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Preprocessed images [B, C, H, W] to embeddings [B, D], float32 on the device, with gradients.
+
+        They are the mean over patch tokens after the final norm, as `embed` gives it.
+        """
+        with self.arithmetic():
+            return self.network(self.standardised(images)).float().mean(dim=1)
 
     def embed(self, images: Images, batch_size: int = 256) -> Tensor:
         """Embeddings [B, D]: the mean over patch tokens after the final norm.
@@ -70,8 +109,7 @@ class Encoder:
 
     def preprocess(self, images: Images) -> Tensor:
         """Any accepted images as [B, C, H, W] of the size the network was trained at, uint8 or float32 as it reads."""
-        frame = self.image_size, self.max_stretch
-        arrays = [resize_centre_crop(image, *frame) for image in as_read(images, self.pixel_format)]
+        arrays = [resize_centre_crop(image, *self.frame) for image in as_read(images, self.pixel_format)]
         return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
 
     def features(self, images: Tensor) -> Tensor:
