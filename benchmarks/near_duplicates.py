@@ -5,14 +5,18 @@ python benchmarks/near_duplicates.py FOLDER [--copies 300] [--images 2000]
 FOLDER holds bccd_364.zip, bsd_anomaly.zip and imagenette128_all.zip; scenes are drawn. Prints a table and writes
 results/near_duplicates.json. Copies of training images are re-encoded (JPEG, quality 50), halved, brightened by 10 % or
 cropped by 1 % on each side; independent images are those of the test part. Of the ball screws (BSD), images of one
-place on the screw, hours apart, show the same, so independent are those of other places.
+place on the screw, hours apart, show the same, so independent are those of other places. One image of BCCD is left
+out: it shows the field of another one.
 """
 
 import argparse
 import io
+import math
 import random
+import time
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +24,16 @@ import torch
 from PIL import Image
 from record import record
 
-from openjepa.data.crops import resize_centre_crop
+from openjepa.data.crops import Frame, resize_centre_crop
 from openjepa.data.scenes.scenes import Scenes
 from openjepa.encoder.features import frame_of
-from openjepa.evaluation.near_duplicates import GreyThumbnails, near_duplicates
+from openjepa.evaluation.near_duplicates import GreyThumbnails, NearDuplicates, near_duplicates
+from openjepa.evaluation.same_view import SIDE, Larger
 
 MODEL = GreyThumbnails()
 Named = list[tuple[str, Image.Image]]
+LARGER = Frame((SIDE, SIDE), math.inf)
+TWINS = ("BloodImage_00038.jpg",)  # one field with BloodImage_00037, moved by a little: a true near duplicate
 
 
 def recoded(image: Image.Image) -> Image.Image:
@@ -53,6 +60,20 @@ def thumbnails(images: list[Image.Image]) -> torch.Tensor:
     return MODEL.features(torch.from_numpy(small).permute(0, 3, 1, 2))
 
 
+def larger(images: list[Image.Image]) -> Larger:
+    """As `larger_of` of the package reads them: grey, 96 px, 8 bits."""
+
+    def read(number: int) -> np.ndarray:
+        grey = np.asarray(resize_centre_crop(images[number], *LARGER), np.float32).mean(2)
+        return grey.round().astype(np.uint8)
+
+    return lru_cache(4096)(read)
+
+
+def search(train: list[Image.Image], test: list[Image.Image]) -> NearDuplicates:
+    return near_duplicates(thumbnails(train), thumbnails(test), (larger(train), larger(test)))
+
+
 def in_zip(file: Path, start: str, most: int) -> Named:
     with zipfile.ZipFile(file) as archive:
         names = [n for n in sorted(archive.namelist()) if n.startswith(start) and n.lower().endswith((".jpg", ".png"))]
@@ -76,7 +97,7 @@ def sets(folder: Path, most: int) -> Iterator[tuple[str, Named, Named]]:
     for cast in (False, True):
         name = "scenes, with a colour cast" if cast else "scenes"
         yield name, scenes(0, most, cast), scenes(1, most // 2, cast)
-    smears = in_zip(folder / "bccd_364.zip", "BCCD/JPEGImages", most)
+    smears = [one for one in in_zip(folder / "bccd_364.zip", "BCCD/JPEGImages", most) if not one[0].endswith(TWINS)]
     yield "BCCD", smears[: len(smears) // 2], smears[len(smears) // 2 :]
     screws = folder / "bsd_anomaly.zip"
     yield "BSD", in_zip(screws, "train/good", most), in_zip(screws, "test/", most)
@@ -90,15 +111,22 @@ def place(name: str) -> str:
 
 
 def measure(name: str, train: Named, test: Named, copies: int) -> dict:
-    bank = thumbnails([image for _, image in train])
-    found = {}
+    images, found = [image for _, image in train], {}
     for kind, change in COPIES.items():
-        alike = near_duplicates(bank, thumbnails([change(image) for _, image in train[:copies]]))
+        alike = search(images, [change(image) for image in images[:copies]])
         found[kind] = len(alike.found) / min(copies, len(train))
-    alike = near_duplicates(bank, thumbnails([image for _, image in test]))
+    start = time.perf_counter()
+    alike = search(images, [image for _, image in test])
+    seconds = time.perf_counter() - start
     pairs = [(test[row][0], train[alike.partners[row]][0]) for row in alike.found]
     wrong = [(one, other) for one, other in pairs if name != "BSD" or place(one) != place(other)]
-    about = {"train": len(train), "test": len(test), "one_view": alike.one_view, "flat": alike.flat}
+    about = {
+        "train": len(train),
+        "test": len(test),
+        "one_view": alike.one_view,
+        "flat": alike.flat,
+        "seconds": round(seconds, 1),
+    }
     return {"set": name, **about, "found": found, "alike": len(wrong) / len(test), "pairs": wrong[:10]}
 
 

@@ -8,7 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from openjepa.evaluation.near_duplicates import SIDE, GreyThumbnails, alike_groups, near_duplicates
+from openjepa.data.open import open_dataset
+from openjepa.encoder.features import compute_features
+from openjepa.evaluation.near_duplicates import SIDE, GreyThumbnails, alike_groups, larger_of, near_duplicates
+from openjepa.evaluation.same_view import registered
 
 
 def thumbnails(images) -> torch.Tensor:
@@ -93,6 +96,61 @@ def test_of_a_static_camera_only_the_closest_are_alike():
     assert alike.one_view and not len(alike.found)
     again = near_duplicates(train, thumbnails([*frames[40:], frames[0], frames[9].resize((32, 32))]))
     assert again.found.tolist() == [40, 41] and again.partners[40:].tolist() == [0, 9]
+
+
+def on_one_view(count, seed):
+    """128 px of a fixed background, each with specks of its own."""
+    background = np.random.default_rng(9).integers(60, 190, (32, 32), dtype=np.uint8)
+    shared = np.asarray(Image.fromarray(background).resize((128, 128), Image.Resampling.BICUBIC)).astype(int)
+    specks = np.random.default_rng(seed).integers(-50, 50, (count, 40, 40))
+    own = [np.asarray(Image.fromarray((each + 128).astype(np.uint8)).resize((128, 128))) for each in specks]
+    return [Image.fromarray((shared + (each.astype(int) - 128) // 2).clip(0, 255).astype(np.uint8)) for each in own]
+
+
+def saved(folder, images):
+    """The thumbnails of images, and what gives larger ones, as read from a folder."""
+    folder.mkdir()
+    for number, image in enumerate(images):
+        image.save(folder / f"{number:03}.png")
+    dataset = open_dataset(folder)
+    found, kept, _ = compute_features(GreyThumbnails(), dataset, workers=0)
+    return found, larger_of(dataset, kept)
+
+
+VIEW_COPIES = {
+    **COPIES,
+    "half": lambda image: image.resize((64, 64)),
+    "cropped": lambda image: image.crop((1, 1, 127, 127)),
+    "cropped and re-encoded": lambda image: recoded(image.crop((1, 1, 127, 127))),
+}
+
+
+def test_of_a_static_camera_copies_are_found_by_their_texture(tmp_path):
+    frames = on_one_view(32, 0)
+    copies = [change(frames[number].convert("RGB")) for number in range(2) for change in VIEW_COPIES.values()]
+    train, larger = saved(tmp_path / "train", frames)
+    test, others = saved(tmp_path / "test", [*on_one_view(20, 1), *copies])
+    alike = near_duplicates(train, test, (larger, others))
+    assert alike.one_view and alike.found.tolist() == list(range(20, 20 + len(copies)))
+    assert alike.partners[20:].tolist() == np.repeat(range(2), len(VIEW_COPIES)).tolist()
+
+
+def test_groups_of_a_static_camera_hold_cropped_copies_and_no_unreadable_image(tmp_path):
+    frames = on_one_view(32, 0)
+    small, larger = saved(
+        tmp_path / "a", [Image.new("L", (128, 128), 90), *frames, frames[2].crop((1, 1, 127, 127)), recoded(frames[6])]
+    )
+    (tmp_path / "a/007.png").write_bytes(b"damaged after the thumbnails were made")
+    found = alike_groups(small, larger)
+    assert (found.groups, found.flat, found.one_view) == ([[3, 33]], 1, True)
+
+
+def test_registration_undoes_a_crop():
+    image = torch.from_numpy(np.asarray(rough(1)[0].convert("L").resize((96, 96), Image.Resampling.BICUBIC)).copy())
+    moved = Image.fromarray(image.numpy()).resize((96, 96), Image.Resampling.BICUBIC, box=(2, 1, 95, 94))
+    back = registered(torch.from_numpy(np.asarray(moved).copy())[None].float(), image[None].float())[0]
+    inside = (back - image)[3:-3, 3:-3].abs().mean()
+    assert inside < (torch.from_numpy(np.asarray(moved).copy()).float() - image)[3:-3, 3:-3].abs().mean() / 5
 
 
 def test_memory_is_bounded_where_all_are_alike():

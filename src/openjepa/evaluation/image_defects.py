@@ -13,7 +13,7 @@ from openjepa.data.storage.storage import Skipped
 from openjepa.data.summary import Summary
 from openjepa.encoder.features import Progress, compute_features, no_progress
 from openjepa.errors import BadImage
-from openjepa.evaluation.near_duplicates import SIDE, GreyThumbnails, alike_groups, near_duplicates
+from openjepa.evaluation.near_duplicates import SIDE, GreyThumbnails, alike_groups, larger_of, near_duplicates
 from openjepa.rng import SAMPLES, generator
 
 LOOKED_AT = 64  # pixels a side
@@ -79,7 +79,7 @@ def look(dataset: ImageDataset, summary: Summary, workers: int, progress: Progre
     looks, kept, bad = compute_features(Looks(), dataset, workers, progress=progress)
     brightness, contrast, thumbnails = looks[:, 0].numpy(), looks[:, 1].numpy(), looks[:, 2:]
     some = np.sort(generator(0, SAMPLES).permutation(len(kept))[:COMPARED])
-    alike = alike_groups(thumbnails[some])
+    alike = alike_groups(thumbnails[some], larger_of(dataset, kept[some]))
     exact = {path: number for number, group in enumerate(summary.duplicates) for path in group}
     near = [[int(kept[some[row]]) for row in group] for group in alike.groups]
     near = [group for group in near if not _equal_files([exact.get(dataset.paths[index]) for index in group])]
@@ -120,7 +120,8 @@ class Leak:
 
 def leaks_between(here: Survey, other: Survey) -> list[Leak]:
     """The images of `other` that are also in `here`, with the most similar one there."""
-    alike = near_duplicates(here.thumbnails[:COMPARED], other.thumbnails[:COMPARED])
+    larger = larger_of(here.dataset, here.kept), larger_of(other.dataset, other.kept)
+    alike = near_duplicates(here.thumbnails[:COMPARED], other.thumbnails[:COMPARED], larger)
     places = [(int(other.kept[row]), int(here.kept[alike.partners[row]])) for row in alike.found]
     return [Leak(a, b, _equal(other.dataset, a, here.dataset, b)) for a, b in places]
 

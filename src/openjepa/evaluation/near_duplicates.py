@@ -3,10 +3,14 @@
 Two images are alike if the edges of their grey thumbnails correlate. Edges, because colour casts and slow changes of
 brightness are the same in images that share nothing else; the square roots of their heights, because a frame around
 an image would otherwise outweigh what it shows. Colours are not compared.
+
+Of images of one view, as of a static camera, thumbnails only give the candidates, whose texture is then compared at
+96 px (`same_view`).
 """
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -14,13 +18,21 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
+from openjepa.data.crops import Frame, resize_centre_crop
+from openjepa.data.dataset import ImageDataset
+from openjepa.errors import BadImage
+from openjepa.evaluation import same_view
+from openjepa.evaluation.same_view import Larger, least_texture, textures
+
 SIDE = 16
 ALIKE = 0.8  # correlation of edges
 FLAT = 1.0  # levels of 255: thumbnails whose edges are lower hold noise alone, and are not compared
 HELD = 2**21  # correlations at a time
 # Where a tenth of all pairs correlate by half or more, a static camera saw one view: then alike is only what differs
-# twelve times less than those pairs do.
+# twelve times less than those pairs do, unless the texture of larger images can tell.
 SAMPLE, LEAST_SAMPLE, ONE_VIEW, CLOSER, MOST_ALIKE = 512, 30, 0.5, 12, 0.999
+CANDIDATES, MOST_CANDIDATES = 8, 40_000  # of an image; of all, but at least one of each
+LARGER_HELD = 4096  # larger images in memory, of 9 kB each
 
 
 class GreyThumbnails:
@@ -37,6 +49,23 @@ class GreyThumbnails:
             low, high = values.amin((1, 2, 3), keepdim=True), values.amax((1, 2, 3), keepdim=True)
             values = (values - low) * 255 / (high - low).clamp(min=torch.finfo(torch.float32).tiny)
         return values.mean(1).flatten(1)
+
+
+def larger_of(dataset: ImageDataset, indices: np.ndarray) -> Larger | None:
+    """The grey images at 96 px of a data set, by their place in `indices`; None where they are read in order alone."""
+    if dataset.window:
+        return None
+
+    @lru_cache(LARGER_HELD)
+    def read(number: int) -> np.ndarray | None:
+        try:
+            image = resize_centre_crop(dataset.load(int(indices[number])), *Frame((same_view.SIDE,) * 2, math.inf))
+        except BadImage:
+            return None
+        grey = GreyThumbnails().features(torch.tensor(image).permute(2, 0, 1)[None])
+        return grey.view(same_view.SIDE, same_view.SIDE).round().byte().numpy()
+
+    return read
 
 
 @dataclass(frozen=True)
@@ -58,18 +87,53 @@ class NearDuplicates:
         return np.flatnonzero(self.partners >= 0)
 
 
-def near_duplicates(train: Tensor, test: Tensor) -> NearDuplicates:
+def near_duplicates(
+    train: Tensor, test: Tensor, larger: tuple[Larger | None, Larger | None] = (None, None)
+) -> NearDuplicates:
     """The training thumbnail [n, 256] most like each test thumbnail [m, 256]: copies in another size or quality.
 
     Also brighter or slightly cropped ones are found; mirrored ones are not. Memory does not depend on how many are.
+    `larger` gives the training and the test images at 96 px (`larger_of`); without them cropped copies among images
+    of one view are missed.
     """
     bank, queries = edges(train), edges(test)
-    least, partners = _least(queries, bank), []
-    for part in queries.split(max(1, HELD // len(bank))):
-        best, place = (part @ bank.T).max(1)
-        partners.append(torch.where(best >= least, place, -1))
+    least, (those, these), partners = _least(queries, bank), larger, []
     flat = sum(int((~each.any(1)).sum()) for each in (bank, queries))
+    if least > ALIKE and these and those:
+        pairs, texture = _alike_textures(queries, bank, these, those)
+        best = np.full(len(queries), -1)
+        order = np.argsort(texture, kind="stable")
+        best[pairs[order, 0]] = pairs[order, 1]  # the last one stays, which is the most alike
+        return NearDuplicates(best, flat, True)
+    for part in queries.split(max(1, HELD // len(bank))):
+        highest, place = (part @ bank.T).max(1)
+        partners.append(torch.where(highest >= least, place, -1))
     return NearDuplicates(torch.cat(partners).numpy(), flat, least > ALIKE)
+
+
+def _alike_textures(
+    queries: Tensor, bank: Tensor, these: Larger, those: Larger, same: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs [p, 2] of a query and one of the bank whose texture is alike, and its correlation [p].
+
+    Only the closest of the bank by their edges are looked at. `same`: queries and bank are the same images.
+    """
+    least = least_texture(these, those, len(queries), len(bank))
+    most = min(CANDIDATES, max(1, MOST_CANDIDATES // len(queries)), len(bank) - same)
+    found, start = [np.empty((0, 2), np.int64)], 0
+    for part in queries.split(max(1, HELD // len(bank))):
+        close = part @ bank.T
+        rows = torch.arange(len(part))
+        if same:
+            close[rows, rows + start] = -1
+        values, places = close.topk(most, dim=1)
+        numbers = (rows + start)[:, None].expand_as(places)
+        found.append(torch.stack([numbers, places], 2)[values >= ONE_VIEW].numpy())
+        start += len(part)
+    pairs = np.concatenate(found)
+    pairs = np.unique(np.sort(pairs, axis=1), axis=0) if same else pairs
+    texture = textures(these, those, pairs)
+    return pairs[texture >= least], texture[texture >= least]
 
 
 @dataclass(frozen=True)
@@ -81,10 +145,19 @@ class Groups:
     one_view: bool
 
 
-def alike_groups(thumbnails: Tensor) -> Groups:
-    """The groups of thumbnails [n, 256] that are alike, directly or over others; memory does not depend on how many."""
+def alike_groups(thumbnails: Tensor, larger: Larger | None = None) -> Groups:
+    """The groups of thumbnails [n, 256] that are alike, directly or over others; memory does not depend on how many.
+
+    `larger` gives the images at 96 px, as for `near_duplicates`.
+    """
     bank = edges(thumbnails)
+    rough = bank.any(1).numpy().nonzero()[0]
+    flat, bank = len(bank) - len(rough), bank[torch.from_numpy(rough)]
     least, group, start = _least(bank, bank), np.arange(len(bank)), 0
+    if least > ALIKE and larger:
+        of_rough = _chosen(larger, rough)
+        pairs, _ = _alike_textures(bank, bank, of_rough, of_rough, same=True)
+        return Groups(_members(_joined(group, *pairs.T), rough), flat, True)
     for part in bank.split(max(1, HELD // max(1, len(bank)))):
         rows = group[start : start + len(part)]
         close = (part @ bank[start:].T >= least).numpy() & (rows[:, None] != group[None, start:])
@@ -92,7 +165,11 @@ def alike_groups(thumbnails: Tensor) -> Groups:
         if len(pairs):
             group = _joined(group, rows[pairs[:, 0]], group[start:][pairs[:, 1]])
         start += len(part)
-    return Groups(_members(group), int((~bank.any(1)).sum()), least > ALIKE)
+    return Groups(_members(group, rough), flat, least > ALIKE)
+
+
+def _chosen(larger: Larger, numbers: np.ndarray) -> Larger:
+    return lambda row: larger(int(numbers[row]))
 
 
 def edges(thumbnails: Tensor) -> Tensor:
@@ -134,7 +211,8 @@ def _joined(group: np.ndarray, ones: np.ndarray, others: np.ndarray) -> np.ndarr
     return connected_components(graph, directed=False)[1][group]
 
 
-def _members(group: np.ndarray) -> list[list[int]]:
+def _members(group: np.ndarray, numbers: np.ndarray) -> list[list[int]]:
+    """The `numbers` [n], in increasing order, of each group of several."""
     order = np.argsort(group, kind="stable")
     parts = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
-    return sorted(part.tolist() for part in parts if len(part) > 1)
+    return sorted(numbers[part].tolist() for part in parts if len(part) > 1)

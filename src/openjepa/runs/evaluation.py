@@ -27,7 +27,7 @@ from openjepa.errors import UsageError, unknown
 from openjepa.evaluation import run_tasks
 from openjepa.evaluation.annotations.targets import open_targets
 from openjepa.evaluation.judgement import CONSTANT
-from openjepa.evaluation.near_duplicates import GreyThumbnails, near_duplicates
+from openjepa.evaluation.near_duplicates import GreyThumbnails, larger_of, near_duplicates
 from openjepa.evaluation.results import Result, over_seeds
 from openjepa.evaluation.session import Part, Session
 from openjepa.evaluation.splits import check_labels, label_remarks, shared_labels, split_held_out
@@ -228,7 +228,9 @@ def find_leaks(train: Part, test: Part, store: FeatureStore) -> dict[str, Any]:
         some = np.sort(generator(0, SAMPLES).permutation(len(found))[:COMPARED])
         thumbnails.append(found[some])
         places.append(kept[some])
-    alike = near_duplicates(*thumbnails)
+    larger = larger_of(train.dataset, places[0]), larger_of(test.dataset, places[1])
+    with working("comparing the images of both parts"):
+        alike = near_duplicates(thumbnails[0], thumbnails[1], larger)
     leaks = [test.dataset.paths[places[1][row]] for row in alike.found[:3]]
     count = len(alike.found)
     compared = {"train": len(places[0]), "test": len(places[1])}
