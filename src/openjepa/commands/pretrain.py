@@ -22,8 +22,9 @@ from openjepa.runs.checkpoints import load_encoder_at
 from openjepa.runs.command_line import resume_command
 from openjepa.runs.folder import RUNS, check_run
 from openjepa.runs.images import settler
+from openjepa.runs.resume import resume_run
 from openjepa.runs.settings import CONFIG, StoredRun, read_config
-from openjepa.runs.start import resume_run, start_run
+from openjepa.runs.start import start_run
 from openjepa.training.callbacks import Callback, Callbacks
 from openjepa.training.checkpoint import checkpoint_steps
 from openjepa.training.distributed import PARALLEL, is_restart, joined, on_rank_zero
@@ -78,8 +79,8 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the run has taken all its steps and written its encoder."""
-        return (self.folder / "encoder").is_dir()
+        """Whether the run has taken all its steps, also those that it was extended by, and written its encoder."""
+        return (self.folder / "encoder").is_dir() and self.done >= self.steps
 
     @property
     def status(self) -> str:
@@ -144,6 +145,10 @@ def pretrain(
     out: Annotated[Path, Option(help="Folder to write the run to.", show_default=False)],
     recipe: Recipe = None,
     resume: Annotated[bool, Option("--resume", help="Continue the run in --out from its last checkpoint.")] = False,
+    data_changed: Annotated[
+        bool,
+        Option("--data-changed", help="With --resume: go on with DATA although its images are others than before."),
+    ] = False,
     parallel: Annotated[
         str,
         Option(
@@ -158,6 +163,9 @@ def pretrain(
     Without --recipe, the images, the device and the time choose one; a value marked "recipe" is that of laptop. The
     results do not depend on the number of processes under torchrun (docs/scaling.md).
 
+    With --resume another --steps, --epochs or --time, of the whole run, extends or shortens it; the learning rate and
+    other schedules are planned anew from here (docs/runs.md).
+
     Writes a run folder: encoder/ (the artifact), report.html, metrics.jsonl, tensorboard/, checkpoints/, config.json.
 
     In Python `data` is also a sequence of images, as `openjepa.as_dataset` describes.
@@ -168,11 +176,13 @@ def pretrain(
     """
     source, out, settings, told = as_source(data), Path(out), SETTINGS.given(settings), Callbacks(callbacks)
     config = config_of(recipe, settings)
+    if data_changed and not resume:
+        raise UsageError("--data-changed goes with --resume: leave it out to start a run")
     if parallel not in PARALLEL:
         raise UsageError(unknown("--parallel", parallel, PARALLEL))
     with joined(choose_device(config.device)), locked(out):
         if resume or on_rank_zero(lambda: is_restart() and (out / "config.json").is_file()):
-            run = resume_run(source, out, config, settings, parallel, recipe)
+            run = resume_run(source, out, config, settings, parallel, recipe, data_changed)
         else:
             settle = None if config.init else settler(settings, recipe)
             run = start_run(source, out, config, settings, settle, parallel, recipe)

@@ -30,6 +30,7 @@ from openjepa.reports.run_pictures import Sample, draw_pictures, sample_of
 from openjepa.runs.checkpoints import file_at
 from openjepa.runs.command_line import python_call
 from openjepa.runs.folder import RunFolder, Setting, training_seconds
+from openjepa.runs.settings import Segment
 
 
 def write_run_page(run: RunFolder, data: DataSource | None, asked: Sequence[str] = ()) -> Path:
@@ -53,6 +54,7 @@ def write_run_page(run: RunFolder, data: DataSource | None, asked: Sequence[str]
         curves=_curves(run),
         pictures=draw_pictures(run, images),
         panels=_settings_by_panel(run),
+        segments=_segments(run),
     )
     path = run.path / file_at("report.html", run.step)
     write_output(path, text)
@@ -95,11 +97,34 @@ def _verdict(run: RunFolder) -> dict[str, str]:
 def _unfinished(run: RunFolder) -> list[str]:
     if run.step is not None:
         return [f"Of step {run.step:,} of {run.steps:,}."]
-    if run.encoder:
+    if run.finished:
         return []
     again = ["openjepa", "pretrain", run.data, "--out", str(run.path), "--resume"]
     command = python_call("pretrain", out=str(run.path), resume=True) if run.from_python else shlex.join(again)
-    return [f"Not finished: step {run.done:,} of {run.steps:,}. Continue with {command}"]
+    kept = f" The encoder shown is of step {run.encoder_step:,}." if run.encoder and run.encoder_step else ""
+    return [f"Not finished: step {run.done:,} of {run.steps:,}.{kept} Continue with {command}"]
+
+
+def _segments(run: RunFolder) -> list[tuple[str, ...]]:
+    """The parts of a run whose length or images were changed: steps, what changed, when, version, command."""
+    if not run.segments:
+        return []
+    starts = [0, *(segment.from_step for segment in run.segments)]
+    ends = [*starts[1:], run.steps]
+    about = [("started", "", "", run.started_with)]
+    about += [(_change(part), part.when, part.openjepa_version, part.command) for part in run.segments]
+    return [(f"{start:,} to {end:,}", *words) for start, end, words in zip(starts, ends, about, strict=True)]
+
+
+def _change(segment: Segment) -> str:
+    """What a segment changed, in words."""
+    changes = []
+    if segment.steps != segment.steps_before:
+        changes.append(f"length from {segment.steps_before:,} to {segment.steps:,} steps")
+    if images := segment.images:
+        names = "" if images.new is None else f": {images.new:,} new, {images.gone:,} gone"
+        changes.append(f"images from {images.before:,} to {images.after:,}{names}")
+    return "; ".join(changes)
 
 
 def _about_images(run: RunFolder) -> list[tuple[str, ...]]:

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from openjepa.runs.command_line import option_words, python_call, setting_in_wor
 from openjepa.runs.images import mask_settings
 from openjepa.runs.planning.plan import targets_in_words
 from openjepa.runs.planning.unused_settings import without_effect
-from openjepa.runs.settings import CONFIG, read_config
+from openjepa.runs.settings import CONFIG, Segment, read_config
 from openjepa.safety.schema import Json, Name, PositiveInt, Schema, Text, read_json
 from openjepa.training.monitoring.metrics_log import read_metrics
 
@@ -57,6 +57,12 @@ class Result(Schema):
     protocol: Protocol
 
 
+class Exported(Schema):
+    """What openjepa.json of a finished encoder says of its run."""
+
+    step: PositiveInt | None = None
+
+
 @dataclass(frozen=True)
 class Setting:
     """A setting of a run as an option of the command line, with its value as text."""
@@ -83,6 +89,8 @@ class RunFolder:
     records       of metrics.jsonl
     results       records of evaluation.json; empty before `openjepa evaluate`
     encoder       None before the run has finished
+    segments      its parts after the first, where its length or its images were changed
+    encoder_step  the step of the finished encoder, which an extended run keeps until its end; None if there is none
     step          of the checkpoint that `encoder`, `records` up to it and `results` are of; None for the run as it is
     """
 
@@ -98,7 +106,26 @@ class RunFolder:
     records: list[dict[str, Any]]
     results: list[dict[str, Any]]
     encoder: Encoder | None
+    segments: list[Segment] = field(default_factory=list)
+    encoder_step: int | None = None
     step: int | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is an encoder of the whole run."""
+        return self.encoder is not None and self.encoder_step in (None, self.steps)
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the images in the whole run; where their number changed, those of its segments together."""
+        changes = [segment for segment in self.segments if segment.images]
+        ends = [*(segment.from_step for segment in changes), self.steps]
+        counts = [*(segment.images.before for segment in changes if segment.images), self.images.images]
+        starts = [0, *ends[:-1]]
+        return sum(
+            (end - start) * self.config.batch_size / count
+            for start, end, count in zip(starts, ends, counts, strict=True)
+        )
 
     @property
     def name(self) -> str:
@@ -172,6 +199,8 @@ def read_run_folder(run: str | os.PathLike[str], device: str = "auto", step: Ste
         records=[record for record in read_metrics(folder) if record["step"] <= last],
         results=_read_results(folder, number),
         encoder=_read_encoder(folder, config, device, number),
+        segments=[segment for segment in stored.segments if number is None or segment.from_step < number],
+        encoder_step=encoder_step(folder),
         step=number,
     )
 
@@ -190,6 +219,15 @@ def _read_encoder(folder: Path, config: Config, wanted: str, step: int | None) -
         return None
     device = choose_device("cpu" if wanted == "auto" and config.device.startswith("cpu") else wanted)
     return load_encoder_at(str(folder), step, device, choose_precision("auto", device))
+
+
+def encoder_step(folder: Path) -> int | None:
+    """The step that the finished encoder of a run is of; None where there is none, or it does not say."""
+    path = folder / "encoder" / "openjepa.json"
+    try:
+        return read_json(path, Exported, RUNS).step if path.is_file() else None
+    except UsageError:
+        return None
 
 
 def _read_results(folder: Path, step: int | None) -> list[dict[str, Any]]:

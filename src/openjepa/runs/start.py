@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from openjepa._version import __version__
-from openjepa.config import LENGTH, MACHINE, Config, normal
+from openjepa.config import MACHINE, Config
 from openjepa.console import TrainingDisplay, log
 from openjepa.data.dataset import ImageDataset, fingerprint
 from openjepa.data.open import DataSource
 from openjepa.data.statistics import channel_statistics
 from openjepa.data.summary import Summary
-from openjepa.errors import UsageError, option, shown
+from openjepa.errors import UsageError
 from openjepa.files import usage_error
 from openjepa.files.temporary import remove_leftovers
 from openjepa.interop.artifact import save_artifact
 from openjepa.interop.loaded_weights import Source
 from openjepa.methods.base import Method
-from openjepa.recipe_settings import recipe as recipe_settings
 from openjepa.runs.command_line import option_words, typed_command
+from openjepa.runs.image_names import write_names
 from openjepa.runs.images import LISTED, check_new_folder, leave_out_small, prepare_images, write_skipped
 from openjepa.runs.planning.build import MONITORED, Blueprint, draft, settle_compiler
 from openjepa.runs.planning.initial_weights import (
@@ -31,14 +31,13 @@ from openjepa.runs.planning.initial_weights import (
     keeps_statistics,
     open_init,
     shapes_of,
-    stored_networks,
 )
 from openjepa.runs.planning.memory import check_memory, enough_memory
 from openjepa.runs.planning.plan import plan_lines, resolve_steps
 from openjepa.runs.planning.unused_settings import check_settings
-from openjepa.runs.settings import CONFIG, StoredRun, read_config, resolve_precision, save_config
+from openjepa.runs.settings import CONFIG, resolve_precision, save_config
 from openjepa.training.callbacks import CallbackFailed, Callbacks
-from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_path, checkpoint_steps, load_checkpoint
+from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_path, load_checkpoint
 from openjepa.training.distributed import check_alike, on_rank_zero, world_size
 from openjepa.training.loop import Interrupted, TooManySkipped, TrainingRun
 from openjepa.training.state import whole_model
@@ -90,6 +89,7 @@ class StartedRun:
 
     def _save_config(self, resolved: dict[str, Any]) -> None:
         with usage_error(self.folder):
+            write_names(self.folder, self.run.batches.dataset)
             save_config(self.folder / CONFIG, self.config, resolved)
 
     def train(self, again: str, callbacks: Callbacks | None = None) -> bool:
@@ -232,68 +232,6 @@ def check_ranks(config: Config) -> None:
         )
 
 
-def resume_run(
-    data: DataSource,
-    out: Path,
-    config: Config,
-    given: dict[str, Any],
-    parallel: str = "auto",
-    recipe: str | None = None,
-) -> StartedRun:
-    """The run in `out` from its newest sound checkpoint. Raises UsageError if it is another run or there is none."""
-    check_same_command(given, parallel, recipe)
-    stored, resolved = on_rank_zero(lambda: stored_run(out))
-    on_rank_zero(lambda: remove_leftovers(out))
-    config = settle_compiler(_with_machine_settings(out, stored, config, given))
-    check_recipe(out, stored, resolved.recipe, recipe)
-    check_ranks(config)
-    check_memory(config, len(resolved.mean), resolved.networks.model_dump() if resolved.networks else None)
-    dataset, summary = prepare_images(data, config.workers, str(out / LISTED), resolved.read_as, config.max_skipped)
-    dataset, summary = leave_out_small(dataset, summary, config.patch_size, config.max_skipped)
-    _check_same_images(data, dataset, out, resolved)
-    check_same_images(dataset)
-    blueprint = draft(config, dataset, resolved.mean, resolved.std, stored_networks(config, resolved), parallel)
-    run = blueprint.run(out, resolved.steps)
-    _load_newest_checkpoint(run)
-    source = resolved.source.model_dump() if resolved.source else None
-    return as_started(run, blueprint, data, summary, source)
-
-
-def stored_run(out: Path) -> tuple[Config, StoredRun]:
-    """The settings of the run in `out` and what was resolved with them. Raises UsageError."""
-    if not (out / CONFIG).is_file():
-        raise UsageError(f"{out} holds no run to resume: leave out --resume to start one")
-    return read_config(out / CONFIG)
-
-
-def _with_machine_settings(out: Path, stored: Config, config: Config, given: dict[str, Any]) -> Config:
-    """The stored settings with those given that may change; UsageError if others were given another value."""
-    fixed = {name: value for name, value in given.items() if value is not None and name not in MACHINE}
-    for name, value in fixed.items():
-        as_stored = (name, value) == ("precision", "auto")  # which has been resolved
-        if not as_stored and getattr(config, name) != getattr(stored, name):
-            theirs = shown(getattr(stored, name))
-            raise UsageError(
-                f"{out} was started with {option(name)} {theirs}, not {shown(value)}: leave it out to resume"
-            )
-    machine = {name: getattr(config, name) for name in MACHINE if given.get(name) is not None}
-    return dataclasses.replace(stored, **machine)
-
-
-def check_recipe(out: Path, stored: Config, named: str | None, given: str | None) -> None:
-    """Raise UsageError if the `given` recipe is another than that of a stored run, which may have been `named`."""
-    if given is None or given == named:
-        return
-    if named:
-        raise UsageError(f"{out} was started with --recipe {named}, not {given}: leave it out to resume")
-    for name, value in recipe_settings(given).items():
-        if name not in (*MACHINE, *LENGTH, "image_size") and normal(name, value) != getattr(stored, name):
-            raise UsageError(
-                f"{out} was started with {option(name)} {shown(getattr(stored, name))}, and --recipe {given} has "
-                f"{shown(value)}: leave --recipe out to resume"
-            )
-
-
 def check_same_command(given: Mapping[str, Any], parallel: str, recipe: str | None) -> None:
     """Raise UsageError where the processes of a run were started with settings that differ."""
     settings = {name: value for name, value in given.items() if value is not None and name not in MACHINE}
@@ -305,24 +243,6 @@ def check_same_images(dataset: ImageDataset) -> None:
     """Raise UsageError where the processes of a run see other images."""
     check_alike("images", f"{len(dataset):,} images", "give every process the same DATA")
     check_alike("names of images", fingerprint(dataset)[:16], "give every process the same DATA")
-
-
-def _check_same_images(data: DataSource, dataset: ImageDataset, out: Path, stored: StoredRun) -> None:
-    if len(dataset) != stored.found.images:
-        raise UsageError(f"{data} holds {len(dataset):,} images, the run in {out} had {stored.found.images:,}")
-    if fingerprint(dataset) != stored.paths:
-        raise UsageError(f"{data} holds other images than the run in {out} was started with: give it another --out")
-
-
-def _load_newest_checkpoint(run: TrainingRun) -> None:
-    if not on_rank_zero(lambda: checkpoint_steps(run.checkpoints)):
-        log("no checkpoint yet: starting from step 0")
-        return
-    try:
-        complaints = run.resume()
-    except DamagedCheckpoint as error:
-        raise UsageError(f"{error}: give --out another name to start again") from error
-    log(*complaints, f"resuming after step {run.done:,} of {run.steps:,}")
 
 
 def as_started(

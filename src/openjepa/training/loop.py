@@ -57,12 +57,20 @@ class Interrupted(KeyboardInterrupt):
     """The run was asked to stop and has; its last checkpoint holds every step taken."""
 
 
+def read_newest(checkpoints: Path, tensors: dict[str, Tensor]) -> tuple[State, list[str]]:
+    """The state of the newest sound checkpoint and what is wrong with newer ones; puts its tensors into `tensors`."""
+    read, state, complaints = load_newest(checkpoints)
+    tensors.update(read)
+    return state, complaints
+
+
 @dataclass
 class TrainingRun:
     """A run in `folder`. Training it is a pure function of the stepper's initial state, the batches and the schedule.
 
     `imported`: it started from trained weights. `max_skipped` images may be unreadable (None: any number).
-    `settings` are what shapes the run, by name: a checkpoint of a run with others is refused.
+    `settings` are what shapes the run, by name: a checkpoint of a run with others is refused. `earlier` are (step,
+    settings) in which checkpoints up to that step differ, where the length or the images were changed then.
     `done` steps have been taken; `best` maps a monitor to (value, step), `skipped` an image's path to the reason;
     `untrained` are the monitors at step 0, `extremes` those since then. Several processes take its steps together; rank
     0 alone logs and writes.
@@ -78,6 +86,7 @@ class TrainingRun:
     imported: bool = False
     max_skipped: int | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    earlier: tuple[tuple[int, dict[str, Any]], ...] = ()
     done: int = field(default=0, init=False)
     best: dict[str, tuple[float, int]] = field(default_factory=dict, init=False)
     skipped: dict[str, str] = field(default_factory=dict, init=False)
@@ -106,7 +115,16 @@ class TrainingRun:
         Raises DamagedCheckpoint if none is sound.
         """
         tensors: dict[str, Tensor] = {}
-        state, complaints = on_rank_zero(lambda: self._read_newest(tensors))
+        state, complaints = on_rank_zero(lambda: read_newest(self.checkpoints, tensors))
+        self.restore(tensors, state)
+        return complaints
+
+    def restore(self, tensors: dict[str, Tensor], state: State) -> None:
+        """Continue from a checkpoint; the tensors are needed on rank 0 only.
+
+        Raises DamagedCheckpoint if it is of another run.
+        """
+        on_rank_zero(lambda: self._check_settings(state))
         try:
             load_tensors(self.stepper, tensors)
         except (RuntimeError, LookupError, ValueError) as error:
@@ -115,17 +133,15 @@ class TrainingRun:
         self.done, self.skipped, self.best = state.step, state.skipped, state.best
         self.untrained = current_metrics(state.untrained)
         self.extremes = Extremes(**state.extremes)
-        return complaints
 
-    def _read_newest(self, tensors: dict[str, Tensor]) -> tuple[State, list[str]]:
-        read, state, complaints = load_newest(self.checkpoints)
-        theirs = current_names(state.settings)
-        for name in self.settings.keys() & theirs.keys():
-            if theirs[name] != self.settings[name]:
-                differ = f"{name} {shown(theirs[name])}, not {shown(self.settings[name])}"
+    def _check_settings(self, state: State) -> None:
+        theirs, ours = current_names(state.settings), dict(self.settings)
+        for until, settings in reversed(self.earlier):
+            ours |= settings if state.step <= until else {}
+        for name in ours.keys() & theirs.keys():
+            if theirs[name] != ours[name]:
+                differ = f"{name} {shown(theirs[name])}, not {shown(ours[name])}"
                 raise DamagedCheckpoint(f"{self.checkpoints} is of another run ({differ})")
-        tensors.update(read)
-        return state, complaints
 
     def train(self, on_record: Report, callbacks: Callbacks | None = None) -> None:
         """Take all remaining steps, or those until a callback stops the run (`stopped_by`).

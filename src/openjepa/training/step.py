@@ -1,5 +1,6 @@
 """One step: batch, loss, gradients, optimizer. Nothing here reads the clock, a file or the device's results."""
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -16,7 +17,12 @@ from openjepa.training.optimizer import set_schedule
 
 @dataclass(frozen=True)
 class Schedule:
-    """Everything that changes with the step; `warmup` is a fraction of `steps`, pairs are values at start and end."""
+    """Everything that changes with the step; `warmup` is a fraction of `steps`, pairs are values at start and end.
+
+    A run whose length was changed at step `since` followed another schedule, `before`, up to there. From there on every
+    value goes in a straight line, within `warmup` of the steps that are left, from where it was to the curve of a run
+    that was planned with `steps` from the start, and follows that to its end.
+    """
 
     steps: int
     lr: float
@@ -25,9 +31,35 @@ class Schedule:
     lr_end: float = 1e-6
     weight_decay: tuple[float, float] = (0.04, 0.4)
     ema_momentum: tuple[float, float] = (0.996, 1.0)
+    before: "Schedule | None" = None
+    since: int = 0
+
+    def extended(self, since: int, steps: int) -> "Schedule":
+        """This schedule up to step `since` (exclusive), and from there on one whose end is at `steps`."""
+        return dataclasses.replace(self, steps=steps, before=self if since else None, since=since)
+
+    @property
+    def first_steps(self) -> int:
+        """The length that the run was planned with when it was started."""
+        return self.before.first_steps if self.before else self.steps
+
+    @property
+    def rise(self) -> int:
+        """Steps in which the values go from those of the schedule before to this one's."""
+        return max(1, round(self.warmup * (self.steps - self.since)))
 
     def at(self, step: int) -> dict[str, float]:
         """lr, weight_decay and ema_momentum of a step in [0, steps)."""
+        if self.before and step < self.since:
+            return self.before.at(step)
+        planned, passed = self._planned(step), step + 1 - self.since
+        if not self.before or passed >= self.rise:
+            return planned
+        last = self.before.at(self.since - 1)
+        return {name: last[name] + (planned[name] - last[name]) * passed / self.rise for name in planned}
+
+    def _planned(self, step: int) -> dict[str, float]:
+        """The values of a run that has had this length from the start."""
         warmup = round(self.warmup * self.steps)
         return {
             "lr": schedules.learning_rate(step, self.steps, warmup, self.lr_start, self.lr, self.lr_end),
@@ -67,7 +99,7 @@ class Stepper:
         """
         now = self.schedule.at(step)
         set_schedule(self.optimizer, now["lr"], now["weight_decay"])
-        loss = self.gradients(batch, step < round(self.frozen * self.schedule.steps))
+        loss = self.gradients(batch, step < round(self.frozen * self.schedule.first_steps))
         norm = self.clip()
         self.optimizer.step()
         self.model.after_step(now)

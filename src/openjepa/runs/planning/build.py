@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from openjepa.runs.planning.build_model import Networks, build_model, method_of
 from openjepa.runs.planning.memory import check_memory
 from openjepa.runs.planning.plan import resolve_steps, schedule_of
 from openjepa.runs.planning.unused_settings import why_no_graph
+from openjepa.runs.settings import Segment
 from openjepa.training.compile import checkpoint_activations, compile_blocks, no_compiler
 from openjepa.training.distributed import parallelize
 from openjepa.training.graphs import capture
@@ -59,10 +61,11 @@ class Blueprint:
         stepper = dataclasses.replace(stepper, frozen=self.networks.frozen)
         return with_graph(stepper, self.batches) if self._can_capture(stepper) else stepper
 
-    def run(self, folder: Path, steps: int) -> TrainingRun:
-        """The run in `folder`, at its step 0."""
+    def run(self, folder: Path, steps: int, segments: Sequence[Segment] = ()) -> TrainingRun:
+        """The run in `folder`, at its step 0; `segments` are those that follow the first, and end at `steps`."""
         config, batch_size, images = self.config, self.config.batch_size, len(self.batches.dataset)
-        stepper = self.stepper(steps)
+        stepper = self.stepper(segments[0].steps_before if segments else steps)
+        stepper = dataclasses.replace(stepper, schedule=_extended(stepper.schedule, segments))
         return TrainingRun(
             folder,
             stepper,
@@ -80,6 +83,7 @@ class Blueprint:
             self.networks.imported,
             int(config.max_skipped * images),
             self._shaping(stepper.schedule),
+            tuple((segment.from_step, _before(segment)) for segment in segments),
         )
 
     def _shaping(self, schedule: Schedule) -> dict[str, Any]:
@@ -105,6 +109,20 @@ class Blueprint:
         """Whether a step can be a CUDA graph: in one process on a GPU, where the settings allow it."""
         one_on_gpu = stepper.device.type == "cuda" and world_size() == 1
         return self.config.cuda_graph and one_on_gpu and not why_no_graph(self.config)
+
+
+def _extended(schedule: Schedule, segments: Sequence[Segment]) -> Schedule:
+    """The schedule of a run with the lengths that its segments gave it."""
+    for segment in segments:
+        if segment.steps != schedule.steps:
+            schedule = schedule.extended(segment.from_step, segment.steps)
+    return schedule
+
+
+def _before(segment: Segment) -> dict[str, Any]:
+    """What of `_shaping` was otherwise before a segment."""
+    images = {"images": segment.images.paths_before} if segment.images else {}
+    return {"steps": segment.steps_before, **images}
 
 
 def build_run(
