@@ -5,7 +5,16 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from openjepa.commands.arguments.options import Data, Device, Overwrite, Precision, SkippedFraction, Step, Workers
+from openjepa.commands.arguments.options import (
+    Data,
+    Device,
+    Overwrite,
+    Pooling,
+    Precision,
+    SkippedFraction,
+    Step,
+    Workers,
+)
 from openjepa.config import MAX_SKIPPED
 from openjepa.console import counting, log
 from openjepa.data.open import as_source, names_of
@@ -21,11 +30,14 @@ from openjepa.runs.images import check_skipped, check_workers, open_images
 
 
 def embed(
-    model: Annotated[str, Argument(help="A run, whatever import takes, pixels or untrained:NAME.", show_default=False)],
+    model: Annotated[
+        str, Argument(help="A run, a model of timm or transformers, pixels or untrained:NAME.", show_default=False)
+    ],
     data: Data,
     *,
     out: Annotated[Path, Option(help="Table to write: .parquet, .csv or .xlsx (Excel).", show_default=False)],
     step: Step = None,
+    pooling: Pooling = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
     workers: Workers = 2,
@@ -45,7 +57,7 @@ def embed(
     check_output(out, [model], overwrite, names_of(source))
     check_workers(workers)
     where = choose_device(device)
-    encoder = open_model_at(model, step, where, choose_precision(precision, where))
+    encoder = open_model_at(model, step, where, choose_precision(precision, where), pooling)
     dataset, summary = open_images(source, encoder.pixel_format, max_skipped)
     log(*seen_lines(summary.sizes, frame_of(encoder)))
     with counting(f"embedding {source}") as progress:

@@ -6,13 +6,14 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from openjepa.commands.arguments.options import Device, Overwrite, Precision, SkippedFraction, Step, Workers
+from openjepa.commands.arguments.options import Device, Overwrite, Pooling, Precision, SkippedFraction, Step, Workers
 from openjepa.config import MAX_SKIPPED
 from openjepa.console import log
 from openjepa.data.open import Given, as_source
 from openjepa.device import choose_device
 from openjepa.encoder.feature_cache import FeatureStore
 from openjepa.errors import UsageError
+from openjepa.evaluation import run_tasks
 from openjepa.evaluation.session import Session
 from openjepa.evaluation.tasks.fewshot import parse_shots
 from openjepa.evaluation.tasks.registry import TASKS
@@ -33,7 +34,7 @@ TASK_LIST = "\n".join(["Separated by commas:", *(f"{task.name:<17} {task.help}" 
 
 def evaluate(
     models: Annotated[
-        list[str], Argument(help="Runs, anything that import takes, pixels, or untrained:NAME.", show_default=False)
+        list[str], Argument(help="Runs, models of timm or transformers, pixels, or untrained:NAME.", show_default=False)
     ],
     data: Annotated[Given, Argument(help="Labelled images: one folder a class, or scenes.", show_default=False)],
     *,
@@ -58,6 +59,7 @@ def evaluate(
     save_head: Annotated[
         Path | None, Option(help="Folder for a head of the last model: classes, count or distance.")
     ] = None,
+    pooling: Pooling = "auto",
     cache: Annotated[
         Path | None, Option(help="Folder of computed features; left out, OPENJEPA_CACHE/features.")
     ] = None,
@@ -97,8 +99,9 @@ def evaluate(
     with joined(choose_device(device)):
         steps = on_rank_zero(lambda: find_steps(names, step))
         labels = {name: label_at(name, steps.get(name)) for name in names}
-        opened = evaluating.open_models(names, device, precision, encoder, steps)
+        opened = evaluating.open_models(names, device, precision, encoder, steps, pooling)
         outputs.check_models(opened)
+        run_tasks.check_models(opened, needed)
         first = evaluating.first_encoder(opened)
         train, held_out, named = images.open(needed, seed, workers, first or opened[0])
         store = FeatureStore(kept, workers, verify)

@@ -20,17 +20,22 @@ class Frame(NamedTuple):
     """What a model sees of an image, and at what `size` (rows, columns) in pixels.
 
     An image whose width over height differs from that of `size` by a factor of up to 1 + `max_stretch` is seen whole,
-    stretched to `size`; of another one the largest centred box with the proportions of `size` is seen.
+    stretched to `size`; of another one the largest centred box with the proportions of `size` is seen. Of either, the
+    central `zoom` (a fraction of each side) alone is seen where it is less than 1. `kernel` resizes.
     """
 
     size: tuple[int, int]
     max_stretch: float = 0.0
+    zoom: float = 1.0
+    kernel: Resampling = Resampling.BICUBIC
 
     def box(self, width: float, height: float) -> Box:
         """The box that is seen of an image of `width` x `height` pixels."""
         aspect = self.size[1] / self.size[0]
         whole = stretch(width, height, self.size) <= 1 + self.max_stretch + ROUNDING
-        return (0.0, 0.0, width, height) if whole else centre_box(width, height, aspect)
+        left, top, right, bottom = (0.0, 0.0, width, height) if whole else centre_box(width, height, aspect)
+        across, down = (right - left) * (1 - self.zoom) / 2, (bottom - top) * (1 - self.zoom) / 2
+        return left + across, top + down, right - across, bottom - down
 
     def fraction(self, width: float, height: float) -> float:
         """The fraction of the pixels of an image of `width` x `height` that is seen."""
@@ -90,9 +95,15 @@ def cut_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
     return size[::-1] if orientation % 2 else size
 
 
-def resize_centre_crop(image: Pixels, size: tuple[int, int], max_stretch: float = 0.0) -> np.ndarray:
-    """What `Frame(size, max_stretch)` shows of an image, antialiased bicubic, in one pass: [H, W, C]."""
-    return resized(image, size, Frame(size, max_stretch).box(*size_of(image)))
+def resize_centre_crop(
+    image: Pixels,
+    size: tuple[int, int],
+    max_stretch: float = 0.0,
+    zoom: float = 1.0,
+    kernel: Resampling = Resampling.BICUBIC,
+) -> np.ndarray:
+    """What `Frame(size, max_stretch, zoom, kernel)` shows of an image, antialiased, in one pass: [H, W, C]."""
+    return resized(image, size, Frame(size, max_stretch, zoom).box(*size_of(image)), kernel)
 
 
 def size_of(image: Pixels) -> tuple[int, int]:

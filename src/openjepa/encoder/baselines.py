@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from openjepa.data.crops import standardise
+from openjepa.data.crops import Frame, standardise
 from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.encoder.encoder import Encoder
+from openjepa.encoder.foreign import ForeignEncoder
 from openjepa.models.vit import VisionTransformer, patchify
 
 PIXELS = 32, 32  # rows and columns, whatever the encoder: a baseline depends on the images alone
@@ -31,7 +32,7 @@ class Pixels:
         std: list[float] | None = None,
         max_stretch: float = math.inf,
     ) -> None:
-        self.image_size, self.max_stretch = image_size, max_stretch
+        self.image_size, self.frame = image_size, Frame(image_size, max_stretch)
         if mean and std:
             self.statistics = mean, std
 
@@ -57,7 +58,7 @@ class PatchPixels:
     pixel_format = None
 
     def __init__(self, image_size: tuple[int, int], patch_size: int, max_stretch: float = 0.0) -> None:
-        self.image_size, self.patch_size, self.max_stretch = image_size, patch_size, max_stretch
+        self.image_size, self.patch_size, self.frame = image_size, patch_size, Frame(image_size, max_stretch)
         self.grid_size = (image_size[0] // patch_size, image_size[1] // patch_size)
 
     def features(self, images: Tensor) -> Tensor:
@@ -78,6 +79,8 @@ def seeded(seed: int, **arguments: Any) -> VisionTransformer:
 
 def untrained_like(encoder: Encoder, seed: int = 0) -> Encoder:
     """An untrained encoder with the shape, initialisation, preprocessing, device and precision of another."""
+    if isinstance(encoder, ForeignEncoder):
+        return encoder.untrained(seed)
     network = seeded(seed, **encoder.network.arguments())
     how = encoder.device, encoder.precision, encoder.pixel_format, encoder.max_stretch
     return Encoder(network, encoder.mean, encoder.std, "untrained", *how)

@@ -30,6 +30,7 @@ from openjepa.encoder.features import (
     require_some,
     stream_features,
 )
+from openjepa.encoder.foreign import ForeignEncoder, is_own
 from openjepa.errors import BadImage, UsageError
 from openjepa.files import write_json
 from openjepa.files.temporary import temporary
@@ -48,6 +49,7 @@ def model_hash(model: Model) -> str:
         return hashlib.sha256(repr([*about, vars(model)]).encode()).hexdigest()
     about += [model.network.arguments(), model.mean, model.std, model.precision, model.device.type]
     about += [model.max_stretch] if model.max_stretch else []
+    about += [model.frame, model.pooling] if isinstance(model, ForeignEncoder) else []
     digest = hashlib.sha256(repr(about).encode())
     for name, value in model.network.state_dict().items():
         digest.update(name.encode())
@@ -56,8 +58,8 @@ def model_hash(model: Model) -> str:
 
 
 def feature_function(model: Model, kind: str) -> Callable[[Tensor], Tensor]:
-    """What computes features of a kind: embedding, layers (encoders alone) or tokens."""
-    if kind == "layers" and isinstance(model, Encoder):
+    """What computes features of a kind: embedding, layers (our encoders alone) or tokens."""
+    if kind == "layers" and is_own(model):
         return model.layer_features
     if kind == "tokens" and isinstance(model, Encoder | PatchPixels):
         return model.tokens

@@ -27,8 +27,8 @@ def no_progress(done: int, total: int) -> None:
 class Model(Protocol):
     """Anything that turns preprocessed images [B, C, H, W] into features [B, D] float32.
 
-    Images are uint8 or float32 as in `pixel_format`; where it is None, as in the data set. They are what
-    `Frame(image_size, max_stretch)` shows of each.
+    Images are uint8 or float32 as in `pixel_format`; where it is None, as in the data set. They are what `frame` shows
+    of each.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Model(Protocol):
     def image_size(self) -> tuple[int, int]: ...
 
     @property
-    def max_stretch(self) -> float: ...
+    def frame(self) -> Frame: ...
 
     @property
     def pixel_format(self) -> PixelFormat | None: ...
@@ -47,7 +47,7 @@ class Model(Protocol):
 
 def frame_of(model: Model) -> Frame:
     """What a model sees of an image."""
-    return Frame(model.image_size, model.max_stretch)
+    return model.frame
 
 
 class Crops(Dataset):

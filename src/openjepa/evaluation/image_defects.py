@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from openjepa.data.crops import Frame
 from openjepa.data.dataset import UNLABELLED, ImageDataset, ImageFiles
 from openjepa.data.storage.storage import Skipped
 from openjepa.data.summary import Summary
@@ -27,7 +28,8 @@ class Looks:
     Brightness and contrast are fractions of full scale for integers, else in the images' own numbers.
     """
 
-    name, image_size, max_stretch, pixel_format = "looks", (LOOKED_AT, LOOKED_AT), math.inf, None
+    name, image_size, pixel_format = "looks", (LOOKED_AT, LOOKED_AT), None
+    frame = Frame(image_size, math.inf)
 
     def features(self, images: Tensor) -> Tensor:
         values = images.float() / 255 if images.dtype == torch.uint8 else images

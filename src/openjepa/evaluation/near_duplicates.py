@@ -41,7 +41,8 @@ class GreyThumbnails:
     Values other than 8 bits are stretched to those levels, image by image.
     """
 
-    name, image_size, max_stretch, pixel_format = "thumbnails", (SIDE, SIDE), math.inf, None  # the whole image
+    name, image_size, pixel_format = "thumbnails", (SIDE, SIDE), None
+    frame = Frame(image_size, math.inf)  # the whole image
 
     def features(self, images: Tensor) -> Tensor:
         values = images.float()

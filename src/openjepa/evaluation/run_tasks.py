@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from openjepa.encoder.features import Model
 from openjepa.evaluation.results import Result
 from openjepa.evaluation.session import Progress, Session, no_progress
 from openjepa.evaluation.tasks.registry import TASKS
@@ -16,6 +17,13 @@ def check(session: Session, tasks: Iterable[str]) -> list[str]:
                 need.check(task.name, part)
         remarks += task.check(session)
     return list(dict.fromkeys(remarks))
+
+
+def check_models(models: Iterable[Model], tasks: Iterable[str]) -> None:
+    """Raise UsageError where a task cannot be done with one of the models."""
+    for task in (TASKS[name] for name in tasks):
+        for model in models:
+            task.reads.check(task.name, model)
 
 
 def fetch(session: Session, tasks: Iterable[str], progress: Progress = no_progress) -> None:

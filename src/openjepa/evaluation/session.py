@@ -15,6 +15,7 @@ from openjepa.encoder.baselines import PatchPixels
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.feature_cache import FeatureStore, model_hash
 from openjepa.encoder.features import Model, Progress, frame_of, no_progress
+from openjepa.encoder.foreign import is_own
 from openjepa.evaluation.annotations.targets import Maps, Targets
 from openjepa.evaluation.probes.best_linear import ALL_PROBES, Choice, Features, Probes, best_linear
 from openjepa.evaluation.probes.dense import Dense, crop_maps
@@ -132,7 +133,7 @@ class Session:
 
     def features_of(self, dataset: ImageDataset, progress: Progress = no_progress) -> tuple[Features, np.ndarray]:
         """The same of any images."""
-        if not (isinstance(self.model, Encoder) and self.probes.layers):
+        if not (is_own(self.model) and self.probes.layers):
             last, kept = self.store.get(self.model, dataset, "embedding", progress)
             return Features(last), kept
         layers, kept = self.store.get(self.model, dataset, "layers", progress)

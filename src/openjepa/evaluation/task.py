@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from openjepa.encoder.features import Model
+from openjepa.encoder.foreign import ForeignEncoder
 from openjepa.errors import UsageError
 from openjepa.evaluation.annotations.targets import Maps
 from openjepa.evaluation.probes.dense import check_map
@@ -60,6 +62,27 @@ def nothing(session: Session) -> list[str]:
     return []
 
 
+class Reads(StrEnum):
+    """What a task reads of a model."""
+
+    EMBEDDING = "embedding"
+    TOKENS = "patch tokens"
+    NETWORK = "network of openjepa"
+
+    def check(self, task: str, model: Model) -> None:
+        """Raise UsageError where a model has none."""
+        if not isinstance(model, ForeignEncoder):
+            return
+        if self is Reads.TOKENS and not model.has_tokens:
+            raise UsageError(
+                f"{task} needs patch tokens, and {model.name} has only features of whole images: leave one of them out"
+            )
+        if self is Reads.NETWORK:
+            raise UsageError(
+                f"{task} trains networks of openjepa, and {model.name} is another library's: leave one of them out"
+            )
+
+
 @dataclass(frozen=True)
 class Task:
     """A measurement of a model on the images of a session.
@@ -69,6 +92,7 @@ class Task:
     run    the results, one or more
     needs  what must be known of the images; CLASSES are checked before a data set is split (`splits.check_labels`)
     fetch  computes the features that `run` reads; several processes share this part of the work
+    reads  what it reads of a model
     check  before anything is computed: raises UsageError for a further condition, gives lines for the user
     """
 
@@ -78,3 +102,4 @@ class Task:
     needs: tuple[Need, ...] = (Need.CLASSES,)
     fetch: Callable[[Session, Progress], None] = fetch_embeddings
     check: Callable[[Session], list[str]] = nothing
+    reads: Reads = Reads.EMBEDDING

@@ -17,6 +17,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from openjepa.data.crops import Frame
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.encoder.encoder import Encoder
@@ -109,8 +110,8 @@ class Classifier:
         return self.encoder.image_size
 
     @property
-    def max_stretch(self) -> float:
-        return self.encoder.max_stretch
+    def frame(self) -> Frame:
+        return self.encoder.frame
 
     def features(self, images: Tensor) -> Tensor:
         """Preprocessed images to probabilities, or numbers, [B, C] float32."""

@@ -9,13 +9,16 @@ import torch
 
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.encoder import Encoder
+from openjepa.encoder.foreign import OURS, check_pooling
 from openjepa.errors import UsageError
 from openjepa.interop.artifact import find_artifact, load_artifact, readable
 from openjepa.interop.classifier import head_source, is_head
+from openjepa.interop.foreign.open import open_foreign
+from openjepa.interop.foreign.source import ForeignSource
 from openjepa.interop.hub import fetch_repository
 from openjepa.interop.loaded_weights import Source, adapted
 from openjepa.interop.published import OFFICIAL, hf_source, official_source, plain_source
-from openjepa.interop.timm import is_timm_name, timm_folder_source, timm_source
+from openjepa.interop.timm import is_timm_name, timm_folder_source, timm_name, timm_source
 from openjepa.interop.weights.files import read_facts, read_weights
 from openjepa.interop.weights.shapes import Channels, Heads, Side
 from openjepa.safety.schema import Schema, fitted
@@ -41,8 +44,9 @@ def load_encoder(
     image_size: tuple[int, int] | None = None,
     channels: int | None = None,
     num_heads: int | None = None,
+    pooling: str = "auto",
 ) -> Encoder:
-    """The encoder of anything that `openjepa import` takes, with its preprocessing: a run or an artifact first of all.
+    """The encoder of a run, an artifact, weights that `openjepa import` takes, or any model of timm or transformers.
 
     device      a device of PyTorch or its name, or auto: CUDA, then MPS, then CPU
     precision   of the arithmetic: float32, bf16, or auto (bf16 where it is faster); or a dtype
@@ -50,15 +54,28 @@ def load_encoder(
     image_size  (rows, columns) to use it at; positions keep the extent trained on
     channels    to read, more than it was trained with or 1; see `openjepa.models.resize.at_channels`
     num_heads   for weights of a width that is no standard size
+    pooling     what an embedding is: auto (the mean patch token of our networks; of others, as their library pools),
+                class (the class token) or mean (of the patch tokens)
 
     Raises UsageError for a source that is not there, damaged, or does not fit to the last tensor, and for a device or
     precision that there is not.
     """
     where = choose_device(device)
     dtype = choose_precision(precision, where)
+    if foreign := open_foreign(str(path)):
+        return _foreign_encoder(foreign, image_size, channels).encoder(where, dtype, pooling)
+    check_pooling(pooling, OURS, str(path))
     source = open_source(str(path), image_size, channels, num_heads)
     how = where, dtype, source.pixel_format, source.max_stretch, source.licence
     return Encoder(source.encoder(which), source.mean, source.std, str(path), *how)
+
+
+def _foreign_encoder(source: ForeignSource, image_size: tuple[int, int] | None, channels: int | None) -> ForeignSource:
+    """The source for another image size; raises UsageError where that, or other channels, cannot be."""
+    _check_wanted(image_size, channels, None)
+    if channels not in (None, source.network.in_chans):
+        raise UsageError(f"{source.name} reads {source.network.in_chans} channels, not {channels}: leave channels out")
+    return source.at_size(image_size) if image_size else source
 
 
 def open_source(
@@ -117,6 +134,6 @@ def _far(name: str, statistics: str) -> Source:
     if REPOSITORY.fullmatch(name) and not Path(name.split("/")[0]).exists():
         return replace(_folder(fetch_repository(name), name, statistics), name=name)
     if is_timm_name(name):
-        return timm_source(name)
+        return timm_source(timm_name(name))
     find_artifact(Path(name))
     raise AssertionError("a path that does not exist was found")

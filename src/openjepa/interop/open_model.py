@@ -19,7 +19,9 @@ GREY = [0.5, 0.5, 0.5]
 SMALL, USUAL = Frame((32, 32)), Frame((224, 224))
 
 
-def open_model(name: str, device: torch.device, precision: torch.dtype, frame: Frame | None = None) -> Model:
+def open_model(
+    name: str, device: torch.device, precision: torch.dtype, frame: Frame | None = None, pooling: str = "auto"
+) -> Model:
     """The model of a name; `frame` is for names that do not state their own. Raises UsageError.
 
     Without any, patches of 14 or 16 px are taken to be of images of 224 px, and smaller ones of 32 px.
@@ -29,7 +31,7 @@ def open_model(name: str, device: torch.device, precision: torch.dtype, frame: F
     if name.startswith("untrained:"):
         model = _untrained(name.removeprefix("untrained:"), device, precision, frame)
     else:
-        model = load_encoder(name, device, precision)
+        model = load_encoder(name, device, precision, pooling=pooling)
     model.name = name
     return model
 
@@ -45,7 +47,7 @@ def _untrained(shape: str, device: torch.device, precision: torch.dtype, frame: 
         embed_dim, depth, num_heads, mlp_ratio = SIZES[match[1]]
         patch_size = int(match[2] or 4)
         named = Frame((int(match[3]),) * 2) if match[3] else None
-        size, max_stretch = named or frame or (USUAL if patch_size > 8 else SMALL)
+        size, max_stretch, *_ = named or frame or (USUAL if patch_size > 8 else SMALL)
         if patch_size and any(side % patch_size for side in size):
             raise UsageError(
                 f"untrained:{shape} has patches that do not divide {size[0]} px: name its size, as {shape}_224"

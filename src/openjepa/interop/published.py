@@ -91,7 +91,7 @@ def hf_source(folder: Path, name: str, statistics: str = "auto") -> Source:
     network = encoder_from_tensors(from_hf(state), name, config.num_attention_heads, config.size, config.layer_norm_eps)
     mean, std, notice = _statistics(folder, name, statistics)
     published = bool(PUBLISHED_NAME.search(name.rstrip("/")))
-    licence = PUBLISHED_LICENCE if published else _card_licence(folder)
+    licence = PUBLISHED_LICENCE if published else card_licence(folder)
     which: dict[str, Any] = {"context": network} if published else {"target": network}
     return Source(name, "hf", mean, std, **which, licence=licence, notes=(*notes, *notice))
 
@@ -157,7 +157,7 @@ def _statistics(folder: Path, name: str, wanted: str) -> tuple[list[float], list
     return mean, std, [f"warning: {differs}, not ImageNet's; {used}"]
 
 
-def _card_licence(folder: Path) -> str | None:
+def card_licence(folder: Path) -> str | None:
     """The licence in the front matter of a model card, if it has one."""
     path = folder / "README.md"
     if not path.is_file():

@@ -1,5 +1,7 @@
 """timm's models by name or folder: it knows their shapes, where their weights are and under which licence."""
 
+import importlib.util
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +17,9 @@ from openjepa.interop.weights.files import FETCH, read_folder, read_weights, ten
 from openjepa.interop.weights.shapes import Channels, Heads, Mean, Side, Std
 from openjepa.optional import require
 from openjepa.safety.schema import Json, Name, Schema, read_json
+
+PREFIX = "timm:"
+NAME = re.compile(rf"{PREFIX}\w+(\.\w+)?|(?=\w*[\d_])[a-z]\w*(\.\w+)?")
 
 
 class Arguments(Schema):
@@ -67,10 +72,20 @@ class TimmConfig(Schema):
 
 
 def is_timm_name(name: str) -> bool:
-    """Whether timm knows a model of that name; False without timm, unless the name looks like one of its."""
-    if "/" in name or not name.startswith(("vit_", "deit")):
+    """Whether timm knows a model of that name; False without timm, unless the name says that it is one of its."""
+    if not NAME.fullmatch(name):
         return False
-    return bool(require("timm", "timm").is_model(name))
+    if not name.startswith((PREFIX, "vit_", "deit")) and importlib.util.find_spec("timm") is None:
+        return False
+    known = bool(require("timm", "timm").is_model(timm_name(name)))
+    if not known and name.startswith(PREFIX):
+        raise UsageError(f"timm {require('timm', 'timm').__version__} knows no {timm_name(name)}")
+    return known
+
+
+def timm_name(name: str) -> str:
+    """The name that timm has for a model."""
+    return name.removeprefix(PREFIX)
 
 
 def timm_source(name: str) -> Source:

@@ -12,6 +12,7 @@ from torch import Tensor
 from openjepa.config import Config
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import Model
+from openjepa.encoder.foreign import OURS, check_pooling
 from openjepa.errors import UsageError
 from openjepa.interop.load import load_encoder, open_source
 from openjepa.interop.loaded_weights import Source, adapted
@@ -55,9 +56,12 @@ def open_source_at(
     return adapted(checkpoint_source(Path(name), step), image_size, None)
 
 
-def open_model_at(name: str, step: Step, device: torch.device, precision: torch.dtype) -> Model:
+def open_model_at(name: str, step: Step, device: torch.device, precision: torch.dtype, pooling: str = "auto") -> Model:
     """The model of a name or, with a `step`, the encoder of that checkpoint of the run `name`. Raises UsageError."""
-    return open_model(name, device, precision) if step is None else load_encoder_at(name, step, device, precision)
+    if step is None:
+        return open_model(name, device, precision, pooling=pooling)
+    check_pooling(pooling, OURS, name)
+    return load_encoder_at(name, step, device, precision)
 
 
 def load_encoder_at(

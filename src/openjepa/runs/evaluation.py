@@ -23,6 +23,7 @@ from openjepa.encoder.baselines import pixels_beside, untrained_like
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.feature_cache import FeatureStore
 from openjepa.encoder.features import Model, frame_of
+from openjepa.encoder.foreign import OURS, check_pooling
 from openjepa.errors import UsageError, unknown
 from openjepa.evaluation import run_tasks
 from openjepa.evaluation.annotations.targets import open_targets
@@ -33,6 +34,7 @@ from openjepa.evaluation.session import Part, Session
 from openjepa.evaluation.splits import check_labels, label_remarks, shared_labels, split_held_out
 from openjepa.evaluation.task import Need
 from openjepa.evaluation.tasks.registry import TASKS
+from openjepa.interop.foreign.open import open_foreign
 from openjepa.interop.loaded_weights import WHICH
 from openjepa.interop.open_model import is_folder, open_model
 from openjepa.ranks import on_rank_zero
@@ -59,18 +61,25 @@ def parse_tasks(text: str) -> tuple[str, ...]:
 
 
 def open_models(
-    names: Sequence[str], device: str, precision: str, encoder: str = "target", steps: Mapping[str, int] = {}
+    names: Sequence[str],
+    device: str,
+    precision: str,
+    encoder: str = "target",
+    steps: Mapping[str, int] = {},
+    pooling: str = "auto",
 ) -> list[Model]:
     """The named models after the two baselines, which have the first encoder's shape.
 
     `encoder`: target, context, or both, for models that have both. `steps`: of which checkpoint a run is opened, by its
-    name. Raises UsageError.
+    name. `pooling` as of `load_encoder`. Raises UsageError.
     """
     if encoder not in ENCODERS:
         raise UsageError(unknown("--encoder", encoder, ENCODERS))
     where = choose_device(device)
     dtype = on_rank_zero(lambda: choose_precision(precision, where))  # timed, so processes could choose differently
-    folders = {name: _encoders(name, steps.get(name), where, dtype, encoder) for name in names if is_folder(name)}
+    folders = {
+        name: _encoders(name, steps.get(name), where, dtype, encoder, pooling) for name in names if is_folder(name)
+    }
     frame = frame_of(next(iter(folders.values()))[0]) if folders else None
     models: list[Model] = []
     for name in names:
@@ -89,8 +98,14 @@ def first_encoder(models: Iterable[Model]) -> Encoder | None:
     return next((model for model in models if isinstance(model, Encoder)), None)
 
 
-def _encoders(name: str, step: int | None, where: torch.device, dtype: torch.dtype, encoder: str) -> list[Encoder]:
+def _encoders(
+    name: str, step: int | None, where: torch.device, dtype: torch.dtype, encoder: str, pooling: str
+) -> list[Encoder]:
     """The encoders asked for, or the only one that a source holds; logs what the user needs to know of them."""
+    if foreign := open_foreign(name):
+        log(*foreign.remarks())
+        return [foreign.encoder(where, dtype, pooling)]
+    check_pooling(pooling, OURS, name)
     source, shown = open_source_at(name, step), label_at(name, step)
     asked = WHICH if encoder == "both" else (encoder,)
     held = dict.fromkeys(source.held(which) for which in asked)
@@ -197,8 +212,8 @@ def patches_of(models: Sequence[Model]) -> tuple[tuple[int, int], int, float]:
     """Image size, patch size and max_stretch of the first encoder; without one, of what raw pixels are cut into."""
     first = first_encoder(models)
     if first:
-        return first.image_size, first.network.patch_size, first.max_stretch
-    size, max_stretch = frame_of(models[0])
+        return first.image_size, first.network.patch_size, first.frame.max_stretch
+    size, max_stretch, *_ = frame_of(models[0])
     return size, next(p for p in PATCHES if not (size[0] % p or size[1] % p)), max_stretch
 
 

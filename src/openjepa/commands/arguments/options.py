@@ -27,6 +27,9 @@ Channels = Annotated[int | None, Option(help="Use the images with so many channe
 Pages = Annotated[str, Option(help=help_of("pages"))]
 Device = Annotated[str, Option(help=help_of("device"))]
 Precision = Annotated[str, Option(help=help_of("precision"))]
+Pooling = Annotated[
+    str, Option(help="Embedding of models of other libraries: auto (as that library pools), class or mean.")
+]
 Workers = Annotated[int, Option(help=help_of("workers"))]
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace a file that openjepa did not write.")]
 Step = Annotated[

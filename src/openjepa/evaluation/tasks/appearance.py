@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from openjepa.data.crops import Frame
 from openjepa.data.decoding.pixel_format import RGB
 from openjepa.evaluation.annotations.quantities import count_classes, distance_classes, quantity_result
 from openjepa.evaluation.probes.best_linear import validation_split
@@ -103,7 +104,7 @@ class Appearance:
     def __init__(self, image_size: tuple[int, int], max_stretch: float = 0.0) -> None:
         shrink = min(1.0, SIDE / max(image_size))
         self.image_size = max(2, round(image_size[0] * shrink)), max(2, round(image_size[1] * shrink))
-        self.max_stretch = max_stretch
+        self.frame = Frame(self.image_size, max_stretch)
 
     def features(self, images: Tensor) -> Tensor:
         """uint8 [B, 3, H, W] to float32 [B, 7]."""

@@ -8,7 +8,7 @@ from openjepa.evaluation.probes.best_linear import validation_split
 from openjepa.evaluation.results import Result, mean_of, named
 from openjepa.evaluation.session import Progress, Session
 from openjepa.evaluation.splits import aligned_labels
-from openjepa.evaluation.task import Task
+from openjepa.evaluation.task import Reads, Task
 
 
 def fetch(session: Session, progress: Progress) -> None:
@@ -35,4 +35,4 @@ def run(session: Session) -> Iterator[Result]:
         yield found.beside(mean_of(truth == commonest), f"always {like.classes[label][int(commonest)]}")
 
 
-TASK = Task("attentive", "Attention over all patch tokens", run, fetch=fetch)
+TASK = Task("attentive", "Attention over all patch tokens", run, fetch=fetch, reads=Reads.TOKENS)

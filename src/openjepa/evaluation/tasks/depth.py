@@ -9,7 +9,7 @@ from openjepa.evaluation.probes.best_linear import validation_split
 from openjepa.evaluation.probes.dense import depth_errors, depth_rows
 from openjepa.evaluation.results import Result
 from openjepa.evaluation.session import Progress, Session
-from openjepa.evaluation.task import Need, Task
+from openjepa.evaluation.task import Need, Reads, Task
 
 
 def fetch(session: Session, progress: Progress) -> None:
@@ -34,4 +34,4 @@ def root_mean(sums: np.ndarray) -> np.ndarray:
     return np.sqrt(sums[..., 0] / np.maximum(sums[..., 1], 1))
 
 
-TASK = Task("depth", "Depth of each pixel, from patch tokens", run, (Need.DEPTHS,), fetch)
+TASK = Task("depth", "Depth of each pixel, from patch tokens", run, (Need.DEPTHS,), fetch, reads=Reads.TOKENS)

@@ -13,7 +13,7 @@ from openjepa.evaluation.finetuning.objective import Kind, Objective
 from openjepa.evaluation.finetuning.tuner import Tuner, TuningPlan
 from openjepa.evaluation.results import Result, named
 from openjepa.evaluation.session import Session
-from openjepa.evaluation.task import Task
+from openjepa.evaluation.task import Reads, Task
 from openjepa.evaluation.tasks.fewshot import check, draw_shots
 
 CROP = 0.35, 1.0
@@ -68,5 +68,7 @@ def finetune(
     return tuner
 
 
-TASK = Task("finetune", "The whole network trained on the labels", run)
-FEWSHOT_TASK = Task("fewshot-finetune", "The whole network trained on few labels (--shots)", run_few, check=check)
+TASK = Task("finetune", "The whole network trained on the labels", run, reads=Reads.NETWORK)
+FEWSHOT_TASK = Task(
+    "fewshot-finetune", "The whole network trained on few labels (--shots)", run_few, check=check, reads=Reads.NETWORK
+)

@@ -6,7 +6,7 @@ from openjepa.evaluation.probes.best_linear import validation_split
 from openjepa.evaluation.probes.dense import commonest_rows, mean_iou, segment_rows
 from openjepa.evaluation.results import Result
 from openjepa.evaluation.session import Progress, Session
-from openjepa.evaluation.task import Need, Task
+from openjepa.evaluation.task import Need, Reads, Task
 
 
 def fetch(session: Session, progress: Progress) -> None:
@@ -27,4 +27,4 @@ def run(session: Session) -> Iterator[Result]:
     yield Result("segment", "mIoU", rows, protocol, mean_iou).beside(constant, answer)
 
 
-TASK = Task("segment", "Class of each pixel, from patch tokens", run, (Need.MASKS,), fetch)
+TASK = Task("segment", "Class of each pixel, from patch tokens", run, (Need.MASKS,), fetch, reads=Reads.TOKENS)
