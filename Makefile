@@ -14,6 +14,10 @@ lint: .venv/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: .venv/installed-test
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs docs/_build
+	@echo "docs/_build/index.html"
+
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	@echo "installing openjepa into .venv (PyTorch is large: a few minutes the first time)"
@@ -26,4 +30,4 @@ lint: .venv/installed-test
 	$(INSTALL) ".[test]"
 	touch $@ .venv/installed
 
-.PHONY: demo test lint
+.PHONY: demo test lint docs
