@@ -402,6 +402,7 @@ def test_two_processes_give_the_numbers_of_one(tmp_path):
         ("other classes", {"test": "photos"}, "has classes that .* does not have"),
         ("", {"tasks": "fewshot", "shots": "50"}, "--shots 50 asks for more images than class cat has"),
         ("", {"tasks": "count"}, "count needs objects, and .* has none: give --annotations"),
+        ("", {"tasks": "knn,count,linear"}, r"count needs objects, .*; or measure the rest with --tasks knn,linear$"),
         ("", {"tasks": "count", "annotations": "nowhere"}, "nowhere does not exist"),
         ("", {"tasks": "depth", "depths": "maps"}, "depth needs maps, and none is of an image of this part"),
         ("", {"tasks": "depth", "depths": "two"}, "cat/000.jpg matches x/000.png and y/000.png equally well among"),

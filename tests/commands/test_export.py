@@ -70,6 +70,28 @@ def test_licences_cannot_be_changed(shared, tmp_path):
     assert open_source(str(folder)).licence == "cc-by-nc-4.0"
 
 
+def test_overwrite_replaces_what_import_and_export_wrote_and_nothing_else(run, shared, tmp_path):
+    official = str(shared / "parity/official_tiny.pth.tar")
+    art = openjepa.import_(official, tmp_path / "art", num_heads=4)
+    with pytest.raises(UsageError, match="earlier import or export: give DST another name, or --overwrite to replace"):
+        openjepa.import_(official, art, num_heads=4, licence="cc-by-nc-4.0")
+    openjepa.import_(official, art, num_heads=4, licence="cc-by-nc-4.0", overwrite=True, which="context")
+    assert (art / "target_encoder.safetensors").exists()
+    with pytest.raises(UsageError, match="art is read by this command"):
+        openjepa.import_(art, art, overwrite=True)
+    out = openjepa.export(run, to="timm", out=tmp_path / "out")
+    with pytest.raises(UsageError, match="or --overwrite to replace"):
+        openjepa.export(run, to="safetensors", out=out)
+    openjepa.export(run, to="safetensors", out=out, overwrite=True)
+    assert (out / "encoder.safetensors").exists() and not (out / "model.safetensors").exists()
+    (out / "notes.txt").write_text("mine")
+    for folder in (out, run, run / "encoder"):
+        before = sorted(folder.rglob("*"))
+        with pytest.raises(UsageError, match=r"overwrite replaces only what import and export wrote|holds another run"):
+            openjepa.export(run, to="timm", out=folder, overwrite=True)
+        assert sorted(folder.rglob("*")) == before
+
+
 def test_what_cannot_be_exported(run, shared, tmp_path):
     out = tmp_path / "out"
     for words, said in (

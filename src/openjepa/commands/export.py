@@ -6,7 +6,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from openjepa.commands.arguments.options import Step
+from openjepa.commands.arguments.options import OverwriteFolder, Step
 from openjepa.config import image_size as pixels
 from openjepa.console import log
 from openjepa.errors import UsageError
@@ -16,7 +16,7 @@ from openjepa.interop.hub import push
 from openjepa.runs.checkpoints import find_step, open_source_at
 from openjepa.runs.export import folder_of, is_written, licence_of, read_request, write_export
 from openjepa.runs.export_head import WRITERS, write_head_export
-from openjepa.runs.images import check_new_folder
+from openjepa.runs.images import check_new_artifact
 
 
 def export(
@@ -36,6 +36,7 @@ def export(
     images: Annotated[str | None, Option(help="Images to compare on; left out, drawn scenes.")] = None,
     num_heads: Annotated[int | None, Option(help="Attention heads, for a width that is no standard size.")] = None,
     licence: Annotated[str | None, Option(help="Licence of your weights, for the card.")] = None,
+    overwrite: OverwriteFolder = False,
 ) -> Path:
     """Write an encoder as another library opens it, open it there, and compare the two on images.
 
@@ -49,20 +50,21 @@ def export(
     number = None if step is None else find_step(Path(model), step)
     request = read_request(to, Options(which, with_predictor, half), images, number)
     folder = folder_of(model, request.format, out, number)
+    inputs = [model, *([images] if images else [])]
     if not request.hub_name:
-        check_new_folder(folder, "give --out another name")
+        check_new_artifact(folder, "give --out another name", inputs, overwrite)
     if is_head(Path(model)) and request.format.name in WRITERS:
         if request.hub_name or size or licence:
             raise UsageError(f"{model} is a head: it is exported without --image-size, --licence and hub:")
-        write_head_export(folder, model, request)
+        write_head_export(folder, model, request, overwrite)
         return folder
     source = open_source_at(model, number, size, num_heads=num_heads)
     source = replace(source, licence=licence_of(source, licence))
     if is_written(folder, source, request):
         log(f"{folder} is complete from an earlier try: it is pushed as it is")
     else:
-        check_new_folder(folder, "give --out another name")
-        write_export(folder, source, request)
+        check_new_artifact(folder, "give --out another name", inputs, overwrite)
+        write_export(folder, source, request, overwrite)
     if request.hub_name:
         log(f"pushed: {push(folder, request.hub_name)}")
     return folder

@@ -6,11 +6,12 @@ from typing import Annotated
 from typer import Argument, Option
 
 from openjepa._version import __version__
+from openjepa.commands.arguments.options import OverwriteFolder
 from openjepa.config import image_size as pixels
 from openjepa.console import log
 from openjepa.errors import UsageError, option
 from openjepa.interop.load import open_source
-from openjepa.runs.images import check_new_folder
+from openjepa.runs.images import check_new_artifact
 from openjepa.runs.planning.initial_weights import describe, store
 
 
@@ -31,6 +32,7 @@ def import_(
     num_heads: Annotated[int | None, Option(help="Attention heads, for a width that is no standard size.")] = None,
     statistics: Annotated[str, Option(help="Mean and std: auto, imagenet, or source (those of the folder).")] = "auto",
     licence: Annotated[str | None, Option(help="Licence of the weights, where the source does not state it.")] = None,
+    overwrite: OverwriteFolder = False,
 ) -> Path:
     """Import weights: every tensor is used exactly once, or nothing is written and what does not fit is listed.
 
@@ -40,14 +42,14 @@ def import_(
     embed, export and `pretrain --init` take, and which transformers opens. Raises UsageError.
     """
     src, dst, size = str(src), Path(dst), None if image_size is None else pixels(str(image_size))
-    check_new_folder(dst, "give DST another name")
+    check_new_artifact(dst, "give DST another name", [src], overwrite)
     _check_count("channels", channels)
     _check_count("num_heads", num_heads)
     source = open_source(src, size, channels, num_heads, statistics)
     about = {"openjepa_version": __version__, **source.about}
     first = source.about.get("source") or {"name": src, "kind": source.kind}
     about["source"] = {**first, "licence": licence or source.licence}
-    store(dst, source, which, about)
+    store(dst, source, which, about, overwrite)
     log(*describe(source, which, about["source"]["licence"]), f"artifact: {dst}")
     return dst
 

@@ -3,19 +3,29 @@
 from collections.abc import Iterable
 
 from openjepa.encoder.features import Model
+from openjepa.errors import UsageError
 from openjepa.evaluation.results import Result
 from openjepa.evaluation.session import Progress, Session, no_progress
+from openjepa.evaluation.task import Task
 from openjepa.evaluation.tasks.registry import TASKS
 
 
 def check(session: Session, tasks: Iterable[str]) -> list[str]:
-    """Raise UsageError where a task cannot be done with the images of a session; else lines for the user."""
-    remarks = []
-    for task in (TASKS[name] for name in tasks):
-        for need in task.needs:
-            for part in (session.train, session.test):
-                need.check(task.name, part)
-        remarks += task.check(session)
+    """Raise UsageError where a task cannot be done with the images of a session; else lines for the user.
+
+    The message names the tasks that can be done, if there are any.
+    """
+    remarks, possible, refusals = [], [], list[UsageError]()
+    for name in tasks:
+        try:
+            remarks += _check(session, TASKS[name])
+            possible.append(name)
+        except UsageError as error:
+            refusals.append(error)
+    if refusals and possible:
+        raise UsageError(f"{refusals[0]}; or measure the rest with --tasks {','.join(possible)}") from refusals[0]
+    if refusals:
+        raise refusals[0]
     return list(dict.fromkeys(remarks))
 
 
@@ -24,6 +34,13 @@ def check_models(models: Iterable[Model], tasks: Iterable[str]) -> None:
     for task in (TASKS[name] for name in tasks):
         for model in models:
             task.reads.check(task.name, model)
+
+
+def _check(session: Session, task: Task) -> list[str]:
+    for need in task.needs:
+        for part in (session.train, session.test):
+            need.check(task.name, part)
+    return task.check(session)
 
 
 def fetch(session: Session, tasks: Iterable[str], progress: Progress = no_progress) -> None:

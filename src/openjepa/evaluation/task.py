@@ -34,8 +34,8 @@ class Need(StrEnum):
             unknown = sum(found is not None and found.distance is None for found in known)
             if unknown:
                 raise UsageError(
-                    f"{task} needs depths, and {unknown:,} images of {source} have objects without: give CLEVR scenes, "
-                    "or drawn scenes"
+                    f"{task} needs depths, and {unknown:,} images of {source} have objects without (VOC and COCO "
+                    "state none): give CLEVR scenes, or drawn scenes"
                 )
         if self is Need.DEPTHS:
             _check_maps(task, part, targets.depth, "--depths")

@@ -1,6 +1,6 @@
 """Files: the cache folder, outputs that replace nothing of the user's, files written whole or not at all."""
 
-from openjepa.files.outputs import check_can_write, check_output, check_outside
+from openjepa.files.outputs import check_can_write, check_output, check_outside, replaces_folder
 from openjepa.files.writing import (
     atomic_file,
     atomic_folder,
@@ -23,6 +23,7 @@ __all__ = [
     "check_outside",
     "file_hash",
     "flush",
+    "replaces_folder",
     "usage_error",
     "write_json",
     "write_output",

@@ -15,6 +15,14 @@ PARQUET_MARK = b"openjepa.output"  # a key of the schema's metadata, which the f
 XLSX_MARK = "openjepa output"  # a property of the workbook
 CSV_HEADS = (b"path,trained_on,", b"path,prediction,probability", b"path,vector_0", b"model,data,task,metric,value,")
 RECORD = {"model", "data", "task", "metric", "value", "low", "high", "protocol"}
+# Of folders that import and export write: their files, and the files and keys by which such a folder is recognised.
+FOLDER_MARKS = {"openjepa.json": "encoder", "comparison.json": "patch_tokens"}
+FOLDER_FILES = {
+    *FOLDER_MARKS,
+    *("README.md", "config.json", "preprocessor_config.json", "encoder.json", "predictor.json", "checkpoint.pth.tar"),
+    *("encoder.onnx", "encoder.onnx.data"),
+    *(f"{name}.safetensors" for name in ("model", "encoder", "context_encoder", "target_encoder", "predictor")),
+}
 START, END, MOST_JSON = 4096, 2**16, 2**26
 
 
@@ -35,6 +43,22 @@ def is_output(path: Path) -> bool:
     if start.startswith(b"["):
         return size <= MOST_JSON and _are_records(path.read_bytes())
     return HTML_MARK in start if start.startswith(b"<!doctype html>") else start.startswith(CSV_HEADS)
+
+
+def is_output_folder(folder: Path) -> bool:
+    """Whether a folder is what import or export wrote, holds nothing else, and is no part of a run. Raises OSError."""
+    names = {entry.name for entry in folder.iterdir() if entry.is_file() and not entry.is_symlink()}
+    if names - FOLDER_FILES or len(names) < len(list(folder.iterdir())):
+        return False
+    in_run = folder.name.startswith("encoder") and (folder.parent / "config.json").is_file()
+    return not in_run and any(_has_key(folder / name, key) for name, key in FOLDER_MARKS.items() if name in names)
+
+
+def _has_key(path: Path, key: str) -> bool:
+    try:
+        return path.stat().st_size <= MOST_JSON and key in json.loads(path.read_bytes())
+    except (ValueError, RecursionError, TypeError):
+        return False
 
 
 def _is_workbook(path: Path) -> bool:

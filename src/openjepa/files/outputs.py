@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from openjepa.errors import UsageError
-from openjepa.files.marks import is_output
+from openjepa.files.marks import is_output, is_output_folder
 from openjepa.files.writing import usage_error
 
 MAGIC = r"[*?\[{]"
@@ -41,6 +41,24 @@ def check_output(
         raise UsageError(
             f"{path} exists and is not an output of openjepa: give another name, or --overwrite to replace it"
         )
+
+
+def replaces_folder(folder: Path, inputs: Iterable[str | Path], overwrite: bool, another: str) -> bool:
+    """Whether a folder is there that an import or export wrote, and with `overwrite` may be replaced by another one.
+
+    Raises UsageError if it may not: without `overwrite`, and where it is, or holds, an input. `another` says what else
+    the user can do.
+    """
+    try:
+        if not folder.is_dir() or not is_output_folder(folder):
+            return False
+    except OSError:
+        return False
+    if any((place := _local(str(name))) and place.resolve().is_relative_to(folder.resolve()) for name in inputs):
+        raise UsageError(f"{folder} is read by this command: {another}")
+    if not overwrite:
+        raise UsageError(f"{folder} holds an earlier import or export: {another}, or --overwrite to replace it")
+    return True
 
 
 def check_can_write(path: Path) -> None:

@@ -107,14 +107,17 @@ def is_written(folder: Path, source: Source, export: Export) -> bool:
     )
 
 
-def write_export(folder: Path, source: Source, export: Export) -> None:
-    """Write the folder, open it with the other library, compare the two and log the differences. Raises UsageError."""
+def write_export(folder: Path, source: Source, export: Export, overwrite: bool = False) -> None:
+    """Write the folder, open it with the other library, compare the two and log the differences.
+
+    With `overwrite` it takes the place of a folder that is there. Raises UsageError.
+    """
     to, options = export.format, export.options
     if options.with_predictor and not (to.predictor and source.predictor):
         why = f"{source.name} has no predictor" if to.predictor else f"{to.name.upper()} holds the encoder alone"
         raise UsageError(f"{why}: leave out --with-predictor")
     pixels, named = comparison_images(source, options.which, export.images)
-    with usage_error(folder), atomic_folder(folder) as part:
+    with usage_error(folder), atomic_folder(folder, replace=overwrite) as part:
         to.writer().write(part, source, options)
         forward = to.writer().reopen(part, options, source)
         comparison = compare(forward, source.encoder(options.which), pixels)

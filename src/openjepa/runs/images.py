@@ -1,7 +1,7 @@
 """The images of a command: open them, report what was found, list unusable ones, keep them in memory where it pays."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from openjepa.data.summary import Summary, counted, inspect_dataset
 from openjepa.device import choose_device
 from openjepa.errors import UsageError, unknown
 from openjepa.escaping import visible
-from openjepa.files import check_can_write, write_text
+from openjepa.files import check_can_write, replaces_folder, write_text
 from openjepa.files.lock import LOCK
 from openjepa.files.temporary import PREFIX
 from openjepa.masking.samplers import STRATEGIES, check_masks
@@ -234,6 +234,13 @@ def check_new_folder(out: Path, another: str) -> None:
         is_run = (out / "config.json").exists() and not (out / "openjepa.json").exists()
         what = "holds another run" if is_run else "exists and is not empty"
         raise UsageError(f"{out} {what}: {another}")
+
+
+def check_new_artifact(out: Path, another: str, inputs: Iterable[str], overwrite: bool) -> None:
+    """`check_new_folder`, which with `overwrite` is also content with what an import or export wrote."""
+    if not replaces_folder(out, inputs, overwrite, another):
+        alone = " (--overwrite replaces only what import and export wrote)" * overwrite
+        check_new_folder(out, another + alone)
 
 
 def check_choice(channels: int | None, pages: str) -> None:

@@ -39,6 +39,9 @@ Step = Annotated[
         show_default=False,
     ),
 ]
+OverwriteFolder = Annotated[
+    bool, Option("--overwrite", help="Replace what an earlier import or export wrote to the same folder.")
+]
 SkippedFraction = Annotated[float, Option(help=help_of("max_skipped"))]
 
 

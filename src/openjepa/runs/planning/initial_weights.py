@@ -42,9 +42,9 @@ def describe(source: Source, which: str, licence: str | None) -> list[str]:
     ]
 
 
-def store(folder: Path, source: Source, which: str, about: dict) -> None:
-    """Write an artifact whole or not at all; raises UsageError."""
-    with usage_error(folder), atomic_folder(folder) as part:
+def store(folder: Path, source: Source, which: str, about: dict, overwrite: bool = False) -> None:
+    """Write an artifact whole or not at all, with `overwrite` in place of another folder; raises UsageError."""
+    with usage_error(folder), atomic_folder(folder, replace=overwrite) as part:
         write_artifact(part, source, which, about)
 
 
