@@ -26,6 +26,7 @@ BOTTOM = {
     "ranks",
     "renamed",
     "rng",
+    "waited",
     "safety",
 }
 PURE = {"models", "masking", "methods"}

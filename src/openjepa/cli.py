@@ -18,6 +18,7 @@ from openjepa._version import __version__
 from openjepa.commands import COMMANDS, GROUPS, Command
 from openjepa.errors import UNPRINTED, CheckFailed, RankZeroError, UsageError, print_error
 from openjepa.renamed import given_options
+from openjepa.waited import started
 
 INTERRUPTED = 130  # the exit code of a shell's command after Ctrl-C
 HELP = "Self-supervised learning for images by I-JEPA: a folder of images becomes a trained, measured encoder."
@@ -25,7 +26,7 @@ HELP = "Self-supervised learning for images by I-JEPA: a folder of images become
 
 def main() -> None:
     """Run the command line. An error that the user can correct is one line on stderr and exit code 2."""
-    with ended_by_signals():
+    with ended_by_signals(), started():
         sys.exit(flushed(status_of(sys.argv[1:])))
 
 

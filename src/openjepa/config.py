@@ -97,7 +97,7 @@ class Config:
     time: str | None = setting(
         "10m",
         "Length",
-        "Train at most this long, as 90s, 10m or 2h; resolved once to steps; images are read before.",
+        "Train at most this long, as 90s, 10m or 2h; resolved once to steps; reading and report come on top.",
     )
     epochs: float | None = setting(None, "Length", "Passes over the images.", Range(0, above=True))
     steps: int | None = setting(None, "Length", "Optimizer steps.", COUNT)

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from openjepa.errors import UNPRINTED
 from openjepa.escaping import terminal
+from openjepa.waited import waited
 
 SMOOTHING = 0.3  # weight of the latest line of the log in the rate that is shown
 # Of several processes (torchrun sets RANK) one prints.
@@ -206,6 +207,11 @@ class TrainingDisplay:
         parts += [f"{now['memory'] / 2**30:.1f} GiB"] if "memory" in now else []
         left = self.pace.seconds_left if paced else 0
         return " · ".join(parts) + (f"  {duration(left)} left" if left else "")
+
+
+def took(begun: float, training: float) -> str:
+    """The last line of a command that trains: how long the user has waited since it `begun`, and for the training."""
+    return f"took {duration(waited(begun))} (training {duration(training)})"
 
 
 def duration(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -41,6 +42,17 @@ def undisturbed(tmp_path_factory):
     photos = draw_photos(folder / "photos")
     openjepa.pretrain(str(photos), out=str(folder / "run"), steps=STEPS, **SMALL)
     return photos, folder / "run"
+
+
+def test_the_last_line_says_how_long_all_took_and_the_training(photos, tmp_path, capsys, monkeypatch):
+    """The user waits for more than the training: the plan says what went before it, the last line how long all took."""
+    clock = iter(range(0, 10**6, 3))
+    monkeypatch.setattr("openjepa.waited.time.monotonic", lambda: float(next(clock)))
+    openjepa.pretrain(str(photos), out=tmp_path / "run", **SMALL, steps=1)
+    said = capsys.readouterr().out
+    assert re.search(r"GiB of memory; on top come [1-9][^;]* so far and, at the end, the report", said)
+    whole, training = re.fullmatch(r"took (.+) \(training (.+)\)", said.splitlines()[-1]).groups()
+    assert whole != training
 
 
 def test_what_a_run_leaves(undisturbed):

@@ -1,6 +1,7 @@
 """`openjepa demo`: no data, no network, a few minutes on a laptop; ends with a table and a report."""
 
 import shlex
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ from typer import Option
 from openjepa.commands.arguments.options import Settings
 from openjepa.commands.report import report
 from openjepa.config import Config, build_config
-from openjepa.console import log
+from openjepa.console import log, took
 from openjepa.encoder.feature_cache import FeatureStore
 from openjepa.evaluation.probes.best_linear import ONE_PROBE
 from openjepa.evaluation.session import Part, Session
@@ -48,22 +49,25 @@ def demo(
 
     Returns the run folder. Raises UsageError.
     """
-    settings = SETTINGS.given(settings)
+    begun, settings = time.monotonic(), SETTINGS.given(settings)
     source, out = str(data or TRAIN), Path(out)
     config = demo_config(settings)
     with locked(out):
         launch = resume_run(source, out, config, settings) if resume else start_run(source, out, config, settings)
         if launch.run.batches.dataset.labels:
             split_held_out(launch.run.batches.dataset, config.seed)  # an error now, not after the training
+        started = time.monotonic()
         launch.train(
             shlex.join(["openjepa", "demo", *(["--data", source] if data else []), "--out", str(out), "--resume"])
         )
+        training = time.monotonic() - started
         launch.finish()
         if launch.run.batches.dataset.labels:
             _measure(launch, data)
         else:
             log(f"{data} has no labels to measure by: with one folder a class there would be a table here")
         report(out, data=source)
+        log(took(begun, training))
     return out
 
 

@@ -1,6 +1,7 @@
 """`openjepa pretrain DATA --out RUN`: an encoder trained on your own images."""
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from typer import Option
 from openjepa.commands.arguments.options import Data, PythonOnly, Recipe, Settings
 from openjepa.commands.report import report
 from openjepa.config import Config
+from openjepa.console import log, took
 from openjepa.data.open import DataSource, Given, as_source
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.encoder import Encoder
@@ -174,6 +176,7 @@ def pretrain(
     `openjepa.Callback`. `settings` are the fields of `openjepa.config.Config`. Raises UsageError for every input that
     the user can correct, CallbackFailed after an exception in a callback, and KeyboardInterrupt after Ctrl-C.
     """
+    begun = time.monotonic()
     source, out, settings, told = as_source(data), Path(out), SETTINGS.given(settings), Callbacks(callbacks)
     config = config_of(recipe, settings)
     if data_changed and not resume:
@@ -186,8 +189,11 @@ def pretrain(
         else:
             settle = None if config.init else settler(settings, recipe)
             run = start_run(source, out, config, settings, settle, parallel, recipe)
+        started = time.monotonic()
         if run.train(resume_command(source, out), told):
+            training = time.monotonic() - started
             run.finish()
             where: dict[str, Any] = {"device": config.device} if settings.get("device") is not None else {}
             on_rank_zero(lambda: report(out, data=source, **where))
+            on_rank_zero(lambda: log(took(begun, training)))
     return Run(out, source)

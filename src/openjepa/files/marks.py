@@ -16,7 +16,7 @@ XLSX_MARK = "openjepa output"  # a property of the workbook
 CSV_HEADS = (b"path,trained_on,", b"path,prediction,probability", b"path,vector_0", b"model,data,task,metric,value,")
 RECORD = {"model", "data", "task", "metric", "value", "low", "high", "protocol"}
 # Of folders that import and export write: their files, and the files and keys by which such a folder is recognised.
-FOLDER_MARKS = {"openjepa.json": "encoder", "comparison.json": "patch_tokens"}
+FOLDER_MARKS = {"openjepa.json": "encoder", "comparison.json": "images_of"}
 FOLDER_FILES = {
     *FOLDER_MARKS,
     *("README.md", "config.json", "preprocessor_config.json", "encoder.json", "predictor.json", "checkpoint.pth.tar"),

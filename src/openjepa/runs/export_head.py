@@ -18,8 +18,11 @@ from openjepa.training.monitoring.online_probe import sample_images
 WRITERS = {"hf": (copy_head, hf_outputs), "onnx": (write_onnx, onnx_outputs)}
 
 
-def write_head_export(folder: Path, model: str, export: Export) -> None:
-    """Write a head in a format of `WRITERS`, open it with the other library, and log the difference. UsageError."""
+def write_head_export(folder: Path, model: str, export: Export, overwrite: bool = False) -> None:
+    """Write a head in a format of `WRITERS`, open it with the other library, and log the difference.
+
+    With `overwrite` it takes the place of a folder that is there. Raises UsageError.
+    """
     name, options = export.format.name, export.options
     for option, given in (("--half", options.half), ("--with-predictor", options.with_predictor)):
         if given:
@@ -27,7 +30,7 @@ def write_head_export(folder: Path, model: str, export: Export) -> None:
     head = load_classifier(Path(model))
     pixels, named = _pixels(head, export.images)
     write, reopen = WRITERS[name]
-    with usage_error(folder), atomic_folder(folder) as part:
+    with usage_error(folder), atomic_folder(folder, replace=overwrite) as part:
         write(part, head)
         theirs = reopen(part, pixels)
         with torch.no_grad():

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import shlex
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ from openjepa.training.distributed import check_alike, on_rank_zero, world_size
 from openjepa.training.loop import Interrupted, TooManySkipped, TrainingRun
 from openjepa.training.state import whole_model
 from openjepa.training.timing import peak_memory
+from openjepa.waited import waited
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,7 @@ def start_run(
     `given` are the settings that the user gave: each must have an effect, and --init may not contradict it. `settle`
     makes the config once the images are known, where they decide. `recipe` is the one that the user named.
     """
+    begun = time.monotonic()
     check_same_command(given, parallel, recipe)
     on_rank_zero(lambda: check_new_folder(out, "continue it with --resume, or give --out another name"))
     on_rank_zero(lambda: remove_leftovers(out))
@@ -193,7 +196,8 @@ def start_run(
     with enough_memory(config):
         cost = blueprint.cost()
     run = blueprint.run(out, on_rank_zero(lambda: resolve_steps(config, len(dataset), cost)))
-    log(*plan_lines(config, run.stepper, run.batches, cost, summary.sizes), *(advice(config, source) if source else []))
+    log(*plan_lines(config, run.stepper, run.batches, cost, summary.sizes, waited(begun)))
+    log(*(advice(config, source) if source else []))
     started = as_started(run, blueprint, data, summary, _named(config, source))
     origin = {"source": started.source, "networks": shapes_of(config, source)} if source else {}
     started.describe({"recipe": recipe}, origin)

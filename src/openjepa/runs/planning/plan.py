@@ -69,10 +69,10 @@ def run_seconds(steps: int, batch_size: int, cost: Cost) -> float:
     return steps * cost.step_seconds + monitored * cost.monitor_seconds + probed * cost.probe_seconds
 
 
-def plan_lines(config: Config, stepper: Stepper, batches: Batches, cost: Cost, sizes: Sizes) -> list[str]:
+def plan_lines(config: Config, stepper: Stepper, batches: Batches, cost: Cost, sizes: Sizes, spent: float) -> list[str]:
     """Images, model, steps, EMA half-life against run length, expected time and memory, in a few lines.
 
-    sizes: (width, height, number) of the images.
+    sizes: (width, height, number) of the images; spent: seconds that went before.
     """
     steps, size = stepper.schedule.steps, config.batch_size
     epochs = steps * size / len(batches.dataset)
@@ -86,7 +86,7 @@ def plan_lines(config: Config, stepper: Stepper, batches: Batches, cost: Cost, s
         f"  {steps:,} steps of {size} images: {epochs:.1f} epochs of {len(batches.dataset):,} images",
         *(ema_lines(config, steps) if stepper.model.has_target_encoder else []),
         f"  about {duration(run_seconds(steps, size, cost))} of training at {size / cost.step_seconds:,.0f} images/s, "
-        f"{cost.memory / 2**30:.1f} GiB of memory; reading the images and the report come on top",
+        f"{cost.memory / 2**30:.1f} GiB of memory; on top come {duration(spent)} so far and, at the end, the report",
         f"  {limit(config, cost)}",
     ]
 
