@@ -228,6 +228,19 @@ def test_a_second_interrupt_ends_at_once():
     assert "still here" not in done.stdout and "KeyboardInterrupt" in done.stderr
 
 
+def test_a_damaged_image_gives_the_same_run_in_memory_and_on_the_disk(tmp_path, monkeypatch):
+    flat = tmp_path / "flat"
+    for number, path in enumerate(sorted(draw_photos(tmp_path / "drawn", 24, classes=()).iterdir())):
+        flat.mkdir(exist_ok=True)
+        Image.open(path).save(flat / f"{number:02}.png")
+    (flat / "03.png").write_bytes((flat / "03.png").read_bytes()[:-40])  # its header is sound
+    for limit, out in ((2**30, "memory"), (0, "disk")):
+        monkeypatch.setattr("openjepa.runs.images.MEMORY_LIMIT", limit)
+        openjepa.pretrain(str(flat), out=tmp_path / out, **SMALL | {"steps": 4})
+        assert (tmp_path / out / "skipped.txt").read_text().startswith("03.png\ttruncated")
+    assert weights(tmp_path / "memory") == weights(tmp_path / "disk")
+
+
 def test_a_run_whose_files_vanish_stops_in_words_and_goes_on_when_more_may_be_missing(tmp_path, monkeypatch):
     monkeypatch.setattr("openjepa.runs.images.MEMORY_LIMIT", 0)
     flat, out = draw_photos(tmp_path / "flat", 24, classes=()), tmp_path / "run"

@@ -28,7 +28,9 @@ class ImagesInMemory(ImageDataset):
 
     pixels  uint8 or float32 [values of all images], as `pixel_format` has them
     starts  int64 [n]
-    shapes  int64 [n, 2] (H, W)
+    shapes  int64 [n, 2] (H, W), of images that could not be decoded (0, 0)
+    files   the images that were decoded, `rows` int64 [n] their indices there; where some could not be: these are tried
+            again each time they are loaded
     shared  `pixels` as memory that processes share, once it was needed
 
     One buffer and not one array for each image, so that workers and subsets use the same memory: workers that are
@@ -45,6 +47,8 @@ class ImagesInMemory(ImageDataset):
     pixel_format: PixelFormat = RGB
     identity: str = ""
     columns: Columns = field(default_factory=Columns)
+    files: ImageDataset | None = field(default=None, repr=False)
+    rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64), repr=False)
     shared: torch.Tensor | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
@@ -66,6 +70,8 @@ class ImagesInMemory(ImageDataset):
 
     def load(self, index: int) -> Pixels:
         height, width = self.shapes[index]
+        if self.files is not None and not height:
+            return self.files.load(int(self.rows[index]))
         start, channels = self.starts[index], self.pixel_format.channels
         image = self.pixels[start : start + height * width * channels].reshape(height, width, channels)
         return as_loaded(image, self.pixel_format)
@@ -75,6 +81,7 @@ class ImagesInMemory(ImageDataset):
         paths = [self.paths[index] for index in chosen]
         labels = {key: values[chosen] for key, values in self.labels.items()}
         known: dict[str, Any] = {"labels": labels, "columns": self.columns.rows(chosen)}
+        known |= {} if self.files is None else {"rows": self.rows[chosen]}
         return replace(self, paths=paths, starts=self.starts[chosen], shapes=self.shapes[chosen], **known)
 
 
@@ -88,7 +95,7 @@ def decoded_bytes(summary: Summary) -> int:
 def shorter_sides(dataset: ImageDataset) -> np.ndarray:
     """The shorter side of every image in pixels, int64 [n], by their headers; of what is no file that of the first."""
     if isinstance(dataset, ImagesInMemory):
-        return dataset.shapes.min(axis=1)
+        return np.where(dataset.shapes[:, 0] > 0, dataset.shapes.min(axis=1), np.iinfo(np.int64).max)
     if not isinstance(dataset, ImageFiles):
         return np.full(len(dataset), min(size_of(dataset.load(0))))
     return np.array([_shorter_side(dataset, index) for index in range(len(dataset))], np.int64)
@@ -107,34 +114,35 @@ def hold_in_memory(
 ) -> tuple[ImagesInMemory, Skipped]:
     """Decodes every image once, in `workers` processes (0: in this one); the result is the same for any number.
 
-    Returns the images that could be decoded, in order, and (path, reason) of the others.
+    Returns all images, and (path, reason) of those that could not be decoded: they are tried again whenever they are
+    loaded, as images are that are read from the disk each time.
     `progress(done, total)` is called for each. Raises UsageError if none can be decoded.
     """
-    pixels, shapes, kept = bytearray(), [], []
+    pixels, shapes = bytearray(), []
     bad: Skipped = []
     chunks = [range(start, min(start + CHUNK, len(dataset))) for start in range(0, len(dataset), CHUNK)]
     for index, decoded in enumerate(chain.from_iterable(mapped(_decode, dataset, chunks, workers))):
         if isinstance(decoded, str):
             bad.append((dataset.paths[index], decoded))
+            shapes.append((0, 0))
         else:
             pixels += np.ascontiguousarray(decoded).data.cast("B")
             shapes.append(decoded.shape[:2])
-            kept.append(index)
         if progress:
             progress(index + 1, len(dataset))
-    if not kept:
+    if len(bad) == len(dataset):
         first = "".join(f"; {path}: {reason}" for path, reason in bad[:1])
         raise UsageError(f"no image in {dataset.source} can be decoded ({len(dataset):,} tried{first})")
-    return _in_memory(dataset, kept, pixels, np.array(shapes, dtype=np.int64)), bad
+    held = _in_memory(dataset, pixels, np.array(shapes, dtype=np.int64))
+    return replace(held, files=dataset, rows=np.arange(len(dataset))) if bad else held, bad
 
 
-def _in_memory(dataset: ImageDataset, kept: list[int], pixels: bytearray, shapes: np.ndarray) -> ImagesInMemory:
-    paths = [dataset.paths[index] for index in kept]
-    labels = {key: values[kept] for key, values in dataset.labels.items()}
+def _in_memory(dataset: ImageDataset, pixels: bytearray, shapes: np.ndarray) -> ImagesInMemory:
     lengths = shapes.prod(axis=1) * dataset.pixel_format.channels
     flat, starts = np.frombuffer(pixels, dataset.pixel_format.dtype), np.cumsum(lengths) - lengths
-    about = dataset.pixel_format, dataset.identity, dataset.columns.rows(kept)
-    return ImagesInMemory(dataset.source, paths, labels, dataset.classes, flat, starts, shapes, *about)
+    about = dataset.pixel_format, dataset.identity, dataset.columns
+    labels = dict(dataset.labels)
+    return ImagesInMemory(dataset.source, [*dataset.paths], labels, dataset.classes, flat, starts, shapes, *about)
 
 
 def _decode(dataset: ImageDataset, indices: range) -> list[np.ndarray | str]:

@@ -20,7 +20,7 @@ FOLDER_MARKS = {"openjepa.json": "encoder", "comparison.json": "images_of"}
 FOLDER_FILES = {
     *FOLDER_MARKS,
     *("README.md", "config.json", "preprocessor_config.json", "encoder.json", "predictor.json", "checkpoint.pth.tar"),
-    *("encoder.onnx", "encoder.onnx.data"),
+    *("encoder.onnx", "encoder.onnx.data", "classifier.onnx", "classifier.json", "trained_on.safetensors"),
     *(f"{name}.safetensors" for name in ("model", "encoder", "context_encoder", "target_encoder", "predictor")),
 }
 START, END, MOST_JSON = 4096, 2**16, 2**26

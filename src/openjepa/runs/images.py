@@ -101,8 +101,7 @@ def prepare_images(
         with counting(f"reading {dataset.source}") as progress:
             dataset, bad = hold_in_memory(dataset, workers, progress)
         summary.skipped += bad
-        summary.images = len(dataset)
-        check_skipped(dataset.source, summary.skipped, len(dataset), max_skipped, listed_in)
+        check_skipped(dataset.source, summary.skipped, len(dataset) - len(bad), max_skipped, listed_in)
     log(f"{dataset.source}", *(f"  {line}" for line in summary.lines(listed_in)))
     return dataset, summary
 

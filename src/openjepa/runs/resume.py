@@ -64,6 +64,7 @@ def resume_run(
     check_memory(config, len(resolved.mean), resolved.networks.model_dump() if resolved.networks else None)
     dataset, summary = prepare_images(data, config.workers, str(out / LISTED), resolved.read_as, config.max_skipped)
     dataset, summary = leave_out_small(dataset, summary, config.patch_size, config.max_skipped)
+    dataset = _without_lost(dataset, summary, resolved)
     check_same_images(dataset)
     tensors: dict[str, Tensor] = {}
     state = on_rank_zero(lambda: _newest_state(out, tensors))
@@ -89,6 +90,15 @@ def resume_run(
     log(f"resuming after step {done:,} of {steps:,}" if state else "no checkpoint yet: starting from step 0")
     source = resolved.source.model_dump() if resolved.source else None
     return as_started(run, blueprint, data, summary, source)
+
+
+def _without_lost(dataset: ImageDataset, summary: Summary, stored: StoredRun) -> ImageDataset:
+    """The images of a run that an older version started, which left out those that it could not decode at its start."""
+    lost = {path for path, _ in summary.skipped}
+    if fingerprint(dataset) == stored.paths or not lost:
+        return dataset
+    kept = dataset.subset([index for index, path in enumerate(dataset.paths) if path not in lost])
+    return kept if fingerprint(kept) == stored.paths else dataset
 
 
 @contextlib.contextmanager
