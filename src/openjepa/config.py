@@ -152,6 +152,12 @@ class Config:
     masks_per_image: int = setting(
         4, "Masks", "Masks per image; they share one forward pass of the target encoder.", Range(1, 1024)
     )
+    labels: bool = setting(
+        True,
+        "Training",
+        "Use labels, where the images have some, for probes during the run and to choose encoder-best-knn; no training "
+        "uses them.",
+    )
     crop_scale: tuple[float, float] = setting(
         (0.5, 1.0), "Training", "Fraction of an image's area in its random crop, from and to.", Range(0, 1, above=True)
     )

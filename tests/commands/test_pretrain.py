@@ -228,6 +228,29 @@ def test_a_second_interrupt_ends_at_once():
     assert "still here" not in done.stdout and "KeyboardInterrupt" in done.stderr
 
 
+def test_without_labels_there_are_no_probes_and_resuming_keeps_it_so(tmp_path, capsys):
+    photos = tmp_path / "photos"
+    for number, path in enumerate(sorted(draw_photos(tmp_path / "drawn", 24, classes=()).iterdir())):
+        (photos / f"{number // 2:04}").mkdir(parents=True, exist_ok=True)
+        shutil.move(path, photos / f"{number // 2:04}")
+    for out in ("whole", "parts"):
+        openjepa.pretrain(str(photos), out=tmp_path / out, **SMALL | {"steps": 6, "keep_every": 3}, labels=False)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "in 12 classes" not in said and "shards" not in said
+    shutil.rmtree(tmp_path / "parts/checkpoints/step-00000006")
+    openjepa.pretrain(str(photos), out=tmp_path / "parts", resume=True)
+    assert weights(tmp_path / "whole") == weights(tmp_path / "parts")
+    for out in ("whole", "parts"):
+        assert not any({"knn", "linear"} & record.keys() for record in read_metrics(tmp_path / out))
+        assert not (tmp_path / out / "encoder-best-knn").exists()
+        assert "--no-labels" in (tmp_path / out / "report.html").read_text()
+    with pytest.raises(UsageError, match="was started with --labels False, not True"):
+        openjepa.pretrain(str(photos), out=tmp_path / "parts", resume=True, labels=True)
+    openjepa.pretrain(str(photos), out=tmp_path / "labelled", **SMALL | {"steps": 1})
+    said = " ".join(capsys.readouterr().out.split())
+    assert "12 folders of about 2 images each, named by numbers: are these shards" in said and "--no-labels" in said
+
+
 def test_a_damaged_image_gives_the_same_run_in_memory_and_on_the_disk(tmp_path, monkeypatch):
     flat = tmp_path / "flat"
     for number, path in enumerate(sorted(draw_photos(tmp_path / "drawn", 24, classes=()).iterdir())):

@@ -12,7 +12,9 @@ from openjepa.files.lock import locked
 from openjepa.reports.tune_page import write_tune_page
 from openjepa.studies.tune.start import Request, resume_study, start_study
 
-SETTINGS = Settings(tuple(name for name in FIELDS if name not in LENGTH))  # the budget decides it
+SETTINGS = Settings(
+    tuple(name for name in FIELDS if name not in (*LENGTH, "labels"))
+)  # the budget decides the length, and accuracy the settings
 
 
 def tune(

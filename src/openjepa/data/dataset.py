@@ -199,12 +199,12 @@ class ImageFiles(ImageDataset):
 
 
 class _ReadAs(ImageDataset):
-    """An ImageDataset, of what is no file, read in another way than its own."""
+    """An ImageDataset, of what is no file, read in another way than its own, or without its labels."""
 
-    def __init__(self, dataset: ImageDataset, pixel_format: PixelFormat) -> None:
-        self._dataset, self.pixel_format = dataset, pixel_format
+    def __init__(self, dataset: ImageDataset, pixel_format: PixelFormat, labels: bool = True) -> None:
+        self._dataset, self.pixel_format, self._labelled = dataset, pixel_format, labels
         self.source, self.paths = dataset.source, dataset.paths
-        self.labels, self.classes = dataset.labels, dataset.classes
+        self.labels, self.classes = (dataset.labels, dataset.classes) if labels else ({}, {})
         self.window, self.identity, self.columns = dataset.window, dataset.identity, dataset.columns
 
     def __len__(self) -> int:
@@ -214,7 +214,16 @@ class _ReadAs(ImageDataset):
         return as_pixels(self._dataset.load(index), self.pixel_format)
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "_ReadAs":
-        return _ReadAs(self._dataset.subset(indices), self.pixel_format)
+        return _ReadAs(self._dataset.subset(indices), self.pixel_format, self._labelled)
+
+
+def without_labels(dataset: ImageDataset) -> ImageDataset:
+    """The same images without their labels."""
+    if not isinstance(dataset, ImageFiles):
+        return _ReadAs(dataset, dataset.pixel_format, labels=False)
+    bare = copy.copy(dataset)
+    bare.labels, bare.classes = {}, {}
+    return bare
 
 
 def read_as(dataset: ImageDataset, pixel_format: PixelFormat) -> ImageDataset:

@@ -66,9 +66,9 @@ def _images(run: RunFolder, data: DataSource | None, asked: Sequence[str]) -> tu
     """Images to show, and notes on them. A name in config.json is not opened, unless it is that of drawn scenes."""
     if data is not None:
         note = [f"The pictures show images of {data}."] * (str(data) != run.data)
-        return sample_of(data, run.config.seed, run.pixel_format, asked), note
+        return sample_of(data, run.config.seed, run.pixel_format, asked, run.config.labels), note
     if scenes.takes(run.data) and not run.from_python:
-        return sample_of(run.data, run.config.seed, run.pixel_format, asked), []
+        return sample_of(run.data, run.config.seed, run.pixel_format, asked, run.config.labels), []
     if asked:
         raise UsageError(f"--show {asked[0]} needs the images of the run: give them as --data, too")
     return None, [f"Without pictures, for which the images have to be given: {_report_command(run)}"]

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from openjepa.data.crops import Frame
-from openjepa.data.dataset import ImageDataset, sample_order
+from openjepa.data.dataset import ImageDataset, sample_order, without_labels
 from openjepa.data.decoding.pixel_format import RGB, PixelFormat
 from openjepa.data.open import DataSource, open_dataset
 from openjepa.data.summary import inspect_dataset
@@ -33,12 +33,14 @@ class Sample(NamedTuple):
     asked: list[int]
 
 
-def sample_of(data: DataSource, seed: int, pixel_format: PixelFormat = RGB, asked: Sequence[str] = ()) -> Sample:
+def sample_of(
+    data: DataSource, seed: int, pixel_format: PixelFormat = RGB, asked: Sequence[str] = (), labels: bool = True
+) -> Sample:
     """Up to 1,024 random images of a source, the same for a seed, after those `asked` for by name.
 
     Raises UsageError if none can be read, and for a name that is not that of one image.
     """
-    dataset = open_dataset(data)
+    dataset = open_dataset(data) if labels else without_labels(open_dataset(data))
     first = indices_of(dataset, asked)
     order = sample_order(dataset, generator(seed, SAMPLES))
     chosen = np.concatenate([first, order[~np.isin(order, first)][:SEARCHED]])

@@ -17,6 +17,7 @@ from openjepa.data.crops import Frame
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.open import DataSource, names_of
 from openjepa.data.proportions import seen_lines
+from openjepa.data.shard_folders import shard_lines
 from openjepa.data.summary import counted
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.baselines import pixels_beside, untrained_like
@@ -46,6 +47,7 @@ Measured = dict[str, list[Result]]  # by the model's name
 ENCODERS = ("target", "context", "both")
 CONTEXT = " (context encoder)"
 COMPARED = 50_000  # images of either part among which near duplicates are sought
+NO_CLASSES = "The numbers below then say nothing: give one folder a class, or a list with a column of labels"
 PATCHES = (8, 4, 2, 1)
 
 
@@ -182,11 +184,11 @@ class Images:
         held_out = train
         if self.test is not None:
             like = train.pixel_format
-            held_out, summary = prepare_images(self.test, workers, pixel_format=like, max_skipped=skipped)
-            log(*seen_lines(summary.sizes, frame))
+            held_out, tested = prepare_images(self.test, workers, pixel_format=like, max_skipped=skipped)
+            log(*seen_lines(tested.sizes, frame))
         if any(Need.CLASSES in TASKS[name].needs for name in tasks):
             check_labels(train, held_out)
-            log(*label_remarks(train, held_out))
+            log(*label_remarks(train, held_out), *shard_lines(summary.classes, NO_CLASSES))
         first = self.files.part(str(self.data), train, frame)
         if self.test is not None:
             return first, self.test_files.part(str(self.test), held_out, frame), str(self.test)

@@ -19,7 +19,7 @@ from openjepa.config import (
     size_text,
 )
 from openjepa.console import counting, log
-from openjepa.data.dataset import ImageDataset
+from openjepa.data.dataset import ImageDataset, without_labels
 from openjepa.data.decoding.pixel_format import PAGES, PixelFormat
 from openjepa.data.memory import decoded_bytes, hold_in_memory, shorter_sides
 from openjepa.data.open import Given, open_dataset
@@ -38,6 +38,7 @@ from openjepa.recipe_settings import RECIPES, Pick, pick_recipe, recipe
 from openjepa.runs.planning.build_model import method_of
 
 LISTED = "skipped.txt"
+IGNORE_SHARDS = "--no-labels ignores them"  # what to do about folders that look like classes
 
 
 def write_skipped(file: Path, skipped: Skipped) -> None:
@@ -73,14 +74,17 @@ def open_images(
     pixel_format: PixelFormat | None = None,
     max_skipped: float = MAX_SKIPPED,
     listed_in: str = "",
+    labels: bool = True,
     **chosen: Any,
 ) -> tuple[ImageDataset, Summary]:
     """The usable images of a source, their headers read; `pixel_format` is a model's, else `chosen` channels and pages.
 
-    Raises UsageError if more than a fraction `max_skipped` is unusable; those are listed in the file `listed_in`.
+    With `labels` False they have none, whatever the source knows of them. Raises UsageError if more than a fraction
+    `max_skipped` is unusable; those are listed in the file `listed_in`.
     """
     with counting(f"opening {source}") as progress:
         dataset = open_dataset(source, progress)
+    dataset = dataset if labels else without_labels(dataset)
     with counting(f"looking at {dataset.source}") as progress:
         dataset, summary = inspect_dataset(dataset, progress, pixel_format, **chosen)
     check_skipped(dataset.source, summary.skipped, summary.images, max_skipped, listed_in)

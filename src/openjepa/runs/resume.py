@@ -62,7 +62,8 @@ def resume_run(
     check_recipe(out, stored, resolved.recipe, recipe)
     check_ranks(config)
     check_memory(config, len(resolved.mean), resolved.networks.model_dump() if resolved.networks else None)
-    dataset, summary = prepare_images(data, config.workers, str(out / LISTED), resolved.read_as, config.max_skipped)
+    about = config.workers, str(out / LISTED), resolved.read_as, config.max_skipped
+    dataset, summary = prepare_images(data, *about, labels=config.labels)
     dataset, summary = leave_out_small(dataset, summary, config.patch_size, config.max_skipped)
     dataset = _without_lost(dataset, summary, resolved)
     check_same_images(dataset)

@@ -14,6 +14,7 @@ from openjepa.config import MACHINE, Config
 from openjepa.console import TrainingDisplay, log
 from openjepa.data.dataset import ImageDataset, fingerprint
 from openjepa.data.open import DataSource
+from openjepa.data.shard_folders import shard_lines
 from openjepa.data.statistics import channel_statistics
 from openjepa.data.summary import Summary
 from openjepa.errors import UsageError
@@ -24,7 +25,7 @@ from openjepa.interop.loaded_weights import Source
 from openjepa.methods.base import Method
 from openjepa.runs.command_line import option_words, typed_command
 from openjepa.runs.image_names import write_names
-from openjepa.runs.images import LISTED, check_new_folder, leave_out_small, prepare_images, write_skipped
+from openjepa.runs.images import IGNORE_SHARDS, LISTED, check_new_folder, leave_out_small, prepare_images, write_skipped
 from openjepa.runs.planning.build import MONITORED, Blueprint, draft, settle_compiler
 from openjepa.runs.planning.initial_weights import (
     advice,
@@ -185,6 +186,7 @@ def start_run(
     check_settings(config, given)
     check_memory(config, config.channels or 1)
     dataset, summary = _open_images(data, out, config, source)
+    log(*shard_lines(summary.classes, IGNORE_SHARDS))
     check_same_images(dataset)
     config = settle_compiler(on_rank_zero(lambda: resolve_precision(settle(summary) if settle else config)))
     check_ranks(config)
@@ -212,6 +214,7 @@ def _open_images(data: DataSource, out: Path, config: Config, source: Source | N
         config.workers,
         str(out / LISTED),
         max_skipped=config.max_skipped,
+        labels=config.labels,
         channels=channels,
         pages=config.pages,
     )

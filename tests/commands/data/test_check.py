@@ -36,6 +36,18 @@ def test_nothing_is_wrong_with_sound_images(photos):
     assert "nothing wrong" in (photos.parent / "check.html").read_text()
 
 
+def test_folders_that_look_like_shards_are_asked_about_and_can_be_ignored(photos, capsys):
+    for number, path in enumerate(sorted(photos.rglob("*.png"))):
+        (photos.parent / f"shards/{number // 2:05}").mkdir(parents=True, exist_ok=True)
+        shutil.move(path, photos.parent / f"shards/{number // 2:05}")
+    check(photos.parent / "shards")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "12 values" in said and "12 folders of about 2 images each, named by numbers: are these shards" in said
+    check(photos.parent / "shards", labels=False)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "12 values" not in said and "shards and not classes" not in said
+
+
 def test_proportions_and_the_size_for_training_are_said(tmp_path, capsys):
     check(draw_photos(tmp_path / "photos", 12, side=30, width=40))
     printed = " ".join(capsys.readouterr().out.split())

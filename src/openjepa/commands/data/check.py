@@ -1,18 +1,19 @@
 """`openjepa data check SRC [OTHER]`: what is odd about images before anything is trained or tested on them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Argument, Option
 
 from openjepa.commands.arguments.options import Channels, DataName, Overwrite, Pages, Workers
 from openjepa.console import log
+from openjepa.data.shard_folders import shard_lines
 from openjepa.errors import CheckFailed, UsageError
 from openjepa.evaluation.image_defects import leaks_between
 from openjepa.files import check_output, write_output
 from openjepa.reports.data_check_findings import findings, show, survey, table_rows, wrong_in
 from openjepa.reports.data_check_page import check_page
-from openjepa.runs.images import check_choice, check_workers
+from openjepa.runs.images import IGNORE_SHARDS, check_choice, check_workers
 
 
 def data_check(
@@ -21,6 +22,9 @@ def data_check(
     *,
     out: Annotated[Path, Option(help="Page to write (.html).")] = Path("check.html"),
     strict: Annotated[bool, Option("--strict", help="End with exit code 1 if something is wrong.")] = False,
+    labels: Annotated[
+        bool, Option("--labels/--no-labels", help="Use the labels of the images, where they have some.")
+    ] = True,
     channels: Channels = None,
     pages: Pages = "first",
     workers: Workers = 2,
@@ -41,13 +45,15 @@ def data_check(
     check_choice(channels, pages)
     check_output(out, overwrite=overwrite, data=[src, *([other] if other else [])])
     check_workers(workers)
-    first = survey(str(src), workers, channels=channels, pages=pages)
-    surveys = [first, *([survey(str(other), workers, pixel_format=first.dataset.pixel_format)] if other else [])]
+    first = survey(str(src), workers, channels=channels, pages=pages, labels=labels)
+    alike: dict[str, Any] = {"pixel_format": first.dataset.pixel_format, "labels": labels}
+    surveys = [first, *([survey(str(other), workers, **alike)] if other else [])]
     leaks = leaks_between(*surveys) if other else []
     wrong, rows = wrong_in(surveys, leaks), table_rows(surveys, leaks)
     title = " and ".join(one.dataset.source for one in surveys)
     write_output(out, check_page(title, wrong, rows, surveys, leaks))
     show(rows)
+    log(*(line for one in surveys for line in shard_lines(one.summary.classes, IGNORE_SHARDS)))
     log(*(f"wrong: {sentence}" for sentence in wrong), f"page: {out}")
     if strict and wrong:
         raise CheckFailed(f"{title}: {'; '.join(wrong)}")
