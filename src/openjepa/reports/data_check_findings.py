@@ -34,7 +34,7 @@ def wrong_in(surveys: Sequence[Survey], leaks: Sequence[Leak]) -> list[str]:
             (len(unreadable(one)), "unreadable file", ""),
             (repeated, "duplicate", " of another file"),
             (mixed, "group", " of equal files in more than one class"),
-            (alike, "image", " that looks like another"),
+            (alike, "near duplicate", " of another image"),
         )
         found += [f"{counted(count, noun)}{what} in {source}" for count, noun, what in counts if count]
     if leaks:
