@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import struct
 import zipfile
 from collections.abc import Callable
@@ -217,6 +218,7 @@ def fine_tuning(forge: Forge) -> tuple[str, list[str]]:
     folder = copied(forge, "tuned", *forge.dice.choice([("finetuning.json", "*.jsonl"), ("checkpoints/*/*",)]))
     if forge.chance(2):
         _believed(forge, folder)
+    shutil.rmtree(folder / "model")  # as in one that was stopped
     return "fine-tuning", ["finetune", artifact, data, "--out", str(folder), "--resume", *TUNE]
 
 

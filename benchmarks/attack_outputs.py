@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LARGE = 2**20
-WRITABLE = ("run", "begun", "study")  # commands keep their results in these, in all but the encoder
+WRITABLE = ("run", "begun", "study", "tuned")  # commands keep results in these, in all but the encoder or head
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 FORMULA = re.compile(r"^[=+@\t\r＝＋－＠]|^-[^\d.]")
 OURS = re.compile(r"openjepa: |Traceback|Exception|\s|.*\.py\b")  # lines of Python; libtiff writes some of its own
@@ -40,9 +40,9 @@ def changed(folder: Path, known: dict[str, str]) -> list[str]:
     """A finding for every input that is not as it was, in a run or study of an encoder; what is added is no fault."""
     now = hashes(folder)
     found = (os.path.relpath(path, folder) for path in known if now.get(path) != known[path])
-    return [f"changed an input: {name}" for name in found if "/encoder/" in name or name.split("/")[0] not in WRITABLE][
-        :5
-    ]
+    kept = ("/encoder/", "/model/")
+    wrong = [name for name in found if any(part in name for part in kept) or name.split("/")[0] not in WRITABLE]
+    return [f"changed an input: {name}" for name in wrong[:5]]
 
 
 def printed(out: str, err: str, code: int) -> list[str]:

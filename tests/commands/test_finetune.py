@@ -177,6 +177,7 @@ def test_images_without_a_label_are_left_out_with_a_line(short, listed, tmp_path
     said = capsys.readouterr().out
     assert "1 of 40 images" in said and "have no known kind, and are left out" in said
     assert "validated on 8, tested on 39" in said and "also chose the step" not in said
+    assert "warning: 31 of them are also among the images learnt from" in " ".join(said.split())
 
 
 def test_balanced_weights_let_every_class_count_alike():
@@ -199,6 +200,8 @@ REFUSED = [
     ({"labels": "kind", "freeze": 99}, "--freeze 99 is not possible: the encoder has"),
     ({"labels": "kind", "lr": 0.0}, "--lr 0 is not possible: give a number above 0"),
     ({"labels": "kind", "batch_size": 0}, "--batch-size 0 is not possible"),
+    ({"labels": "kind", "crop_scale": 0.5}, "--crop-scale 0.5 is not possible"),
+    ({"labels": "kind", "lr": "1e-3"}, "--lr 1e-3 is not possible: give a number above 0"),
     ({"labels": "kind", "crop_scale": (0.9, 0.1)}, "--crop-scale 0.9 0.1 is not possible"),
     ({"labels": "kind", "epochs": float("nan")}, "--epochs nan is not possible"),
     ({"labels": "kind", "time": "soon"}, "--time soon is not a duration"),

@@ -143,7 +143,7 @@ def finetune(
         mixup=mixup,
         freeze=freeze,
         flip=flip,
-        crop_scale=(crop_scale[0], crop_scale[1]),
+        crop_scale=crop_scale,
         patience=patience,
         seed=seed,
         precision=precision,

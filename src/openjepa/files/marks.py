@@ -13,7 +13,14 @@ HTML_MARK = b'<meta name="generator" content="openjepa'
 PNG_MARK = b"tEXtSoftware\0openjepa"
 PARQUET_MARK = b"openjepa.output"  # a key of the schema's metadata, which the footer holds
 XLSX_MARK = "openjepa output"  # a property of the workbook
-CSV_HEADS = (b"path,trained_on,", b"path,prediction,probability", b"path,vector_0", b"model,data,task,metric,value,")
+CSV_HEADS = (
+    b"path,truth,",
+    b"path,true ",
+    b"path,trained_on,",
+    b"path,prediction,probability",
+    b"path,vector_0",
+    b"model,data,task,metric,value,",
+)
 RECORD = {"model", "data", "task", "metric", "value", "low", "high", "protocol"}
 # Of folders that import and export write: their files, and the files and keys by which such a folder is recognised.
 FOLDER_MARKS = {"openjepa.json": "encoder", "comparison.json": "images_of"}

@@ -44,7 +44,7 @@ def write_results(started: StartedTuning, onnx: bool) -> None:
     if onnx:
         with usage_error(out / ONNX), atomic_folder(out / ONNX, replace=True) as part:
             write_onnx(part, model)
-    log(*result_lines([test]))
+    log(*result_lines([test]), *_seen_line(started, hashes))
     if parts.test is None:
         log("these images also chose the step: name --test DATA for a number that is not too good")
     log(f"head: {out / MODEL}; answers for the {len(held.values):,} held-out images: {out / PREDICTIONS}")
@@ -54,6 +54,13 @@ def _test(started: StartedTuning, outputs: Tensor, held: Labelled) -> HeadTest:
     target = started.parts.target
     scores = image_scores(target.kind, outputs, held.values, started.parts.train.values)
     return head_test(target.name, METRICS[target.kind], *scores)
+
+
+def _seen_line(started: StartedTuning, hashes: np.ndarray) -> list[str]:
+    """A warning where held-out images are the same as some to learn from."""
+    run, held = started.run, started.parts.held_out
+    seen = int(np.isin(hashes_of(run.tuner.encoder, held.dataset, run.workers), hashes).sum())
+    return [f"warning: {seen:,} of them are also among the images learnt from: the number is too good"] if seen else []
 
 
 def _about(started: StartedTuning, test: HeadTest, outputs: Tensor, held: Labelled) -> dict[str, Any]:

@@ -74,9 +74,9 @@ class Tuning:
                 raise UsageError(f"{option(name)} {shown(value)} is not possible: give {whole} {allowed}")
         if self.class_weights not in WEIGHTS:
             raise UsageError(unknown("--class-weights", self.class_weights, WEIGHTS))
-        low, high = self.crop_scale
-        if not 0 < low <= high <= 1:
-            raise UsageError(f"--crop-scale {low:g} {high:g} is not possible: give two fractions, the smaller first")
+        scale = self.crop_scale
+        if not isinstance(scale, tuple | list) or len(scale) != 2 or not 0 < scale[0] <= scale[1] <= 1:
+            raise UsageError(f"--crop-scale {shown(scale)} is not possible: give two fractions, the smaller first")
         if self.time is not None:
             seconds(str(self.time))
 
