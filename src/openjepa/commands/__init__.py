@@ -46,6 +46,7 @@ COMMANDS = (
     Command("evaluate", "evaluate", "evaluate", TRAIN, "Measure encoders on labelled images, beside baselines."),
     Command("finetune", "finetune", "finetune", TRAIN, "Train an encoder and a head on labelled images."),
     Command("report", "report", "report", TRAIN, "Write the report of a run, one HTML page."),
+    Command("runs", "list_runs", "list_runs", TRAIN, "List the runs below a folder, and in what they differ."),
     Command("embed", "embed", "embed", USE, "Write one vector for each image."),
     Command("predict", "predict", "predict", USE, "Apply a head that finetune, or evaluate --save-head, wrote."),
     Command("import", "import_", "import_", USE, "Import weights from elsewhere."),

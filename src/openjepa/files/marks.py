@@ -20,6 +20,7 @@ CSV_HEADS = (
     b"path,prediction,probability",
     b"path,vector_0",
     b"model,data,task,metric,value,",
+    b"run,status,done,steps,",
 )
 RECORD = {"model", "data", "task", "metric", "value", "low", "high", "protocol"}
 # Of folders that import and export write: their files, and the files and keys by which such a folder is recognised.
@@ -30,6 +31,7 @@ FOLDER_FILES = {
     *("encoder.onnx", "encoder.onnx.data", "classifier.onnx", "classifier.json", "trained_on.safetensors"),
     *(f"{name}.safetensors" for name in ("model", "encoder", "context_encoder", "target_encoder", "predictor")),
 }
+RUN_ROW = {"run", "status", "done", "steps", "verdict", "settings", "problem"}
 START, END, MOST_JSON = 4096, 2**16, 2**26
 
 
@@ -78,9 +80,11 @@ def _is_workbook(path: Path) -> bool:
 
 
 def _are_records(data: bytes) -> bool:
-    """Whether a JSON text holds the records of an evaluation."""
+    """Whether a JSON text holds the records of an evaluation, or a list of runs."""
     try:
         records = json.loads(data)
     except (ValueError, RecursionError):
         return False
-    return bool(records) and all(isinstance(record, dict) and record.keys() >= RECORD for record in records)
+    return bool(records) and all(
+        isinstance(record, dict) and (record.keys() >= RECORD or record.keys() >= RUN_ROW) for record in records
+    )

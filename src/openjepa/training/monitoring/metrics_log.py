@@ -12,6 +12,7 @@ from openjepa.console import log
 from openjepa.errors import UsageError
 from openjepa.files import write_text
 
+LOG = "metrics.jsonl"
 LARGEST = 2**53
 WORDS = {"status", "verdict", "advice"}  # what is text in a record; all else are numbers
 RENAMED = {"positional_share": "positional_fraction"}  # old names of metrics in stored files
@@ -68,7 +69,7 @@ class RunLog:
     """Appends records; opened for a run that resumes after `step`, it first forgets what was logged later."""
 
     def __init__(self, folder: Path, step: int = 0) -> None:
-        self.path = folder / "metrics.jsonl"
+        self.path = folder / LOG
         kept = [record for record in read_metrics(folder) if record["step"] <= step and step]
         write_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
         self.writer = _curves(folder / "tensorboard", step)
