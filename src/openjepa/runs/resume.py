@@ -73,7 +73,9 @@ def resume_run(
     images = on_rank_zero(lambda: _image_change(data, dataset, out, resolved, done, data_changed))
     length = _new_length(stored, given)
     config = dataclasses.replace(config, **length)
-    blueprint = draft(config, dataset, resolved.mean, resolved.std, stored_networks(config, resolved), parallel)
+    blueprint = draft(
+        config, dataset, resolved.mean, resolved.std, stored_networks(config, resolved), parallel, resolved.monitored
+    )
     cost = blueprint.cost() if length and config.time else None
     steps = on_rank_zero(lambda: _steps(config, out, len(dataset), done, cost) if length else resolved.steps)
     segments = on_rank_zero(lambda: _segments(resolved, done, steps, images))

@@ -26,7 +26,7 @@ from openjepa.methods.base import Method
 from openjepa.runs.command_line import option_words, typed_command
 from openjepa.runs.image_names import write_names
 from openjepa.runs.images import IGNORE_SHARDS, LISTED, check_new_folder, leave_out_small, prepare_images, write_skipped
-from openjepa.runs.planning.build import MONITORED, Blueprint, draft, settle_compiler
+from openjepa.runs.planning.build import Blueprint, draft, settle_compiler
 from openjepa.runs.planning.initial_weights import (
     advice,
     continued_networks,
@@ -82,7 +82,7 @@ class StartedRun:
             "command": typed_command(),
             "openjepa_version": __version__,
             "segments": [],
-            "monitored": MONITORED,
+            "monitored": self.blueprint.monitored,
             "probe": None,
             **about,
         }

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from openjepa.data.batches import Batch, Batches, load_batches
 from openjepa.models.cpu_bf16 import flop_formulas
+from openjepa.training.monitoring_intervals import MONITORED
 from openjepa.training.step import Stepper
 
 T = TypeVar("T")
@@ -26,7 +27,7 @@ class Cost:
     """Seconds of a step, and the part of them that it waits for input; peak memory in bytes.
 
     `monitor_seconds` and `probe_seconds` of one measurement are known on a GPU, where they cost a larger part of a run,
-    and where the time decides the length; they are None elsewhere.
+    and where the time decides the length; they are None elsewhere. `monitored` images are seen by the monitors.
     """
 
     step_seconds: float
@@ -34,6 +35,7 @@ class Cost:
     input_seconds: float = 0.0
     monitor_seconds: float | None = None
     probe_seconds: float = 0.0
+    monitored: int = MONITORED
 
     @property
     def input_fraction(self) -> float:

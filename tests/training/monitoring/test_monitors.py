@@ -8,14 +8,18 @@ import pytest
 import torch
 
 from openjepa.config import build_config
+from openjepa.data.open import open_dataset
 from openjepa.masking.settings import MaskSettings
 from openjepa.methods.ijepa import IJEPA
 from openjepa.models.predictor import Predictor
-from openjepa.models.vit import VisionTransformer
+from openjepa.models.vit import SIZES, VisionTransformer
 from openjepa.recipe_settings import recipe
+from openjepa.runs.planning.build import build_run
+from openjepa.runs.planning.build_model import build_model
 from openjepa.runs.planning.plan import ema_lines
-from openjepa.training.monitoring.monitors import Monitor, effective_rank, ema_distance, positional_fraction
+from openjepa.training.monitoring.monitors import InParts, Monitor, effective_rank, ema_distance, positional_fraction
 from openjepa.training.monitoring.verdict import Extremes, verdict
+from openjepa.training.monitoring_intervals import monitor_interval, monitored_images, probe_interval
 
 
 def test_effective_rank_counts_directions():
@@ -214,3 +218,27 @@ def test_position_that_takes_over_after_a_healthy_stretch_is_noticed():
     assert "--predictor-dim (it is 64)" in said.advice
     wide = late | {"std": 0.38}  # while the embeddings differ as before, the images' position may well be learned
     assert verdict(wide, MEASURED, 0.9, extremes=extremes).status == "healthy"
+
+
+def test_the_rank_is_that_of_all_images_and_the_rest_that_of_the_first():
+    model = build_model(build_config({}, {"image_size": "16"}))
+    images = torch.randn(300, 3, 16, 16)
+    settings = MaskSettings((4, 4))
+    first = Monitor(images[:64], settings, 0)(model)
+    both = Monitor(images[:64], settings, 0, more=InParts(images[64:] * 2, lambda part: part / 2))(model)
+    assert both.pop("rank") == pytest.approx(effective_rank(model.encoder(images).mean(dim=1).detach()), rel=1e-4)
+    assert both == {name: value for name, value in first.items() if name != "rank"}
+
+
+def test_a_wide_encoder_is_judged_by_twice_as_many_images_as_it_is_wide(tmp_path):
+    assert [monitored_images(SIZES[name][0]) for name in ("vit_nano", "vit_micro", "vit_base")] == [256, 384, 1536]
+    config = build_config({}, {"model": "vit_micro", "predictor_dim": 128, "image_size": "16", "steps": 2})
+    few, many = (build_run(config, open_dataset(f"scenes:{count}"), tmp_path).monitor for count in (300, 500))
+    assert [sum(map(len, [monitor.images, *monitor.more])) for monitor in (few, many)] == [300, 384]
+
+
+def test_measuring_more_images_is_as_much_rarer_as_it_costs_more():
+    for steps in (100, 1_000, 20_000, 10**6):
+        usual, rarer = (monitor_interval(steps, 64, count) for count in (256, 1536))
+        assert usual <= rarer and probe_interval(steps, 64, 1536) % rarer == 0
+    assert monitor_interval(20_000, 64, 1536) == pytest.approx(3.5 * monitor_interval(20_000, 64, 256), rel=0.5)

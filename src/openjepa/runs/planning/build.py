@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from openjepa.config import LENGTH, MACHINE, Config
 from openjepa.console import log
 from openjepa.data.batches import Batches
@@ -17,7 +19,7 @@ from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.baselines import pixels_beside
 from openjepa.encoder.encoder import Encoder
 from openjepa.methods.base import Method
-from openjepa.models.vit import VisionTransformer
+from openjepa.models.vit import SIZES, VisionTransformer
 from openjepa.ranks import rank, world_size
 from openjepa.runs.images import mask_settings
 from openjepa.runs.planning.build_model import Networks, build_model, method_of
@@ -29,14 +31,18 @@ from openjepa.training.compile import checkpoint_activations, compile_blocks, no
 from openjepa.training.distributed import parallelize
 from openjepa.training.graphs import capture
 from openjepa.training.loop import TrainingRun
-from openjepa.training.monitoring.monitors import Monitor
+from openjepa.training.monitoring.monitors import InParts, Monitor
 from openjepa.training.monitoring.online_probe import LEAST, OnlineProbe, labelled, sample_images
-from openjepa.training.monitoring_intervals import Intervals, monitor_interval, probe_interval
+from openjepa.training.monitoring_intervals import (
+    MONITORED,
+    Intervals,
+    monitor_interval,
+    monitored_images,
+    probe_interval,
+)
 from openjepa.training.optimizer import make_optimizer
 from openjepa.training.step import Schedule, Stepper, prepare
 from openjepa.training.timing import Cost, measure_cost, seconds_of
-
-MONITORED = 256  # images
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ class Blueprint:
     monitor: Monitor
     probe: OnlineProbe | None
     parallel: str = "auto"
+    monitored: int = MONITORED
 
     def stepper(self, steps: int) -> Stepper:
         """A fresh stepper; on a GPU its loss may be a CUDA graph.
@@ -72,8 +79,8 @@ class Blueprint:
             self.batches,
             self.monitor,
             Intervals(
-                monitor_interval(steps, batch_size),
-                probe_interval(steps, batch_size),
+                monitor_interval(steps, batch_size, self.monitored),
+                probe_interval(steps, batch_size, self.monitored),
                 config.log_every,
                 config.keep_every,
                 config.checkpoint_minutes,
@@ -98,6 +105,7 @@ class Blueprint:
         """What a step costs, by a trial of a few; on a GPU and with --time also what monitors and probes cost."""
         stepper = self.stepper(1)
         cost = measure_cost(stepper, self.batches, self.config.workers)
+        cost = dataclasses.replace(cost, monitored=self.monitored)
         if stepper.device.type != "cuda" and not self.config.time:
             return cost
         model, probe = stepper.model, self.probe
@@ -149,17 +157,27 @@ def draft(
     std: list[float],
     networks: Networks | None = None,
     parallel: str = "auto",
+    monitored: int | None = None,
 ) -> Blueprint:
-    """The parts of a run; its networks are fresh unless others are given. UsageError if they need too much memory."""
+    """The parts of a run; its networks are fresh unless others are given. UsageError if they need too much memory.
+
+    `monitored`: images that the monitors see, at most; without it by the width of the encoder.
+    """
     check_memory(config, len(mean))
     networks = networks or Networks(lambda: build_model(config, len(mean)))
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     batches = build_batches(dataset, config)
-    sample, _ = sample_images(dataset, config.frame, MONITORED, config.seed)
-    monitor = Monitor(standardise(sample.to(device), mean, std), batches.masks, config.seed, precision)
+    wanted = monitored or monitored_images(networks.width or SIZES[config.model][0])
+    sample, _ = sample_images(dataset, config.frame, wanted, config.seed)
+
+    def prepared(images: Tensor) -> Tensor:
+        return standardise(images.to(device), mean, std)
+
+    more = InParts(sample[MONITORED:], prepared)
+    monitor = Monitor(prepared(sample[:MONITORED]), batches.masks, config.seed, precision, more)
     probe = build_probe(config, dataset, mean, std)
-    return Blueprint(config, mean, std, networks, batches, monitor, probe, parallel)
+    return Blueprint(config, mean, std, networks, batches, monitor, probe, parallel, len(sample))
 
 
 def build_batches(dataset: ImageDataset, config: Config) -> Batches:

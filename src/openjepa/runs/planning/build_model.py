@@ -19,11 +19,13 @@ class Networks:
 
     frozen    fraction of the run in which the context encoder stays as it is (training.step.Stepper)
     imported  whether they start from trained weights
+    width     embedding dimension of the encoder, where it is not that of the config's model
     """
 
     build: Callable[[], Method]
     frozen: float = 0.0
     imported: bool = False
+    width: int | None = None
 
 
 def build_model(config: Config, channels: int = 3) -> Method:

@@ -133,7 +133,8 @@ def build_continued(config: Config, source: Source) -> Method:
 def continued_networks(config: Config, source: Source) -> Networks:
     """Networks that start from a source; a fresh predictor learns alone at first."""
     frozen = 0.0 if source.predictor else config.init_freeze
-    return Networks(lambda: build_continued(config, source), frozen, imported=True)
+    width = source.encoder("context").embed_dim
+    return Networks(lambda: build_continued(config, source), frozen, imported=True, width=width)
 
 
 def stored_networks(config: Config, stored: StoredRun) -> Networks | None:

@@ -64,8 +64,8 @@ def run_seconds(steps: int, batch_size: int, cost: Cost) -> float:
     """Expected duration of a run: steps and measurements."""
     if cost.monitor_seconds is None:
         return steps * cost.step_seconds * OVERHEAD
-    monitored = 2 + steps // monitor_interval(steps, batch_size)
-    probed = 2 + steps // probe_interval(steps, batch_size)
+    monitored = 2 + steps // monitor_interval(steps, batch_size, cost.monitored)
+    probed = 2 + steps // probe_interval(steps, batch_size, cost.monitored)
     return steps * cost.step_seconds + monitored * cost.monitor_seconds + probed * cost.probe_seconds
 
 

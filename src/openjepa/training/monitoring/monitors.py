@@ -1,6 +1,7 @@
 """Label-free measurements of a method on a fixed set of images: does it learn content, position only, or nothing?"""
 
 import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from openjepa.methods.base import Method
 from openjepa.methods.energy import energy_gap
 from openjepa.methods.masked import MaskedMethod
 from openjepa.models.vit import take
+from openjepa.training.monitoring_intervals import MONITORED
 
 
 def effective_rank(embeddings: Tensor) -> float:
@@ -48,16 +50,29 @@ def ema_distance(model: Method) -> float:
 
 
 @dataclass(frozen=True)
+class InParts:
+    """Images [n, C, H, W] that stay on the CPU as they are, in parts that `prepare` standardises on the device."""
+
+    images: Tensor
+    prepare: Callable[[Tensor], Tensor]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self.prepare(part) for part in self.images.split(MONITORED) if len(part))
+
+
+@dataclass(frozen=True)
 class Monitor:
     """Measures a method on `images` [n, C, H, W] (standardised, on the device), n of about 256.
 
-    `masks` is None for a method without masks; `dtype` is that of the networks' products.
+    `masks` is None for a method without masks; `dtype` is that of the networks' products. `more` are further batches of
+    images, of which the rank alone is computed: an estimate from fewer images than dimensions is bounded by the images.
     """
 
     images: Tensor
     masks: MaskSettings | None
     seed: int
     dtype: torch.dtype = torch.float32
+    more: Iterable[Tensor] = ()
 
     @torch.no_grad()
     def __call__(self, model: Method) -> dict[str, float]:
@@ -65,13 +80,18 @@ class Monitor:
 
         The former two need targets and a predictor, the last one a target encoder.
         """
-        with torch.autocast(self.images.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            tokens = model.encoder(self.images).float()
+        tokens = self._tokens(model, self.images)
         embeddings = tokens.mean(dim=1)
-        measured = {"rank": effective_rank(embeddings), "std": relative_std(embeddings, tokens)}
+        others = [self._tokens(model, images).mean(dim=1) for images in self.more]
+        measured = {"rank": effective_rank(torch.cat([embeddings, *others])), "std": relative_std(embeddings, tokens)}
         if isinstance(model, MaskedMethod) and self.masks:
             measured |= self._predictions(model, self.masks)
         return measured | ({"ema_distance": ema_distance(model)} if model.has_target_encoder else {})
+
+    def _tokens(self, model: Method, images: Tensor) -> Tensor:
+        """Patch tokens [n, N, D], float32, of standardised images."""
+        with torch.autocast(self.images.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            return model.encoder(images).float()
 
     def _predictions(self, model: MaskedMethod, masks: MaskSettings) -> dict[str, float]:
         device, count = self.images.device, len(self.images)
