@@ -68,6 +68,7 @@ def test_without_a_measurement_the_command_for_one(run):
     text = openjepa.report(run).read_text()
     assert "no labels to measure the encoder by" in text and "openjepa embed" in text and "data check" in text
     assert "LABELLED" not in text
+    assert f"{stored['data']} --annotations BOXES --tasks count" in text and ".csv or .xlsx" in text
 
 
 def test_images_that_only_the_run_names_are_not_opened(run, finished, tmp_path, capsys, monkeypatch):
