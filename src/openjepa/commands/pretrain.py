@@ -38,9 +38,11 @@ SETTINGS = Settings()
 class Run:
     """A run in its folder, finished or not. It can be given wherever a path of a run can."""
 
-    def __init__(self, folder: str | os.PathLike[str], data: DataSource | None = None) -> None:
-        """`data` are the images it was trained on, where they are known."""
-        self.folder, self._data = Path(folder), data
+    def __init__(
+        self, folder: str | os.PathLike[str], data: DataSource | None = None, probe: DataSource | None = None
+    ) -> None:
+        """`data` are the images it was trained on and `probe` those of its probe, where they are known."""
+        self.folder, self._data, self._probe = Path(folder), data, probe
 
     def __fspath__(self) -> str:
         return str(self.folder)
@@ -131,7 +133,8 @@ class Run:
         images = self._data if data is None else data
         if images is None:
             raise UsageError(f"the images of {self.folder} are not known here: give them, as run.resume(images)")
-        return pretrain(images, out=self.folder, resume=True, callbacks=callbacks, **settings)
+        probe = settings.pop("probe", self._probe)
+        return pretrain(images, out=self.folder, resume=True, callbacks=callbacks, probe=probe, **settings)
 
 
 def open_run(folder: str | os.PathLike[str]) -> Run:
@@ -147,6 +150,10 @@ def pretrain(
     out: Annotated[Path, Option(help="Folder to write the run to.", show_default=False)],
     recipe: Recipe = None,
     resume: Annotated[bool, Option("--resume", help="Continue the run in --out from its last checkpoint.")] = False,
+    probe: Annotated[
+        Given | None,
+        Option(help="Labelled images for the probes during the run, where DATA has no labels; no training uses them."),
+    ] = None,
     data_changed: Annotated[
         bool,
         Option("--data-changed", help="With --resume: go on with DATA although its images are others than before."),
@@ -178,22 +185,23 @@ def pretrain(
     """
     begun = time.monotonic()
     source, out, settings, told = as_source(data), Path(out), SETTINGS.given(settings), Callbacks(callbacks)
-    config = config_of(recipe, settings)
+    config, probed = config_of(recipe, settings), None if probe is None else as_source(probe)
     if data_changed and not resume:
         raise UsageError("--data-changed goes with --resume: leave it out to start a run")
     if parallel not in PARALLEL:
         raise UsageError(unknown("--parallel", parallel, PARALLEL))
     with joined(choose_device(config.device)), locked(out):
         if resume or on_rank_zero(lambda: is_restart() and (out / "config.json").is_file()):
-            run = resume_run(source, out, config, settings, parallel, recipe, data_changed)
+            run = resume_run(source, out, config, settings, parallel, recipe, data_changed, probed)
         else:
             settle = None if config.init else settler(settings, recipe)
-            run = start_run(source, out, config, settings, settle, parallel, recipe)
+            run = start_run(source, out, config, settings, settle, parallel, recipe, probed)
         started = time.monotonic()
-        if run.train(resume_command(source, out), told):
+        named = source if isinstance(source, str) else None
+        if run.train(resume_command(named, out, None if probed is None else str(probed)), told):
             training = time.monotonic() - started
             run.finish()
             where: dict[str, Any] = {"device": config.device} if settings.get("device") is not None else {}
             on_rank_zero(lambda: report(out, data=source, **where))
             on_rank_zero(lambda: log(took(begun, training)))
-    return Run(out, source)
+    return Run(out, source, probed)

@@ -28,7 +28,7 @@ from openjepa.reports.monitor_charts import FRACTIONS, MONITORED, Curve, curve_c
 from openjepa.reports.result_charts import by_task, result_chart
 from openjepa.reports.run_pictures import Sample, draw_pictures, sample_of
 from openjepa.runs.checkpoints import file_at
-from openjepa.runs.command_line import python_call
+from openjepa.runs.command_line import resume_command
 from openjepa.runs.folder import RunFolder, Setting, training_seconds
 from openjepa.runs.settings import Segment
 
@@ -99,8 +99,7 @@ def _unfinished(run: RunFolder) -> list[str]:
         return [f"Of step {run.step:,} of {run.steps:,}."]
     if run.finished:
         return []
-    again = ["openjepa", "pretrain", run.data, "--out", str(run.path), "--resume"]
-    command = python_call("pretrain", out=str(run.path), resume=True) if run.from_python else shlex.join(again)
+    command = resume_command(None if run.from_python else run.data, run.path, run.probe)
     kept = f" The encoder shown is of step {run.encoder_step:,}." if run.encoder and run.encoder_step else ""
     return [f"Not finished: step {run.done:,} of {run.steps:,}.{kept} Continue with {command}"]
 
@@ -130,7 +129,8 @@ def _change(segment: Segment) -> str:
 def _about_images(run: RunFolder) -> list[tuple[str, ...]]:
     first, *lines = run.images.lines("skipped.txt")
     seen = ("seen", seen_in_words(run.images.sizes, run.config.frame))
-    return [("source", run.data), ("images", first), seen, *(tuple(line.split(": ", 1)) for line in lines)]
+    probe = [("online probe", run.probe)] if run.probe else []
+    return [("source", run.data), ("images", first), seen, *probe, *(tuple(line.split(": ", 1)) for line in lines)]
 
 
 def _next_commands(run: RunFolder) -> list[str]:

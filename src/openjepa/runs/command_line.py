@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from openjepa.data.open import DataSource
 from openjepa.errors import option, shown
 
 
@@ -30,11 +29,12 @@ def option_words(settings: Mapping[str, Any]) -> list[str]:
     return words
 
 
-def resume_command(data: DataSource, out: Path) -> str:
-    """The command, or of images that are a Python object the call, that resumes a run."""
-    if isinstance(data, str):
-        return shlex.join(["openjepa", "pretrain", data, "--out", str(out), "--resume"])
-    return python_call("pretrain", out=str(out), resume=True)
+def resume_command(data: str | None, out: Path, probe: str | None = None) -> str:
+    """The command, or of images that are a Python object (None) the call, that resumes a run with its probe."""
+    if data is not None:
+        words = ["openjepa", "pretrain", data, "--out", str(out), "--resume"]
+        return shlex.join([*words, *(["--probe", probe] if probe else [])])
+    return python_call("pretrain", out=str(out), resume=True, **({"probe": probe} if probe else {}))
 
 
 def python_call(function: str, **keywords: Any) -> str:

@@ -91,6 +91,7 @@ class RunFolder:
     encoder       None before the run has finished
     segments      its parts after the first, where its length or its images were changed
     encoder_step  the step of the finished encoder, which an extended run keeps until its end; None if there is none
+    probe         the images of the online probe as given, where they are not those of the run
     step          of the checkpoint that `encoder`, `records` up to it and `results` are of; None for the run as it is
     """
 
@@ -108,6 +109,7 @@ class RunFolder:
     encoder: Encoder | None
     segments: list[Segment] = field(default_factory=list)
     encoder_step: int | None = None
+    probe: str | None = None
     step: int | None = None
 
     @property
@@ -169,8 +171,10 @@ class RunFolder:
         }
         if self.from_python:
             usual = {"out": f"{self.name}-again", "recipe": "laptop", "steps": self.steps}
+            usual |= {"probe": self.probe} if self.probe else {}
             return python_call("pretrain", **usual, **differ)
         words = ["openjepa", "pretrain", self.data, "--out", f"{self.name}-again", "--recipe", "laptop"]
+        words += ["--probe", self.probe] if self.probe else []
         return shlex.join([*words, "--steps", str(self.steps), *option_words(differ)])
 
 
@@ -201,6 +205,7 @@ def read_run_folder(run: str | os.PathLike[str], device: str = "auto", step: Ste
         encoder=_read_encoder(folder, config, device, number),
         segments=[segment for segment in stored.segments if number is None or segment.from_step < number],
         encoder_step=encoder_step(folder),
+        probe=stored.probe.data if stored.probe else None,
         step=number,
     )
 

@@ -28,6 +28,7 @@ from openjepa.runs.planning.build import draft, settle_compiler
 from openjepa.runs.planning.initial_weights import stored_networks
 from openjepa.runs.planning.memory import check_memory
 from openjepa.runs.planning.plan import steps_within
+from openjepa.runs.probe_images import check_same_probe, check_same_probe_images, open_probe
 from openjepa.runs.settings import CONFIG, ImageChange, Segment, StoredRun, read_config, save_config
 from openjepa.runs.start import StartedRun, as_started, check_ranks, check_same_command, check_same_images
 from openjepa.safety.schema import MAX_TEXT
@@ -49,17 +50,20 @@ def resume_run(
     parallel: str = "auto",
     recipe: str | None = None,
     data_changed: bool = False,
+    probe: DataSource | None = None,
 ) -> StartedRun:
     """The run in `out` from its newest sound checkpoint, over another length where one is `given`.
 
-    With `data_changed` the images may be others than before. Raises UsageError if it is another run, there is none, or
-    it has taken more steps than it is to have.
+    With `data_changed` the images may be others than before. `probe` are the images of the online probe that the run
+    was started with. Raises UsageError if it is another run, there is none, or it has taken more steps than it is to
+    have.
     """
     check_same_command({**given, "data_changed": data_changed}, parallel, recipe)
     stored, resolved = on_rank_zero(lambda: stored_run(out))
     on_rank_zero(lambda: remove_leftovers(out))
     config = settle_compiler(_with_machine_settings(out, stored, config, given))
     check_recipe(out, stored, resolved.recipe, recipe)
+    check_same_probe(out, resolved.probe, probe)
     check_ranks(config)
     check_memory(config, len(resolved.mean), resolved.networks.model_dump() if resolved.networks else None)
     about = config.workers, str(out / LISTED), resolved.read_as, config.max_skipped
@@ -67,6 +71,8 @@ def resume_run(
     dataset, summary = leave_out_small(dataset, summary, config.patch_size, config.max_skipped)
     dataset = _without_lost(dataset, summary, resolved)
     check_same_images(dataset)
+    probed = open_probe(probe, config, dataset.pixel_format)
+    check_same_probe_images(out, resolved.probe, probed)
     tensors: dict[str, Tensor] = {}
     state = on_rank_zero(lambda: _newest_state(out, tensors))
     done = state.step if state else 0
@@ -74,7 +80,14 @@ def resume_run(
     length = _new_length(stored, given)
     config = dataclasses.replace(config, **length)
     blueprint = draft(
-        config, dataset, resolved.mean, resolved.std, stored_networks(config, resolved), parallel, resolved.monitored
+        config,
+        dataset,
+        resolved.mean,
+        resolved.std,
+        stored_networks(config, resolved),
+        parallel,
+        resolved.monitored,
+        probed,
     )
     cost = blueprint.cost() if length and config.time else None
     steps = on_rank_zero(lambda: _steps(config, out, len(dataset), done, cost) if length else resolved.steps)

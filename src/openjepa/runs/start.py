@@ -37,6 +37,7 @@ from openjepa.runs.planning.initial_weights import (
 from openjepa.runs.planning.memory import check_memory, enough_memory
 from openjepa.runs.planning.plan import plan_lines, resolve_steps
 from openjepa.runs.planning.unused_settings import check_settings
+from openjepa.runs.probe_images import open_probe, stored_probe
 from openjepa.runs.settings import CONFIG, resolve_precision, save_config
 from openjepa.training.callbacks import CallbackFailed, Callbacks
 from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_path, load_checkpoint
@@ -83,7 +84,6 @@ class StartedRun:
             "openjepa_version": __version__,
             "segments": [],
             "monitored": self.blueprint.monitored,
-            "probe": None,
             **about,
         }
         resolved |= {} if isinstance(self.data, str) else {"from_python": True}
@@ -172,11 +172,13 @@ def start_run(
     settle: Callable[[Summary], Config] | None = None,
     parallel: str = "auto",
     recipe: str | None = None,
+    probe: DataSource | None = None,
 ) -> StartedRun:
     """A new run in `out`, planned and described; nothing is written before everything has been checked.
 
     `given` are the settings that the user gave: each must have an effect, and --init may not contradict it. `settle`
     makes the config once the images are known, where they decide. `recipe` is the one that the user named.
+    `probe` are labelled images for the probes, where they are not those of the run.
     """
     begun = time.monotonic()
     check_same_command(given, parallel, recipe)
@@ -194,7 +196,8 @@ def start_run(
     dataset, summary = leave_out_small(dataset, summary, config.patch_size, config.max_skipped)
     mean, std = _statistics(dataset, config, source)
     networks = continued_networks(config, source) if source else None
-    blueprint = draft(config, dataset, mean, std, networks, parallel)
+    probed = open_probe(probe, config, dataset.pixel_format)
+    blueprint = draft(config, dataset, mean, std, networks, parallel, probed=probed)
     with enough_memory(config):
         cost = blueprint.cost()
     run = blueprint.run(out, on_rank_zero(lambda: resolve_steps(config, len(dataset), cost)))
@@ -202,7 +205,8 @@ def start_run(
     log(*(advice(config, source) if source else []))
     started = as_started(run, blueprint, data, summary, _named(config, source))
     origin = {"source": started.source, "networks": shapes_of(config, source)} if source else {}
-    started.describe({"recipe": recipe}, origin)
+    used = stored_probe(probe, probed)
+    started.describe({"recipe": recipe, "probe": used.model_dump() if used else None}, origin)
     on_rank_zero(started.write_skipped)
     return started
 

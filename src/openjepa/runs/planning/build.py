@@ -158,10 +158,12 @@ def draft(
     networks: Networks | None = None,
     parallel: str = "auto",
     monitored: int | None = None,
+    probed: ImageDataset | None = None,
 ) -> Blueprint:
     """The parts of a run; its networks are fresh unless others are given. UsageError if they need too much memory.
 
-    `monitored`: images that the monitors see, at most; without it by the width of the encoder.
+    `monitored`: images that the monitors see, at most; without it by the width of the encoder. `probed`: those of the
+    online probe, without it those of the run.
     """
     check_memory(config, len(mean))
     networks = networks or Networks(lambda: build_model(config, len(mean)))
@@ -176,7 +178,7 @@ def draft(
 
     more = InParts(sample[MONITORED:], prepared)
     monitor = Monitor(prepared(sample[:MONITORED]), batches.masks, config.seed, precision, more)
-    probe = build_probe(config, dataset, mean, std)
+    probe = build_probe(config, dataset if probed is None else probed, mean, std)
     return Blueprint(config, mean, std, networks, batches, monitor, probe, parallel, len(sample))
 
 
