@@ -47,7 +47,9 @@ def test_waiting_is_measured(photos):
 )
 def test_the_bottleneck_is_named(waited, workers, words, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 4)
-    assert words in limit(build_config(PLAIN, {"workers": workers}), Cost(1.0, 0, waited))
+    config = build_config(PLAIN, {"workers": workers})
+    assert words in limit(config, Cost(1.0, 0, waited))
+    assert "smaller" not in limit(config, Cost(1.0, 0, waited), in_memory=True)
 
 
 @pytest.mark.parametrize(

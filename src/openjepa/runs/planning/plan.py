@@ -6,6 +6,7 @@ import os
 from openjepa.config import Config, seconds, size_in_words, size_text
 from openjepa.console import duration
 from openjepa.data.batches import Batches
+from openjepa.data.memory import ImagesInMemory
 from openjepa.data.proportions import Sizes, seen_in_words, unseen
 from openjepa.errors import UsageError
 from openjepa.masking.samplers import STRATEGIES
@@ -87,7 +88,7 @@ def plan_lines(config: Config, stepper: Stepper, batches: Batches, cost: Cost, s
         *(ema_lines(config, steps) if stepper.model.has_target_encoder else []),
         f"  about {duration(run_seconds(steps, size, cost))} of training at {size / cost.step_seconds:,.0f} images/s, "
         f"{cost.memory / 2**30:.1f} GiB of memory; on top come {duration(spent)} so far and, at the end, the report",
-        f"  {limit(config, cost)}",
+        f"  {limit(config, cost, isinstance(batches.dataset, ImagesInMemory))}",
     ]
 
 
@@ -141,13 +142,17 @@ def ema_lines(config: Config, steps: int) -> list[str]:
     return lines
 
 
-def limit(config: Config, cost: Cost) -> str:
-    """Which of step and input limits the run by how long the step waits, and what to do about the input."""
+def limit(config: Config, cost: Cost, in_memory: bool = False) -> str:
+    """Which of step and input limits the run by how long the step waits, and what to do about the input.
+
+    `in_memory`: the images are decoded already, and only cropped in each step.
+    """
     fraction = cost.input_fraction
     if fraction < (WAITED if config.workers else ALONE):
         return f"the step limits the run: it waits for input {fraction:.1%} of the time"
     more = min(os.cpu_count() or 1, max(1, math.ceil(config.workers / (1 - min(fraction, 0.9)))))
-    cure = f"give --workers {more}" if more > config.workers else "store the images smaller, or give it more cores"
+    slow = "more cores help" if in_memory else "store the images smaller, or give it more cores"
+    cure = f"give --workers {more}" if more > config.workers else slow
     return f"the input limits the run: the step waits for it {fraction:.0%} of the time; {cure}"
 
 
