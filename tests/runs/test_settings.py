@@ -6,7 +6,7 @@ import pytest
 
 import openjepa
 from openjepa.errors import UsageError
-from openjepa.runs.resume import check_recipe
+from openjepa.runs.resuming.resume import check_recipe
 from openjepa.runs.settings import read_config
 
 SMALL = {"image_size": 16, "batch_size": 8, "predictor_depth": 1, "workers": 0, "steps": 2, "precision": "float32"}

@@ -21,7 +21,7 @@ from openjepa.recipe_settings import recipe
 from openjepa.runs.evaluation import make_records, measure, open_models, versions
 from openjepa.runs.images import prepare_images
 from openjepa.runs.outputs import show_records, write_records
-from openjepa.runs.resume import resume_run
+from openjepa.runs.resuming.resume import resume_run
 from openjepa.runs.start import start_run
 
 TRAIN, TEST = "scenes:20000:0", "scenes:8000:1"

@@ -24,7 +24,7 @@ from openjepa.runs.checkpoints import load_encoder_at
 from openjepa.runs.command_line import resume_command
 from openjepa.runs.folder import RUNS, check_run
 from openjepa.runs.images import settler
-from openjepa.runs.resume import resume_run
+from openjepa.runs.resuming.resume import resume_run
 from openjepa.runs.settings import CONFIG, StoredRun, read_config
 from openjepa.runs.start import start_run
 from openjepa.training.callbacks import Callback, Callbacks

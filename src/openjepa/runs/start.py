@@ -1,4 +1,4 @@
-"""Start a run or resume one: data, networks, plan, training, artifact."""
+"""Start a run: data, networks, plan, training, artifact."""
 
 import copy
 import dataclasses
@@ -24,7 +24,6 @@ from openjepa.interop.artifact import save_artifact
 from openjepa.interop.loaded_weights import Source
 from openjepa.methods.base import Method
 from openjepa.runs.command_line import option_words, typed_command
-from openjepa.runs.image_names import write_names
 from openjepa.runs.images import IGNORE_SHARDS, LISTED, check_new_folder, leave_out_small, prepare_images, write_skipped
 from openjepa.runs.planning.build import Blueprint, draft, settle_compiler
 from openjepa.runs.planning.initial_weights import (
@@ -38,6 +37,7 @@ from openjepa.runs.planning.memory import check_memory, enough_memory
 from openjepa.runs.planning.plan import plan_lines, resolve_steps
 from openjepa.runs.planning.unused_settings import check_settings
 from openjepa.runs.probe_images import open_probe, stored_probe
+from openjepa.runs.resuming.image_names import write_names
 from openjepa.runs.settings import CONFIG, resolve_precision, save_config
 from openjepa.training.callbacks import CallbackFailed, Callbacks
 from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_path, load_checkpoint

@@ -22,13 +22,13 @@ from openjepa.recipe_settings import recipe as recipe_settings
 from openjepa.runs.checkpoints import CHECKPOINTS, file_at
 from openjepa.runs.command_line import typed_command
 from openjepa.runs.folder import EVALUATION, encoder_step, training_seconds
-from openjepa.runs.image_names import compare_names, names_file, remove_other_names, write_names
 from openjepa.runs.images import LISTED, leave_out_small, prepare_images
 from openjepa.runs.planning.build import draft, settle_compiler
 from openjepa.runs.planning.initial_weights import stored_networks
 from openjepa.runs.planning.memory import check_memory
 from openjepa.runs.planning.plan import steps_within
 from openjepa.runs.probe_images import check_same_probe, check_same_probe_images, open_probe
+from openjepa.runs.resuming.image_names import compare_names, names_file, remove_other_names, write_names
 from openjepa.runs.settings import CONFIG, ImageChange, Segment, StoredRun, read_config, save_config
 from openjepa.runs.start import StartedRun, as_started, check_ranks, check_same_command, check_same_images
 from openjepa.safety.schema import MAX_TEXT
