@@ -109,6 +109,11 @@ class Config:
         "With --init weights that have no predictor: fraction of the run that trains the new one alone.",
         PROPER_PART,
     )
+    teacher: str | None = setting(
+        None,
+        "Model",
+        "Trained model whose representations are predicted, in place of a target encoder: anything that embed takes.",
+    )
     model: str = setting("vit_nano", "Model", "Size of the encoder")
     image_size: str = setting("32", "Model", "Pixels, as 32 or ROWSxCOLUMNS.")
     patch_size: int = setting(4, "Model", "Pixels of a patch's side; divides the image size.", Range(1, 4096))
@@ -262,7 +267,8 @@ class Config:
     @property
     def model_name(self) -> str:
         """The model in words."""
-        return f"weights of {self.init}" if self.init else self.model
+        taught = f", taught by {self.teacher}" if self.teacher else ""
+        return f"weights of {self.init}" if self.init else self.model + taught
 
     @property
     def grid_size(self) -> tuple[int, int]:

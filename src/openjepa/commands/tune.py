@@ -13,7 +13,7 @@ from openjepa.reports.tune_page import write_tune_page
 from openjepa.studies.tune.start import Request, resume_study, start_study
 
 SETTINGS = Settings(
-    tuple(name for name in FIELDS if name not in (*LENGTH, "labels"))
+    tuple(name for name in FIELDS if name not in (*LENGTH, "labels", "teacher"))
 )  # the budget decides the length, and accuracy the settings
 
 

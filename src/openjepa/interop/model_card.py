@@ -106,6 +106,8 @@ def _model(source: Source, which: str) -> Rows:
     (height, width), (rows, columns) = network.image_size, network.grid_size
     first = source.about.get("source")
     origin = [("weights from", f"{first['name']} ({first['kind']})")] if first else []
+    if teacher := source.about.get("teacher"):
+        origin.append(("teacher", f"{teacher['name']}, licence: {teacher['licence'] or 'not stated'}"))
     return [
         ("encoder", f"{source.held(which)} encoder, {millions:.1f} M parameters"),
         ("shape", f"{network.embed_dim} wide, {len(network.blocks)} blocks, {network.num_heads} heads"),

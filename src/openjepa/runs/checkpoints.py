@@ -19,6 +19,7 @@ from openjepa.interop.loaded_weights import Source, adapted
 from openjepa.interop.open_model import is_folder, open_model
 from openjepa.methods.base import Parts
 from openjepa.runs.planning.build_model import build_model
+from openjepa.runs.planning.frozen_teacher import AbsentTeacher
 from openjepa.runs.planning.initial_weights import stored_networks
 from openjepa.runs.settings import CONFIG, StoredRun, read_config
 from openjepa.training.checkpoint import (
@@ -108,7 +109,8 @@ def checkpoint_source(folder: Path, step: int | str) -> Source:
     tensors, number = _tensors_of(folder, step)
     config, stored = read_config(folder / CONFIG, "repair it, or leave out --step")
     networks = stored_networks(config, stored)
-    method = networks.build() if networks else build_model(config, len(stored.mean))
+    teacher = AbsentTeacher(stored.teacher.embed_dim) if stored.teacher else None
+    method = networks.build() if networks else build_model(config, len(stored.mean), teacher)
     weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
     try:
         method.load_state_dict(weights)
@@ -122,6 +124,7 @@ def _source_of(folder: Path, config: Config, stored: StoredRun, step: int, netwo
     pixel_format = stored.read_as
     about: dict[str, Any] = {"step": step, "data": stored.data, "settings": dataclasses.asdict(config)}
     about |= {"source": stored.source.model_dump()} if stored.source else {}
+    about |= {"teacher": stored.teacher.about} if stored.teacher else {}
     return Source(
         str(folder),
         "openjepa",

@@ -15,6 +15,7 @@ from openjepa.data.summary import Summary
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError
+from openjepa.interop.weights.shapes import StoredTeacher
 from openjepa.masking.settings import MaskSettings
 from openjepa.recipe_settings import recipe
 from openjepa.runs.checkpoints import Step, file_at, find_step, is_run_folder, label_at, load_encoder_at
@@ -92,6 +93,7 @@ class RunFolder:
     segments      its parts after the first, where its length or its images were changed
     encoder_step  the step of the finished encoder, which an extended run keeps until its end; None if there is none
     probe         the images of the online probe as given, where they are not those of the run
+    teacher       the frozen target encoder, where there was one
     step          of the checkpoint that `encoder`, `records` up to it and `results` are of; None for the run as it is
     """
 
@@ -110,6 +112,7 @@ class RunFolder:
     segments: list[Segment] = field(default_factory=list)
     encoder_step: int | None = None
     probe: str | None = None
+    teacher: StoredTeacher | None = None
     step: int | None = None
 
     @property
@@ -202,6 +205,7 @@ def read_run_folder(run: str | os.PathLike[str], device: str = "auto", step: Ste
         command=stored.command,
         records=[record for record in read_metrics(folder) if record["step"] <= last],
         results=_read_results(folder, number),
+        teacher=stored.teacher,
         encoder=_read_encoder(folder, config, device, number),
         segments=[segment for segment in stored.segments if number is None or segment.from_step < number],
         encoder_step=encoder_step(folder),

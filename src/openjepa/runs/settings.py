@@ -23,6 +23,7 @@ from openjepa.interop.weights.shapes import (
     PredictorShape,
     Std,
     StoredPixelFormat,
+    StoredTeacher,
 )
 from openjepa.recipe_settings import recipe
 from openjepa.renamed import current_names
@@ -138,6 +139,7 @@ class StoredRun(Schema):
     probe      the images of the online probe as given to pretrain, and the hash of their names
     source, networks, frozen  of a run that started from --init: its weights, the shapes of its networks, and the
                fraction of the run in which the context encoder stays as it is
+    teacher    of a run with --teacher: its frozen target encoder
     """
 
     schema_version: PositiveInt
@@ -159,6 +161,7 @@ class StoredRun(Schema):
     frozen: Fraction = 0.0
     source: Origin | None = None
     networks: StoredNetworks | None = None
+    teacher: StoredTeacher | None = None
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
@@ -168,6 +171,8 @@ class StoredRun(Schema):
             raise ValueError("networks and pixel_format have other channels")
         if self.settings.get("init") and not self.networks:
             raise ValueError("networks is missing, which a run with --init has")
+        if self.settings.get("teacher") and not self.teacher:
+            raise ValueError("teacher is missing, which a run with --teacher has")
         return self
 
     @property

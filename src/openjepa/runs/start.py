@@ -22,6 +22,7 @@ from openjepa.files import usage_error
 from openjepa.files.temporary import remove_leftovers
 from openjepa.interop.artifact import save_artifact
 from openjepa.interop.loaded_weights import Source
+from openjepa.interop.weights.shapes import StoredTeacher
 from openjepa.methods.base import Method
 from openjepa.runs.command_line import option_words, typed_command
 from openjepa.runs.images import IGNORE_SHARDS, LISTED, check_new_folder, leave_out_small, prepare_images, write_skipped
@@ -35,6 +36,7 @@ from openjepa.runs.planning.initial_weights import (
 )
 from openjepa.runs.planning.memory import check_memory, enough_memory
 from openjepa.runs.planning.plan import plan_lines, resolve_steps
+from openjepa.runs.planning.teacher import check_teacher, open_teacher, taught
 from openjepa.runs.planning.unused_settings import check_settings
 from openjepa.runs.probe_images import open_probe, stored_probe
 from openjepa.runs.resuming.image_names import write_names
@@ -63,6 +65,12 @@ class StartedRun:
     source: dict[str, Any] | None = None
 
     @property
+    def teacher(self) -> StoredTeacher | None:
+        """The frozen target encoder, where there is one."""
+        teacher = self.blueprint.networks.teacher
+        return teacher.record if teacher else None
+
+    @property
     def folder(self) -> Path:
         return self.run.folder
 
@@ -87,6 +95,7 @@ class StartedRun:
             **about,
         }
         resolved |= {} if isinstance(self.data, str) else {"from_python": True}
+        resolved |= {"teacher": self.teacher.model_dump()} if self.teacher else {}
         resolved |= {"frozen": stepper.frozen, **origin} if origin else {}
         on_rank_zero(lambda: self._save_config(resolved))
 
@@ -154,6 +163,7 @@ class StartedRun:
             "settings": dataclasses.asdict(self.config),
         }
         about |= {"source": self.source} if self.source else {}
+        about |= {"teacher": self.teacher.about} if self.teacher else {}
         how = dataset.pixel_format, self.config.max_stretch
         save_artifact(self.folder / name, model, stepper.mean, stepper.std, about, *how)
 
@@ -184,9 +194,11 @@ def start_run(
     check_same_command(given, parallel, recipe)
     on_rank_zero(lambda: check_new_folder(out, "continue it with --resume, or give --out another name"))
     on_rank_zero(lambda: remove_leftovers(out))
+    check_teacher(config)
     config, source = open_init(config, given) if config.init else (config, None)
     check_settings(config, given)
     check_memory(config, config.channels or 1)
+    teacher = open_teacher(config) if config.teacher else None
     dataset, summary = _open_images(data, out, config, source)
     log(*shard_lines(summary.classes, IGNORE_SHARDS))
     check_same_images(dataset)
@@ -196,6 +208,8 @@ def start_run(
     dataset, summary = leave_out_small(dataset, summary, config.patch_size, config.max_skipped)
     mean, std = _statistics(dataset, config, source)
     networks = continued_networks(config, source) if source else None
+    if teacher:
+        networks = taught(config, teacher, mean, std, dataset.pixel_format)
     probed = open_probe(probe, config, dataset.pixel_format)
     blueprint = draft(config, dataset, mean, std, networks, parallel, probed=probed)
     with enough_memory(config):
@@ -203,6 +217,7 @@ def start_run(
     run = blueprint.run(out, on_rank_zero(lambda: resolve_steps(config, len(dataset), cost)))
     log(*plan_lines(config, run.stepper, run.batches, cost, summary.sizes, waited(begun)))
     log(*(advice(config, source) if source else []))
+    log(*([networks.teacher.in_words()] if networks and networks.teacher else []))
     started = as_started(run, blueprint, data, summary, _named(config, source))
     origin = {"source": started.source, "networks": shapes_of(config, source)} if source else {}
     used = stored_probe(probe, probed)

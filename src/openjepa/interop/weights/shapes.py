@@ -129,6 +129,21 @@ class Origin(Schema):
     licence: Name | None = None
 
 
+class StoredTeacher(Schema):
+    """The frozen target encoder of a run: its name, licence, a hash of its weights, its width and image size."""
+
+    name: Name
+    licence: Name | None = None
+    weights: Name
+    embed_dim: Annotated[int, Field(ge=1, le=2**20)]
+    image_size: tuple[Side, Side]
+
+    @property
+    def about(self) -> dict[str, str | None]:
+        """What artifacts and cards say of it."""
+        return {"name": self.name, "licence": self.licence}
+
+
 def encoder_arguments(arguments: dict[str, Any], what: str) -> dict[str, Any]:
     """The arguments of a VisionTransformer in their right types. Raises UsageError, naming `what`, if out of bounds."""
     return _arguments(EncoderShape, arguments, what)

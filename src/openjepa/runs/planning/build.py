@@ -25,6 +25,7 @@ from openjepa.runs.images import mask_settings
 from openjepa.runs.planning.build_model import Networks, build_model, method_of
 from openjepa.runs.planning.memory import check_memory
 from openjepa.runs.planning.plan import resolve_steps, schedule_of
+from openjepa.runs.planning.teacher import fresh_networks
 from openjepa.runs.planning.unused_settings import why_no_graph
 from openjepa.runs.settings import Segment
 from openjepa.training.compile import checkpoint_activations, compile_blocks, no_compiler
@@ -165,8 +166,8 @@ def draft(
     `monitored`: images that the monitors see, at most; without it by the width of the encoder. `probed`: those of the
     online probe, without it those of the run.
     """
-    check_memory(config, len(mean))
-    networks = networks or Networks(lambda: build_model(config, len(mean)))
+    networks = networks or fresh_networks(config, mean, std, dataset.pixel_format)
+    check_memory(config, len(mean), held=networks.teacher.bytes if networks.teacher else 0)
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     batches = build_batches(dataset, config)

@@ -9,8 +9,10 @@ import torch
 from openjepa.config import Config
 from openjepa.encoder.baselines import seeded
 from openjepa.methods.base import Method
+from openjepa.methods.distilled import Distilled, Teacher
 from openjepa.methods.registry import METHODS
 from openjepa.models.vit import SIZES
+from openjepa.runs.planning.frozen_teacher import FrozenTeacher
 
 
 @dataclass(frozen=True)
@@ -20,16 +22,21 @@ class Networks:
     frozen    fraction of the run in which the context encoder stays as it is (training.step.Stepper)
     imported  whether they start from trained weights
     width     embedding dimension of the encoder, where it is not that of the config's model
+    teacher   the frozen target encoder, where there is one
     """
 
     build: Callable[[], Method]
     frozen: float = 0.0
     imported: bool = False
     width: int | None = None
+    teacher: FrozenTeacher | None = None
 
 
-def build_model(config: Config, channels: int = 3) -> Method:
-    """The method of a config with its networks, for images of so many channels, initialised by its seed alone."""
+def build_model(config: Config, channels: int = 3, teacher: Teacher | None = None) -> Method:
+    """The method of a config with its networks, for images of so many channels, initialised by its seed alone.
+
+    `teacher` is the frozen target encoder; a config with --teacher needs it (ValueError).
+    """
     embed_dim, depth, num_heads, mlp_ratio = SIZES[config.model]
     encoder = seeded(
         config.seed,
@@ -44,8 +51,8 @@ def build_model(config: Config, channels: int = 3) -> Method:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed + 1)
-        return method_of(config).build(encoder, **dataclasses.asdict(config))
+        return method_of(config).build(encoder, **(dataclasses.asdict(config) | {"teacher": teacher}))
 
 
 def method_of(config: Config) -> type[Method]:
-    return METHODS[config.method].load()
+    return Distilled if config.teacher and config.method == "ijepa" else METHODS[config.method].load()

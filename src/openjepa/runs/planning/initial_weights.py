@@ -78,7 +78,7 @@ def with_matching_predictor(source: Source, config: Config) -> Source:
     """The source without its predictor if another method trained that, or it predicts other than representations."""
     method = current_names(source.about.get("settings") or {}).get("method", config.method)
     predicts = source.predictor.proj.out_features if source.predictor else None
-    fits = method == config.method and predicts == source.encoder("context").embed_dim
+    fits = method == config.method and predicts == source.encoder("context").embed_dim and "teacher" not in source.about
     return source if fits else dataclasses.replace(source, predictor=None)
 
 

@@ -18,14 +18,15 @@ LEARNED, FOLLOWED = 12, 4  # bytes of a weight that learns, with its gradient an
 KEPT = 16  # bytes of each number of a token that a block keeps for the backward pass
 
 
-def check_memory(config: Config, channels: int, shapes: Mapping[str, Any] | None = None) -> None:
+def check_memory(config: Config, channels: int, shapes: Mapping[str, Any] | None = None, held: float = 0) -> None:
     """Raise UsageError if a run takes more memory than the machine has, whatever else runs on it.
 
     channels   of the images
     shapes     of the networks, `encoder` and `predictor` as their arguments, where they are not the config's
+    held       bytes of other weights, as of a teacher
     """
     device = choose_device(config.device)
-    weights, image = weight_bytes(config, channels, shapes) / world_size(), image_bytes(config, channels)
+    weights, image = weight_bytes(config, channels, shapes) / world_size() + held, image_bytes(config, channels)
     network = network_bytes(config) / config.accumulate
     pools = {device: (weights, network / world_size()), torch.device("cpu"): (0.0, image / world_size())}
     if device.type == "cpu":

@@ -27,6 +27,7 @@ from openjepa.runs.planning.build import draft, settle_compiler
 from openjepa.runs.planning.initial_weights import stored_networks
 from openjepa.runs.planning.memory import check_memory
 from openjepa.runs.planning.plan import steps_within
+from openjepa.runs.planning.teacher import same_teacher, taught
 from openjepa.runs.probe_images import check_same_probe, check_same_probe_images, open_probe
 from openjepa.runs.resuming.image_names import compare_names, names_file, remove_other_names, write_names
 from openjepa.runs.settings import CONFIG, ImageChange, Segment, StoredRun, read_config, save_config
@@ -79,16 +80,12 @@ def resume_run(
     images = on_rank_zero(lambda: _image_change(data, dataset, out, resolved, done, data_changed))
     length = _new_length(stored, given)
     config = dataclasses.replace(config, **length)
-    blueprint = draft(
-        config,
-        dataset,
-        resolved.mean,
-        resolved.std,
-        stored_networks(config, resolved),
-        parallel,
-        resolved.monitored,
-        probed,
-    )
+    networks = stored_networks(config, resolved)
+    if resolved.teacher:
+        teacher = same_teacher(config, resolved.teacher)
+        networks = taught(config, teacher, resolved.mean, resolved.std, resolved.read_as)
+    how = parallel, resolved.monitored, probed
+    blueprint = draft(config, dataset, resolved.mean, resolved.std, networks, *how)
     cost = blueprint.cost() if length and config.time else None
     steps = on_rank_zero(lambda: _steps(config, out, len(dataset), done, cost) if length else resolved.steps)
     segments = on_rank_zero(lambda: _segments(resolved, done, steps, images))
