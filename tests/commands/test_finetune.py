@@ -20,7 +20,7 @@ from openjepa.interop.classifier import load_classifier, save_classifier
 from openjepa.interop.open_model import open_model
 from openjepa.runs.finetuning import run as running
 from openjepa.runs.finetuning import start
-from openjepa.training.checkpoint import checkpoint_steps
+from openjepa.training.checkpoint import checkpoint_path, checkpoint_steps, load_checkpoint, save_checkpoint
 from openjepa.training.monitoring.metrics_log import read_metrics
 
 MODEL = "untrained:vit_nano_patch8_16"
@@ -232,6 +232,17 @@ def test_images_that_cannot_teach_are_refused(tmp_path):
     refused(str(photos), "no image of .* has the label class", test=str(draw_photos(tmp_path / "x", 6, ("e", "f"))))
     (photos / "cat").rename(tmp_path / "cat")
     refused(str(photos), "has no labels to learn")
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused(listed, heads, tmp_path):
+    out = shutil.copytree(heads["class"], tmp_path / "copy")
+    for step in checkpoint_steps(out / "checkpoints"):
+        tensors, state = load_checkpoint(checkpoint_path(out / "checkpoints", step))
+        tensors["optimizer.3.exp_avg"] = torch.zeros(5)
+        about = {"best": state.best, "skipped": {}, "untrained": {}}
+        save_checkpoint(out / "checkpoints", step, tensors, about)
+    with pytest.raises(openjepa.UsageError, match=r"is of another run \(optimizer.3.exp_avg has the shape \[5\]"):
+        tuned(str(listed), out, labels="kind", lr=3e-3, resume=True)
 
 
 def test_only_the_same_command_resumes(listed, heads, tmp_path):

@@ -3,7 +3,7 @@
 They are whole even where the processes of a run hold parts, so that any number of processes can continue it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -41,11 +41,24 @@ def load_tensors(stepper: Stepper, tensors: dict[str, Tensor]) -> None:
 def check_tensors(stepper: Stepper, tensors: dict[str, Tensor]) -> None:
     """Raise ValueError unless names and shapes are those of this model and its optimizer."""
     own = {f"model.{name}": t.shape for name, t in stepper.model.state_dict().items()}
-    groups = stepper.optimizer.param_groups
-    trained = [(parameter, MOMENTS[group["orthogonal"]]) for group in groups for parameter in group["params"]]
+    check_shapes(tensors, own | optimizer_shapes(stepper.optimizer, tensors))
+
+
+def optimizer_shapes(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> dict[str, Sequence[int]]:
+    """The names and shapes of the optimizer's state for the parameters that have one among stored `tensors`."""
+    own: dict[str, Sequence[int]] = {}
+    groups = optimizer.param_groups
+    trained = [
+        (parameter, MOMENTS[group.get("orthogonal", False)]) for group in groups for parameter in group["params"]
+    ]
     for number, (parameter, names) in enumerate(trained):
         if f"optimizer.{number}.step" in tensors:  # a parameter that was never trained has no state
             own |= {f"optimizer.{number}.{name}": () if name == "step" else parameter.shape for name in names}
+    return own
+
+
+def check_shapes(tensors: dict[str, Tensor], own: Mapping[str, Sequence[int]]) -> None:
+    """Raise ValueError unless tensors have the names and shapes `own`."""
     for name in own.keys() ^ tensors.keys():
         raise ValueError(f"{name} is {'missing' if name in own else 'not of this model'}")
     for name, tensor in tensors.items():

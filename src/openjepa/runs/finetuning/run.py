@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from openjepa.data.batches import Batches, load_batches
 from openjepa.errors import UsageError
@@ -26,7 +26,7 @@ from openjepa.training.checkpoint import (
 from openjepa.training.loop import Diverged, Interrupted, TooManySkipped
 from openjepa.training.monitoring.metrics_log import RunLog
 from openjepa.training.signals import Stop, stop_on_signals
-from openjepa.training.state import load_optimizer, optimizer_tensors
+from openjepa.training.state import check_shapes, load_optimizer, optimizer_shapes, optimizer_tensors
 from openjepa.training.timing import Stopwatch, Waiting
 
 LOGGED = 10  # steps between two lines of the log
@@ -93,15 +93,24 @@ class TuningRun:
         return []
 
     def _load(self, tensors: dict[str, Tensor]) -> None:
-        modules = {"network": self.tuner.network, "head": self.tuner.head}
+        optimizer = self.tuner.optimizer
         try:
-            for name, module in modules.items():
+            own = {name: tensor.shape for name, tensor in self._weights().items()}
+            check_shapes(tensors, own | optimizer_shapes(optimizer, tensors))
+            for name, module in self._modules().items():
                 start = f"{name}."
                 module.load_state_dict({key[len(start) :]: t for key, t in tensors.items() if key.startswith(start)})
-            load_optimizer(self.tuner.optimizer, tensors)
+            load_optimizer(optimizer, tensors)
         except (RuntimeError, LookupError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise DamagedCheckpoint(f"{self.checkpoints} is of another run ({reason})") from error
+
+    def _modules(self) -> dict[str, nn.Module]:
+        return {"network": self.tuner.network, "head": self.tuner.head}
+
+    def _weights(self) -> dict[str, Tensor]:
+        modules = self._modules().items()
+        return {f"{name}.{key}": t for name, module in modules for key, t in module.state_dict().items()}
 
     def train(self, on_record: Report) -> None:
         """Take the remaining steps. Raises Interrupted after Ctrl-C, UsageError if loss, disk or images fail."""
@@ -173,9 +182,7 @@ class TuningRun:
         """Write a checkpoint, all or nothing; the last two and that of the best validation stay. Raises OSError."""
         if self._saved == self.done:
             return
-        modules = {"network": self.tuner.network, "head": self.tuner.head}
-        tensors = {f"{name}.{key}": t for name, module in modules.items() for key, t in module.state_dict().items()}
-        tensors |= optimizer_tensors(self.tuner.optimizer)
+        tensors = self._weights() | optimizer_tensors(self.tuner.optimizer)
         best = {BEST: self.best} if self.best[1] else {}
         state = {"best": best, "skipped": self.skipped, "untrained": {}}
         save_checkpoint(self.checkpoints, self.done, {name: t.cpu() for name, t in tensors.items()}, state)
