@@ -65,7 +65,7 @@ def finetune(
             metavar="<from> <to>",
             rich_help_panel=IMAGES,
         ),
-    ] = (0.35, 1.0),
+    ] = (0.6, 1.0),
     epochs: Annotated[
         float | None,
         Option(help="Passes over the training images, of 60 steps or more; 30 without --time.", rich_help_panel=TRAIN),

@@ -60,7 +60,7 @@ class Tuning:
     mixup: float = 0.0
     freeze: int = 0
     flip: bool = False
-    crop_scale: tuple[float, float] = (0.35, 1.0)
+    crop_scale: tuple[float, float] = (0.6, 1.0)
     patience: int = 10
     seed: int = 0
     precision: str = "auto"
