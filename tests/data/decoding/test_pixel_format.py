@@ -197,6 +197,7 @@ def headed(shape, descr="<f4"):
         (headed((10**6, 10**6)), "larger than"),
         (headed((9000, 9000, 12)), "bytes of pixels"),
         (headed((0, 4)), "no pixels"),
+        (headed((4, 16, 0)), "no pixels"),
         (headed((4, 4), "|O"), "of object"),
         (headed((4,)), r"\[4\] of float32"),
         (b"\x93NUMPY\x09\x00", "version"),

@@ -129,6 +129,8 @@ def _image_layout(stream: IO[bytes]) -> NpyLayout:
     shape, dtype = layout.shape, layout.dtype
     if len(shape) not in (2, 3):
         raise BadImage(f"an array {list(shape)[:10]} of {dtype}; [H, W] and [H, W, C] of numbers are understood")
+    if 0 in shape:
+        raise BadImage(f"no pixels (an array {list(shape)})")
     width, height = sorted(shape)[-2:]
     check_size(width, height, dtype.itemsize * (min(shape) if len(shape) == 3 else 1))
     if stream.seek(0, io.SEEK_END) - layout.start < layout.bytes:
