@@ -23,6 +23,7 @@ BOTTOM = {
     "escaping",
     "files",
     "optional",
+    "own",
     "ranks",
     "renamed",
     "rng",

@@ -17,6 +17,7 @@ _COMMANDS = {command.function: command for command in COMMANDS}
 _FUNCTIONS = {
     "Callback": "openjepa.training.callbacks",
     "CallbackFailed": "openjepa.training.callbacks",
+    "Method": "openjepa.methods.base",
     "PatchEncoder": "openjepa.models.protocol",
     "Encoder": "openjepa.encoder.encoder",
     "Run": "openjepa.commands.pretrain",

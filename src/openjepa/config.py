@@ -20,6 +20,7 @@ from openjepa.masking.samplers import STRATEGIES
 from openjepa.methods.ijepa import LOSSES
 from openjepa.methods.registry import METHODS
 from openjepa.models.vit import SIZES
+from openjepa.own import OWN
 from openjepa.safety.schema import shortened
 from openjepa.training.optimizer import OPTIMIZERS
 
@@ -224,7 +225,8 @@ class Config:
         for name in FIELDS:
             check_value(name, getattr(self, name))
         for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed and (name, self.masks) != ("masks", None):
+            known = (*allowed, *OWN.get(name, ()))
+            if getattr(self, name) not in known and (name, self.masks) != ("masks", None):
                 raise UsageError(unknown(option(name), getattr(self, name), allowed))
         self._check_shapes()
         if self.time is not None:
@@ -240,7 +242,8 @@ class Config:
                 f"image size {self.image_size} is not a multiple of patch size {patch}: give --image-size "
                 f"{near}{smaller}"
             )
-        patches, most = math.prod(self.grid_size), MOST_NUMBERS // max(SIZES[self.model][0], self.predictor_dim)
+        width = SIZES[self.model][0] if self.model in SIZES else 1
+        patches, most = math.prod(self.grid_size), MOST_NUMBERS // max(width, self.predictor_dim)
         if patches > most:
             raise UsageError(
                 f"--image-size {self.image_size} in patches of --patch-size {patch} is {patches:,} patches: give a "

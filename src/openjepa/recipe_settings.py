@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from openjepa.config import Config, build_config, image_size, normal, seconds
 from openjepa.errors import UsageError, unknown
 from openjepa.methods.registry import METHODS
+from openjepa.own import OWN
 
 # What the published code does otherwise (configs/in1k_vith14_ep300.yaml). Without `masks` the method decides.
 PUBLISHED = {
@@ -121,7 +122,8 @@ def recipe(name: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
 
 def _method_changes(name: str, method: str | None) -> dict[str, Any]:
     """What a method changes of a recipe; a name that is not known is refused where a Config is built."""
-    return dict(METHODS[method].load().recipe_overrides.get(name, {})) if method in METHODS else {}
+    found = OWN["method"].get(method or "") or (METHODS[method].load() if method in METHODS else None)
+    return dict(found.recipe_overrides.get(name, {})) if found else {}
 
 
 def _laptop(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """`openjepa pretrain DATA --out RUN`: an encoder trained on your own images."""
 
+import copy
 import os
 import time
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from typing import Annotated, Any
 
 import pyarrow as pa
 import torch
+from torch import nn
 from typer import Option
 
 from openjepa.commands.arguments.options import Data, PythonOnly, Recipe, Settings
@@ -19,11 +21,14 @@ from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError, unknown
 from openjepa.files.lock import locked
+from openjepa.interop.load import load_encoder
+from openjepa.methods.base import Method
 from openjepa.recipe_settings import config_of
 from openjepa.runs.checkpoints import load_encoder_at
 from openjepa.runs.command_line import resume_command
 from openjepa.runs.folder import RUNS, check_run
 from openjepa.runs.images import settler
+from openjepa.runs.planning.own_classes import OwnModel, use_method
 from openjepa.runs.resuming.resume import resume_run
 from openjepa.runs.settings import CONFIG, StoredRun, read_config
 from openjepa.runs.start import start_run
@@ -39,10 +44,17 @@ class Run:
     """A run in its folder, finished or not. It can be given wherever a path of a run can."""
 
     def __init__(
-        self, folder: str | os.PathLike[str], data: DataSource | None = None, probe: DataSource | None = None
+        self,
+        folder: str | os.PathLike[str],
+        data: DataSource | None = None,
+        probe: DataSource | None = None,
+        method: type[Method] | None = None,
+        model: nn.Module | None = None,
     ) -> None:
-        """`data` are the images it was trained on and `probe` those of its probe, where they are known."""
+        """What it was trained with, where it is known; `method` and `model` where a program gave them."""
         self.folder, self._data, self._probe = Path(folder), data, probe
+        self._own: dict[str, Any] = {"method": method} if method else {}
+        self._own |= {"model": model} if model is not None else {}
 
     def __fspath__(self) -> str:
         return str(self.folder)
@@ -118,6 +130,8 @@ class Run:
         of `openjepa.load_encoder`. Raises UsageError.
         """
         where = choose_device(device)
+        if "model" in self._own and step is None and self.finished:
+            return load_encoder(self.folder, device, precision, model=copy.deepcopy(self._own["model"]))
         chosen = "last" if step is None and not self.finished else step
         return load_encoder_at(str(self), chosen, where, choose_precision(precision, where), which, image_size)
 
@@ -128,13 +142,14 @@ class Run:
     def resume(self, data: Given | None = None, *, callbacks: Sequence[Callback] = (), **settings: Any) -> "Run":
         """Continue from the last checkpoint, as `pretrain(data, out=run.folder, resume=True)`.
 
-        `data` must be given for a run that `open_run` opened; they are the same images as before. Raises UsageError.
+        `data` must be given for a run that `open_run` opened, and `method` and `model` where they were classes or
+        networks of a program; they are the same as before. Raises UsageError.
         """
         images = self._data if data is None else data
         if images is None:
             raise UsageError(f"the images of {self.folder} are not known here: give them, as run.resume(images)")
         probe = settings.pop("probe", self._probe)
-        return pretrain(images, out=self.folder, resume=True, callbacks=callbacks, probe=probe, **settings)
+        return pretrain(images, out=self.folder, resume=True, callbacks=callbacks, probe=probe, **self._own | settings)
 
 
 def open_run(folder: str | os.PathLike[str]) -> Run:
@@ -142,6 +157,14 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
     run = Run(folder)
     run.stored()
     return run
+
+
+def own_objects(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], OwnModel | None]:
+    """`method` and `model` that are no names, the settings with the names of their classes, and the network."""
+    own = {name: settings[name] for name in ("method", "model") if not isinstance(settings.get(name), str | None)}
+    model = OwnModel.of(own["model"]) if "model" in own else None
+    settings = settings | (model.settings(settings) if model else {})
+    return own, settings | ({"method": use_method(own["method"])} if "method" in own else {}), model
 
 
 def pretrain(
@@ -177,14 +200,17 @@ def pretrain(
 
     Writes a run folder: encoder/ (the artifact), report.html, metrics.jsonl, tensorboard/, checkpoints/, config.json.
 
-    In Python `data` is also a sequence of images, as `openjepa.as_dataset` describes.
+    In Python `data` is also a sequence of images, as `openjepa.as_dataset` describes; `method` is also a class derived
+    from `openjepa.Method`, and `model` an `nn.Module` that keeps the protocol `openjepa.PatchEncoder`.
 
     Returns the `Run`, which a callback may have stopped before its last step. `callbacks` are objects derived from
     `openjepa.Callback`. `settings` are the fields of `openjepa.config.Config`. Raises UsageError for every input that
     the user can correct, CallbackFailed after an exception in a callback, and KeyboardInterrupt after Ctrl-C.
     """
     begun = time.monotonic()
-    source, out, settings, told = as_source(data), Path(out), SETTINGS.given(settings), Callbacks(callbacks)
+    source, out, told = as_source(data), Path(out), Callbacks(callbacks)
+    own, given, model = own_objects(settings)
+    settings = SETTINGS.given(given)
     config, probed = config_of(recipe, settings), None if probe is None else as_source(probe)
     if data_changed and not resume:
         raise UsageError("--data-changed goes with --resume: leave it out to start a run")
@@ -192,16 +218,16 @@ def pretrain(
         raise UsageError(unknown("--parallel", parallel, PARALLEL))
     with joined(choose_device(config.device)), locked(out):
         if resume or on_rank_zero(lambda: is_restart() and (out / "config.json").is_file()):
-            run = resume_run(source, out, config, settings, parallel, recipe, data_changed, probed)
+            run = resume_run(source, out, config, settings, parallel, recipe, data_changed, probed, model)
         else:
             settle = None if config.init else settler(settings, recipe)
-            run = start_run(source, out, config, settings, settle, parallel, recipe, probed)
+            run = start_run(source, out, config, settings, settle, parallel, recipe, probed, model)
         started = time.monotonic()
         named = source if isinstance(source, str) else None
-        if run.train(resume_command(named, out, None if probed is None else str(probed)), told):
+        if run.train(resume_command(named, out, config, None if probed is None else str(probed)), told):
             training = time.monotonic() - started
             run.finish()
             where: dict[str, Any] = {"device": config.device} if settings.get("device") is not None else {}
             on_rank_zero(lambda: report(out, data=source, **where))
             on_rank_zero(lambda: log(took(begun, training)))
-    return Run(out, source, probed)
+    return Run(out, source, probed, **own)

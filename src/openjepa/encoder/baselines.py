@@ -81,6 +81,6 @@ def untrained_like(encoder: Encoder, seed: int = 0) -> Encoder:
     """An untrained encoder with the shape, initialisation, preprocessing, device and precision of another."""
     if isinstance(encoder, ForeignEncoder):
         return encoder.untrained(seed)
-    network = seeded(seed, **encoder.network.arguments())
+    network = seeded(seed, **encoder.vit.arguments())
     how = encoder.device, encoder.precision, encoder.pixel_format, encoder.max_stretch
     return Encoder(network, encoder.mean, encoder.std, "untrained", *how)

@@ -12,6 +12,7 @@ from openjepa.data.crops import Frame, resize_centre_crop, standardise
 from openjepa.data.decoding.pillow import native, upright_rgb
 from openjepa.data.decoding.pixel_format import RGB, PixelFormat, Pixels, fit
 from openjepa.errors import BadImage, UsageError
+from openjepa.models.protocol import HasLayers, PatchEncoder
 from openjepa.models.vit import VisionTransformer
 
 LAYERS = 4
@@ -43,7 +44,7 @@ class Encoder(nn.Module):
 
     def __init__(
         self,
-        network: VisionTransformer,
+        network: PatchEncoder,
         mean: list[float],
         std: list[float],
         name: str = "encoder",
@@ -60,6 +61,13 @@ class Encoder(nn.Module):
         self.pixel_format = pixel_format or PixelFormat(network.in_chans)
         self.max_stretch = max_stretch
         self.eval()
+
+    @property
+    def vit(self) -> VisionTransformer:
+        """The network of an encoder of openjepa's own architecture; raises UsageError for another."""
+        if not isinstance(self.network, VisionTransformer):
+            raise UsageError(f"{self.name} is a {type(self.network).__name__}: this needs a plain ViT")
+        return self.network
 
     @property
     def device(self) -> torch.device:
@@ -123,7 +131,10 @@ class Encoder(nn.Module):
         """Preprocessed images [B, C, H, W] to the mean patch tokens of the last four blocks [B, 4 * D], float32.
 
         They stand side by side (the paper's "last 4 layers concatenated", appendix A.2); the last D are `features`.
+        Raises UsageError for a network without layers.
         """
+        if not isinstance(self.network, HasLayers):
+            raise UsageError(f"{self.name} is a {type(self.network).__name__}, which has no layers")
         parts = []
         for part in self.parts(images):
             with self.arithmetic():

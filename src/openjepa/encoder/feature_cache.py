@@ -34,6 +34,7 @@ from openjepa.encoder.foreign import ForeignEncoder, is_own
 from openjepa.errors import BadImage, UsageError
 from openjepa.files import write_json
 from openjepa.files.temporary import temporary
+from openjepa.models.vit import VisionTransformer
 from openjepa.ranks import barrier, on_rank_zero, rank, world_size
 from openjepa.safety.limited import ReaderFailed
 from openjepa.safety.schema import read_json
@@ -47,7 +48,9 @@ def model_hash(model: Model) -> str:
     about: list[object] = [type(model).__name__, model.image_size]
     if not isinstance(model, Encoder):
         return hashlib.sha256(repr([*about, vars(model)]).encode()).hexdigest()
-    about += [model.network.arguments(), model.mean, model.std, model.precision, model.device.type]
+    network = model.network
+    shape = network.arguments() if isinstance(network, VisionTransformer) else str(network)
+    about += [shape, model.mean, model.std, model.precision, model.device.type]
     about += [model.max_stretch] if model.max_stretch else []
     about += [model.frame, model.pooling] if isinstance(model, ForeignEncoder) else []
     digest = hashlib.sha256(repr(about).encode())

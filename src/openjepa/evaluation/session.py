@@ -21,6 +21,7 @@ from openjepa.evaluation.probes.best_linear import ALL_PROBES, Choice, Features,
 from openjepa.evaluation.probes.dense import Dense, crop_maps
 from openjepa.evaluation.results import Result, mean_of
 from openjepa.evaluation.splits import aligned_labels
+from openjepa.models.protocol import HasLayers
 from openjepa.rng import SAMPLES, generator
 
 TOKEN_BYTES = 4 * 2**30  # of patch tokens on disk; more images than fit are left out, at random
@@ -133,7 +134,7 @@ class Session:
 
     def features_of(self, dataset: ImageDataset, progress: Progress = no_progress) -> tuple[Features, np.ndarray]:
         """The same of any images."""
-        if not (is_own(self.model) and self.probes.layers):
+        if not (is_own(self.model) and isinstance(self.model.network, HasLayers) and self.probes.layers):
             last, kept = self.store.get(self.model, dataset, "embedding", progress)
             return Features(last), kept
         layers, kept = self.store.get(self.model, dataset, "layers", progress)

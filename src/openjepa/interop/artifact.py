@@ -24,7 +24,7 @@ from openjepa.interop.weights.files import read_safetensors, save_tensors
 from openjepa.interop.weights.match import matched
 from openjepa.interop.weights.shapes import EncoderShape, Origin, PredictorShape, Preprocessing
 from openjepa.interop.weights.tensor_names import from_hf, to_hf
-from openjepa.methods.base import Method
+from openjepa.methods.base import Method, Parts
 from openjepa.models.predictor import Predictor
 from openjepa.models.resize import fill, fill_predictor, hollow, hollow_predictor, weights_of
 from openjepa.models.vit import VisionTransformer
@@ -62,9 +62,17 @@ def save_artifact(
 ) -> None:
     """Write the artifact of a model, whole or not at all; `about` (JSON-able) is stored in openjepa.json. OSError."""
     how: dict[str, Any] = {"values": pixel_format.values, "pages": pixel_format.pages, "max_stretch": max_stretch}
-    whole = Source(str(folder), "openjepa", mean, std, *model.parts(), **how)
+    whole = Source(str(folder), "openjepa", mean, std, *vits(model.parts()), **how)
     with atomic_folder(folder, replace=True) as part:
         write_artifact(part, whole, "target", about)
+
+
+def vits(parts: Parts) -> tuple[VisionTransformer, VisionTransformer | None, Predictor | None]:
+    """The networks of a method, whose encoders must be plain ViTs: raises UsageError where they are not."""
+    encoder, context, predictor = parts
+    if not isinstance(encoder, VisionTransformer) or not isinstance(context, VisionTransformer | None):
+        raise UsageError(f"{type(encoder).__name__} is no plain ViT, so that other libraries cannot open it")
+    return encoder, context, predictor
 
 
 def write_artifact(folder: Path, source: Source, which: str, about: dict) -> None:
@@ -153,6 +161,11 @@ def load_artifact(path: Path) -> Source:
     """
     folder = find_artifact(path)
     about = read_json(folder / FACTS, dict[str, Json], AGAIN)
+    if "own_model" in about:
+        raise UsageError(
+            f"{path} holds the weights of a network of your own: open it in Python, as openjepa.load_encoder(path, "
+            "model=...) with a network of the same class"
+        )
     facts = checked(Facts, about, str(folder / FACTS), AGAIN)
     encoder = read_encoder(folder / "model.safetensors", facts.encoder, AGAIN)
     networks: dict[str, Any] = {facts.which: encoder, **_beside(folder, facts, encoder)}

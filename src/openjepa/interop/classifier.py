@@ -159,7 +159,7 @@ def save_classifier(
     `about` (JSON-able) is stored in openjepa.json, and with it the licence of the encoder; `card` in README.md. With
     `replace` an earlier folder is replaced. Raises UsageError if the folder cannot be written.
     """
-    network = encoder.network
+    network = encoder.vit
     tensors = {ENCODER + name: value for name, value in encoder_state(network).items()}
     tensors |= {HEAD + "weight": weight.contiguous(), HEAD + "bias": bias.contiguous()}
     config = hf_config(network) | {
@@ -233,7 +233,7 @@ def head_source(folder: Path, name: str) -> Source:
         "openjepa",
         encoder.mean,
         encoder.std,
-        target=encoder.network,
+        target=encoder.vit,
         licence=encoder.licence,
         values=how.values,
         pages=how.pages,

@@ -31,14 +31,14 @@ class HeadGraph(nn.Module):
 
 def graph_of(model: Classifier) -> HeadGraph:
     """On the CPU and in float32, as the weights are kept."""
-    return HeadGraph(model.encoder.network, model.weight.cpu(), model.bias.cpu()).eval()
+    return HeadGraph(model.encoder.vit, model.weight.cpu(), model.bias.cpu()).eval()
 
 
 def write_onnx(folder: Path, model: Classifier) -> None:
     """classifier.onnx, any number of images at once, and classifier.json: names of outputs, preprocessing."""
     require("onnx", "onnx")
     encoder, frame = model.encoder, frame_of(model)
-    trace(graph_of(model), encoder.network, folder / GRAPH, [OUTPUT])
+    trace(graph_of(model), encoder.vit, folder / GRAPH, [OUTPUT])
     about: dict[str, Any] = {
         "input": "pixel_values",
         "output": OUTPUT,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.encoder import Encoder
@@ -14,6 +15,7 @@ from openjepa.errors import UsageError
 from openjepa.interop.artifact import find_artifact, load_artifact, readable
 from openjepa.interop.classifier import head_source, is_head
 from openjepa.interop.foreign.open import open_foreign
+from openjepa.interop.foreign.own_artifact import load_own
 from openjepa.interop.foreign.source import ForeignSource
 from openjepa.interop.hub import fetch_repository
 from openjepa.interop.loaded_weights import Source, adapted
@@ -45,6 +47,7 @@ def load_encoder(
     channels: int | None = None,
     num_heads: int | None = None,
     pooling: str = "auto",
+    model: nn.Module | None = None,
 ) -> Encoder:
     """The encoder of a run, an artifact, weights that `openjepa import` takes, or any model of timm or transformers.
 
@@ -56,12 +59,15 @@ def load_encoder(
     num_heads   for weights of a width that is no standard size
     pooling     what an embedding is: auto (the mean patch token of our networks; of others, as their library pools),
                 class (the class token) or mean (of the patch tokens)
+    model       for a run that trained a network of your own: one of the same class, whose weights are replaced
 
     Raises UsageError for a source that is not there, damaged, or does not fit to the last tensor, and for a device or
     precision that there is not.
     """
     where = choose_device(device)
     dtype = choose_precision(precision, where)
+    if model is not None:
+        return load_own(Path(path), model, where, dtype)
     if foreign := open_foreign(str(path)):
         return _foreign_encoder(foreign, image_size, channels).encoder(where, dtype, pooling)
     check_pooling(pooling, OURS, str(path))

@@ -7,9 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 from torch import Tensor, nn
 
 from openjepa.models.predictor import Predictor
-from openjepa.models.vit import VisionTransformer
-
-Network = VisionTransformer | Predictor
+from openjepa.models.protocol import HasBlocks, PatchEncoder
 
 NO_PREDICTOR = dict.fromkeys(
     ("predictor_dim", "predictor_depth", "predictor_heads", "target_sequences"), "the method has no predictor"
@@ -53,8 +51,8 @@ class Inputs(NamedTuple):
 class Parts(NamedTuple):
     """The networks that an artifact stores: the encoder that people use, and what else there is."""
 
-    encoder: VisionTransformer
-    context_encoder: VisionTransformer | None = None
+    encoder: PatchEncoder
+    context_encoder: PatchEncoder | None = None
     predictor: Predictor | None = None
 
 
@@ -81,14 +79,14 @@ class Method(nn.Module, ABC):
     unused_settings: ClassVar[Mapping[str, str]] = NO_PREDICTOR | NO_TARGET_ENCODER
     recipe_overrides: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
-    def __init__(self, context_encoder: VisionTransformer) -> None:
+    def __init__(self, context_encoder: PatchEncoder) -> None:
         """`context_encoder` is the encoder that gradients change; checkpoints store it under that name."""
         super().__init__()
         self.context_encoder = context_encoder
 
     @classmethod
     @abstractmethod
-    def build(cls, encoder: VisionTransformer, predictor: Predictor | None = None, **settings: Any) -> "Method":
+    def build(cls, encoder: PatchEncoder, predictor: Predictor | None = None, **settings: Any) -> "Method":
         """The method around a fresh encoder.
 
         `settings` are all settings of a run by their names; take those that are needed as keywords. `predictor` is an
@@ -107,7 +105,7 @@ class Method(nn.Module, ABC):
         """What follows an optimizer step; `schedule` has its lr, weight_decay and ema_momentum."""
 
     @property
-    def encoder(self) -> VisionTransformer:
+    def encoder(self) -> PatchEncoder:
         """The encoder that people use."""
         return self.context_encoder
 
@@ -116,9 +114,9 @@ class Method(nn.Module, ABC):
         """Whether the encoder that people use follows the one that gradients change."""
         return self.encoder is not self.context_encoder
 
-    def networks(self) -> list[Network]:
+    def networks(self) -> list[HasBlocks]:
         """The networks that consist of transformer blocks, which can be compiled, checkpointed and sharded."""
-        return [network for network in self.children() if isinstance(network, Network)]
+        return [network for network in self.children() if isinstance(network, HasBlocks)]
 
     def learning_modules(self) -> list[nn.Module]:
         """The child modules that the optimizer changes, in the order in which checkpoints number their parameters."""

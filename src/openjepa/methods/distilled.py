@@ -10,7 +10,8 @@ from openjepa.methods.base import Inputs
 from openjepa.methods.ijepa import LOSSES
 from openjepa.methods.masked import MaskedMethod, build_predictor
 from openjepa.models.predictor import Predictor
-from openjepa.models.vit import VisionTransformer, take
+from openjepa.models.protocol import PatchEncoder
+from openjepa.models.vit import take
 
 
 class Teacher(Protocol):
@@ -35,7 +36,7 @@ class Distilled(MaskedMethod):
     unused_settings: ClassVar = {"ema_momentum": "the target encoder is a frozen teacher"}
 
     def __init__(
-        self, context_encoder: VisionTransformer, predictor: Predictor, teacher: Teacher, distance: str = "smooth_l1"
+        self, context_encoder: PatchEncoder, predictor: Predictor, teacher: Teacher, distance: str = "smooth_l1"
     ) -> None:
         """`distance` of predictions and targets: "smooth_l1" or "l2"."""
         super().__init__(context_encoder, predictor)
@@ -44,7 +45,7 @@ class Distilled(MaskedMethod):
     @classmethod
     def build(
         cls,
-        encoder: VisionTransformer,
+        encoder: PatchEncoder,
         predictor: Predictor | None = None,
         *,
         teacher: Teacher | None = None,

@@ -11,7 +11,7 @@ from openjepa.methods.ijepa import IJEPA
 from openjepa.methods.mae import patch_pixels, pixel_targets
 from openjepa.methods.masked import build_predictor
 from openjepa.models.predictor import Predictor
-from openjepa.models.vit import VisionTransformer
+from openjepa.models.protocol import PatchEncoder
 
 
 class Hybrid(IJEPA):
@@ -24,7 +24,7 @@ class Hybrid(IJEPA):
 
     @classmethod
     def build(
-        cls, encoder: VisionTransformer, predictor: Predictor | None = None, *, loss: str = "smooth_l1", **settings: Any
+        cls, encoder: PatchEncoder, predictor: Predictor | None = None, *, loss: str = "smooth_l1", **settings: Any
     ) -> "Hybrid":
         out_dim = encoder.embed_dim + patch_pixels(encoder)
         return cls(encoder, predictor or build_predictor(encoder, out_dim, **settings), loss)

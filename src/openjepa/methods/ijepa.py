@@ -11,7 +11,8 @@ from torch import Tensor
 from openjepa.methods.base import Inputs
 from openjepa.methods.masked import MaskedMethod, build_predictor
 from openjepa.models.predictor import Predictor
-from openjepa.models.vit import VisionTransformer, take
+from openjepa.models.protocol import PatchEncoder
+from openjepa.models.vit import take
 
 LOSSES: dict[str, Callable[..., Tensor]] = {"smooth_l1": F.smooth_l1_loss, "l2": F.mse_loss}
 
@@ -21,7 +22,7 @@ class IJEPA(MaskedMethod):
 
     can_continue: ClassVar[bool] = True
 
-    def __init__(self, context_encoder: VisionTransformer, predictor: Predictor, distance: str = "smooth_l1") -> None:
+    def __init__(self, context_encoder: PatchEncoder, predictor: Predictor, distance: str = "smooth_l1") -> None:
         """`distance` of predictions and targets: "smooth_l1" or "l2"."""
         super().__init__(context_encoder, predictor)
         self.target_encoder = copy.deepcopy(context_encoder).requires_grad_(False)
@@ -29,7 +30,7 @@ class IJEPA(MaskedMethod):
 
     @classmethod
     def build(
-        cls, encoder: VisionTransformer, predictor: Predictor | None = None, *, loss: str = "smooth_l1", **settings: Any
+        cls, encoder: PatchEncoder, predictor: Predictor | None = None, *, loss: str = "smooth_l1", **settings: Any
     ) -> "IJEPA":
         return cls(encoder, predictor or build_predictor(encoder, encoder.embed_dim, **settings), loss)
 
@@ -57,5 +58,5 @@ class IJEPA(MaskedMethod):
         torch._foreach_lerp_(targets, contexts, 1 - ema_momentum)
 
     @property
-    def encoder(self) -> VisionTransformer:
+    def encoder(self) -> PatchEncoder:
         return self.target_encoder

@@ -8,7 +8,8 @@ from torch import Tensor
 from openjepa.methods.base import Inputs
 from openjepa.methods.masked import MaskedMethod, build_predictor
 from openjepa.models.predictor import Predictor
-from openjepa.models.vit import VisionTransformer, patchify, take
+from openjepa.models.protocol import PatchEncoder
+from openjepa.models.vit import patchify, take
 
 
 def pixel_targets(images: Tensor, target_ids: Tensor, patch_size: int) -> Tensor:
@@ -17,7 +18,7 @@ def pixel_targets(images: Tensor, target_ids: Tensor, patch_size: int) -> Tensor
     return take(F.layer_norm(pixels, pixels.shape[-1:], eps=1e-6), target_ids)
 
 
-def patch_pixels(encoder: VisionTransformer) -> int:
+def patch_pixels(encoder: PatchEncoder) -> int:
     """Numbers in a patch: C * patch_size**2."""
     return encoder.in_chans * encoder.patch_size**2
 
@@ -40,7 +41,7 @@ class MAE(MaskedMethod):
     }
 
     @classmethod
-    def build(cls, encoder: VisionTransformer, predictor: Predictor | None = None, **settings: Any) -> "MAE":
+    def build(cls, encoder: PatchEncoder, predictor: Predictor | None = None, **settings: Any) -> "MAE":
         return cls(encoder, predictor or build_predictor(encoder, patch_pixels(encoder), **settings))
 
     def loss(self, inputs: Inputs) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from openjepa.methods.base import Method, Parts
 from openjepa.models.predictor import Predictor
-from openjepa.models.vit import VisionTransformer
+from openjepa.models.protocol import PatchEncoder
 
 
 class MaskedMethod(Method):
@@ -16,7 +16,7 @@ class MaskedMethod(Method):
     needs_masks: ClassVar[bool] = True
     unused_settings: ClassVar = {}
 
-    def __init__(self, context_encoder: VisionTransformer, predictor: Predictor) -> None:
+    def __init__(self, context_encoder: PatchEncoder, predictor: Predictor) -> None:
         super().__init__(context_encoder)
         self.predictor = predictor
 
@@ -34,13 +34,14 @@ class MaskedMethod(Method):
 
 
 def build_predictor(
-    encoder: VisionTransformer,
+    encoder: PatchEncoder,
     out_dim: int,
     *,
     predictor_dim: int,
     predictor_depth: int,
     predictor_heads: int,
     target_sequences: str,
+    weight_init: str = "unit",
     **_: Any,
 ) -> Predictor:
     """A fresh predictor of `out_dim` numbers a patch for the grid of an encoder, by the settings of a run."""
@@ -51,7 +52,6 @@ def build_predictor(
         predictor_depth,
         predictor_heads,
         out_dim=out_dim,
-        weight_init=encoder.weight_init,
+        weight_init=weight_init,
         joint=target_sequences == "joint",
-        native_size=encoder.native_size,
     )

@@ -1,5 +1,6 @@
 """What training needs of an encoder, so that networks from elsewhere can be trained too."""
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -96,10 +97,17 @@ def check_patch_encoder(network: nn.Module) -> None:
             f"its grid_size {tuple(found.grid_size)} is not image_size {tuple(found.image_size)} over patch_size "
             f"{found.patch_size}"
         )
+    with evaluating(network), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        _check_tokens(network, rows * columns)
+
+
+@contextlib.contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Within this context a network is in evaluation mode, without dropout; then each module is as it was before."""
     modes = [(module, module.training) for module in network.modules()]
+    network.eval()
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            _check_tokens(network.eval(), rows * columns)
+        yield
     finally:
         for module, training in modes:
             module.training = training

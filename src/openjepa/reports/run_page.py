@@ -99,7 +99,7 @@ def _unfinished(run: RunFolder) -> list[str]:
         return [f"Of step {run.step:,} of {run.steps:,}."]
     if run.finished:
         return []
-    command = resume_command(None if run.from_python else run.data, run.path, run.probe)
+    command = resume_command(None if run.from_python else run.data, run.path, run.config, run.probe)
     kept = f" The encoder shown is of step {run.encoder_step:,}." if run.encoder and run.encoder_step else ""
     return [f"Not finished: step {run.done:,} of {run.steps:,}.{kept} Continue with {command}"]
 

@@ -14,6 +14,7 @@ from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import Model
 from openjepa.encoder.foreign import OURS, check_pooling
 from openjepa.errors import UsageError
+from openjepa.interop.artifact import vits
 from openjepa.interop.load import load_encoder, open_source
 from openjepa.interop.loaded_weights import Source, adapted
 from openjepa.interop.open_model import is_folder, open_model
@@ -130,7 +131,7 @@ def _source_of(folder: Path, config: Config, stored: StoredRun, step: int, netwo
         "openjepa",
         stored.mean,
         stored.std,
-        *networks,
+        *vits(networks),
         licence=stored.source.licence if stored.source else None,
         about=about,
         values=pixel_format.values,

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from openjepa.config import Config
 from openjepa.errors import option, shown
+from openjepa.own import names_own
 
 
 def typed_command() -> str:
@@ -29,17 +31,23 @@ def option_words(settings: Mapping[str, Any]) -> list[str]:
     return words
 
 
-def resume_command(data: str | None, out: Path, probe: str | None = None) -> str:
-    """The command, or of images that are a Python object (None) the call, that resumes a run with its probe."""
-    if data is not None:
+def resume_command(data: str | None, out: Path, config: Config, probe: str | None = None) -> str:
+    """The command that resumes a run, or the call where `data` is None, a Python object, or a class is a program's."""
+    own = {name: value for name, value in (("method", config.method), ("model", config.model)) if names_own(value)}
+    if data is not None and not own:
         words = ["openjepa", "pretrain", data, "--out", str(out), "--resume"]
         return shlex.join([*words, *(["--probe", probe] if probe else [])])
-    return python_call("pretrain", out=str(out), resume=True, **({"probe": probe} if probe else {}))
+    return python_call("pretrain", data, out=str(out), resume=True, **own | ({"probe": probe} if probe else {}))
 
 
-def python_call(function: str, **keywords: Any) -> str:
-    """A call of a function on images that are a Python object: openjepa.pretrain(images, out='runs/a')."""
-    return f"openjepa.{function}({', '.join(['images', *(f'{name}={value!r}' for name, value in keywords.items())])})"
+def python_call(function: str, data: str | None = None, **keywords: Any) -> str:
+    """A call of a function, without a name for `data` on images that are an object: openjepa.pretrain(images, seed=1).
+
+    A class of a program stands as it is named there.
+    """
+    words = {name: value.partition(":")[2] if names_own(value) else repr(value) for name, value in keywords.items()}
+    given = [repr(data) if data else "images", *(f"{name}={word}" for name, word in words.items())]
+    return f"openjepa.{function}({', '.join(given)})"
 
 
 def setting_in_words(name: str, value: Any) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError
 from openjepa.interop.weights.shapes import StoredTeacher
 from openjepa.masking.settings import MaskSettings
+from openjepa.own import names_own
 from openjepa.recipe_settings import recipe
 from openjepa.runs.checkpoints import Step, file_at, find_step, is_run_folder, label_at, load_encoder_at
 from openjepa.runs.command_line import option_words, python_call, setting_in_words
@@ -172,10 +173,10 @@ class RunFolder:
             for n, v in mine.items()
             if v is not None and (v != usual[n] or n == "image_size") and n not in left_out
         }
-        if self.from_python:
+        if self.from_python or names_own(self.config.method) or names_own(self.config.model):
             usual = {"out": f"{self.name}-again", "recipe": "laptop", "steps": self.steps}
             usual |= {"probe": self.probe} if self.probe else {}
-            return python_call("pretrain", **usual, **differ)
+            return python_call("pretrain", None if self.from_python else self.data, **usual, **differ)
         words = ["openjepa", "pretrain", self.data, "--out", f"{self.name}-again", "--recipe", "laptop"]
         words += ["--probe", self.probe] if self.probe else []
         return shlex.join([*words, "--steps", str(self.steps), *option_words(differ)])
@@ -224,7 +225,7 @@ def check_run(folder: Path) -> None:
 
 def _read_encoder(folder: Path, config: Config, wanted: str, step: int | None) -> Encoder | None:
     """The encoder of a finished run, or of a checkpoint."""
-    if step is None and not (folder / "encoder").is_dir():
+    if names_own(config.model) or (step is None and not (folder / "encoder").is_dir()):
         return None
     device = choose_device("cpu" if wanted == "auto" and config.device.startswith("cpu") else wanted)
     return load_encoder_at(str(folder), step, device, choose_precision("auto", device))

@@ -28,6 +28,7 @@ from openjepa.interop.weights.shapes import (
 from openjepa.recipe_settings import recipe
 from openjepa.renamed import current_names
 from openjepa.runs.migrations import SCHEMA_VERSION, migrated, migrated_settings
+from openjepa.runs.planning.own_classes import StoredMethod, StoredModel, know_stored
 from openjepa.runs.planning.unused_settings import check_settings
 from openjepa.safety.schema import Count, Fraction, Json, Name, PositiveInt, Schema, Text, checked, read_json, shortened
 
@@ -137,6 +138,7 @@ class StoredRun(Schema):
     segments   the parts of a run that was extended, or whose images changed; [] for a run as it was started
     monitored  the number of images that the monitors see
     probe      the images of the online probe as given to pretrain, and the hash of their names
+    own_method, own_model  the classes that a program gave in place of names
     source, networks, frozen  of a run that started from --init: its weights, the shapes of its networks, and the
                fraction of the run in which the context encoder stays as it is
     teacher    of a run with --teacher: its frozen target encoder
@@ -162,6 +164,8 @@ class StoredRun(Schema):
     source: Origin | None = None
     networks: StoredNetworks | None = None
     teacher: StoredTeacher | None = None
+    own_method: StoredMethod | None = None
+    own_model: StoredModel | None = None
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
@@ -169,6 +173,7 @@ class StoredRun(Schema):
             raise ValueError("mean and std are not those of as many channels as pixel_format has")
         if self.networks and self.networks.encoder.in_chans != self.pixel_format.channels:
             raise ValueError("networks and pixel_format have other channels")
+        know_stored(self.own_method, self.own_model)
         if self.settings.get("init") and not self.networks:
             raise ValueError("networks is missing, which a run with --init has")
         if self.settings.get("teacher") and not self.teacher:

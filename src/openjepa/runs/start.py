@@ -21,9 +21,11 @@ from openjepa.errors import UsageError
 from openjepa.files import usage_error
 from openjepa.files.temporary import remove_leftovers
 from openjepa.interop.artifact import save_artifact
+from openjepa.interop.foreign.own_artifact import save_own
 from openjepa.interop.loaded_weights import Source
 from openjepa.interop.weights.shapes import StoredTeacher
 from openjepa.methods.base import Method
+from openjepa.own import names_own
 from openjepa.runs.command_line import option_words, typed_command
 from openjepa.runs.images import IGNORE_SHARDS, LISTED, check_new_folder, leave_out_small, prepare_images, write_skipped
 from openjepa.runs.planning.build import Blueprint, draft, settle_compiler
@@ -35,6 +37,7 @@ from openjepa.runs.planning.initial_weights import (
     shapes_of,
 )
 from openjepa.runs.planning.memory import check_memory, enough_memory
+from openjepa.runs.planning.own_classes import OwnModel, describe_method
 from openjepa.runs.planning.plan import plan_lines, resolve_steps
 from openjepa.runs.planning.teacher import check_teacher, open_teacher, taught
 from openjepa.runs.planning.unused_settings import check_settings
@@ -96,6 +99,7 @@ class StartedRun:
         }
         resolved |= {} if isinstance(self.data, str) else {"from_python": True}
         resolved |= {"teacher": self.teacher.model_dump()} if self.teacher else {}
+        resolved |= {**describe_method(self.config), **self.blueprint.networks.about}
         resolved |= {"frozen": stepper.frozen, **origin} if origin else {}
         on_rank_zero(lambda: self._save_config(resolved))
 
@@ -138,7 +142,8 @@ class StartedRun:
         for monitor, (value, step) in self.run.best.items():
             if step != self.run.done:
                 self._export_best(model, monitor, value, step)
-        log(f"encoder: {self.folder / 'encoder'}")
+        own = f"; openjepa.load_encoder(path, model=...) opens it, given a {type(model.encoder).__name__}"
+        log(f"encoder: {self.folder / 'encoder'}{own * names_own(self.config.model)}")
 
     def _export_best(self, model: Method, monitor: str, value: float, step: int) -> None:
         try:
@@ -165,6 +170,10 @@ class StartedRun:
         about |= {"source": self.source} if self.source else {}
         about |= {"teacher": self.teacher.about} if self.teacher else {}
         how = dataset.pixel_format, self.config.max_stretch
+        if names_own(self.config.model):
+            about |= self.blueprint.networks.about
+            save_own(self.folder / name, model.encoder, stepper.mean, stepper.std, about, *how)
+            return
         save_artifact(self.folder / name, model, stepper.mean, stepper.std, about, *how)
 
     def write_skipped(self) -> None:
@@ -183,12 +192,14 @@ def start_run(
     parallel: str = "auto",
     recipe: str | None = None,
     probe: DataSource | None = None,
+    model: OwnModel | None = None,
 ) -> StartedRun:
     """A new run in `out`, planned and described; nothing is written before everything has been checked.
 
     `given` are the settings that the user gave: each must have an effect, and --init may not contradict it. `settle`
     makes the config once the images are known, where they decide. `recipe` is the one that the user named.
-    `probe` are labelled images for the probes, where they are not those of the run.
+    `probe` are labelled images for the probes, where they are not those of the run, `model`
+    the network where a program gave it.
     """
     begun = time.monotonic()
     check_same_command(given, parallel, recipe)
@@ -207,7 +218,7 @@ def start_run(
     check_settings(config, given)
     dataset, summary = leave_out_small(dataset, summary, config.patch_size, config.max_skipped)
     mean, std = _statistics(dataset, config, source)
-    networks = continued_networks(config, source) if source else None
+    networks = continued_networks(config, source) if source else model.networks(config) if model else None
     if teacher:
         networks = taught(config, teacher, mean, std, dataset.pixel_format)
     probed = open_probe(probe, config, dataset.pixel_format)

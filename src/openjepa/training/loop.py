@@ -13,6 +13,7 @@ from torch import Tensor
 
 from openjepa.data.batches import Batches, load_batches
 from openjepa.errors import UsageError, shown
+from openjepa.models.protocol import evaluating
 from openjepa.renamed import current_names
 from openjepa.training.callbacks import CallbackFailed, Callbacks, Started
 from openjepa.training.checkpoint import (
@@ -276,10 +277,11 @@ class TrainingRun:
 
     def _agree(self, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
         """What rank 0 measures; a model that is sharded can be measured by all processes only."""
-        if not is_sharded(self.stepper.model):
-            return on_rank_zero(measure)
-        measured = measure()
-        return on_rank_zero(lambda: measured)
+        with evaluating(self.stepper.model):
+            if not is_sharded(self.stepper.model):
+                return on_rank_zero(measure)
+            measured = measure()
+            return on_rank_zero(lambda: measured)
 
     def _keep_best(self, scores: dict[str, float]) -> None:
         better = {name: value for name, value in scores.items() if value > self.best.get(name, (-1.0, 0))[0]}

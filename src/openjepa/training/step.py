@@ -1,9 +1,11 @@
 """One step: batch, loss, gradients, optimizer. Nothing here reads the clock, a file or the device's results."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,7 +13,7 @@ from openjepa.data.batches import Batch
 from openjepa.data.crops import standardise
 from openjepa.methods.base import Inputs, Method
 from openjepa.training import schedules
-from openjepa.training.distributed import last_only, whole, world_size
+from openjepa.training.distributed import last_only, rank, whole, world_size
 from openjepa.training.optimizer import set_schedule
 
 
@@ -78,6 +80,7 @@ class Stepper:
                 spoil trained weights
     accumulate  parts in which a batch is computed; their gradients add up to those of the batch
     forward     what to call for the loss in place of the model: DDP around it, or its CUDA graph
+    seed        of PyTorch's random numbers in each step, for networks that draw some (dropout); None where none do
     """
 
     model: Method
@@ -91,6 +94,7 @@ class Stepper:
     frozen: float = 0.0
     accumulate: int = 1
     forward: Callable[[Inputs], Tensor] | None = None
+    seed: int | None = None
 
     def __call__(self, step: int, batch: Batch) -> tuple[Tensor, Tensor]:
         """One update; returns the loss and the gradient norm, scalars on the device.
@@ -99,7 +103,8 @@ class Stepper:
         """
         now = self.schedule.at(step)
         set_schedule(self.optimizer, now["lr"], now["weight_decay"])
-        loss = self.gradients(batch, step < round(self.frozen * self.schedule.first_steps))
+        with self.random_numbers(step):
+            loss = self.gradients(batch, step < round(self.frozen * self.schedule.first_steps))
         norm = self.clip()
         self.optimizer.step()
         self.model.after_step(now)
@@ -125,6 +130,18 @@ class Stepper:
                 loss = forward(inputs) * weight
             loss.backward()
         return loss.detach()
+
+    @contextlib.contextmanager
+    def random_numbers(self, step: int) -> Iterator[None]:
+        """Within this context PyTorch's random numbers are a function of seed, step and rank; then as they were."""
+        if self.seed is None:
+            yield
+            return
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            drawn = np.random.SeedSequence([self.seed, step, rank()]).generate_state(1, np.uint64)
+            torch.manual_seed(int(drawn[0]))
+            yield
 
     def prepare(self, batch: Batch) -> Inputs:
         return prepare(batch, self.mean, self.std, self.device)

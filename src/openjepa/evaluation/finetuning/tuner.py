@@ -59,7 +59,7 @@ class Tuner:
         self.objective, self.plan = objective, plan
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(plan.seed)
-            network = copy.deepcopy(encoder.network)
+            network = copy.deepcopy(encoder.vit)
             self.head = nn.Linear(network.embed_dim, objective.outputs).to(encoder.device)
         nn.init.zeros_(self.head.weight)
         how = encoder.device, encoder.precision, encoder.pixel_format, encoder.max_stretch, encoder.licence
@@ -69,7 +69,7 @@ class Tuner:
 
     @property
     def network(self) -> VisionTransformer:
-        return self.encoder.network
+        return self.encoder.vit
 
     def step(self, step: int, batch: Batch, targets: Tensor) -> Tensor:
         """One update with targets as `Objective.loss` has them; returns the mean loss, a scalar on the device."""
@@ -141,6 +141,6 @@ def parameter_groups(network: VisionTransformer, head: nn.Linear, plan: TuningPl
 
 def images_that_fit(encoder: Encoder) -> int:
     """The number of images whose activations fit `HELD` bytes, at least one."""
-    network = encoder.network
+    network = encoder.vit
     tokens = network.grid_size[0] * network.grid_size[1]
     return max(1, HELD // (4 * KEPT * len(network.blocks) * tokens * network.embed_dim))

@@ -161,7 +161,7 @@ def _paths(parts: Parts) -> str:
 
 
 def check_freeze(tuning: Tuning, encoder: Encoder) -> None:
-    depth = len(encoder.network.blocks)
+    depth = len(encoder.vit.blocks)
     if tuning.freeze > depth:
         raise UsageError(f"--freeze {tuning.freeze} is not possible: the encoder has {depth} blocks")
 

@@ -19,7 +19,9 @@ from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.baselines import pixels_beside
 from openjepa.encoder.encoder import Encoder
 from openjepa.methods.base import Method
-from openjepa.models.vit import SIZES, VisionTransformer
+from openjepa.models.protocol import PatchEncoder
+from openjepa.models.vit import SIZES
+from openjepa.own import names_own
 from openjepa.ranks import rank, world_size
 from openjepa.runs.images import mask_settings
 from openjepa.runs.planning.build_model import Networks, build_model, method_of
@@ -228,6 +230,7 @@ def build_stepper(
         config.clip_grad,
         accumulate=config.accumulate,
         forward=forward,
+        seed=config.seed if names_own(config.method) or names_own(config.model) else None,
     )
 
 
@@ -244,7 +247,7 @@ def build_probe(config: Config, dataset: ImageDataset, mean: list[float], std: l
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
 
-    def wrap(network: VisionTransformer) -> Encoder:
+    def wrap(network: PatchEncoder) -> Encoder:
         return Encoder(network, mean, std, "probe", device, precision, dataset.pixel_format, config.max_stretch)
 
     pixels = pixels_beside(dataset.pixel_format, mean, std)

@@ -1,17 +1,20 @@
 """The networks of a run: built from its settings, or from existing weights (`initial_weights`)."""
 
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from openjepa.config import Config
 from openjepa.encoder.baselines import seeded
+from openjepa.errors import UsageError
 from openjepa.methods.base import Method
 from openjepa.methods.distilled import Distilled, Teacher
 from openjepa.methods.registry import METHODS
 from openjepa.models.vit import SIZES
+from openjepa.own import OWN, names_own
 from openjepa.runs.planning.frozen_teacher import FrozenTeacher
 
 
@@ -23,6 +26,7 @@ class Networks:
     imported  whether they start from trained weights
     width     embedding dimension of the encoder, where it is not that of the config's model
     teacher   the frozen target encoder, where there is one
+    about     what config.json states of them
     """
 
     build: Callable[[], Method]
@@ -30,6 +34,7 @@ class Networks:
     imported: bool = False
     width: int | None = None
     teacher: FrozenTeacher | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 def build_model(config: Config, channels: int = 3, teacher: Teacher | None = None) -> Method:
@@ -37,6 +42,9 @@ def build_model(config: Config, channels: int = 3, teacher: Teacher | None = Non
 
     `teacher` is the frozen target encoder; a config with --teacher needs it (ValueError).
     """
+    if names_own(config.model):
+        name = config.model.partition(":")[2]
+        raise UsageError(f"the run was trained with a model of the class {name} of a program: give it, as model=...")
     embed_dim, depth, num_heads, mlp_ratio = SIZES[config.model]
     encoder = seeded(
         config.seed,
@@ -55,4 +63,6 @@ def build_model(config: Config, channels: int = 3, teacher: Teacher | None = Non
 
 
 def method_of(config: Config) -> type[Method]:
-    return Distilled if config.teacher and config.method == "ijepa" else METHODS[config.method].load()
+    if config.teacher and config.method == "ijepa":
+        return Distilled
+    return OWN["method"][config.method] if names_own(config.method) else METHODS[config.method].load()

@@ -10,6 +10,7 @@ from openjepa.config import Config
 from openjepa.device import choose_device, memory_of
 from openjepa.errors import UsageError
 from openjepa.models.vit import SIZES
+from openjepa.own import names_own
 from openjepa.ranks import world_size
 from openjepa.runs.images import mask_settings
 from openjepa.runs.planning.build_model import method_of
@@ -25,6 +26,8 @@ def check_memory(config: Config, channels: int, shapes: Mapping[str, Any] | None
     shapes     of the networks, `encoder` and `predictor` as their arguments, where they are not the config's
     held       bytes of other weights, as of a teacher
     """
+    if names_own(config.model):  # whose size is not known by name
+        return
     device = choose_device(config.device)
     weights, image = weight_bytes(config, channels, shapes) / world_size() + held, image_bytes(config, channels)
     network = network_bytes(config) / config.accumulate

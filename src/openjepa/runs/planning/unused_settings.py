@@ -6,6 +6,7 @@ from typing import Any
 from openjepa.config import FIELDS, Config
 from openjepa.errors import UsageError, option, shown
 from openjepa.masking.samplers import STRATEGIES
+from openjepa.own import names_own
 from openjepa.runs.images import mask_settings
 from openjepa.runs.planning.build_model import method_of
 
@@ -30,6 +31,7 @@ def why_no_graph(config: Config) -> str:
     """Why the settings rule out a CUDA graph, which needs the same shapes and parameters in every step; "" if not."""
     masks = mask_settings(config)
     reasons = {
+        "the method or the model is a program's own": names_own(config.method) or names_own(config.model),
         "a CPU has no CUDA graphs": config.device == "cpu",
         "its gradients are added up over parts": config.accumulate > 1,
         "the encoder of --init may be frozen at first": bool(config.init),

@@ -26,6 +26,7 @@ from openjepa.runs.images import LISTED, leave_out_small, prepare_images
 from openjepa.runs.planning.build import draft, settle_compiler
 from openjepa.runs.planning.initial_weights import stored_networks
 from openjepa.runs.planning.memory import check_memory
+from openjepa.runs.planning.own_classes import OwnModel, check_same_model
 from openjepa.runs.planning.plan import steps_within
 from openjepa.runs.planning.teacher import same_teacher, taught
 from openjepa.runs.probe_images import check_same_probe, check_same_probe_images, open_probe
@@ -52,6 +53,7 @@ def resume_run(
     recipe: str | None = None,
     data_changed: bool = False,
     probe: DataSource | None = None,
+    model: OwnModel | None = None,
 ) -> StartedRun:
     """The run in `out` from its newest sound checkpoint, over another length where one is `given`.
 
@@ -61,6 +63,7 @@ def resume_run(
     """
     check_same_command({**given, "data_changed": data_changed}, parallel, recipe)
     stored, resolved = on_rank_zero(lambda: stored_run(out))
+    check_same_model(model, resolved.own_model)
     on_rank_zero(lambda: remove_leftovers(out))
     config = settle_compiler(_with_machine_settings(out, stored, config, given))
     check_recipe(out, stored, resolved.recipe, recipe)
@@ -80,7 +83,7 @@ def resume_run(
     images = on_rank_zero(lambda: _image_change(data, dataset, out, resolved, done, data_changed))
     length = _new_length(stored, given)
     config = dataclasses.replace(config, **length)
-    networks = stored_networks(config, resolved)
+    networks = model.networks(config) if model else stored_networks(config, resolved)
     if resolved.teacher:
         teacher = same_teacher(config, resolved.teacher)
         networks = taught(config, teacher, resolved.mean, resolved.std, resolved.read_as)

@@ -17,7 +17,7 @@ from openjepa.errors import BadImage
 from openjepa.evaluation.probes.best_linear import Probes
 from openjepa.evaluation.run_tasks import measure
 from openjepa.evaluation.session import Part, Session
-from openjepa.models.vit import VisionTransformer
+from openjepa.models.protocol import PatchEncoder
 from openjepa.rng import SAMPLES, generator
 
 TRAIN, TEST = 1024, 512
@@ -72,14 +72,14 @@ class OnlineProbe:
         dataset: ImageDataset,
         frame: Frame,
         seed: int,
-        wrap: Callable[[VisionTransformer], Encoder],
+        wrap: Callable[[PatchEncoder], Encoder],
         baseline: Pixels | None = None,
     ) -> None:
         self.dataset, self.seed, self.wrap = labelled(dataset), seed, wrap
         self.baseline = baseline or Pixels()
         self.parts = self._sampled(frame)
 
-    def __call__(self, network: VisionTransformer) -> dict[str, float]:
+    def __call__(self, network: PatchEncoder) -> dict[str, float]:
         """knn and linear: the fraction of test images classified right from the network's embeddings."""
         return self._accuracies(self.wrap(network), self.parts)
 
