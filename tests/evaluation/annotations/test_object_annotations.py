@@ -1,7 +1,9 @@
 """Annotations in the formats people have, matched to images by name, and what does not match is said."""
 
 import json
+import struct
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -203,6 +205,19 @@ def test_maps_are_read_as_numbers(tmp_path):
     assert set(np.unique(file_targets(dataset, None, None, str(tmp_path / "mask")).mask(dataset.paths[1]))) == {-1, 3}
     with pytest.raises(UsageError, match="is in colour"):
         file_targets(dataset, None, None, str(tmp_path / "photos")).mask(dataset.paths[0])
+
+
+def test_a_map_that_claims_more_pixels_than_are_read_is_refused(tmp_path):
+    dataset = open_dataset(draw_photos(tmp_path / "photos", 2, classes=()))
+    (tmp_path / "mask").mkdir()
+    for path in dataset.paths:
+        Image.new("L", (20, 20)).save(file := tmp_path / "mask" / path.replace(".jpg", ".png"))
+        content = bytearray(file.read_bytes())
+        content[16:24] = struct.pack(">II", 2**15, 2**15)
+        content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+        file.write_bytes(content)
+    with pytest.raises(UsageError, match=r"\.png in .* cannot be read \(larger than .* pixels"):
+        file_targets(dataset, None, None, str(tmp_path / "mask"))
 
 
 def test_scenes_know_their_own_targets():

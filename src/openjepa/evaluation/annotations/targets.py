@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from openjepa.data.crops import Frame, size_of
 from openjepa.data.dataset import ImageDataset, ImageFiles
+from openjepa.data.decoding.pillow import bad_image_on_error, open_image
 from openjepa.data.decoding.read import read_header
 from openjepa.data.open import open_dataset
 from openjepa.data.scenes.scenes import EDGES, Scenes
@@ -192,9 +192,9 @@ def _read_mask(files: ImageFiles, index: int) -> np.ndarray:
 
 def _grey(files: ImageFiles, index: int) -> np.ndarray:
     try:
-        with files.open(index) as stream, Image.open(stream) as image:
-            values = np.asarray(image)
-    except (OSError, ValueError, BadImage) as error:
+        with bad_image_on_error(), files.open(index) as stream:
+            values = np.asarray(open_image(stream))
+    except BadImage as error:
         raise UsageError(f"{files.paths[index]} in {files.source} cannot be read ({error}): repair it") from error
     if values.ndim != 2:
         raise UsageError(f"{files.paths[index]} in {files.source} is in colour: maps have one value a pixel")
