@@ -25,6 +25,7 @@ _FUNCTIONS = {
     "StopTraining": "openjepa.training.callbacks",
     "as_dataset": "openjepa.data.sources.objects",
     "load_encoder": "openjepa.interop.load",
+    "open_trainable": "openjepa.interop.foreign.trainable",
     "open_run": "openjepa.commands.pretrain",
 }
 __all__ = ["UsageError", "__version__", *_FUNCTIONS, *_COMMANDS]

@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from openjepa.methods.base import Inputs
-from openjepa.methods.ijepa import LOSSES
-from openjepa.methods.masked import MaskedMethod, build_predictor
+from openjepa.methods.ijepa import RepresentationMethod
+from openjepa.methods.masked import build_predictor
 from openjepa.models.predictor import Predictor
 from openjepa.models.protocol import PatchEncoder
 from openjepa.models.vit import take
@@ -26,7 +25,7 @@ class Teacher(Protocol):
     def __call__(self, images: Tensor) -> Tensor: ...
 
 
-class Distilled(MaskedMethod):
+class Distilled(RepresentationMethod):
     """Predict the representations that a teacher has of the target patches, seeing all of the image.
 
     The last layer of the predictor projects to the teacher's width. The encoder that people use is the one that
@@ -39,8 +38,8 @@ class Distilled(MaskedMethod):
         self, context_encoder: PatchEncoder, predictor: Predictor, teacher: Teacher, distance: str = "smooth_l1"
     ) -> None:
         """`distance` of predictions and targets: "smooth_l1" or "l2"."""
-        super().__init__(context_encoder, predictor)
-        self.teacher, self.distance = teacher, LOSSES[distance]
+        super().__init__(context_encoder, predictor, distance)
+        self.teacher = teacher
 
     @classmethod
     def build(
@@ -56,12 +55,6 @@ class Distilled(MaskedMethod):
         if teacher is None:
             raise ValueError("this method needs a teacher")
         return cls(encoder, predictor or build_predictor(encoder, teacher.embed_dim, **settings), teacher, loss)
-
-    def loss(self, inputs: Inputs) -> Tensor:
-        context_ids, target_ids = inputs.masks
-        targets = self.targets(inputs.images, target_ids)
-        predicted = self.predict(inputs.images, context_ids, target_ids)
-        return self.distance(predicted.float(), targets.float())
 
     @torch.no_grad()
     def targets(self, images: Tensor, target_ids: Tensor) -> Tensor:

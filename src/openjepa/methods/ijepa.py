@@ -17,28 +17,35 @@ from openjepa.models.vit import take
 LOSSES: dict[str, Callable[..., Tensor]] = {"smooth_l1": F.smooth_l1_loss, "l2": F.mse_loss}
 
 
-class IJEPA(MaskedMethod):
-    """Predict the representations of target blocks from one context block of the same image."""
-
-    can_continue: ClassVar[bool] = True
+class RepresentationMethod(MaskedMethod):
+    """The loss of methods whose targets are representations: the `distance` of predictions and targets."""
 
     def __init__(self, context_encoder: PatchEncoder, predictor: Predictor, distance: str = "smooth_l1") -> None:
         """`distance` of predictions and targets: "smooth_l1" or "l2"."""
         super().__init__(context_encoder, predictor)
-        self.target_encoder = copy.deepcopy(context_encoder).requires_grad_(False)
         self.distance = LOSSES[distance]
-
-    @classmethod
-    def build(
-        cls, encoder: PatchEncoder, predictor: Predictor | None = None, *, loss: str = "smooth_l1", **settings: Any
-    ) -> "IJEPA":
-        return cls(encoder, predictor or build_predictor(encoder, encoder.embed_dim, **settings), loss)
 
     def loss(self, inputs: Inputs) -> Tensor:
         context_ids, target_ids = inputs.masks
         targets = self.targets(inputs.images, target_ids)
         predicted = self.predict(inputs.images, context_ids, target_ids)
         return self.distance(predicted.float(), targets.float())
+
+
+class IJEPA(RepresentationMethod):
+    """Predict the representations of target blocks from one context block of the same image."""
+
+    can_continue: ClassVar[bool] = True
+
+    def __init__(self, context_encoder: PatchEncoder, predictor: Predictor, distance: str = "smooth_l1") -> None:
+        super().__init__(context_encoder, predictor, distance)
+        self.target_encoder = copy.deepcopy(context_encoder).requires_grad_(False)
+
+    @classmethod
+    def build(
+        cls, encoder: PatchEncoder, predictor: Predictor | None = None, *, loss: str = "smooth_l1", **settings: Any
+    ) -> "IJEPA":
+        return cls(encoder, predictor or build_predictor(encoder, encoder.embed_dim, **settings), loss)
 
     @torch.no_grad()
     def targets(self, images: Tensor, target_ids: Tensor) -> Tensor:

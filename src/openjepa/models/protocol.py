@@ -76,6 +76,17 @@ class HasLayers(Protocol):
 
 
 @runtime_checkable
+class HasStatistics(Protocol):
+    """An encoder that was trained before, on images standardised with `mean` and `std` of each channel, in [0, 1]."""
+
+    @property
+    def mean(self) -> list[float]: ...
+
+    @property
+    def std(self) -> list[float]: ...
+
+
+@runtime_checkable
 class HasBlocks(Protocol):
     """A network that consists of blocks, which can be compiled, checkpointed and sharded one by one."""
 

@@ -25,6 +25,7 @@ from openjepa.interop.foreign.own_artifact import save_own
 from openjepa.interop.loaded_weights import Source
 from openjepa.interop.weights.shapes import StoredTeacher
 from openjepa.methods.base import Method
+from openjepa.models.protocol import HasStatistics
 from openjepa.own import names_own
 from openjepa.runs.command_line import option_words, typed_command
 from openjepa.runs.images import IGNORE_SHARDS, LISTED, check_new_folder, leave_out_small, prepare_images, write_skipped
@@ -217,7 +218,7 @@ def start_run(
     check_ranks(config)
     check_settings(config, given)
     dataset, summary = leave_out_small(dataset, summary, config.patch_size, config.max_skipped)
-    mean, std = _statistics(dataset, config, source)
+    mean, std = _statistics(dataset, config, source, model)
     networks = continued_networks(config, source) if source else model.networks(config) if model else None
     if teacher:
         networks = taught(config, teacher, mean, std, dataset.pixel_format)
@@ -250,10 +251,14 @@ def _open_images(data: DataSource, out: Path, config: Config, source: Source | N
     )
 
 
-def _statistics(dataset: ImageDataset, config: Config, source: Source | None) -> tuple[list[float], list[float]]:
+def _statistics(
+    dataset: ImageDataset, config: Config, source: Source | None, model: OwnModel | None
+) -> tuple[list[float], list[float]]:
     """Mean and std of each channel: those of the weights where the units are the same, else of the images."""
     if source and keeps_statistics(source, dataset.pixel_format):
         return source.mean, source.std
+    if model and isinstance(model.network, HasStatistics) and dataset.pixel_format.values != "raw":
+        return list(model.network.mean), list(model.network.std)
     return on_rank_zero(lambda: channel_statistics(dataset, seed=config.seed))
 
 

@@ -18,7 +18,7 @@ from openjepa.masking.samplers import STRATEGIES
 from openjepa.methods.base import Inputs, Method
 from openjepa.methods.registry import METHODS
 from openjepa.models.predictor import Predictor
-from openjepa.models.protocol import PatchEncoder, check_patch_encoder
+from openjepa.models.protocol import HasStatistics, PatchEncoder, check_patch_encoder
 from openjepa.models.vit import SIZES
 from openjepa.own import OWN, names_own, own_name
 from openjepa.runs.planning.build_model import Networks, method_of
@@ -140,7 +140,8 @@ class OwnModel:
     def networks(self, config: Config) -> Networks:
         """Networks whose encoder is a copy of it; whatever else the method has is drawn by the seed."""
         about = {"own_model": self.stored.model_dump()}
-        return Networks(lambda: self._build(config), width=self.network.embed_dim, about=about)
+        trained = isinstance(self.network, HasStatistics)
+        return Networks(lambda: self._build(config), imported=trained, width=self.network.embed_dim, about=about)
 
     def _build(self, config: Config) -> Method:
         encoder = copy.deepcopy(self.network)
