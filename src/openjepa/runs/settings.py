@@ -51,7 +51,7 @@ __all__ = [
 CONFIG, MAX_BYTES = "config.json", 2**26  # which lists every image that could not be read
 AGAIN = "give --out another name to start again"
 Long = Annotated[str, Field(max_length=2**20)]
-MOST_SEGMENTS = 1000
+MOST_SEGMENTS = 200
 Side = Annotated[int, Field(ge=1, le=2**20)]
 
 
@@ -178,6 +178,12 @@ class StoredRun(Schema):
             raise ValueError("networks is missing, which a run with --init has")
         if self.settings.get("teacher") and not self.teacher:
             raise ValueError("teacher is missing, which a run with --teacher has")
+        ends = [segment.steps for segment in self.segments]
+        starts = [segment.from_step for segment in self.segments]
+        if starts != sorted(starts) or [segment.steps_before for segment in self.segments[1:]] != ends[:-1]:
+            raise ValueError("segments do not follow each other")
+        if ends[-1:] not in ([], [self.steps]):
+            raise ValueError("the last of the segments does not end at steps")
         return self
 
     @property

@@ -44,7 +44,9 @@ def pictures(tmp_path_factory):
 def four(pictures, tmp_path_factory):
     """A finished run of four steps."""
     out = tmp_path_factory.mktemp("resume") / "run"
-    openjepa.pretrain(pictures[0], out=out, recipe="laptop", device="cpu", steps=4, **SMALL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("openjepa.commands.pretrain.report", lambda *_, **__: None)
+        openjepa.pretrain(pictures[0], out=out, recipe="laptop", device="cpu", steps=4, **SMALL)
     return out
 
 
@@ -131,6 +133,8 @@ def test_images_that_changed_are_refused_without_the_flag(pictures, run):
         UsageError, match=r"holds 27 images, the run in .* had 24 \(4 new and 1 gone by name\): give --d"
     ):
         openjepa.pretrain(pictures[1], out=run, **LATER)
+    with pytest.raises(UsageError, match=r"has taken all its 4 steps: give more --steps to train on "):
+        openjepa.pretrain(pictures[1], out=run, data_changed=True, **LATER)
     with pytest.raises(UsageError, match="--data-changed goes with --resume"):
         openjepa.pretrain(pictures[1], out=run, data_changed=True)
 
@@ -195,3 +199,26 @@ def test_the_report_says_what_was_changed_and_that_an_extension_is_not_finished(
     assert "Not finished" not in text and "this command gives the same run" not in text
     assert f"{4 * 8 / 24 + 4 * 8 / 27:.1f} epochs" in " ".join(text.split())
     assert "images from 24" not in openjepa.report(run, device="cpu", step=4).read_text()
+
+
+def test_segments_that_cannot_be_are_refused(pictures, run):
+    openjepa.pretrain(pictures[0], out=run, steps=6, **LATER)
+    content = json.loads((run / "config.json").read_text())
+    first = content["segments"][0]
+    for segments, said in (
+        ([first | {"steps": 9}], "the last of the segments does not end at steps"),
+        ([first, first | {"steps_before": 6, "from_step": 2}], "segments do not follow each other"),
+        ([first, first], "segments do not follow each other"),
+        ([first | {"from_step": -1}], "from_step is -1"),
+        ([first] * 201, "segments"),
+    ):
+        (run / "config.json").write_text(json.dumps(content | {"segments": segments}))
+        with pytest.raises(UsageError, match=said):
+            read_config(run / "config.json")
+
+
+def test_a_run_is_changed_a_bounded_number_of_times(pictures, run, monkeypatch):
+    openjepa.pretrain(pictures[0], out=run, steps=6, **LATER)
+    monkeypatch.setattr("openjepa.runs.resuming.resume.MOST_SEGMENTS", 1)
+    with pytest.raises(UsageError, match="was changed 1 times, which is the most"):
+        openjepa.pretrain(pictures[0], out=run, steps=8, **LATER)

@@ -31,7 +31,7 @@ from openjepa.runs.planning.plan import steps_within
 from openjepa.runs.planning.teacher import same_teacher, taught
 from openjepa.runs.probe_images import check_same_probe, check_same_probe_images, open_probe
 from openjepa.runs.resuming.image_names import compare_names, names_file, remove_other_names, write_names
-from openjepa.runs.settings import CONFIG, ImageChange, Segment, StoredRun, read_config, save_config
+from openjepa.runs.settings import CONFIG, MOST_SEGMENTS, ImageChange, Segment, StoredRun, read_config, save_config
 from openjepa.runs.start import StartedRun, as_started, check_ranks, check_same_command, check_same_images
 from openjepa.safety.schema import MAX_TEXT
 from openjepa.training.checkpoint import DamagedCheckpoint, State, checkpoint_steps
@@ -195,6 +195,10 @@ def _segments(stored: StoredRun, done: int, steps: int, images: ImageChange | No
     before = kept[-1].steps if kept else first
     if steps == before and not images:
         return kept
+    if images and done == steps:
+        raise UsageError(f"the run has taken all its {steps:,} steps: give more --steps to train on {images.data}")
+    if len(kept) >= MOST_SEGMENTS:
+        raise UsageError(f"the run was changed {len(kept)} times, which is the most: start another with --init")
     now = datetime.now(UTC).isoformat(timespec="seconds")
     about: dict[str, Any] = {"when": now, "command": typed_command(), "openjepa_version": __version__}
     return [*kept, Segment(from_step=done, steps_before=before, steps=steps, images=images, **about)]
