@@ -99,6 +99,7 @@ def test_what_is_no_run_is_not_opened(tmp_path, run):
     for folder, why in ((tmp_path / "none", "does not exist"), (tmp_path, "is no run"), (run / "encoder", "is no run")):
         with pytest.raises(UsageError, match=why):
             openjepa.open_run(folder)
+        assert repr(openjepa.Run(folder)) == f"Run({str(folder)!r})"
 
 
 def test_the_command_line_has_no_callbacks(capsys):

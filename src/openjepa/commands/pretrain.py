@@ -63,7 +63,10 @@ class Run:
         return str(self.folder)
 
     def __repr__(self) -> str:
-        return f"Run({str(self.folder)!r}, step {self.done} of {self.steps}, {self.status})"
+        try:
+            return f"Run({str(self.folder)!r}, step {self.done} of {self.steps}, {self.status})"
+        except UsageError:  # the folder is gone or damaged
+            return f"Run({str(self.folder)!r})"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Run) and self.folder.absolute() == other.folder.absolute()
