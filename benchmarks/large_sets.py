@@ -7,9 +7,7 @@ what is measured is names and indexes. FOLDER keeps them for the next time. The 
 batch, imports included: with nothing kept of earlier times, and again. Memory is what a worker does not share.
 """
 
-import json
 import os
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -17,7 +15,7 @@ from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
-from record import record
+from record import once, record
 
 FOLDERS, FILES, MEMBERS, LINKS = 2000, 1000, 500_000, 50_000
 ONCE = """
@@ -75,14 +73,6 @@ def make_zip(path: Path) -> None:
                 archive.writestr(f"class{number % 1000:04d}/IMG_{number:06d}.jpg", content)
 
 
-def start(source: Path, cache: str) -> dict:
-    environment = os.environ | {"OPENJEPA_CACHE": cache}
-    done = subprocess.run([sys.executable, "-c", ONCE, str(source)], capture_output=True, text=True, env=environment)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return json.loads(done.stdout)
-
-
 def main() -> None:
     rows = {}
     with tempfile.TemporaryDirectory() as cache:
@@ -92,7 +82,7 @@ def main() -> None:
         print("| set | images | start, s | processor, s | memory of a worker, MB |\n|---|---|---|---|---|")
         for name in ("files", "members.zip"):
             for again in ("", ", again"):
-                rows[name + again] = row = start(root / name, f"{cache}/kept")
+                rows[name + again] = row = once(ONCE, root / name, f"{cache}/kept")
                 cells = f"{row['images']:,} | {row['seconds']:.1f} | {row['processor']:.1f}"
                 print(f"| {name}{again} | {cells} | {row['worker_bytes'] / 1e6:.0f} |", flush=True)
     record("large_sets", **rows)

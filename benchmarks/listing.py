@@ -7,14 +7,11 @@ Each listing is a process of its own; imports are done before its clocks and its
 depend on what else the machine does.
 """
 
-import json
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from record import record
+from record import once, record
 
 FOLDERS, FILES = 1000, 1000
 ONCE = """
@@ -39,21 +36,13 @@ def make(root: Path) -> None:
                 (folder / f"IMG_{number:06d}.jpg").touch()
 
 
-def list_once(root: Path, cache: str) -> dict:
-    environment = os.environ | {"OPENJEPA_CACHE": cache}
-    done = subprocess.run([sys.executable, "-c", ONCE, str(root)], capture_output=True, text=True, env=environment)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return json.loads(done.stdout)
-
-
 def main() -> None:
     with tempfile.TemporaryDirectory() as cache:
         root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(cache) / "files"
         make(root)
-        found = {"first": list_once(root, cache), "second": list_once(root, cache)}
+        found = {"first": once(ONCE, root, cache), "second": once(ONCE, root, cache)}
         (root / "class0007" / "new.jpg").touch()
-        found["one file more"] = list_once(root, cache)
+        found["one file more"] = once(ONCE, root, cache)
         (root / "class0007" / "new.jpg").unlink()
     print("listing        images     seconds   processor   memory kept   at its peak")
     for name, row in found.items():
