@@ -27,7 +27,8 @@ from record import record
 
 from openjepa.config import build_config
 from openjepa.errors import UsageError
-from openjepa.runs.start import resume_run, start_run
+from openjepa.runs.resuming.resume import resume_run
+from openjepa.runs.start import start_run
 from openjepa.training.checkpoint import checkpoint_steps, load_newest
 from openjepa.training.distributed import joined
 

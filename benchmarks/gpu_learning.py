@@ -14,8 +14,8 @@ from pathlib import Path
 from gpu_rows import Rows, about, arguments, photos
 
 import openjepa
+from openjepa.runs.resuming.resume import resume_run
 from openjepa.runs.settings import read_config
-from openjepa.runs.start import resume_run
 from openjepa.training.monitoring.metrics_log import read_metrics
 
 EPOCHS = 200

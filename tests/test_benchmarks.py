@@ -1,5 +1,7 @@
 """The scripts whose numbers the documentation states: what they say of planted results, and a few steps of each."""
 
+import ast
+import importlib
 import importlib.util
 import json
 import subprocess
@@ -23,6 +25,15 @@ def script(name):
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("*.py")), ids=lambda path: path.stem)
+def test_what_a_script_imports_is_there(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("openjepa"):
+            module = importlib.import_module(str(node.module))
+            for name in (each.name for each in node.names):
+                assert hasattr(module, name) or importlib.util.find_spec(f"{node.module}.{name}"), name
 
 
 learning = script("learning")

@@ -61,7 +61,7 @@ def test_masks_are_drawn_on_the_image_given(tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--patch-size", "5"], "--patch-size 5"),
+        (["--patch-size", "5"], "patch size 5: give --image-size 30, or --patch-size 4"),
         (["--masks", "multiblock", "--context-ratio", "0.9"], "--context-ratio 0.25"),
         (["--image-size", "4"], "2x2"),
         (["--masks", "blok"], "did you mean block?"),

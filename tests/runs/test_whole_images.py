@@ -72,14 +72,14 @@ def test_square_images_keep_the_recipes_size_and_published_sizes_are_kept(name):
 
 def test_named_published_recipes_stay_square(lying, tmp_path, monkeypatch, capsys):
     run = pretrained(lying, tmp_path / "run", monkeypatch, recipe="reference")
-    assert read_config(run / "config.json")[0].frame == ((32, 32), 0.0)
+    assert read_config(run / "config.json")[0].frame[:2] == ((32, 32), 0.0)
     assert "25% of each is not seen" in capsys.readouterr().out
 
 
 def test_runs_that_state_no_rule_crop_as_they_did(lying, tmp_path, monkeypatch):
     run = pretrained(lying, tmp_path / "run", monkeypatch, image_size="28x36")
     stored = json.loads((run / "config.json").read_text())
-    assert stored["settings"].pop("max_stretch") == 0.1
+    assert stored["settings"].pop("max_stretch") == 0.1 and stored.pop("schema_version")
     (run / "config.json").write_text(json.dumps(stored))
     assert read_config(run / "config.json")[0].max_stretch == 0 == stored_config(stored["settings"], run).max_stretch
     for written in ("encoder", "checkpoints"):  # by a run with another rule
@@ -104,4 +104,4 @@ def test_every_mask_strategy_has_a_size_for_lying_images(masks, any_orientation,
 def test_continued_weights_keep_their_rule(lying, tmp_path, monkeypatch):
     first = pretrained(lying, tmp_path / "first", monkeypatch, max_stretch=0, image_size="28x36")
     again = pretrained(lying, tmp_path / "again", monkeypatch, init=str(first))
-    assert read_config(again / "config.json")[0].frame == ((28, 36), 0.0)
+    assert read_config(again / "config.json")[0].frame[:2] == ((28, 36), 0.0)
