@@ -240,6 +240,8 @@ def begun_run(forge: Forge) -> tuple[str, list[str]]:
 def _believed(forge: Forge, folder: Path) -> None:
     """A lie in the newest checkpoint whose hash fits."""
     newest = max((folder / "checkpoints").glob("step-*"))
+    if not all((newest / name).is_file() for name in ("state.safetensors", "state.json")):  # a pipe or a device by now
+        return
     try:
         tensors = lying_tensors(forge, (newest / "state.safetensors").read_bytes())
         state = json.loads((newest / "state.json").read_bytes())

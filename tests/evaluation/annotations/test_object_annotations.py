@@ -139,6 +139,8 @@ def test_a_folder_and_a_folder_in_a_zip(tmp_path):
         ("cut.xml", "<annotation>"),
         ("bare.csv", "a,b\n1,2\n"),
         ("named.json", json.dumps({"images": [{"id": 1, "file_name": [1]}], "annotations": [], "categories": []})),
+        ("deep.json", "[" * 100_000),
+        ("large.json", '{"image_filename": "a", "objects": [{"pixel_coords": [1, 2, 1%s]}]}' % ("0" * 400)),
         ("depthless.json", json.dumps({"image_filename": "a", "objects": [{"pixel_coords": [1, 2]}]})),
     ],
 )

@@ -74,6 +74,10 @@ def _lies_in(point: tuple[float, float], box: Box) -> bool:
     return box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3]
 
 
+# What readers raise for files that are not as their format has it.
+WRONG = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, ElementTree.ParseError)
+
+
 def read_annotations(source: str, kind: str | None = None) -> dict[str, Annotation]:
     """Annotations by the image's name, relative to `source`, from any of `ANNOTATION_KINDS`, also inside a zip.
 
@@ -100,7 +104,7 @@ def _read_all_files(source: str) -> dict[str, Annotation]:
             continue
         try:
             read = _below(PurePosixPath(name).parent, reader(name, content))
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError, ElementTree.ParseError) as error:
+        except WRONG as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise UsageError(f"{name} in {source} is not understood ({reason}): give {ANNOTATION_KINDS}") from error
         for image, annotation in read.items():
