@@ -210,26 +210,29 @@ def test_tensors_of_another_model_are_refused(photos, tmp_path, harm, said):
         load_tensors(run.stepper, tensors)
 
 
-def test_weights_that_are_not_finite_at_a_monitor_end_the_run_in_words(photos, tmp_path):
+@pytest.mark.parametrize(("step", "cure"), [(0, "the weights of --init, or the images"), (2, "lower --lr")])
+def test_weights_that_are_not_finite_at_a_monitor_end_the_run_in_words(photos, tmp_path, step, cure):
     run = watched_run(photos, tmp_path / "run")
     measure = run.monitor
 
     def spoilt(model):
-        if run.done == 2:  # by the update after the last loss
+        if run.done == step:  # by the update after the last loss, or before the first
             model.encoder.norm.bias.data.fill_(float("nan"))
         return measure(model)
 
     run.monitor = spoilt
-    with pytest.raises(UsageError, match=r"the encoder's output is not finite at step 2: lower --lr"):
+    with pytest.raises(UsageError, match=f"the encoder's output is not finite at step {step}: {cure}"):
         run.train(lambda record: None)
 
 
 def test_a_diverging_loss_ends_the_run_in_words(photos, tmp_path):
     run = make_run(photos, tmp_path / "run")
-    with torch.no_grad():
-        run.stepper.model.predictor.mask_token.fill_(float("nan"))
+
+    def spoil(_record):
+        run.stepper.model.predictor.mask_token.data.fill_(float("nan"))
+
     with pytest.raises(UsageError, match="the loss is nan at step 1: lower --lr"):
-        run.train(lambda record: None)
+        run.train(spoil)
 
 
 def test_a_full_disk_ends_the_run_in_words(photos, tmp_path, monkeypatch):

@@ -252,8 +252,9 @@ class TrainingRun:
     def _measure(self, probe: bool) -> dict:
         """Monitors, verdict and, where labels exist and `probe` is set, the probes; keeps the best checkpoints."""
         measured = self._agree(lambda: self.monitor(self.stepper.model))
-        if self.done and not all(map(math.isfinite, measured.values())):
-            raise Diverged(f"the encoder's output is not finite at step {self.done:,}: {SLOWER}")
+        if not all(map(math.isfinite, measured.values())):
+            cure = SLOWER if self.done else "the weights of --init, or the images, hold too large numbers: give others"
+            raise Diverged(f"the encoder's output is not finite at step {self.done:,}: {cure}")
         if self.done == 0:
             self.untrained = measured
         progress, known = self.done / self.steps, self.settings | {"passes": self._passes}

@@ -73,6 +73,7 @@ def test_the_folder_of_a_trial_follows_from_its_name(tmp_path):
         ({"rung": 0}, "rung is 0"),
         ({"linear": 7}, "linear is 7"),
         ({"monitors": None}, "linear, knn, monitors or untrained is missing"),
+        ({"monitors": {"std": 1.0}}, "monitors has no rank"),
         ({"changes": {"nothing": 1}}, "has the unknown setting nothing"),
         ({"steps": "5"}, "steps is 5"),
     ],

@@ -89,6 +89,8 @@ class StoredTrial(Schema):
         measured = (self.linear, self.knn, self.monitors, self.untrained)
         if self.failed is None and None in measured:
             raise ValueError("linear, knn, monitors or untrained is missing")
+        if self.monitors is not None and "rank" not in self.monitors:
+            raise ValueError("monitors has no rank")
         return self
 
 
