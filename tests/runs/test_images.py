@@ -29,6 +29,15 @@ def test_images_smaller_than_a_patch_are_left_out_where_that_is_allowed(tmp_path
     assert summary.skipped == [("cat/tiny.png", "smaller than a patch (1 px, a patch 4)")]
 
 
+def test_a_damaged_image_that_claims_to_be_tiny_is_damaged_alone(tmp_path):
+    folder = draw_photos(tmp_path / "photos", 12)
+    Image.new("RGB", (2000, 1), "red").save(folder / "cat/tiny.bmp")
+    (folder / "cat/tiny.bmp").write_bytes((folder / "cat/tiny.bmp").read_bytes()[:-60])
+    dataset, summary = prepare_images(folder, 0, max_skipped=0.5)
+    assert leave_out_small(dataset, summary, 4, 0.5)[0] is dataset
+    assert [path for path, _ in summary.skipped] == ["cat/tiny.bmp"]
+
+
 def test_a_run_skips_and_lists_a_tiny_image_and_resumes(tmp_path):
     folder = draw_photos(tmp_path / "photos", 12)
     Image.new("RGB", (1, 1)).save(folder / "cat/tiny.png")

@@ -121,6 +121,8 @@ def leave_out_small(
         return dataset, summary
     sides = shorter_sides(dataset)
     small = np.flatnonzero(sides < patch_size).tolist()
+    if not small:  # the size of an image that could not be decoded
+        return dataset, summary
     skipped = [(dataset.paths[row], f"smaller than a patch ({sides[row]} px, a patch {patch_size})") for row in small]
     if len(small) > max_skipped * len(dataset):
         raise UsageError(
