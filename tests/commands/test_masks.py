@@ -69,6 +69,7 @@ def test_masks_are_drawn_on_the_image_given(tmp_path):
         (["--image", "words.png"], "words.png cannot be read"),
         (["--out", "masks.jpg"], ".png"),
         (["--out", "words.png/masks.png"], "nothing can be written below it"),
+        (["--batch-size", "1000000000"], "give 262,144 or less"),
         (["--lr", "1"], "--lr"),
     ],
 )

@@ -15,6 +15,7 @@ from openjepa.data.scenes.scenes import draw_scene
 from openjepa.errors import BadImage, UsageError
 from openjepa.files import check_output
 from openjepa.masking.coverage import cover, first_masks, in_words
+from openjepa.masking.settings import MaskSettings
 from openjepa.recipe_settings import RECIPES, config_of
 from openjepa.reports.masks import mask_sheet, write_png
 from openjepa.runs.images import mask_settings
@@ -23,6 +24,7 @@ from openjepa.runs.planning.unused_settings import check_settings
 MASK_SETTINGS = tuple(name for name, spec in FIELDS.items() if spec.metadata["panel"] == "Masks")
 SETTINGS = Settings(("method", "image_size", "patch_size", *MASK_SETTINGS, "batch_size", "seed"))
 DRAWN = 8
+MOST_PATCHES = 2**26  # of the images of a batch together
 
 
 def masks(
@@ -48,6 +50,7 @@ def masks(
     chosen, picture = mask_settings(config), open_picture(image, config.frame)
     if chosen is None:
         raise UsageError(f"--method {config.method} uses no masks: leave it out, or give another")
+    check_batch(chosen, config.batch_size)
     coverage = cover(chosen, config.batch_size, config.seed)
     drawn = first_masks(chosen, DRAWN, config.batch_size, config.seed)
     write_png(out, mask_sheet(picture, chosen, drawn, coverage))
@@ -55,6 +58,14 @@ def masks(
     log(f"{chosen.strategy} masks on {rows}x{columns} patches, over {coverage.images:,} sampled images")
     log(*(f"  {name:<12}{value}" for name, value in in_words(chosen, coverage)), f"picture: {out}")
     return out
+
+
+def check_batch(chosen: MaskSettings, batch_size: int) -> None:
+    """Raise UsageError for a batch whose masks, which are drawn together, would take too much memory."""
+    rows, columns = chosen.grid_size
+    most = MOST_PATCHES // (rows * columns * chosen.masks_per_image)
+    if batch_size > most:
+        raise UsageError(f"--batch-size {batch_size} is too large to draw its masks together: give {most:,} or less")
 
 
 def open_picture(path: Path | None, frame: Frame) -> np.ndarray:
