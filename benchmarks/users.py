@@ -18,14 +18,13 @@ from pathlib import Path
 from record import record
 from small_commands import draw
 
-from openjepa.commands import COMMANDS
-
 USER = 54321
 TINY = ["--image-size", "16", "--batch-size", "8", "--predictor-depth", "1", "--workers", "0", "--precision", "float32"]
 WORDS = {
     "demo": ["demo", "--data", "photos", "--out", "demo", "--steps", "2", *TINY],
     "pretrain": ["pretrain", "photos", "--out", "run", "--steps", "2", *TINY],
     "tune": ["tune", "photos", "--out", "study", "--budget", "1s", *TINY],
+    "runs": ["runs", ".", "--csv", "runs.csv"],
     "evaluate": ["evaluate", "run", "photos", "--page", "page.html", "--save-head", "head", "--workers", "0"],
     "finetune": ["finetune", "run", "photos", "--out", "tuned", "--epochs", "1", "--onnx", "--workers", "0"],
     "report": ["report", "run"],
@@ -39,7 +38,6 @@ WORDS = {
     "data check": ["data", "check", "photos", "--out", "check.html", "--workers", "2"],
     "data prepare": ["data", "prepare", "photos", "small", "--size", "16", "--workers", "2"],
 }
-assert WORDS.keys() == {command.name for command in COMMANDS}
 
 
 def without_home(home: Path) -> dict[str, str]:

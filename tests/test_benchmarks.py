@@ -12,6 +12,7 @@ import pytest
 import torch
 from support.photos import draw_photos
 
+from openjepa.commands import COMMANDS
 from openjepa.config import build_config
 from openjepa.methods.registry import METHODS, Entry
 from openjepa.recipe_settings import recipe
@@ -34,6 +35,10 @@ def test_what_a_script_imports_is_there(path):
             module = importlib.import_module(str(node.module))
             for name in (each.name for each in node.names):
                 assert hasattr(module, name) or importlib.util.find_spec(f"{node.module}.{name}"), name
+
+
+def test_every_command_is_tried_as_another_user():
+    assert script("users").WORDS.keys() == {command.name for command in COMMANDS}
 
 
 learning = script("learning")
