@@ -480,5 +480,8 @@ def test_encoder_words(trained):
     photos, run = trained
     with pytest.raises(openjepa.UsageError, match=r"--encoder contxt is not known.*did you mean context"):
         openjepa.evaluate(str(run), str(photos), encoder="contxt", workers=0)
+    for seed in (-1, 2**63):
+        with pytest.raises(openjepa.UsageError, match=f"--seed {seed} is not possible"):
+            openjepa.evaluate("pixels", "scenes:9", seed=seed)
     with pytest.raises(openjepa.UsageError, match="--epochs 0"):
         openjepa.evaluate(str(run), str(photos), epochs=0, workers=0)

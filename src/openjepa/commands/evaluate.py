@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from openjepa.commands.arguments.options import Device, Overwrite, Pooling, Precision, SkippedFraction, Step, Workers
-from openjepa.config import MAX_SKIPPED
+from openjepa.config import MAX_SKIPPED, check_value
 from openjepa.console import log
 from openjepa.data.open import Given, as_source
 from openjepa.device import choose_device
@@ -86,6 +86,7 @@ def evaluate(
     chosen, few = evaluating.parse_tasks(tasks), parse_shots(shots)
     outputs = Outputs(*(None if path is None else Path(path) for path in (json, csv, page, save_head)))
     check_workers(workers)
+    check_value("seed", seed)
     if not epochs > 0:
         raise UsageError(f"--epochs {epochs} is not possible: give more than 0")
     needed = chosen
