@@ -121,7 +121,7 @@ def _entity(forge: Forge) -> bytes:
 
 NUMBERS = ["0", "-1", "nan", "inf", "1e999", "-0.0", "1000000000", "10**9", "1" * 400, "0.5", "1_0", " 1", "1,2"]
 NUMBERS += ["100000", "1000000000000", "4294967296"]
-WORDS = ["", " ", "x" * 300, "x" * 100_000, "\x1b[31m", "[/red]", "=1", "../x", ".", "/", "nothing", "a\nb", "\udcff"]
+WORDS = ["", " ", "x" * 300, "x" * 100_000, "\x1b[31m", "[/red]", "=1", "../x", ".", "nothing", "a\nb", "\udcff"]
 LARGE = ("1000000000", "100000", "1000000000000", "4294967296")
 LONG = {"time", "epochs", "steps", "budget", "seconds"}  # a large value of these means a long run
 
