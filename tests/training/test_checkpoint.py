@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import re
 
 import pytest
@@ -67,6 +68,18 @@ def test_damage_is_seen_and_the_one_before_is_taken(folder, how):
     _, state, complaints = load_newest(folder)
     assert state.step == 20
     assert len(complaints) == 1 and str(newest) in complaints[0]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes and devices")
+@pytest.mark.parametrize(
+    "make", [lambda path: os.mkfifo(path), lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"]
+)
+@pytest.mark.parametrize("name", ["state.safetensors", "state.json"])
+def test_what_is_no_file_is_neither_waited_for_nor_read_without_end(folder, name, make):
+    newest = checkpoint_path(folder, 30)
+    (newest / name).unlink()
+    make(newest / name)
+    assert load_newest(folder)[1].step == 20
 
 
 def test_all_damaged_is_an_error(folder):

@@ -135,6 +135,8 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) -> 
 
 
 def file_hash(path: Path) -> str:
-    """The SHA-256 of a file in hexadecimal digits. Raises OSError."""
+    """The SHA-256 of a file in hexadecimal digits. Raises OSError, also for what is no regular file."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for, and a device has no end
+        raise OSError(f"{path} is not a regular file")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
