@@ -1,5 +1,6 @@
 """Hostile weights, artifacts, heads, run folders and studies: copies of harmless ones in which one file lies."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -69,7 +70,8 @@ def lying_file(forge: Forge, path: Path) -> None:
         path.unlink()
         forge.dice.choice([path.mkdir, lambda: os.mkfifo(path), lambda: None, lambda: path.symlink_to("/dev/zero")])()
     else:
-        rewrite(path, change(forge, data))
+        with contextlib.suppress(ValueError):  # numbers of an earlier lie that have too many digits to be written again
+            rewrite(path, change(forge, data))
 
 
 def copied(forge: Forge, name: str, *files: str) -> Path:

@@ -40,6 +40,8 @@ def edited(run, tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        ({"schema_version": [15]}, "schema_version is a list"),
+        ({"schema_version": True}, "schema_version is "),
         ({"steps": 0}, "steps is 0"),
         ({"steps": "5"}, "steps is 5"),
         ({"steps": 10**100}, "steps is 1000"),

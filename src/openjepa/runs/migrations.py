@@ -101,7 +101,7 @@ def migrated(content: Mapping[str, Any]) -> Content:
     """
     content = {**content, "settings": current_names(content["settings"])}
     stated = content.get("schema_version")
-    if stated is not None and stated not in VERSIONS:
+    if stated is not None and (type(stated) is not int or stated not in VERSIONS):
         return content  # damaged, or of a later version
     written = stated or version_of(content)
     for number, version in VERSIONS.items():
