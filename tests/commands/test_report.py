@@ -61,7 +61,7 @@ def test_the_page_of_a_finished_run_stands_alone(run, finished):
 
 def test_without_a_measurement_the_command_for_one(run):
     text = openjepa.report(run).read_text()
-    assert "Not measured yet" in text and "evaluation.json" in text
+    assert "Not measured yet" in text and "openjepa evaluate" in text
     stored = json.loads((run / "config.json").read_text())
     stored["found"]["classes"] = {}
     (run / "config.json").write_text(json.dumps(stored))

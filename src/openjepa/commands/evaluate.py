@@ -76,8 +76,7 @@ def evaluate(
     """Measure encoders on labelled images, always beside raw pixels and an untrained encoder.
 
     The records of a run are kept in its folder, as evaluation.json (of a --step, evaluation-step-NUMBER.json), for its
-    report. docs/evaluation.md explains the
-    tasks.
+    report. docs/evaluation.md explains the tasks.
 
     Returns one record for each model, label and task, with the keys model, data, task, metric, value, low, high and
     protocol; accuracies are fractions, low and high their 95 % interval. Raises UsageError.

@@ -144,7 +144,7 @@ def _next_commands(run: RunFolder) -> list[str]:
     if not run.images.classes:
         embed = ["openjepa", "embed", path, run.data, *step, "--out", "vectors.parquet"]
         return [shlex.join(embed), shlex.join(["openjepa", "data", "check", run.data])]
-    evaluate = ["openjepa", "evaluate", path, run.data, *(step or ["--json", f"{path}/evaluation.json"])]
+    evaluate = ["openjepa", "evaluate", path, run.data, *step]
     return [f"{shlex.join(evaluate)} && {_report_command(run)}"]
 
 

@@ -198,9 +198,8 @@ def start_run(
     """A new run in `out`, planned and described; nothing is written before everything has been checked.
 
     `given` are the settings that the user gave: each must have an effect, and --init may not contradict it. `settle`
-    makes the config once the images are known, where they decide. `recipe` is the one that the user named.
-    `probe` are labelled images for the probes, where they are not those of the run, `model`
-    the network where a program gave it.
+    makes the config once the images are known, where they decide. `recipe` is the one that the user named. `probe` are
+    labelled images for the probes, where they are not those of the run, `model` the network where a program gave it.
     """
     begun = time.monotonic()
     check_same_command(given, parallel, recipe)
