@@ -29,6 +29,7 @@ WORDS = {
     "finetune": ["finetune", "run", "photos", "--out", "tuned", "--epochs", "1", "--onnx", "--workers", "0"],
     "report": ["report", "run"],
     "embed": ["embed", "run", "photos", "--out", "vectors.parquet", "--workers", "0"],
+    "index": ["index", "run", "photos", "--out", "photos.index", "--workers", "0"],
     "predict": ["predict", "head", "photos", "--out", "classes.csv", "--workers", "0"],
     "import": ["import", "run", "artifact"],
     "export": ["export", "run", "--to", "hf", "--out", "export"],

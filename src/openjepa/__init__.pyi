@@ -256,6 +256,19 @@ def embed(
     max_skipped: float = ...,
     overwrite: bool = ...,
 ) -> Path: ...
+def index(
+    model: StrPath,
+    data: Given,
+    *,
+    out: StrPath,
+    labels: StrPath | None = ...,
+    step: int | str | None = ...,
+    pooling: str = ...,
+    device: str = ...,
+    precision: str = ...,
+    workers: int = ...,
+    max_skipped: float = ...,
+) -> Path: ...
 def predict(
     head: StrPath,
     data: Given,

@@ -6,9 +6,11 @@ Only this module prints, and it interprets no markup: text is escaped, and style
 import contextlib
 import io
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import IO, cast
 
 from rich import box
@@ -118,6 +120,35 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(terminal(what), total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def pacing(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """`counting` for long work: with the rate in `unit` a second, memory and time left; without a terminal a line
+    each half minute."""
+    columns = (_description(), BarColumn(bar_width=24), MofNCompleteColumn())
+    begun, printed = time.monotonic(), time.monotonic()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(terminal(what), total=None)
+
+        def show(done: int, total: int) -> None:
+            nonlocal printed
+            seconds = max(1e-9, time.monotonic() - begun)
+            left = f" · {duration((total - done) * seconds / done)} left" if 0 < done < total else ""
+            line = f"{what} · {done / seconds:,.0f} {unit}/s · {resident_memory() / 2**30:.1f} GiB{left}"
+            progress.update(task, completed=done, total=total, description=terminal(line))
+            if not console.is_terminal and time.monotonic() - printed > 30:
+                log(f"{done:,}/{total:,} {line}")
+                printed = time.monotonic()
+
+        yield show
+
+
+def resident_memory() -> int:
+    """Bytes of memory that this process holds now, or where the system does not tell, has held at most."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _description() -> TextColumn:

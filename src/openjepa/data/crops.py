@@ -125,6 +125,19 @@ def resized(
     return np.stack(small, axis=2)
 
 
+def as_picture(image: np.ndarray) -> np.ndarray:
+    """An image [H, W, C] for display, uint8 [H, W, 3]: its first three channels or, of fewer, the first in grey.
+
+    8-bit values are kept; of others, the 2nd to the 98th percentile of each channel is mapped to 0 to 255.
+    """
+    shown = image[..., :3] if image.shape[2] >= 3 else image[..., :1]
+    if shown.dtype != np.uint8:
+        low, high = np.percentile(shown, (2, 98), axis=(0, 1))
+        fractions = (shown - low) / np.where(high > low, high - low, 1)
+        shown = (fractions.clip(0, 1) * 255).round().astype(np.uint8)
+    return np.ascontiguousarray(shown if shown.shape[2] == 3 else shown.repeat(3, axis=2))
+
+
 def standardise(images: Tensor, mean: list[float], std: list[float]) -> Tensor:
     """Images [B, C, H, W] to float32 of about zero mean and unit variance a channel; uint8 ones are taken as / 255."""
     full = 255 if images.dtype == torch.uint8 else 1

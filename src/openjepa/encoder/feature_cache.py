@@ -43,14 +43,14 @@ SKIPPED = "skipped.json"
 LAYOUT = 1  # raised when the stored layout changes, so that older files are not read
 
 
-def model_hash(model: Model) -> str:
-    """A hash of all that a model's features depend on besides the images."""
+def model_hash(model: Model, arithmetic: bool = True) -> str:
+    """A hash of all that a model's features depend on besides the images; without `arithmetic`, up to rounding."""
     about: list[object] = [type(model).__name__, model.image_size]
     if not isinstance(model, Encoder):
         return hashlib.sha256(repr([*about, vars(model)]).encode()).hexdigest()
     network = model.network
     shape = network.arguments() if isinstance(network, VisionTransformer) else str(network)
-    about += [shape, model.mean, model.std, model.precision, model.device.type]
+    about += [shape, model.mean, model.std, *([model.precision, model.device.type] if arithmetic else [])]
     about += [model.max_stretch] if model.max_stretch else []
     about += [model.frame, model.pooling] if isinstance(model, ForeignEncoder) else []
     digest = hashlib.sha256(repr(about).encode())

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from openjepa.data.crops import Frame, resize_centre_crop, size_of
+from openjepa.data.crops import Frame, as_picture, resize_centre_crop, size_of
 from openjepa.data.dataset import UNLABELLED, ImageDataset
 
 PALETTE = ((240, 148, 50), (64, 156, 222), (226, 104, 152), (92, 178, 106), (154, 122, 212), (214, 192, 66))
@@ -29,19 +29,6 @@ def at_display_size(image: np.ndarray, grid_size: tuple[int, int], side: int = 2
     return np.asarray(
         Image.fromarray(image).resize((grid_size[1] * cell, grid_size[0] * cell), Image.Resampling.BICUBIC)
     )
-
-
-def as_picture(image: np.ndarray) -> np.ndarray:
-    """An image [H, W, C] for display, uint8 [H, W, 3]: its first three channels or, of fewer, the first in grey.
-
-    8-bit values are kept; of others, the 2nd to the 98th percentile of each channel is mapped to 0 to 255.
-    """
-    shown = image[..., :3] if image.shape[2] >= 3 else image[..., :1]
-    if shown.dtype != np.uint8:
-        low, high = np.percentile(shown, (2, 98), axis=(0, 1))
-        fractions = (shown - low) / np.where(high > low, high - low, 1)
-        shown = (fractions.clip(0, 1) * 255).round().astype(np.uint8)
-    return np.ascontiguousarray(shown if shown.shape[2] == 3 else shown.repeat(3, axis=2))
 
 
 def draw_masks(image: np.ndarray, context_ids: Tensor, target_ids: Tensor, grid_size: tuple[int, int]) -> np.ndarray:

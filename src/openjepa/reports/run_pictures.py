@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from openjepa.data.crops import Frame
+from openjepa.data.crops import Frame, as_picture
 from openjepa.data.dataset import ImageDataset, sample_order, without_labels
 from openjepa.data.decoding.pixel_format import RGB, PixelFormat
 from openjepa.data.open import DataSource, open_dataset
@@ -18,7 +18,7 @@ from openjepa.errors import UsageError
 from openjepa.masking.coverage import cover, first_masks
 from openjepa.masking.settings import MaskSettings
 from openjepa.reports.chart_style import coverage_chart
-from openjepa.reports.drawing import as_picture, at_display_size, draw_masks, pca_maps
+from openjepa.reports.drawing import at_display_size, draw_masks, pca_maps
 from openjepa.reports.neighbours import find_neighbours, indices_of
 from openjepa.rng import SAMPLES, generator
 from openjepa.runs.folder import RunFolder

@@ -1,0 +1,85 @@
+"""`openjepa index MODEL DATA --out INDEX`: vectors, thumbnails and facts of images in a table that can be updated."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from openjepa.commands.arguments.options import (
+    Data,
+    Device,
+    Pooling,
+    Precision,
+    SkippedFraction,
+    Step,
+    Workers,
+)
+from openjepa.config import MAX_SKIPPED
+from openjepa.console import log, pacing
+from openjepa.data.open import as_source, names_of
+from openjepa.data.proportions import seen_lines
+from openjepa.data.storage.storage import skipped_lines
+from openjepa.data.summary import counted
+from openjepa.encoder.features import frame_of
+from openjepa.files import check_outside
+from openjepa.files.lock import locked
+from openjepa.indexing.build import Changes, update
+from openjepa.indexing.label_columns import label_columns
+from openjepa.indexing.open import check_free, open_store, opened_model
+from openjepa.runs.images import check_skipped, check_workers, open_images
+
+
+def index(
+    model: Annotated[
+        str, Argument(help="A run, a model of timm or transformers, pixels or untrained:NAME.", show_default=False)
+    ],
+    data: Data,
+    *,
+    out: Annotated[
+        Path, Option(help="Folder of the index; one that is there is brought up to date.", show_default=False)
+    ],
+    labels: Annotated[
+        Path | None,
+        Option(help="Table of labels (.csv, .tsv, .jsonl, .parquet) with a column path.", show_default=False),
+    ] = None,
+    step: Step = None,
+    pooling: Pooling = "auto",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    workers: Workers = 2,
+    max_skipped: SkippedFraction = MAX_SKIPPED,
+) -> Path:
+    """Make a searchable index of images, or bring one up to date.
+
+    INDEX is a LanceDB table with a row for each image: its vector (float16), a thumbnail (WebP, 96 px), path, folder,
+    size, content hash, labels, time of capture (EXIF), brightness, contrast and sharpness. Given again, the command
+    adds images that are new, drops those that are gone, embeds those that have changed, and reads no others. A run
+    that is ended goes on where it was. An index takes vectors of one model, and images of one source.
+
+    Images that cannot be read are left out, counted and named. openjepa search and openjepa curate read the index.
+
+    Returns the folder. Raises UsageError.
+    """
+    source, out = as_source(data), Path(out)
+    check_workers(workers)
+    check_free(out)
+    check_outside(out, names_of(source))
+    encoder = opened_model(str(model), step, device, precision, pooling)
+    dataset, summary = open_images(source, encoder.pixel_format, max_skipped)
+    found = label_columns(dataset, labels and Path(labels))
+    log(*seen_lines(summary.sizes, frame_of(encoder)))
+    with locked(out):
+        store = open_store(out, encoder, str(model), step, pooling, dataset, str(source))
+        with pacing(f"indexing {dataset.source}", "images") as progress:
+            changes = update(store, encoder, dataset, found, workers, progress)
+        log(*skipped_lines(summary.skipped + changes.skipped))
+        log(_line(changes, len(store), out))
+    check_skipped(str(source), summary.skipped + changes.skipped, len(store), max_skipped)
+    return out
+
+
+def _line(changes: Changes, total: int, out: Path) -> str:
+    parts = {name: getattr(changes, name) for name in ("added", "changed", "removed", "unchanged")}
+    told = ", ".join(f"{count:,} {name}" for name, count in parts.items())
+    return f"{os.fspath(out)}: {counted(total, 'image')} ({told}); {counted(len(changes.skipped), 'image')} left out"

@@ -1,0 +1,88 @@
+"""An index and the model that its vectors are of: made, opened, and checked to belong together."""
+
+import math
+import os
+from pathlib import Path
+
+import pyarrow as pa
+
+from openjepa._version import __version__
+from openjepa.data.dataset import ImageDataset
+from openjepa.device import choose_device, choose_precision
+from openjepa.encoder.feature_cache import model_hash
+from openjepa.encoder.features import Model
+from openjepa.errors import UsageError
+from openjepa.files.lock import LOCK
+from openjepa.files.temporary import PREFIX
+from openjepa.indexing.build import dimensions_of
+from openjepa.indexing.store import LAYOUT, TABLE, About, Store, holds_index
+from openjepa.runs.checkpoints import Step, find_step, open_model_at
+
+
+def opened_model(model: str, step: Step, device: str, precision: str, pooling: str) -> Model:
+    where = choose_device(device)
+    return open_model_at(model, step, where, choose_precision(precision, where), pooling)
+
+
+def check_free(folder: Path) -> None:
+    """Raise UsageError for a folder that holds other than an index."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file: give the name of a folder")
+    if folder.is_dir() and not holds_index(folder):
+        names = {path.name for path in folder.iterdir()} - {LOCK, f"{TABLE}.lance"}
+        if any(not name.startswith(PREFIX) for name in names):
+            raise UsageError(f"{folder} exists and is not an index: give another name")
+
+
+def open_store(
+    folder: Path, model: Model, name: str, step: Step, pooling: str, dataset: ImageDataset, source: str
+) -> Store:
+    """The index in `folder` of a model's vectors of the images of a source, or a new one. Raises UsageError."""
+    digest, source = model_hash(model, arithmetic=False), lasting(source)
+    if holds_index(folder):
+        store = Store.open(folder)
+        if store.about.model_hash != digest:
+            raise UsageError(
+                f"{folder} holds vectors of {store.about.model}, which {name} as it is now does not make: give the "
+                "model of the index, or another --out"
+            )
+        if store.about.source != source:
+            raise UsageError(
+                f"{folder} is of the images {store.about.source}, not {source}: give those, or another --out"
+            )
+        return store
+    about = About(
+        layout=LAYOUT,
+        version=__version__,
+        model=lasting(name),
+        step=None if step is None else find_step(Path(name), step),
+        pooling=pooling,
+        model_hash=digest,
+        dimensions=dimensions_of(model, dataset),
+        image_size=(model.frame.size[0], model.frame.size[1]),
+        max_stretch=None if math.isinf(model.frame.max_stretch) else model.frame.max_stretch,
+        source=source,
+    )
+    no_labels: dict[str, pa.DataType] = {}
+    return Store.create(folder, about, no_labels)
+
+
+def model_of(store: Store, moved_to: str | None = None, device: str = "auto", precision: str = "auto") -> Model:
+    """The model of an index, where it was or where it has `moved_to`; raises UsageError where it is another one now."""
+    about = store.about
+    name, step = moved_to or about.model, None if moved_to else about.step
+    try:
+        model = opened_model(name, step, device, precision, about.pooling)
+    except UsageError as error:
+        raise UsageError(f"the model of {store.folder} cannot be opened ({error}): name it with --model") from error
+    if model_hash(model, arithmetic=False) != about.model_hash:
+        raise UsageError(
+            f"{name} is not the model that {store.folder} was made with: name that with --model, or index the images "
+            "again under another name"
+        )
+    return model
+
+
+def lasting(name: str) -> str:
+    """A name that is true wherever it is read from: that of something local as an absolute path."""
+    return os.path.abspath(os.path.expanduser(name)) if os.path.exists(os.path.expanduser(name)) else name
