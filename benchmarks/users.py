@@ -30,6 +30,7 @@ WORDS = {
     "report": ["report", "run"],
     "embed": ["embed", "run", "photos", "--out", "vectors.parquet", "--workers", "0"],
     "index": ["index", "run", "photos", "--out", "photos.index", "--workers", "0"],
+    "search": ["search", "photos.index", "000.jpg", "--html", "found.html"],
     "predict": ["predict", "head", "photos", "--out", "classes.csv", "--workers", "0"],
     "import": ["import", "run", "artifact"],
     "export": ["export", "run", "--to", "hf", "--out", "export"],

@@ -25,6 +25,8 @@ _FUNCTIONS = {
     "StopTraining": "openjepa.training.callbacks",
     "as_dataset": "openjepa.data.sources.objects",
     "load_encoder": "openjepa.interop.load",
+    "Index": "openjepa.indexing.index",
+    "open_index": "openjepa.indexing.index",
     "open_trainable": "openjepa.interop.foreign.trainable",
     "open_run": "openjepa.commands.pretrain",
 }

@@ -16,6 +16,8 @@ from openjepa.data.sources.objects import as_dataset as as_dataset
 from openjepa.encoder.encoder import Encoder as Encoder
 from openjepa.encoder.encoder import Transform as Transform
 from openjepa.errors import UsageError as UsageError
+from openjepa.indexing.index import Index as Index
+from openjepa.indexing.index import open_index as open_index
 from openjepa.interop.foreign.trainable import open_trainable as open_trainable
 from openjepa.interop.load import load_encoder as load_encoder
 from openjepa.methods.base import Method as Method
@@ -269,6 +271,24 @@ def index(
     workers: int = ...,
     max_skipped: float = ...,
 ) -> Path: ...
+def search(
+    index: str,
+    images: Sequence[str] | None = ...,
+    *,
+    data: Given | None = ...,
+    like: Sequence[str] | None = ...,
+    unlike: Sequence[str] | None = ...,
+    where: str | None = ...,
+    top: int = ...,
+    json: StrPath | None = ...,
+    csv: StrPath | None = ...,
+    html: StrPath | None = ...,
+    model: StrPath | None = ...,
+    device: str = ...,
+    precision: str = ...,
+    workers: int = ...,
+    overwrite: bool = ...,
+) -> list[dict[str, Any]]: ...
 def predict(
     head: StrPath,
     data: Given,

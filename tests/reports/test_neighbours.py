@@ -8,11 +8,13 @@ import torch
 from support.photos import draw_photos
 
 import openjepa
+from openjepa.data.named_images import indices_of
 from openjepa.data.open import open_dataset
 from openjepa.encoder.baselines import seeded
 from openjepa.encoder.encoder import Encoder
+from openjepa.encoder.similarity import fraction_below, in_words
 from openjepa.errors import UsageError
-from openjepa.reports.neighbours import find_neighbours, fraction_below, in_words, indices_of, nearest
+from openjepa.reports.neighbours import find_neighbours, nearest
 
 
 def test_neighbours_are_ranked_as_by_brute_force():

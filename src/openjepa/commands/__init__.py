@@ -49,6 +49,7 @@ COMMANDS = (
     Command("runs", "list_runs", "list_runs", TRAIN, "List the runs below a folder, and in what they differ."),
     Command("embed", "embed", "embed", USE, "Write one vector for each image."),
     Command("index", "collection.index", "index", USE, "Make a searchable index of images, or bring one up to date."),
+    Command("search", "collection.search", "search", USE, "Find the images of an index that are most similar to some."),
     Command("predict", "predict", "predict", USE, "Apply a head that finetune, or evaluate --save-head, wrote."),
     Command("import", "import_", "import_", USE, "Import weights from elsewhere."),
     Command("export", "export", "export", USE, "Export an encoder for another library."),

@@ -21,6 +21,7 @@ CSV_HEADS = (
     b"path,vector_0",
     b"model,data,task,metric,value,",
     b"run,status,done,steps,",
+    b"query,rank,path,cosine,percentile",
 )
 RECORD = {"model", "data", "task", "metric", "value", "low", "high", "protocol"}
 # Of folders that import and export write: their files, and the files and keys by which such a folder is recognised.
@@ -31,6 +32,7 @@ FOLDER_FILES = {
     *("encoder.onnx", "encoder.onnx.data", "classifier.onnx", "classifier.json", "trained_on.safetensors"),
     *(f"{name}.safetensors" for name in ("model", "encoder", "context_encoder", "target_encoder", "predictor")),
 }
+SEARCH_ROW = {"query", "rank", "path", "cosine", "percentile"}
 RUN_ROW = {"run", "status", "done", "steps", "verdict", "settings", "problem"}
 START, END, MOST_JSON = 4096, 2**16, 2**26
 
@@ -80,11 +82,12 @@ def _is_workbook(path: Path) -> bool:
 
 
 def _are_records(data: bytes) -> bool:
-    """Whether a JSON text holds the records of an evaluation, or a list of runs."""
+    """Whether a JSON text holds the records of an evaluation, a list of runs, or what was found in an index."""
     try:
         records = json.loads(data)
     except (ValueError, RecursionError):
         return False
+    kinds = RECORD, RUN_ROW, SEARCH_ROW
     return bool(records) and all(
-        isinstance(record, dict) and (record.keys() >= RECORD or record.keys() >= RUN_ROW) for record in records
+        isinstance(record, dict) and any(record.keys() >= kind for kind in kinds) for record in records
     )

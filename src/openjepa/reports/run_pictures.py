@@ -9,6 +9,7 @@ import torch
 from openjepa.data.crops import Frame, as_picture
 from openjepa.data.dataset import ImageDataset, sample_order, without_labels
 from openjepa.data.decoding.pixel_format import RGB, PixelFormat
+from openjepa.data.named_images import indices_of
 from openjepa.data.open import DataSource, open_dataset
 from openjepa.data.summary import inspect_dataset
 from openjepa.encoder.baselines import untrained_like
@@ -19,7 +20,7 @@ from openjepa.masking.coverage import cover, first_masks
 from openjepa.masking.settings import MaskSettings
 from openjepa.reports.chart_style import coverage_chart
 from openjepa.reports.drawing import at_display_size, draw_masks, pca_maps
-from openjepa.reports.neighbours import find_neighbours, indices_of
+from openjepa.reports.neighbours import find_neighbours
 from openjepa.rng import SAMPLES, generator
 from openjepa.runs.folder import RunFolder
 

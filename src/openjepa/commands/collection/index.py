@@ -1,6 +1,5 @@
 """`openjepa index MODEL DATA --out INDEX`: vectors, thumbnails and facts of images in a table that can be updated."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -16,18 +15,11 @@ from openjepa.commands.arguments.options import (
     Workers,
 )
 from openjepa.config import MAX_SKIPPED
-from openjepa.console import log, pacing
 from openjepa.data.open import as_source, names_of
-from openjepa.data.proportions import seen_lines
-from openjepa.data.storage.storage import skipped_lines
-from openjepa.data.summary import counted
-from openjepa.encoder.features import frame_of
 from openjepa.files import check_outside
-from openjepa.files.lock import locked
-from openjepa.indexing.build import Changes, update
-from openjepa.indexing.label_columns import label_columns
-from openjepa.indexing.open import check_free, open_store, opened_model
-from openjepa.runs.images import check_skipped, check_workers, open_images
+from openjepa.indexing.open import check_free
+from openjepa.indexing.refresh import refreshed
+from openjepa.runs.images import check_workers
 
 
 def index(
@@ -65,21 +57,5 @@ def index(
     check_workers(workers)
     check_free(out)
     check_outside(out, names_of(source))
-    encoder = opened_model(str(model), step, device, precision, pooling)
-    dataset, summary = open_images(source, encoder.pixel_format, max_skipped)
-    found = label_columns(dataset, labels and Path(labels))
-    log(*seen_lines(summary.sizes, frame_of(encoder)))
-    with locked(out):
-        store = open_store(out, encoder, str(model), step, pooling, dataset, str(source))
-        with pacing(f"indexing {dataset.source}", "images") as progress:
-            changes = update(store, encoder, dataset, found, workers, progress)
-        log(*skipped_lines(summary.skipped + changes.skipped))
-        log(_line(changes, len(store), out))
-    check_skipped(str(source), summary.skipped + changes.skipped, len(store), max_skipped)
-    return out
-
-
-def _line(changes: Changes, total: int, out: Path) -> str:
-    parts = {name: getattr(changes, name) for name in ("added", "changed", "removed", "unchanged")}
-    told = ", ".join(f"{count:,} {name}" for name, count in parts.items())
-    return f"{os.fspath(out)}: {counted(total, 'image')} ({told}); {counted(len(changes.skipped), 'image')} left out"
+    how = step, pooling, device, precision, workers, max_skipped
+    return refreshed(out, str(model), source, labels and Path(labels), *how)

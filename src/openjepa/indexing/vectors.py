@@ -1,0 +1,94 @@
+"""The vectors of an index, a block at a time, so that memory does not grow with their number."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from openjepa.encoder.similarity import ROUNDING, pair_cosines
+from openjepa.indexing.store import Store
+from openjepa.rng import SAMPLES, generator
+
+BLOCK = 2**22  # numbers in a block of vectors
+CACHED = 2**28  # bytes of float16 vectors that are kept in memory between queries
+SAMPLED = 1_500  # vectors whose pairs stand for all pairs
+
+
+class Vectors:
+    """The n vectors of an index in its stored order, as unit vectors."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.count, self.dimensions = store, len(store), store.about.dimensions
+        self._held: np.ndarray | None = None
+        self._pairs: Tensor | None = None
+
+    def blocks(self) -> Iterator[tuple[int, Tensor]]:
+        """(place of the first, unit vectors [b, D] float32) of all vectors."""
+        start = 0
+        for part in self._parts():
+            yield start, unit(torch.tensor(part).float())
+            start += len(part)
+
+    def _parts(self) -> Iterator[np.ndarray]:
+        """The stored float16 vectors; those of a small index are read once."""
+        rows = max(1, BLOCK // self.dimensions)
+        if self._held is None and self.count * self.dimensions * 2 <= CACHED:
+            batches = [as_matrix(batch) for batch in self.store.batches(["vector"])]
+            self._held = np.concatenate(batches) if batches else np.empty((0, self.dimensions), np.float16)
+        source = [self._held] if self._held is not None else map(as_matrix, self.store.batches(["vector"]))
+        for matrix in source:
+            for start in range(0, len(matrix), rows):
+                yield matrix[start : start + rows]
+
+    def at(self, places: Sequence[int]) -> Tensor:
+        """The unit vectors [m, D] at some places, in their order."""
+        wanted = np.asarray(places, np.int64)
+        found = torch.zeros(len(wanted), self.dimensions)
+        for start, block in self.blocks():
+            here = np.flatnonzero((wanted >= start) & (wanted < start + len(block)))
+            found[torch.from_numpy(here)] = block[torch.from_numpy(wanted[here] - start)]
+        return found
+
+    def percentile(self, cosines: Tensor) -> Tensor:
+        """The percentage of pairs of different images whose cosine is lower: of all pairs, or of those of a sample."""
+        if self._pairs is None:
+            some = np.sort(generator(0, SAMPLES).permutation(self.count)[:SAMPLED])
+            self._pairs = pair_cosines(self.at(some.tolist()))
+        return 100 * torch.searchsorted(self._pairs, cosines.contiguous() - ROUNDING) / max(1, len(self._pairs))
+
+
+def as_matrix(batch: pa.RecordBatch) -> np.ndarray:
+    """The column vector of a batch as float16 [b, D]."""
+    column = batch.column("vector")
+    flat = column.flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(column), -1)
+
+
+def unit(vectors: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(vectors, dim=-1)
+
+
+def best(
+    vectors: Vectors, like: Tensor, unlike: Tensor, top: int, allowed: np.ndarray
+) -> tuple[np.ndarray, Tensor, Tensor]:
+    """Places of the `top` allowed vectors by score, best first, with their mean cosines to `like`, and scores.
+
+    The score is the mean cosine to `like` [a, D] less that to `unlike` [b, D], of unit vectors; every vector is
+    compared. Equal scores are in stored order.
+    """
+    wanted = unit(like).mean(dim=0)
+    against = unit(unlike).mean(dim=0) if len(unlike) else torch.zeros_like(wanted)
+    both = torch.stack([wanted, wanted - against], dim=1)
+    places, found = [np.empty(0, np.int64)], [torch.empty(0, 2)]
+    for start, block in vectors.blocks():
+        inside = np.flatnonzero(allowed[start : start + len(block)])
+        values = block @ both
+        values = values if len(inside) == len(block) else values[torch.from_numpy(inside)]
+        kept = values[:, 1].argsort(descending=True, stable=True)[:top]
+        places.append(start + inside[kept.numpy()])
+        found.append(values[kept])
+    merged, all_places = torch.cat(found), np.concatenate(places)
+    order = merged[:, 1].argsort(descending=True, stable=True)[:top]
+    return all_places[order.numpy()], merged[order, 0], merged[order, 1]
