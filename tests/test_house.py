@@ -45,6 +45,7 @@ BELOW: dict[str, set[str]] = {
     "training": {"evaluation"},
     "runs": {"training", "interop", "anomaly"},
     "indexing": {"runs"},
+    "sklearn": {"runs"},
     "studies": {"runs"},
     "reports": {"studies", "indexing"},
     "explore": {"studies"},

@@ -9,15 +9,15 @@ from PIL import Image
 from torch import Tensor, nn
 
 from openjepa.data.crops import Frame, resize_centre_crop, standardise
-from openjepa.data.decoding.pillow import native, upright_rgb
-from openjepa.data.decoding.pixel_format import RGB, PixelFormat, Pixels, fit
-from openjepa.errors import BadImage, UsageError
+from openjepa.data.decoding.pixel_format import PixelFormat
+from openjepa.encoder.encode import Path, encoded
+from openjepa.encoder.given_images import Images, as_read
+from openjepa.errors import UsageError
 from openjepa.models.protocol import HasLayers, PatchEncoder
 from openjepa.models.vit import VisionTransformer
 
 LAYERS = 4
 CACHED = 2**20  # numbers of a layer's tokens at a time on a CPU, so that they stay in its cache
-Images = Image.Image | np.ndarray | Tensor | Iterable[Image.Image | np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,25 @@ class Encoder(nn.Module):
         """
         return torch.cat([self.features(part) for part in self.preprocess(images).split(batch_size)])
 
+    def encode(
+        self,
+        images: Path | Images | Iterable[Path | Image.Image | np.ndarray],
+        batch_size: int = 32,
+        show_progress_bar: bool = False,
+        normalize_embeddings: bool = False,
+        precision: str = "float32",
+        truncate_dim: int | None = None,
+    ) -> np.ndarray:
+        """Embeddings [n, D] as a numpy array, [D] of a single image; the keywords are those of sentence-transformers.
+
+        images: what `embed` takes, and paths of image files, which are read a batch at a time. `truncate_dim` keeps the
+        first numbers of each, before `normalize_embeddings` makes its length 1. `precision`: float32, float16, int8 or
+        uint8 (255 steps from the least to the largest value of each dimension among these images), binary or ubinary
+        (a bit for each number, whether it is positive; eight to a byte). Raises UsageError for what is no image.
+        """
+        how = batch_size, show_progress_bar, normalize_embeddings, precision, truncate_dim
+        return encoded(self, images, *how)
+
     def patch_tokens(self, images: Images, batch_size: int = 256) -> Tensor:
         """Patch tokens [B, rows, columns, D] after the final norm; images as for `embed`."""
         tokens = torch.cat([self.tokens(part) for part in self.preprocess(images).split(batch_size)])
@@ -167,55 +186,3 @@ class Encoder(nn.Module):
     def arithmetic(self) -> torch.autocast:
         """The context in which the network computes in `precision`."""
         return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
-
-
-def as_read(images: Images, pixel_format: PixelFormat = RGB) -> list[Pixels]:
-    """A list of images as a pixel format has them; raises UsageError for anything that is not images."""
-    if isinstance(images, Tensor):
-        images = _as_array(images)
-    if isinstance(images, Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
-        images = [images]
-    if isinstance(images, str | bytes) or not isinstance(images, Iterable):
-        raise UsageError(f"cannot read {type(images).__name__} as images: give PIL images or arrays [H, W, C]")
-    read = [
-        _from_pil(image, pixel_format) if isinstance(image, Image.Image) else _from_array(image, pixel_format)
-        for image in images
-    ]
-    if not read:
-        raise UsageError("no images given: give at least one")
-    return read
-
-
-def _as_array(images: Tensor) -> np.ndarray:
-    """A tensor [B, C, H, W] as an array [B, H, W, C], bfloat16 as float32; any other shape stays as it is."""
-    images = images.detach().cpu()
-    array = (images.float() if images.dtype == torch.bfloat16 else images).numpy()
-    return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
-
-
-def _from_pil(image: Image.Image, pixel_format: PixelFormat) -> Pixels:
-    if pixel_format.picture:
-        rgb = upright_rgb(image)
-        return rgb if pixel_format.channels == 3 else rgb.convert("L")
-    try:
-        return fit(native(image, pixel_format.channels), pixel_format)
-    except BadImage as error:
-        raise UsageError(f"cannot read a PIL image of mode {image.mode}: {error}") from error
-
-
-def _from_array(array: np.ndarray, pixel_format: PixelFormat) -> Pixels:
-    kind = "uint8 " if pixel_format == RGB else ""
-    wanted = f"give PIL images or {kind}arrays [H, W, {pixel_format.channels}]"
-    if not isinstance(array, np.ndarray):
-        raise UsageError(f"cannot read {type(array).__name__} as an image: {wanted}")
-    given = f"cannot read {array.dtype} {list(array.shape)} as an image"
-    if array.ndim != 3 or array.dtype.kind not in "buif":
-        raise UsageError(f"{given}: {wanted}")
-    if pixel_format == RGB:
-        if array.dtype != np.uint8 or array.shape[2] != 3:
-            raise UsageError(f"{given}: {wanted}")
-        return Image.fromarray(array)
-    try:
-        return fit(array, pixel_format)
-    except BadImage as error:
-        raise UsageError(f"{given} ({error}): {wanted}") from error

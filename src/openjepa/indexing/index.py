@@ -1,6 +1,5 @@
 """An index in use: `openjepa.open_index(path)`."""
 
-import hashlib
 import io
 import os
 from collections.abc import Sequence
@@ -14,19 +13,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from openjepa.data.crops import resize_centre_crop
 from openjepa.data.decoding.pixel_format import RGB
 from openjepa.data.decoding.read import read_pixels
 from openjepa.data.named_images import index_of
-from openjepa.encoder.encoder import as_read
+from openjepa.encoder.encode import encoded, read_file
 from openjepa.encoder.features import Model
 from openjepa.errors import BadImage, UsageError
+from openjepa.files import file_hash
 from openjepa.indexing.facts import THUMBNAIL, appearance
 from openjepa.indexing.filters import as_sql
 from openjepa.indexing.open import model_of
 from openjepa.indexing.store import About, Store, quoted
 from openjepa.indexing.vectors import Vectors, best
-from openjepa.safety.limits import MAX_FILE_BYTES
 
 Query = str | os.PathLike[str] | Image.Image | np.ndarray
 FACTS = ("folder", "width", "height", "bytes", "captured", "brightness", "contrast", "sharpness")
@@ -155,7 +153,7 @@ class Index:
             name = os.fspath(image)
             if not os.path.isfile(name):
                 return self.pictures_at([self.place_of(name)])[0]
-            image = self._read(name)
+            image = read_file(name, self.model.pixel_format or RGB)
         return picture_of(appearance(image)["thumbnail"])
 
     def _resolved(self, image: Query) -> tuple[int | None, Tensor]:
@@ -166,27 +164,23 @@ class Index:
         if not os.path.isfile(name):
             place = self.place_of(name)
             return place, self.vectors.at([place])[0]
-        if os.path.getsize(name) > (most := MAX_FILE_BYTES.get()):
-            raise UsageError(f"{name} is larger than {most:,} bytes: give an image")
-        digest = hashlib.sha256(Path(name).read_bytes()).hexdigest()
+        digest = _digest(name)
         same = self._store.read(["path"], f"content_hash = '{digest}'")["path"].to_pylist()
         if not same:
-            return None, self._embedded(self._read(name))
+            return None, self._embedded(read_file(name, self.model.pixel_format or RGB))
         own = next((path for path in same if os.path.abspath(name) == os.path.join(self.about.source, path)), None)
         place = pc.index(self.paths, own or same[0]).as_py()
         return place if own else None, self.vectors.at([place])[0]
 
-    def _read(self, name: str) -> Image.Image | np.ndarray:
-        try:
-            with open(name, "rb") as stream:
-                return read_pixels(stream, self.model.pixel_format or RGB)
-        except BadImage as error:
-            raise UsageError(f"{name} cannot be read as an image ({error}): give another one") from error
-
     def _embedded(self, image: Image.Image | np.ndarray) -> Tensor:
-        (pixels,) = as_read(image, self.model.pixel_format or RGB)
-        crop = torch.from_numpy(np.array(resize_centre_crop(pixels, *self.model.frame))).permute(2, 0, 1)[None]
-        return self.model.features(crop).half().float()[0]
+        return torch.from_numpy(encoded(self.model, image)).half().float()
+
+
+def _digest(name: str) -> str:
+    try:
+        return file_hash(Path(name))
+    except OSError as error:
+        raise UsageError(f"{name} cannot be read: {error.strerror or error}") from error
 
 
 def picture_of(thumbnail: bytes | None) -> np.ndarray:
