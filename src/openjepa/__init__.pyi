@@ -56,6 +56,7 @@ class TrainingSettings(TypedDict, total=False):
     labels: bool
     crop_scale: tuple[float, float]
     horizontal_flip: bool
+    views: str | None
     any_orientation: bool
     batch_size: int
     optimizer: str
@@ -104,6 +105,7 @@ class TuneSettings(TypedDict, total=False):
     masks_per_image: int
     crop_scale: tuple[float, float]
     horizontal_flip: bool
+    views: str | None
     any_orientation: bool
     batch_size: int
     optimizer: str

@@ -18,7 +18,7 @@ from openjepa.device import PRECISIONS
 from openjepa.errors import UsageError, option, shown, unknown
 from openjepa.masking.samplers import STRATEGIES
 from openjepa.methods.ijepa import LOSSES
-from openjepa.methods.registry import METHODS
+from openjepa.methods.registry import METHODS, VIEWS
 from openjepa.models.vit import SIZES
 from openjepa.own import OWN
 from openjepa.safety.schema import shortened
@@ -31,12 +31,13 @@ class Described(Protocol):
 
 
 # Choices that are entries with a line of help, and the names of all choices: adding an entry there adds it here.
-DESCRIBED: dict[str, Mapping[str, Described]] = {"method": METHODS, "masks": STRATEGIES}
+DESCRIBED: dict[str, Mapping[str, Described]] = {"method": METHODS, "masks": STRATEGIES, "views": VIEWS}
 CHOICES: dict[str, Collection[str]] = {
     "method": METHODS,
     "model": SIZES,
     "weight_init": ("unit", "published"),
     "masks": STRATEGIES,
+    "views": VIEWS,
     "optimizer": OPTIMIZERS,
     "target_sequences": ("joint", "separate"),
     "loss": LOSSES,
@@ -44,6 +45,7 @@ CHOICES: dict[str, Collection[str]] = {
     "pages": PAGES,
 }
 LENGTH = ("time", "epochs", "steps")  # of which each limits the length of a run
+DECIDED_BY_METHOD = ("masks", "views")  # where they are None
 # Settings that may change when a run is resumed.
 MACHINE = (
     *("device", "workers", "log_every", "checkpoint_minutes", "keep_every", "max_skipped", "accumulate"),
@@ -168,6 +170,11 @@ class Config:
         (0.5, 1.0), "Training", "Fraction of an image's area in its random crop, from and to.", Range(0, 1, above=True)
     )
     horizontal_flip: bool = setting(False, "Training", "Mirror half of the crops, left to right.")
+    views: str | None = setting(
+        None,
+        "Training",
+        "How the crops of an image differ, for methods that compare several; left out, the method decides",
+    )
     any_orientation: bool = setting(
         False,
         "Training",
@@ -226,8 +233,9 @@ class Config:
             check_value(name, getattr(self, name))
         for name, allowed in CHOICES.items():
             known = (*allowed, *OWN.get(name, ()))
-            if getattr(self, name) not in known and (name, self.masks) != ("masks", None):
-                raise UsageError(unknown(option(name), getattr(self, name), allowed))
+            value = getattr(self, name)
+            if value not in known and not (value is None and name in DECIDED_BY_METHOD):
+                raise UsageError(unknown(option(name), value, allowed))
         self._check_shapes()
         if self.time is not None:
             seconds(self.time)

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.random.bit_generator import ISeedSequence
 
-MASKS, ORDER, CROPS, SAMPLES, SCENE_LABELS, SCENE_LAYOUTS, MIXUP = range(7)
+MASKS, ORDER, CROPS, SAMPLES, SCENE_LABELS, SCENE_LAYOUTS, MIXUP, VIEWS = range(8)
 ZEROS = (0, 0, 0, 0)
 UNUSED = {"buffer": ZEROS, "buffer_pos": len(ZEROS), "has_uint32": 0, "uinteger": 0}
 

@@ -1,6 +1,7 @@
 """What every method promises to the training loop, checkpoints and exports."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -107,6 +108,13 @@ def test_the_entry_is_its_line_of_the_help(config):
     entry = METHODS[config.method]
     assert entry.help and "\n" not in entry.help and not entry.help.endswith(".")
     assert f"{config.method}, {entry.help}" in help_of("method")
+
+
+def test_every_method_has_a_section_of_the_page_with_its_help_and_what_keeps_it_from_collapse():
+    page = (Path(__file__).parents[2] / "docs/methods.md").read_text()
+    for name in METHODS:
+        section = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        assert "**Against collapse:**" in section and f"`{name}`" in page, name
 
 
 def test_a_method_that_needs_masks_refuses_a_batch_without():

@@ -76,5 +76,5 @@ def test_a_run_gives_an_encoder(photos, tmp_path):
 
 
 def test_an_unknown_method_is_refused():
-    with pytest.raises(UsageError, match="--method mea is not known: known are ijepa, hybrid, mae; did you mean mae"):
+    with pytest.raises(UsageError, match=r"--method mea is not known: known are ijepa, .*; did you mean mae"):
         build_config(PLAIN, {"method": "mea"})

@@ -19,7 +19,7 @@ DROPPED = {"patch_init", "target_norm"}
 READABLE = [commit for commit, content in STORED.items() if "target_norm" not in content["settings"]]
 # What runs did that were stored without a setting; all that is not named here was "off", or the images decided.
 BEFORE = {
-    "teacher": None,
+    "teacher": None, "views": None,
     "method": "ijepa", "optimizer": "adamw", "weight_init": "published", "target_sequences": "separate",
     "masks_per_image": 1, "max_stretch": 0.0, "max_skipped": 1.0, "init": None, "init_freeze": 0.1, "pages": "first",
     "channels": None, "accumulate": 1, "checkpoint_activations": False, "compile": False, "any_orientation": False,

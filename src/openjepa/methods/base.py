@@ -23,12 +23,14 @@ class Inputs(NamedTuple):
 
     views [V, B, C, H, W] float32, standardised: V random crops of each of B images. context_ids [B, Nc] and target_ids
     [B, M, Nt] int64, patches of the grid, for a method with `needs_masks`. An image with several masks (multi-mask
-    training of data2vec 2.0, arXiv 2212.07525) has masks_per_image consecutive rows of ids.
+    training of data2vec 2.0, arXiv 2212.07525) has masks_per_image consecutive rows of ids. small_views [L, B, C, h, w]
+    are L smaller crops of each image, for a method without masks that `takes_small_views`.
     """
 
     views: Tensor
     context_ids: Tensor | None = None
     target_ids: Tensor | None = None
+    small_views: Tensor | None = None
 
     @property
     def images(self) -> Tensor:
@@ -44,7 +46,7 @@ class Inputs(NamedTuple):
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """All tensors, such that Inputs(*inputs.tensors) == inputs."""
+        """All tensors, in their order."""
         return tuple(tensor for tensor in self if tensor is not None)
 
 
@@ -63,6 +65,10 @@ class Method(nn.Module, ABC):
     changes but no gradient (a queue, a centre) is a buffer, so that checkpoints hold it.
 
     views             random crops of each image in a batch
+    default_views     how they differ, unless --views says otherwise: one of VIEWS
+    takes_small_views whether batches may have smaller crops beside them (--views multicrop)
+    compares_images   whether the loss compares the images of a batch, or normalises over them: it is then computed for
+                      the whole batch, of all processes, at once
     needs_masks       whether batches have masks
     default_masks     the mask strategy, unless --masks names another
     predicts_all_hidden   whether every hidden patch is a target of random masks, and not half of them
@@ -72,6 +78,9 @@ class Method(nn.Module, ABC):
     """
 
     views: ClassVar[int] = 1
+    default_views: ClassVar[str] = "crops"
+    takes_small_views: ClassVar[bool] = False
+    compares_images: ClassVar[bool] = False
     needs_masks: ClassVar[bool] = False
     default_masks: ClassVar[str] = "multiblock"
     predicts_all_hidden: ClassVar[bool] = False

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from openjepa.methods.base import Inputs
+from openjepa.methods.ema import follow
 from openjepa.methods.masked import MaskedMethod, build_predictor
 from openjepa.models.predictor import Predictor
 from openjepa.models.protocol import PatchEncoder
@@ -57,12 +58,9 @@ class IJEPA(RepresentationMethod):
     def after_step(self, schedule: Mapping[str, float]) -> None:
         self.update_target_encoder(schedule["ema_momentum"])
 
-    @torch.no_grad()
     def update_target_encoder(self, ema_momentum: float) -> None:
         """target <- ema_momentum * target + (1 - ema_momentum) * context, parameter by parameter."""
-        targets: list[Tensor] = list(self.target_encoder.parameters())
-        contexts: list[Tensor] = list(self.context_encoder.parameters())
-        torch._foreach_lerp_(targets, contexts, 1 - ema_momentum)
+        follow(self.target_encoder, self.context_encoder, ema_momentum)
 
     @property
     def encoder(self) -> PatchEncoder:

@@ -64,6 +64,12 @@ class PatchEncoder(Protocol):
     def train(self, mode: bool = True, /) -> Self: ...
 
 
+class HasParameters(Protocol):
+    """A network whose weights can be listed."""
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+
 @runtime_checkable
 class HasLayers(Protocol):
     """An encoder that also gives the tokens of inner blocks, which linear probes read."""

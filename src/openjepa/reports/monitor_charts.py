@@ -14,7 +14,7 @@ Lines = Mapping[str, Sequence[tuple[float, float]]]  # by run: (percentage of th
 
 
 # What is charted, in this order; templates/monitored.html has the titles and captions.
-MONITORED = ("loss", "rank", "positional_fraction", "energy_gap", "knn", "linear")
+MONITORED = ("loss", "rank", "positional_fraction", "energy_gap", "alignment", "uniformity", "knn", "linear")
 FEW = 12  # measurements, up to which each has a dot
 FRACTIONS = ("positional_fraction", "energy_gap", "knn", "linear")  # shown in percent
 

@@ -64,7 +64,7 @@ TYPICAL_LAPTOP: Content = {
 }  # fmt: skip
 INIT: Content = {"init": None, "init_freeze": 0.1}
 DISTRIBUTED: Content = {"accumulate": 1, "checkpoint_activations": False, "compile": False}
-LABELS_AND_TEACHER: Content = {"labels": True, "teacher": None}
+LABELS_AND_TEACHER: Content = {"labels": True, "teacher": None, "views": None}
 CHANNELS: Content = {"channels": None, "pages": "first", "any_orientation": False}
 
 VERSIONS: dict[int, Version] = {

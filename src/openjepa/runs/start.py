@@ -42,6 +42,7 @@ from openjepa.runs.planning.own_classes import OwnModel, describe_method
 from openjepa.runs.planning.plan import plan_lines, resolve_steps
 from openjepa.runs.planning.teacher import check_teacher, open_teacher, taught
 from openjepa.runs.planning.unused_settings import check_settings
+from openjepa.runs.planning.views import check_batch
 from openjepa.runs.probe_images import open_probe, stored_probe
 from openjepa.runs.resuming.image_names import write_names
 from openjepa.runs.settings import CONFIG, resolve_precision, save_config
@@ -266,6 +267,7 @@ def _named(config: Config, source: Source | None) -> dict[str, Any] | None:
 
 
 def check_ranks(config: Config) -> None:
+    check_batch(config)
     if world_size() * config.accumulate > config.batch_size:
         raise UsageError(
             f"--batch-size {config.batch_size} is not enough for an image in each of --accumulate {config.accumulate} "

@@ -17,7 +17,8 @@ class Loss(nn.Module):
         self.model = model
 
     def forward(self, *tensors: Tensor) -> Tensor:
-        return self.model(Inputs(*tensors))
+        names = ("views", *(("context_ids", "target_ids") if self.model.needs_masks else ("small_views",)))
+        return self.model(Inputs(**dict(zip(names, tensors, strict=False))))
 
 
 def capture(model: Method, inputs: Inputs, precision: torch.dtype) -> Callable[[Inputs], Tensor]:

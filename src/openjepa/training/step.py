@@ -162,6 +162,14 @@ class Stepper:
 
 def prepare(batch: Batch, mean: list[float], std: list[float], device: torch.device) -> Inputs:
     """A batch as a method takes it: on the device, its views standardised to float32."""
-    views = standardise(batch.views.to(device, non_blocking=True), mean, std)
-    ids = batch.masks[:2] if batch.masks else ()
-    return Inputs(views, *(x.to(device, non_blocking=True) for x in ids))
+
+    def standardised(views: Tensor) -> Tensor:
+        return standardise(views.to(device, non_blocking=True), mean, std)
+
+    inputs = Inputs(standardised(batch.views))
+    if batch.small_views is not None:
+        inputs = inputs._replace(small_views=standardised(batch.small_views))
+    if batch.masks is None:
+        return inputs
+    context_ids, target_ids = (x.to(device, non_blocking=True) for x in batch.masks[:2])
+    return inputs._replace(context_ids=context_ids, target_ids=target_ids)

@@ -181,8 +181,8 @@ def make_tuner(encoder: Encoder, parts: Parts, tuning: Tuning, steps: int) -> Tu
 
 def make_batches(encoder: Encoder, parts: Parts, tuning: Tuning) -> Batches:
     size = min(tuning.batch_size, len(parts.train.values))
-    flip = {"horizontal_flip": tuning.flip}
-    return Batches(parts.train.dataset, None, encoder.image_size, tuning.crop_scale, size, tuning.seed, **flip)
+    how = tuning.crop_scale, size, tuning.seed
+    return Batches(parts.train.dataset, None, encoder.image_size, *how, horizontal_flip=tuning.flip)
 
 
 def validator(tuner: Tuner, parts: Parts, workers: int) -> Callable[[], Scores]:

@@ -15,6 +15,7 @@ from openjepa.data.batches import Batches
 from openjepa.data.crops import standardise
 from openjepa.data.dataset import ImageDataset, fingerprint
 from openjepa.data.statistics import channel_statistics
+from openjepa.data.views import small_size
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.baselines import pixels_beside
 from openjepa.encoder.encoder import Encoder
@@ -29,6 +30,7 @@ from openjepa.runs.planning.memory import check_memory
 from openjepa.runs.planning.plan import resolve_steps, schedule_of
 from openjepa.runs.planning.teacher import fresh_networks
 from openjepa.runs.planning.unused_settings import why_no_graph
+from openjepa.runs.planning.views import views_of
 from openjepa.runs.settings import Segment
 from openjepa.training.compile import checkpoint_activations, compile_blocks, no_compiler
 from openjepa.training.distributed import parallelize
@@ -174,19 +176,21 @@ def draft(
     precision = choose_precision(config.precision, device)
     batches = build_batches(dataset, config)
     wanted = monitored or monitored_images(networks.width or SIZES[config.model][0])
-    sample, _ = sample_images(dataset, config.frame, wanted, config.seed)
+    sample, shown = sample_images(dataset, config.frame, wanted, config.seed)
 
     def prepared(images: Tensor) -> Tensor:
         return standardise(images.to(device), mean, std)
 
     more = InParts(sample[MONITORED:], prepared)
-    monitor = Monitor(prepared(sample[:MONITORED]), batches.masks, config.seed, precision, more)
+    pairs = prepared(batches.pairs(shown[:MONITORED])[:2]) if batches.views > 1 else None
+    monitor = Monitor(prepared(sample[:MONITORED]), batches.masks, config.seed, precision, more, pairs)
     probe = build_probe(config, dataset if probed is None else probed, mean, std)
     return Blueprint(config, mean, std, networks, batches, monitor, probe, parallel, len(sample))
 
 
 def build_batches(dataset: ImageDataset, config: Config) -> Batches:
-    """This process's part of every batch. Raises UsageError if the masks do not fit the grid."""
+    """This process's part of every batch. Raises UsageError if masks or views do not fit the grid or the images."""
+    views = views_of(config, dataset.pixel_format)
     return Batches(
         dataset,
         mask_settings(config),
@@ -199,6 +203,9 @@ def build_batches(dataset: ImageDataset, config: Config) -> Batches:
         config.any_orientation,
         config.horizontal_flip,
         method_of(config).views,
+        views.small,
+        small_size(config.size, config.patch_size),
+        views.photometric,
     )
 
 

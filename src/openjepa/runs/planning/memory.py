@@ -1,12 +1,14 @@
 """A lower bound on the memory that a run takes, against what the machine has: what cannot fit is refused at once."""
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 
 from openjepa.config import Config
+from openjepa.data.views import small_size
 from openjepa.device import choose_device, memory_of
 from openjepa.errors import UsageError
 from openjepa.models.vit import SIZES
@@ -14,6 +16,7 @@ from openjepa.own import names_own
 from openjepa.ranks import world_size
 from openjepa.runs.images import mask_settings
 from openjepa.runs.planning.build_model import method_of
+from openjepa.runs.planning.views import views_of
 
 LEARNED, FOLLOWED = 12, 4  # bytes of a weight that learns, with its gradient and a moment, and of a target encoder's
 KEPT = 16  # bytes of each number of a token that a block keeps for the backward pass
@@ -74,7 +77,8 @@ def image_bytes(config: Config, channels: int) -> float:
     rows, columns = config.size
     patches = config.grid_size[0] * config.grid_size[1]
     drawn = 8 * patches * config.masks_per_image if mask_settings(config) else 0
-    return method_of(config).views * channels * rows * columns + drawn
+    small = math.prod(small_size(config.size, config.patch_size)) * views_of(config).small
+    return channels * (method_of(config).views * rows * columns + small) + drawn
 
 
 def network_bytes(config: Config) -> float:
@@ -84,7 +88,9 @@ def network_bytes(config: Config) -> float:
     if config.checkpoint_activations:
         depth = 1
     if masks is None:
-        return KEPT * method_of(config).views * config.grid_size[0] * config.grid_size[1] * width * depth
+        small = math.prod(small_size(config.size, config.patch_size)) * views_of(config).small
+        patches = method_of(config).views * math.prod(config.grid_size) + small // config.patch_size**2
+        return KEPT * patches * width * depth
     context = masks.context_length * masks.masks_per_image
     predictor_depth = 1 if config.checkpoint_activations else config.predictor_depth
     return KEPT * context * (width * depth + config.predictor_dim * predictor_depth)

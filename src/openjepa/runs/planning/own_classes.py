@@ -16,7 +16,7 @@ from openjepa.config import Config, size_text
 from openjepa.errors import UsageError, shown
 from openjepa.masking.samplers import STRATEGIES
 from openjepa.methods.base import Inputs, Method
-from openjepa.methods.registry import METHODS
+from openjepa.methods.registry import METHODS, VIEWS
 from openjepa.models.predictor import Predictor
 from openjepa.models.protocol import HasStatistics, PatchEncoder, check_patch_encoder
 from openjepa.models.vit import SIZES
@@ -36,6 +36,9 @@ class StoredMethod(Schema):
     default_masks: Name
     predicts_all_hidden: bool
     unused_settings: dict[Name, Text]
+    default_views: Name = "crops"
+    takes_small_views: bool = False
+    compares_images: bool = False
 
 
 class StoredModel(Schema):
@@ -77,14 +80,17 @@ def describe_method(config: Config) -> dict[str, Any]:
     if not names_own(config.method):
         return {}
     method = method_of(config)
-    names = ("views", "needs_masks", "default_masks", "predicts_all_hidden")
-    facts = {name: getattr(method, name) for name in names} | {"unused_settings": dict(method.unused_settings)}
+    names = StoredMethod.model_fields.keys() - {"name", "unused_settings"}
+    facts = {name: getattr(method, name) for name in sorted(names)}
+    facts |= {"unused_settings": dict(method.unused_settings)}
     return {"own_method": {"name": config.method, **facts}}
 
 
 def know_stored(method: StoredMethod | None, model: StoredModel | None) -> None:
-    """Accept the names of the classes that a stored run was trained with. Raises ValueError for unknown masks."""
+    """Accept the names of the classes that a stored run was trained with. ValueError for unknown masks or views."""
     if method:
+        if method.default_views not in VIEWS:
+            raise ValueError(f"own_method has the views {method.default_views}, which are not known")
         if method.default_masks not in STRATEGIES:
             raise ValueError(f"own_method has the masks {method.default_masks}, which are not known")
         if issubclass(OWN["method"].get(method.name, NotGiven), NotGiven):

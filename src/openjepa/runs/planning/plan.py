@@ -111,7 +111,9 @@ def networks_in_words(stepper: Stepper) -> str:
 def masks_in_words(batches: Batches) -> str:
     masks = batches.masks
     if masks is None:
-        return f"{batches.views} crops of each image, not masked"
+        small = f" and {batches.small_views} of {size_in_words(batches.small_size)}" if batches.small_views else ""
+        changed = ", their colours changed" if batches.photometric else ""
+        return f"{batches.views} crops of each image{small}, not masked{changed}"
     return f"context {masks.context_length}, {targets_in_words(masks)} ({masks.name})"
 
 

@@ -9,6 +9,7 @@ from openjepa.masking.samplers import STRATEGIES
 from openjepa.own import names_own
 from openjepa.runs.images import mask_settings
 from openjepa.runs.planning.build_model import method_of
+from openjepa.runs.planning.views import check_batch, views_of
 
 MASKS = tuple(name for name, spec in FIELDS.items() if spec.metadata["panel"] == "Masks")
 
@@ -18,6 +19,8 @@ def without_effect(config: Config) -> dict[str, str]:
     found = _unused_by_masks(config) | dict(method_of(config).unused_settings)
     if not config.init:
         found["init_freeze"] = "it needs --init"
+    if method_of(config).views == 1:
+        found["views"] = f"{config.method} looks at one crop of an image"
     if config.any_orientation:
         found["horizontal_flip"] = "--any-orientation mirrors crops too"
     if why := why_no_graph(config):
@@ -51,7 +54,9 @@ def _unused_by_masks(config: Config) -> dict[str, str]:
 
 
 def check_settings(config: Config, given: Mapping[str, Any]) -> None:
-    """Raise UsageError if the masks do not fit the grid, or if one of the `given` settings would do nothing."""
+    """Raise UsageError if masks, views or batch do not fit, or if one of the `given` settings would do nothing."""
     for name, why in without_effect(config).items():
         if given.get(name) is not None:
             raise UsageError(f"{option(name)} {shown(given[name])} would do nothing: {why}; leave it out")
+    views_of(config)
+    check_batch(config)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from openjepa.masking.samplers import sample_masks
@@ -41,6 +42,23 @@ def relative_std(embeddings: Tensor, tokens: Tensor) -> float:
     return float(embeddings.std(dim=0, correction=0).mean() / tokens.square().mean().sqrt().clamp_min(1e-12))
 
 
+def alignment(one: Tensor, other: Tensor) -> float:
+    """Mean squared distance of two views of each image on the unit sphere, [n, D] each: 0 where they agree, at most 4.
+
+    Wang and Isola 2020, arXiv 2005.10242, equation 2 with alpha = 2.
+    """
+    return float((one - other).square().sum(dim=1).mean())
+
+
+def uniformity(embeddings: Tensor) -> float:
+    """log of the mean of exp(-2 d^2) over the distances d of all pairs of [n, D] on the unit sphere, in [-8, 0].
+
+    0 where all images are in one place (Wang and Isola 2020, arXiv 2005.10242, equation 3 with t = 2).
+    """
+    distances = torch.pdist(embeddings).square()
+    return float((-2 * distances).exp().mean().log()) if len(distances) else 0.0
+
+
 @torch.no_grad()
 def ema_distance(model: Method) -> float:
     """Distance between the weights of target and context encoder over the norm of the latter."""
@@ -66,6 +84,7 @@ class Monitor:
 
     `masks` is None for a method without masks; `dtype` is that of the networks' products. `more` are further batches of
     images, of which the rank alone is computed: an estimate from fewer images than dimensions is bounded by the images.
+    `pairs` [2, n, C, H, W] are two views of each image, for a method that compares views.
     """
 
     images: Tensor
@@ -73,12 +92,14 @@ class Monitor:
     seed: int
     dtype: torch.dtype = torch.float32
     more: Iterable[Tensor] = ()
+    pairs: Tensor | None = None
 
     @torch.no_grad()
     def __call__(self, model: Method) -> dict[str, float]:
         """Measure what the method has: rank and std always; positional_fraction and energy_gap, ema_distance.
 
-        The former two need targets and a predictor, the last one a target encoder.
+        positional_fraction and energy_gap need targets and a predictor, ema_distance a target encoder; alignment and
+        uniformity are of the `pairs`.
         """
         tokens = self._tokens(model, self.images)
         embeddings = tokens.mean(dim=1)
@@ -86,6 +107,9 @@ class Monitor:
         measured = {"rank": effective_rank(torch.cat([embeddings, *others])), "std": relative_std(embeddings, tokens)}
         if isinstance(model, MaskedMethod) and self.masks:
             measured |= self._predictions(model, self.masks)
+        if self.pairs is not None:
+            one, other = (F.normalize(self._tokens(model, view).mean(dim=1), dim=1) for view in self.pairs)
+            measured |= {"alignment": alignment(one, other), "uniformity": uniformity(one)}
         return measured | ({"ema_distance": ema_distance(model)} if model.has_target_encoder else {})
 
     def _tokens(self, model: Method, images: Tensor) -> Tensor:
