@@ -70,6 +70,16 @@ def test_help_and_version_do_not_import_torch():
         assert "pretrain" in done.stdout or openjepa.__version__ in done.stdout
 
 
+def test_commands_that_do_not_train_do_not_import_what_only_training_needs():
+    modules = [
+        f"openjepa.commands.{name}" for name in ("embed", "evaluate", "export", "list_runs", "predict", "report")
+    ]
+    heavy = {"torch.utils.tensorboard", "torch.utils.flop_counter"}  # that imports all of Triton
+    code = f"import sys, {', '.join(modules)}\nprint({heavy} & set(sys.modules) or 'none')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "none\n"
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_every_command_is_a_function_and_has_a_help_screen(command, capsys, monkeypatch):
     assert getattr(openjepa, command.function) is command.load()

@@ -38,3 +38,10 @@ def check_masks(settings: MaskSettings) -> None:
             f"a grid of {rows}x{columns} patches is too small to mask: use smaller patches, for 2x2 or more"
         )
     STRATEGIES[settings.strategy].check(settings)
+
+
+def targets_in_words(masks: MaskSettings) -> str:
+    """The targets of an image: blocks, or patches where they have no shape."""
+    if "target_aspect_ratio" in STRATEGIES[masks.strategy].unused:
+        return f"targets {STRATEGIES[masks.strategy].help}"
+    return f"{masks.num_targets} target block{'s' * (masks.num_targets != 1)}"

@@ -16,13 +16,13 @@ from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError
 from openjepa.interop.weights.shapes import StoredTeacher
+from openjepa.masking.samplers import targets_in_words
 from openjepa.masking.settings import MaskSettings
 from openjepa.own import names_own
 from openjepa.recipe_settings import recipe
 from openjepa.runs.checkpoints import Step, file_at, find_step, is_run_folder, label_at, load_encoder_at
 from openjepa.runs.command_line import option_words, python_call, setting_in_words
 from openjepa.runs.images import mask_settings
-from openjepa.runs.planning.plan import targets_in_words
 from openjepa.runs.planning.unused_settings import without_effect
 from openjepa.runs.settings import CONFIG, Segment, read_config
 from openjepa.safety.schema import Json, Name, PositiveInt, Schema, Text, read_json

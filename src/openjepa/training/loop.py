@@ -27,9 +27,10 @@ from openjepa.training.checkpoint import (
     save_checkpoint,
 )
 from openjepa.training.distributed import anyone, everyones, is_sharded, mean_over_ranks, on_rank_zero, rank
-from openjepa.training.monitoring.metrics_log import RunLog, current_metrics
+from openjepa.training.monitoring.metrics_log import current_metrics
 from openjepa.training.monitoring.monitors import Monitor
 from openjepa.training.monitoring.online_probe import OnlineProbe
+from openjepa.training.monitoring.run_log import RunLog
 from openjepa.training.monitoring.verdict import NONE_YET, Extremes, verdict
 from openjepa.training.monitoring_intervals import Intervals
 from openjepa.training.signals import Stop, stop_on_signals

@@ -7,7 +7,8 @@ import pytest
 
 from openjepa.errors import UsageError
 from openjepa.studies.tune.stored import TRIALS, read_trials
-from openjepa.training.monitoring.metrics_log import RunLog, read_metrics
+from openjepa.training.monitoring.metrics_log import read_metrics
+from openjepa.training.monitoring.run_log import RunLog
 
 GOOD = '{"step": 1, "loss": 0.5, "status": "healthy"}'
 

@@ -24,7 +24,7 @@ from openjepa.training.checkpoint import (
     save_checkpoint,
 )
 from openjepa.training.loop import Diverged, Interrupted, TooManySkipped
-from openjepa.training.monitoring.metrics_log import RunLog
+from openjepa.training.monitoring.run_log import RunLog
 from openjepa.training.signals import Stop, stop_on_signals
 from openjepa.training.state import check_shapes, load_optimizer, optimizer_shapes, optimizer_tensors
 from openjepa.training.timing import Stopwatch, Waiting

@@ -9,8 +9,7 @@ from openjepa.data.batches import Batches
 from openjepa.data.memory import ImagesInMemory
 from openjepa.data.proportions import Sizes, seen_in_words, unseen
 from openjepa.errors import UsageError
-from openjepa.masking.samplers import STRATEGIES
-from openjepa.masking.settings import MaskSettings
+from openjepa.masking.samplers import targets_in_words
 from openjepa.runs.images import size_for
 from openjepa.training.monitoring.advice import least_steps
 from openjepa.training.monitoring_intervals import monitor_interval, probe_interval
@@ -115,13 +114,6 @@ def masks_in_words(batches: Batches) -> str:
         changed = ", their colours changed" if batches.photometric else ""
         return f"{batches.views} crops of each image{small}, not masked{changed}"
     return f"context {masks.context_length}, {targets_in_words(masks)} ({masks.name})"
-
-
-def targets_in_words(masks: MaskSettings) -> str:
-    """The targets of an image: blocks, or patches where they have no shape."""
-    if "target_aspect_ratio" in STRATEGIES[masks.strategy].unused:
-        return f"targets {STRATEGIES[masks.strategy].help}"
-    return f"{masks.num_targets} target block{'s' * (masks.num_targets != 1)}"
 
 
 def precision_of(stepper: Stepper) -> str:
