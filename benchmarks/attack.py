@@ -42,6 +42,7 @@ CLASSES: dict[str, tuple[Make, int]] = {
     "weights": (attack_models.weights_file, 3),
     "folder of weights": (attack_models.folder_of_weights, 4),
     "head": (attack_models.head, 2),
+    "detector": (attack_models.detector, 2),
     "fine-tuning": (attack_models.fine_tuning, 1),
     "run": (attack_models.run_folder, 2),
     "begun run": (attack_models.begun_run, 1),

@@ -91,6 +91,7 @@ def _make(folder: Path, light: bool) -> None:
     draw(data)
     command("pretrain", str(data), "--out", str(run), *RUN, "--keep-every", "1")
     command("evaluate", str(run), str(data), "--save-head", str(folder / "head"), "--tasks", "knn", *MACHINE)
+    command("anomaly", "fit", str(run), str(data), "--out", str(folder / "detector"), *MACHINE)
     for form in ("safetensors", "official") if light else ("safetensors", "official", "hf", "timm"):
         command("export", str(run), "--to", form, "--out", str(weights / form), "--licence", "MIT")
     command("import", str(run), str(folder / "artifact"))

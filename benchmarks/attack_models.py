@@ -210,6 +210,13 @@ def head(forge: Forge) -> tuple[str, list[str]]:
     return "head", ["predict", folder, data, "--out", "a.csv", "--workers", "0", "--device", "cpu"]
 
 
+def detector(forge: Forge) -> tuple[str, list[str]]:
+    """A detector of odd images."""
+    folder, data = str(copied(forge, "detector")), str(forge.harmless / "classes")
+    use = ["score", folder, data, "--out", "a.csv"], ["evaluate", folder, data, "--normal", "a"]
+    return "detector", ["anomaly", *forge.dice.choice(use), "--workers", "0", "--device", "cpu"]
+
+
 def fine_tuning(forge: Forge) -> tuple[str, list[str]]:
     """A fine-tuning that is to be resumed, or whose head is used."""
     data, artifact = str(forge.harmless / "classes"), str(forge.harmless / "artifact")

@@ -60,6 +60,11 @@ COMMANDS = [
         ("a.json", "a.csv", "head/*.safetensors"),
     ),
     Small("embed", ["embed", "run", "photos", "--out", "OUT/v.parquet", *FAST], ("v.parquet",)),
+    Small(
+        "anomaly fit",
+        ["anomaly", "fit", "run", "photos", "--out", "OUT/detector", "--device", "cpu", *FAST],
+        ("detector/*",),
+    ),
     Small("export", ["export", "run", "--to", "safetensors", "--out", "OUT/export"], ("export/*.safetensors",)),
     Small("import", ["import", "run", "OUT/artifact"], ("artifact/*",)),
 ]

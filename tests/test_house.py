@@ -40,7 +40,7 @@ BELOW: dict[str, set[str]] = {
     "data": {"methods"},
     "encoder": {"data"},
     "evaluation": {"encoder"},
-    "anomaly": {"evaluation"},
+    "anomaly": {"interop"},
     "interop": {"evaluation"},
     "training": {"evaluation"},
     "runs": {"training", "interop", "anomaly"},

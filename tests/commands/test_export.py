@@ -73,7 +73,7 @@ def test_licences_cannot_be_changed(shared, tmp_path):
 def test_overwrite_replaces_what_import_and_export_wrote_and_nothing_else(run, shared, tmp_path):
     official = str(shared / "parity/official_tiny.pth.tar")
     art = openjepa.import_(official, tmp_path / "art", num_heads=4)
-    with pytest.raises(UsageError, match="earlier import or export: give DST another name, or --overwrite to replace"):
+    with pytest.raises(UsageError, match="earlier output: give DST another name, or --overwrite to replace"):
         openjepa.import_(official, art, num_heads=4, licence="cc-by-nc-4.0")
     openjepa.import_(official, art, num_heads=4, licence="cc-by-nc-4.0", overwrite=True, which="context")
     assert (art / "target_encoder.safetensors").exists()

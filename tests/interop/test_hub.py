@@ -135,7 +135,7 @@ def test_a_push_that_failed_is_tried_again_by_the_same_command(hub, tmp_path, mo
             openjepa.export(tmp_path / "artifact", **push)
     card = tmp_path / "artifact/export-hf/README.md"
     card.write_text(card.read_text() + "More about it.\n")
-    with pytest.raises(UsageError, match="holds an earlier import or export: give --out another name"):
+    with pytest.raises(UsageError, match="holds an earlier output: give --out another name"):
         openjepa.export(tmp_path / "artifact", **push | {"licence": "apache-2.0"})
     openjepa.export(tmp_path / "artifact", **push)
     assert hub.pushed["README.md"].endswith(b"More about it.\n")

@@ -53,6 +53,9 @@ COMMANDS = (
     Command("predict", "predict", "predict", USE, "Apply a head that finetune, or evaluate --save-head, wrote."),
     Command("import", "import_", "import_", USE, "Import weights from elsewhere."),
     Command("export", "export", "export", USE, "Export an encoder for another library."),
+    Command("anomaly fit", "anomaly.fit", "anomaly_fit", USE, "Learn from normal images what is normal."),
+    Command("anomaly score", "anomaly.score", "anomaly_score", USE, "Score how odd images are, and show where."),
+    Command("anomaly evaluate", "anomaly.evaluate", "anomaly_evaluate", USE, "Measure a detector on labelled images."),
     Command("recipes", "recipes", "recipes", LOOK, "List the recipes, or the settings of one."),
     Command("masks", "masks", "masks", LOOK, "Show what a mask setting hides."),
     Command("bench", "bench", "bench", LOOK, "Measure how fast a run would be, and what limits it."),
@@ -60,4 +63,7 @@ COMMANDS = (
     Command("data prepare", "data.prepare", "data_prepare", LOOK, "Write a smaller copy of a set of images."),
 )
 # Words that several commands share: their help.
-GROUPS = {"data": "Check a set of images, or prepare a smaller copy of it."}
+GROUPS = {
+    "data": "Check a set of images, or prepare a smaller copy of it.",
+    "anomaly": "Find odd images, and where they are odd, from normal ones.",
+}

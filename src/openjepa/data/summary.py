@@ -63,6 +63,12 @@ class Summary:
         """The shorter side, in pixels, of the image of median area."""
         return min(self._median_size())
 
+    @property
+    def common_size(self) -> tuple[int, int]:
+        """(width, height) of the most images."""
+        width, height, _ = max(self.sizes, key=lambda size: size[2])
+        return width, height
+
     def lines(self, listed_in: str = "") -> list[str]:
         """Three to seven lines for the user. `listed_in` names the file to which the caller writes `skipped`."""
         lines = [f"{counted(self.images, 'image')}{self._labels_in_words()}", f"sizes: {self._sizes_in_words()}"]

@@ -19,16 +19,19 @@ CSV_HEADS = (
     b"path,trained_on,",
     b"path,prediction,probability",
     b"path,vector_0",
+    b"path,score,",
     b"model,data,task,metric,value,",
     b"run,status,done,steps,",
     b"query,rank,path,cosine,percentile",
 )
 RECORD = {"model", "data", "task", "metric", "value", "low", "high", "protocol"}
-# Of folders that import and export write: their files, and the files and keys by which such a folder is recognised.
-FOLDER_MARKS = {"openjepa.json": "encoder", "comparison.json": "images_of"}
+# Of folders that import, export and anomaly fit write: the files and keys by which such a folder is recognised, and
+# their files.
+FOLDER_MARKS = {"openjepa.json": "encoder", "comparison.json": "images_of", "detector.json": "model_hash"}
 FOLDER_FILES = {
     *FOLDER_MARKS,
     *("README.md", "config.json", "preprocessor_config.json", "encoder.json", "predictor.json", "checkpoint.pth.tar"),
+    *("detector.safetensors", "skipped.txt"),
     *("encoder.onnx", "encoder.onnx.data", "classifier.onnx", "classifier.json", "trained_on.safetensors"),
     *(f"{name}.safetensors" for name in ("model", "encoder", "context_encoder", "target_encoder", "predictor")),
 }
@@ -57,7 +60,7 @@ def is_output(path: Path) -> bool:
 
 
 def is_output_folder(folder: Path) -> bool:
-    """Whether a folder is what import or export wrote, holds nothing else, and is no part of a run. Raises OSError."""
+    """Whether a folder is an output, holds nothing else, and is no part of a run. Raises OSError."""
     names = {entry.name for entry in folder.iterdir() if entry.is_file() and not entry.is_symlink()}
     if names - FOLDER_FILES or len(names) < len(list(folder.iterdir())):
         return False

@@ -44,7 +44,7 @@ def check_output(
 
 
 def replaces_folder(folder: Path, inputs: Iterable[str | Path], overwrite: bool, another: str) -> bool:
-    """Whether a folder is there that an import or export wrote, and with `overwrite` may be replaced by another one.
+    """Whether a folder is there that is an earlier output, and with `overwrite` may be replaced by another one.
 
     Raises UsageError if it may not: without `overwrite`, and where it is, or holds, an input. `another` says what else
     the user can do.
@@ -57,7 +57,7 @@ def replaces_folder(folder: Path, inputs: Iterable[str | Path], overwrite: bool,
     if any((place := _local(str(name))) and place.resolve().is_relative_to(folder.resolve()) for name in inputs):
         raise UsageError(f"{folder} is read by this command: {another}")
     if not overwrite:
-        raise UsageError(f"{folder} holds an earlier import or export: {another}, or --overwrite to replace it")
+        raise UsageError(f"{folder} holds an earlier output: {another}, or --overwrite to replace it")
     return True
 
 

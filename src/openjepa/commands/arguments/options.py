@@ -40,7 +40,7 @@ Step = Annotated[
     ),
 ]
 OverwriteFolder = Annotated[
-    bool, Option("--overwrite", help="Replace what an earlier import or export wrote to the same folder.")
+    bool, Option("--overwrite", help="Replace what an earlier command wrote to the same folder.")
 ]
 SkippedFraction = Annotated[float, Option(help=help_of("max_skipped"))]
 

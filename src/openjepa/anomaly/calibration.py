@@ -1,0 +1,108 @@
+"""What scores mean: how they vary among normal images, and thresholds that keep a rate of false alarms."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from scipy.stats import beta
+from torch import Tensor
+
+from openjepa.anomaly.scorer import Score
+from openjepa.errors import UsageError
+
+SMALLEST = 1e-6  # of a standard deviation, beside the mean
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and standard deviation of a score among normal images: of images, and of patches where it has maps."""
+
+    image: tuple[float, float]
+    maps: tuple[float, float] | None = None
+
+
+def spread_of(score: Score) -> Spread:
+    """The spread of the score of normal images that it was not fitted on."""
+    return Spread(_moments(score.images), None if score.maps is None else _moments(score.maps))
+
+
+def _moments(values: Tensor) -> tuple[float, float]:
+    mean, std = float(values.double().mean()), float(values.double().std(correction=0))
+    return mean, max(std, SMALLEST * max(1.0, abs(mean)))
+
+
+def combined(scores: dict[str, Score], spreads: dict[str, Spread]) -> Score:
+    """The mean of all scores, and of all maps, each in standard deviations above the mean of normal ones."""
+    images, maps = [], []
+    for name, score in scores.items():
+        spread = spreads[name]
+        images.append(_standard(score.images, spread.image))
+        if score.maps is not None and spread.maps is not None:
+            maps.append(_standard(score.maps, spread.maps))
+    return Score(torch.stack(images).mean(dim=0), torch.stack(maps).mean(dim=0))
+
+
+def _standard(values: Tensor, moments: tuple[float, float]) -> Tensor:
+    return (values - moments[0]) / moments[1]
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A score above which an image is called anomalous, so that at most a fraction `rate` of normal images is.
+
+    From the scores of `count` normal images that nothing else was fitted on: if normal images to come are drawn as
+    these were, each is called anomalous with a probability of at most `rate` (split conformal prediction: Vovk,
+    Gammerman, Shafer 2005; Lei et al., JASA 2018, section 2.2). This is a mean over draws of the `count` images; `low`
+    and `high` hold the rate of this very threshold in 95 % of them.
+    """
+
+    value: float
+    rate: float
+    count: int
+    low: float
+    high: float
+
+
+def needed(rate: float) -> int:
+    """Normal images that must be held out for a threshold with a rate of false alarms."""
+    return math.ceil(1 / rate - 1e-9) - 1
+
+
+def conformal_threshold(scores: np.ndarray, rate: float) -> Threshold:
+    """The threshold of a `rate` in (0, 1) from the scores [n] of held-out normal images. UsageError for too few."""
+    n = len(scores)
+    rank = math.ceil((n + 1) * (1 - rate) - 1e-9)
+    if rank > n:
+        raise UsageError(too_few(rate, n))
+    over = n + 1 - rank  # the rate of this threshold is a random variable of this beta distribution
+    low, high = beta.ppf((0.025, 0.975), over, rank)
+    return Threshold(float(np.sort(scores)[rank - 1]), rate, n, float(low), float(high))
+
+
+def too_few(rate: float, held_out: int, images: int | None = None) -> str:
+    """Why a rate cannot be promised."""
+    given = f"{held_out:,} can be" if images is None else f"of {images:,} images {held_out:,} can be"
+    least = f"; {held_out:,} carry {100 / (held_out + 1):.3g}% or more" if held_out else ""
+    return (
+        f"--false-alarms {100 * rate:g}% needs {needed(rate):,} normal images that are held out, and {given}{least}: "
+        "give more normal images, or a larger rate"
+    )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How each score varies among normal images, the scores [n] of held-out ones, and the threshold if asked for.
+
+    `how` says in words what the spreads are from.
+    """
+
+    spreads: dict[str, Spread]
+    how: str
+    held_out: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    threshold: Threshold | None = None
+
+    def p_values(self, scores: np.ndarray) -> np.ndarray:
+        """The fraction of normal images that score at least as high, counting the image itself: conformal p-values."""
+        above = len(self.held_out) - np.searchsorted(np.sort(self.held_out), scores, side="left")
+        return (1 + above) / (len(self.held_out) + 1)

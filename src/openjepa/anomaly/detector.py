@@ -1,0 +1,97 @@
+"""A detector: a model, what it knows of normal images, and how their scores vary."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from openjepa.anomaly.calibration import Calibration, combined
+from openjepa.anomaly.reading import Reader
+from openjepa.anomaly.scorer import Part, score_all
+from openjepa.data.crops import Frame
+from openjepa.data.decoding.pixel_format import PixelFormat
+from openjepa.data.summary import counted
+
+COMBINED = "score"  # the name of the combination of all scores
+
+
+class Scored(NamedTuple):
+    """Of B images: `scores` [B, 1 + K], the combination and each score; `maps` [B, N] of the combination."""
+
+    scores: Tensor
+    maps: Tensor
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a detector was fitted on.
+
+    model     where it is, or its name
+    source    of the normal images
+    images    that it was fitted on, without those held out
+    size      (width, height) of most of the normal images
+    """
+
+    model: str
+    source: str
+    images: int
+    size: tuple[int, int]
+
+
+class Detector:
+    """Preprocessed images to anomaly scores; a `Model` whose features are these scores and the map, side by side."""
+
+    def __init__(
+        self, reader: Reader, parts: dict[str, Part], calibration: Calibration, facts: Facts, name: str = "detector"
+    ) -> None:
+        self.reader, self.parts, self.calibration, self.facts, self.name = reader, parts, calibration, facts, name
+
+    @property
+    def names(self) -> list[str]:
+        """Of the numbers in `Scored.scores`."""
+        return [COMBINED, *self.parts]
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        return self.reader.model.image_size
+
+    @property
+    def grid_size(self) -> tuple[int, int]:
+        return self.reader.model.grid_size
+
+    @property
+    def frame(self) -> Frame:
+        return self.reader.model.frame
+
+    @property
+    def pixel_format(self) -> PixelFormat | None:
+        return self.reader.model.pixel_format
+
+    @torch.inference_mode()
+    def score(self, images: Tensor) -> Scored:
+        """Preprocessed images [B, C, H, W] to scores and maps, float32 on the CPU."""
+        scores = score_all(self.parts, self.reader(images))
+        whole = combined(scores, self.calibration.spreads)
+        assert whole.maps is not None  # the memory always has maps
+        return Scored(torch.stack([whole.images, *(score.images for score in scores.values())], dim=1), whole.maps)
+
+    def features(self, images: Tensor) -> Tensor:
+        """`score` in one tensor [B, 1 + K + N]."""
+        return torch.cat(self.score(images), dim=1)
+
+    def lines(self) -> list[str]:
+        """What a user should know of it."""
+        scores, threshold = ", ".join(self.parts), self.calibration.threshold
+        lines = [f"{scores} of {counted(self.facts.images, 'normal image')}, spread by {self.calibration.how}"]
+        if threshold:
+            lines.append(
+                f"threshold {threshold.value:.3f}: a normal image like these exceeds it with a chance of at most "
+                f"{100 * threshold.rate:g}%; by {threshold.count:,} held-out ones, the rate of this threshold is "
+                f"{threshold.low:.2%} to {threshold.high:.2%} (95 %)"
+            )
+        return lines
+
+    def split(self, features: Tensor) -> Scored:
+        """What `features` put together."""
+        return Scored(features[:, : len(self.names)], features[:, len(self.names) :])

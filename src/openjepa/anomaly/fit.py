@@ -1,0 +1,197 @@
+"""From normal images to a detector: some are fitted on, others are held out to learn how scores vary."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from openjepa.anomaly.calibration import (
+    Calibration,
+    Spread,
+    combined,
+    conformal_threshold,
+    needed,
+    spread_of,
+    too_few,
+)
+from openjepa.anomaly.detector import Detector, Facts
+from openjepa.anomaly.gathering import Gathered
+from openjepa.anomaly.memory import PATCHES
+from openjepa.anomaly.patches import PatchFeatures, PatchModel, PatchSettings
+from openjepa.anomaly.reading import Reader
+from openjepa.anomaly.scorer import Part, Score, score_all
+from openjepa.data.dataset import ImageDataset
+from openjepa.encoder.features import (
+    Progress,
+    Skipped,
+    no_progress,
+    only_finite,
+    read_by,
+    require_some,
+    stream_features,
+)
+from openjepa.errors import UsageError
+
+FOLDS = 5
+SEPARATE = 40  # normal images from which on some are set aside for the spreads; of fewer each is used in turn
+SET_ASIDE, MOST_SET_ASIDE = 0.2, 200  # a fraction of the images, and images
+BATCH = 16
+SHIFTS = (-2, 2)  # pixels; the copies that stand for other normal images where there is only one
+GAINS = (0.97, 1.03)
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How a detector is fitted: see the options of `openjepa anomaly fit`."""
+
+    patches: PatchSettings = field(default_factory=PatchSettings)
+    scores: tuple[str, ...] = ("memory", "density")
+    memory_patches: int = PATCHES
+    coreset: str = "greedy"
+    false_alarms: float | None = None
+    seed: int = 0
+
+
+class Fitted(NamedTuple):
+    """The detector, and (path, reason) of the images that could not be read."""
+
+    detector: Detector
+    skipped: Skipped
+
+
+class Split(NamedTuple):
+    """Numbers of normal images: to fit on, for the spreads of the scores, and for the threshold."""
+
+    fit: np.ndarray
+    spread: np.ndarray
+    threshold: np.ndarray
+
+
+def split_normals(count: int, rate: float | None, seed: int) -> Split:
+    """`count` normal images in three parts, drawn at random. Raises UsageError where a `rate` needs more."""
+    order = np.random.default_rng(seed).permutation(count)
+    held = 0
+    if rate is not None:
+        least = needed(rate)
+        if least > count - 1:
+            raise UsageError(too_few(rate, count - 1, count))
+        held = max(least, min(count // 4, MOST_SET_ASIDE))
+    rest = count - held
+    aside = min(round(rest * SET_ASIDE), MOST_SET_ASIDE) if rest >= SEPARATE else 0
+    return Split(order[held + aside :], order[held : held + aside], order[:held])
+
+
+class Fitter:
+    """Fits a detector of a model on a dataset of normal images, read by `workers` processes."""
+
+    def __init__(
+        self, model: PatchModel, settings: FitSettings, workers: int = 2, progress: Progress = no_progress
+    ) -> None:
+        self.model, self.settings, self.workers, self.progress = model, settings, workers, progress
+        self.reader = Reader(PatchFeatures(model, settings.patches))
+        self.skipped: Skipped = []
+        self.done = self.total = 0
+
+    def fit(self, dataset: ImageDataset, model: str, size: tuple[int, int]) -> Fitted:
+        """`model` is the name it is found by again; `size` is that (width, height) of most images.
+
+        Raises UsageError where no image can be read, and for a rate of false alarms that needs more images.
+        """
+        dataset = read_by(self.model, dataset)
+        split = split_normals(len(dataset), self.settings.false_alarms, self.settings.seed)
+        self.total = len(dataset)
+        parts, spreads, how = self._parts(dataset, split)
+        parts = {name: parts[name] for name in spreads}
+        held_out = [combined(score_all(parts, part), spreads).images for part in self._read(dataset, split.threshold)]
+        scores = torch.cat(held_out).double().numpy() if held_out else np.zeros(0)
+        rate = self.settings.false_alarms
+        threshold = None if rate is None else conformal_threshold(scores, rate)
+        calibration = Calibration(spreads, how, scores, threshold)
+        facts = Facts(model, str(dataset.source), len(split.fit), size)
+        return Fitted(Detector(self.reader, parts, calibration, facts), self.skipped)
+
+    def _parts(self, dataset: ImageDataset, split: Split) -> tuple[dict[str, Part], dict[str, Spread], str]:
+        """The scores, how they vary among normal images, and in words which these were."""
+        if len(split.spread):
+            parts = self._gather(self._read(dataset, split.fit)).parts()
+            scores = join([score_all(parts, part) for part in self._read(dataset, split.spread)])
+            return parts, spreads_of(scores), f"{len(split.spread):,} normal images set aside"
+        images = list(self._stream(dataset, split.fit, lambda images: images))
+        require_some(images, dataset)
+        pixels = torch.cat(images)
+        readings = torch.cat([self.reader(part) for part in pixels.split(BATCH)])
+        parts = self._gather([readings]).parts()
+        if len(readings) == 1:
+            copies = self.reader(changed_copies(pixels))
+            how = "copies of the one normal image, moved and relit a little"
+            return parts, spreads_of(score_all(parts, copies)), how
+        scores = join(list(self._in_turn(readings)))
+        return parts, spreads_of(scores), f"{len(readings):,} normal images, each scored by the others"
+
+    def _in_turn(self, readings: Tensor) -> Iterator[dict[str, Score]]:
+        """The scores of each fold of normal images by what was fitted on the others."""
+        folds = np.array_split(np.arange(len(readings)), min(FOLDS, len(readings)))
+        for fold in folds:
+            others = np.setdiff1d(np.arange(len(readings)), fold)
+            yield score_all(self._gather([readings[others]]).parts(), readings[fold])
+
+    def _gather(self, readings: Sequence[Tensor] | Iterator[Tensor]) -> Gathered:
+        settings = self.settings
+        gathered = Gathered(settings.scores, settings.memory_patches, settings.coreset)
+        for reading in readings:
+            gathered.add(reading)
+        if not gathered.images:
+            raise UsageError("none of the normal images to fit on can be read: give others")
+        return gathered
+
+    def _read(self, dataset: ImageDataset, chosen: np.ndarray) -> Iterator[Tensor]:
+        return self._stream(dataset, chosen, self.reader)
+
+    def _stream(
+        self, dataset: ImageDataset, chosen: np.ndarray, compute: Callable[[Tensor], Tensor]
+    ) -> Iterator[Tensor]:
+        """Batches of what `compute` makes of the chosen images that can be read; the others are noted."""
+        part = dataset.subset(np.sort(chosen))
+        chunks = stream_features(compute, self.model.frame, part, self.workers, BATCH, self._advance(self.done))
+        for reading, indices, bad in only_finite(chunks, self.model, part):
+            self.skipped += [(path, reason) for path, reason in bad]  # a DataLoader makes lists of them
+            if indices:
+                yield reading
+        self.done += len(part)
+
+    def _advance(self, before: int) -> Progress:
+        return lambda done, _: self.progress(before + done, self.total)
+
+
+def spreads_of(scores: dict[str, Score]) -> dict[str, Spread]:
+    return {name: spread_of(score) for name, score in scores.items()}
+
+
+def join(scores: Sequence[dict[str, Score]]) -> dict[str, Score]:
+    """Scores of several batches as those of one; a score that one of them lacks is left out."""
+    if not scores:
+        raise UsageError("none of the normal images that were held out can be read: give others")
+    names = [name for name in scores[0] if all(name in part for part in scores)]
+    return {name: _join([part[name] for part in scores]) for name in names}
+
+
+def _join(scores: Sequence[Score]) -> Score:
+    maps = [score.maps for score in scores if score.maps is not None]
+    return Score(torch.cat([score.images for score in scores]), torch.cat(maps) if maps else None)
+
+
+def changed_copies(images: Tensor) -> Tensor:
+    """Copies of an image [1, C, H, W]: moved by a few pixels, edges repeated, and a little darker and brighter."""
+    whole = torch.nn.functional.pad(images.float(), (2, 2, 2, 2), mode="replicate")
+    rows, columns = images.shape[2:]
+    moved = [
+        whole[:, :, 2 + y : 2 + y + rows, 2 + x : 2 + x + columns] * gain
+        for y in SHIFTS
+        for x in SHIFTS
+        for gain in GAINS
+    ]
+    copies = torch.cat(moved)
+    return copies.round().clamp(0, 255).to(images.dtype) if images.dtype == torch.uint8 else copies

@@ -1,0 +1,46 @@
+"""What all scores need of normal images, gathered a batch at a time in bounded memory."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from openjepa.anomaly.density import Moments, image_density, narrowed, place_density
+from openjepa.anomaly.memory import CANDIDATES, PATCHES, Reservoir, make_memory
+from openjepa.anomaly.scorer import DensityPart, ImagePart, MemoryPart, Part
+
+MOST_MEANS = 20_000  # images of which the density of whole images is fitted
+
+
+class Gathered:
+    """Patches for a memory of at most `patches`, moments of every place, and mean features of images."""
+
+    def __init__(self, scores: Sequence[str], patches: int = PATCHES, coreset: str = "greedy") -> None:
+        self.scores, self.patches, self.coreset = scores, patches, coreset
+        self.candidates, self.moments = Reservoir(CANDIDATES * patches), Moments()
+        self.means = Reservoir(MOST_MEANS)
+        self.images = 0
+
+    def add(self, reading: Tensor) -> None:
+        """What a `Reader` gives of normal images, [B, N, D]."""
+        numbers = torch.arange(self.images, self.images + len(reading))
+        self.images += len(reading)
+        if "memory" in self.scores:
+            self.candidates.add(reading.flatten(0, 1), numbers.repeat_interleave(reading.shape[1]))
+        if "density" in self.scores:
+            self.moments.add(reading)
+        if "image" in self.scores:
+            self.means.add(narrowed(reading).mean(dim=1), numbers)
+
+    def parts(self) -> dict[str, Part]:
+        """The scores that the images allow: that of whole images needs two."""
+        found: dict[str, Part] = {}
+        for name in self.scores:
+            if name == "memory":
+                memory = make_memory(self.candidates.features, self.candidates.owners, self.patches, self.coreset)
+                found[name] = MemoryPart(memory)
+            if name == "density":
+                found[name] = DensityPart(place_density(self.moments))
+            if name == "image" and self.images > 1:
+                found[name] = ImagePart(image_density(self.means.features))
+        return found

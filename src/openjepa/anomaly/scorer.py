@@ -1,0 +1,67 @@
+"""The scores of images, each from the normal images that it was fitted on: memory, density, image."""
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from openjepa.anomaly.density import ImageDensity, PlaceDensity
+from openjepa.anomaly.memory import PatchMemory
+
+HIGHEST = 0.01  # fraction of patches whose mean is the score of an image, as in AnomalyDINO
+SCORES = {
+    "memory": "distance from the nearest patch of normal images",
+    "density": "distance from the distribution of normal patches at the same place",
+    "image": "distance from the distribution of normal images as a whole",
+}
+
+
+class Score(NamedTuple):
+    """What one score says of images: `images` [B], and `maps` [B, N] if it says it of patches; higher is odder."""
+
+    images: Tensor
+    maps: Tensor | None
+
+
+class Part(Protocol):
+    """One score."""
+
+    def __call__(self, reading: Tensor) -> Score:
+        """Of what a `Reader` gives of images: patch features [B, N, D]."""
+        ...
+
+
+class MemoryPart:
+    def __init__(self, memory: PatchMemory) -> None:
+        self.memory = memory
+
+    def __call__(self, reading: Tensor) -> Score:
+        return of_maps(self.memory.distances(reading))
+
+
+class DensityPart:
+    def __init__(self, density: PlaceDensity) -> None:
+        self.density = density
+
+    def __call__(self, reading: Tensor) -> Score:
+        return of_maps(self.density.distances(reading))
+
+
+class ImagePart:
+    def __init__(self, density: ImageDensity) -> None:
+        self.density = density
+
+    def __call__(self, reading: Tensor) -> Score:
+        return Score(self.density.distances(reading), None)
+
+
+@torch.inference_mode()
+def score_all(parts: dict[str, Part], reading: Tensor) -> dict[str, Score]:
+    """The scores of images by name, from what a `Reader` gives of them."""
+    return {name: part(reading) for name, part in parts.items()}
+
+
+def of_maps(maps: Tensor) -> Score:
+    """The score of images from that of their patches [B, N]: the mean of the highest, at least one."""
+    count = max(1, round(HIGHEST * maps.shape[1]))
+    return Score(maps.topk(count, dim=1).values.mean(dim=1), maps)

@@ -1,0 +1,94 @@
+"""`openjepa anomaly fit MODEL NORMALS --out DETECTOR`: what normal images look like to a model."""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from openjepa.anomaly.fit import FitSettings, Fitter
+from openjepa.anomaly.labelled import normals_in
+from openjepa.anomaly.memory import CORESETS, PATCHES
+from openjepa.anomaly.patches import PatchSettings, check_pool
+from openjepa.anomaly.scorer import SCORES
+from openjepa.commands.arguments.options import Device, OverwriteFolder, Precision, SkippedFraction, Step, Workers
+from openjepa.config import MAX_SKIPPED, normal
+from openjepa.config import image_size as parsed_size
+from openjepa.console import counting, log
+from openjepa.data.open import Given, as_source, names_of
+from openjepa.data.proportions import seen_lines
+from openjepa.data.storage.storage import files_in, skipped_lines
+from openjepa.data.summary import counted
+from openjepa.device import choose_device, choose_precision
+from openjepa.runs.detectors import (
+    check_coreset,
+    check_layers,
+    open_patch_model,
+    parse_rate,
+    parse_scores,
+    save_detector,
+    size_lines,
+    where_it_is,
+)
+from openjepa.runs.images import check_new_artifact, check_skipped, check_workers, open_images
+
+SCORE_LIST = "\n".join(["Separated by commas:", *(f"{name:<8} {what}" for name, what in SCORES.items())])
+
+
+def anomaly_fit(
+    model: Annotated[str, Argument(help="A run, an artifact, or a model of timm or transformers.", show_default=False)],
+    normals: Annotated[
+        Given, Argument(help="Normal images, or a folder in the layout of MVTec AD.", show_default=False)
+    ],
+    *,
+    out: Annotated[Path, Option(help="Folder for the detector.", show_default=False)],
+    false_alarms: Annotated[
+        str | None,
+        Option(help="Set a threshold that at most this part of normal images exceeds, such as 1%.", show_default=False),
+    ] = None,
+    scores: Annotated[str, Option(help=SCORE_LIST)] = "memory,density",
+    layers: Annotated[
+        int | None, Option(help="Read the last so many blocks of the encoder; left out, 2 if it has them.")
+    ] = None,
+    pool: Annotated[int, Option(help="Average each patch with its neighbours, over so many rows and columns.")] = 1,
+    memory: Annotated[int, Option(help="Patches that the memory keeps.")] = PATCHES,
+    coreset: Annotated[str, Option(help=f"How they are chosen: {' or '.join(CORESETS)}.")] = "greedy",
+    image_size: Annotated[
+        str | None, Option(help="Use the encoder at another image size, such as 256 or 128x256.", show_default=False)
+    ] = None,
+    step: Step = None,
+    seed: Annotated[int, Option(help="Of which images are held out.")] = 0,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    workers: Workers = 2,
+    max_skipped: SkippedFraction = MAX_SKIPPED,
+    overwrite: OverwriteFolder = False,
+) -> Path:
+    """Fit a detector of odd images on normal images, of which one is enough.
+
+    Each score is how far an image is from normal ones; how much that varies among normal images is learned from some
+    that are held out, so that scores can be added. With --false-alarms further images are held out for the threshold;
+    of too few it is refused. `openjepa anomaly score` and `openjepa anomaly evaluate` use the detector.
+
+    Returns the folder. Raises UsageError.
+    """
+    source, out, model = normals_in(as_source(normals)), Path(out), str(model)
+    check_new_artifact(out, "give --out another name", [model, *names_of(source)], overwrite)
+    check_workers(workers)
+    check_coreset(coreset, memory)
+    rate, chosen = parse_rate(false_alarms), parse_scores(scores)
+    size = None if image_size is None else parsed_size(normal("image_size", image_size))
+    where = choose_device(device)
+    encoder = open_patch_model(model, step, size, where, choose_precision(precision, where))
+    patches = PatchSettings(check_layers(encoder, layers), check_pool(pool, encoder))
+    dataset, summary = open_images(source, encoder.pixel_format, max_skipped)
+    log(*seen_lines(summary.sizes, encoder.frame), *size_lines(summary))
+    settings = FitSettings(patches, chosen, memory, coreset, rate, seed)
+    with counting(f"fitting on {source}") as progress:
+        fitter = Fitter(encoder, settings, workers, progress)
+        detector, bad = fitter.fit(dataset, where_it_is(model), summary.common_size)
+    skipped = summary.skipped + bad
+    check_skipped(str(source), skipped, len(dataset) - len(bad), max_skipped)
+    save_detector(out, detector, step, skipped, overwrite)
+    log(*skipped_lines(skipped), *detector.lines())
+    log(f"detector in {out}; {counted(files_in(skipped), 'file')} skipped")
+    return out
