@@ -105,7 +105,11 @@ class Config:
     epochs: float | None = setting(None, "Length", "Passes over the images.", Range(0, above=True))
     steps: int | None = setting(None, "Length", "Optimizer steps.", COUNT)
     method: str = setting(next(iter(METHODS)), "Model", "Training method")
-    init: str | None = setting(None, "Model", "Weights to start from: a run, or anything that openjepa import takes.")
+    init: str | None = setting(
+        None,
+        "Model",
+        "Weights to start from: a run, anything that openjepa import takes, or a vision transformer of timm or transformers.",
+    )
     init_freeze: float = setting(
         0.1,
         "Model",

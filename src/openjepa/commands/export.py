@@ -13,8 +13,9 @@ from openjepa.errors import UsageError
 from openjepa.interop.classifier import is_head
 from openjepa.interop.formats.registry import Options, known
 from openjepa.interop.hub import push
-from openjepa.runs.checkpoints import find_step, open_source_at
-from openjepa.runs.export import folder_of, is_written, licence_of, read_request, write_export
+from openjepa.runs.checkpoints import find_step, open_source_at, trained_foreign_at
+from openjepa.runs.export import Export, folder_of, is_written, licence_of, read_request, write_export
+from openjepa.runs.export_foreign import write_foreign_export
 from openjepa.runs.export_head import WRITERS, write_head_export
 from openjepa.runs.images import check_new_artifact
 
@@ -42,7 +43,8 @@ def export(
 
     The folder holds the weights, comparison.json and README.md, the model card. With hub:OWNER/NAME the folder, as for
     hf, is pushed to the Hub. Of a head, which finetune or evaluate --save-head wrote, hf and onnx hold the head too,
-    and other formats the encoder alone.
+    and other formats the encoder alone. A network of timm or transformers that a run trained further goes back to
+    its library: --to timm or hf.
 
     Returns the folder. Raises UsageError.
     """
@@ -58,6 +60,12 @@ def export(
             raise UsageError(f"{model} is a head: it is exported without --image-size, --licence and hub:")
         write_head_export(folder, model, request, overwrite)
         return folder
+    if foreign := trained_foreign_at(model, number, which):
+        if num_heads:
+            raise UsageError(f"{model} states its architecture: leave out --num-heads")
+        foreign = replace(foreign.at_size(size) if size else foreign, name=model)
+        write_foreign_export(folder, replace(foreign, licence=licence_of(foreign, licence)), request, overwrite)
+        return _pushed(folder, request)
     source = open_source_at(model, number, size, num_heads=num_heads)
     source = replace(source, licence=licence_of(source, licence))
     if is_written(folder, source, request):
@@ -65,6 +73,11 @@ def export(
     else:
         check_new_artifact(folder, "give --out another name", inputs, overwrite)
         write_export(folder, source, request, overwrite)
+    return _pushed(folder, request)
+
+
+def _pushed(folder: Path, request: Export) -> Path:
+    """The folder, after its push where one was asked for."""
     if request.hub_name:
         log(f"pushed: {push(folder, request.hub_name)}")
     return folder

@@ -133,7 +133,8 @@ class Run:
         of `openjepa.load_encoder`. Raises UsageError.
         """
         where = choose_device(device)
-        if "model" in self._own and step is None and self.finished:
+        own = "model" in self._own and self.stored()[1].foreign is None
+        if own and step is None and self.finished:
             return load_encoder(self.folder, device, precision, model=copy.deepcopy(self._own["model"]))
         chosen = "last" if step is None and not self.finished else step
         return load_encoder_at(str(self), chosen, where, choose_precision(precision, where), which, image_size)

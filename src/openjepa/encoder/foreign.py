@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from openjepa.data.crops import Frame
+from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError, unknown
 
@@ -123,10 +124,11 @@ class ForeignEncoder(Encoder):
         device: str | torch.device = "cpu",
         precision: torch.dtype = torch.float32,
         licence: str | None = None,
+        pixel_format: PixelFormat | None = None,
     ) -> None:
         check_pooling(pooling, network.layout, name)
         as_ours: Any = network  # what `Encoder` uses of a network is there; what is not is overridden below
-        super().__init__(as_ours, mean, std, name, device, precision, licence=licence)
+        super().__init__(as_ours, mean, std, name, device, precision, pixel_format, licence=licence)
         self.pooling, self.seen = pooling, frame
 
     @property
@@ -163,7 +165,7 @@ class ForeignEncoder(Encoder):
 
     def untrained(self, seed: int = 0) -> "ForeignEncoder":
         """An encoder of the same shape and preprocessing with the first weights of its library."""
-        how = self.pooling, "untrained", self.device, self.precision
+        how = self.pooling, "untrained", self.device, self.precision, None, self.pixel_format
         return ForeignEncoder(self.foreign.untrained(seed), self.mean, self.std, self.seen, *how)
 
     def _embedding(self, images: Tensor) -> Tensor:

@@ -166,6 +166,8 @@ def load_artifact(path: Path) -> Source:
             f"{path} holds the weights of a network of your own: open it in Python, as openjepa.load_encoder(path, "
             "model=...) with a network of the same class"
         )
+    if "foreign" in about:
+        raise UsageError(f"{path} holds a network of another library, which cannot become a plain ViT")
     facts = checked(Facts, about, str(folder / FACTS), AGAIN)
     encoder = read_encoder(folder / "model.safetensors", facts.encoder, AGAIN)
     networks: dict[str, Any] = {facts.which: encoder, **_beside(folder, facts, encoder)}

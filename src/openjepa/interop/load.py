@@ -66,9 +66,10 @@ def load_encoder(
     """
     where = choose_device(device)
     dtype = choose_precision(precision, where)
-    if model is not None:
+    foreign = open_foreign(str(path), which)
+    if model is not None and foreign is None:
         return load_own(Path(path), model, where, dtype)
-    if foreign := open_foreign(str(path)):
+    if foreign:
         return _foreign_encoder(foreign, image_size, channels).encoder(where, dtype, pooling)
     check_pooling(pooling, OURS, str(path))
     source = open_source(str(path), image_size, channels, num_heads)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 import yaml
 
@@ -96,7 +97,7 @@ def card_of(source: Source, to: Format, options: Options, name: str, comparison:
             name=name if CODE_NAME.fullmatch(name) else "FOLDER", heads=source.encoder(options.which).num_heads
         ),
         model=_model(source, options.which),
-        comparison=_comparison(comparison, images),
+        comparison=comparison_rows(comparison, images),
     )
 
 
@@ -104,18 +105,23 @@ def _model(source: Source, which: str) -> Rows:
     network = source.encoder(which)
     millions = sum(p.numel() for p in network.parameters()) / 1e6
     (height, width), (rows, columns) = network.image_size, network.grid_size
-    first = source.about.get("source")
-    origin = [("weights from", f"{first['name']} ({first['kind']})")] if first else []
-    if teacher := source.about.get("teacher"):
-        origin.append(("teacher", f"{teacher['name']}, licence: {teacher['licence'] or 'not stated'}"))
     return [
         ("encoder", f"{source.held(which)} encoder, {millions:.1f} M parameters"),
         ("shape", f"{network.embed_dim} wide, {len(network.blocks)} blocks, {network.num_heads} heads"),
         ("input", f"{height}x{width} px, {rows}x{columns} patches of {network.patch_size} px"),
         ("preprocessing", f"{_seen(source)}, resized (antialiased bicubic), standardised"),
-        ("mean, std", f"{_rounded(source.mean)}, {_rounded(source.std)}"),
-        *origin,
+        ("mean, std", f"{rounded(source.mean)}, {rounded(source.std)}"),
+        *origin_rows(source.about),
     ]
+
+
+def origin_rows(about: dict[str, Any]) -> Rows:
+    """Which weights and teacher a run started from, of the facts of its artifact."""
+    first, teacher = about.get("source"), about.get("teacher")
+    rows = [("weights from", f"{first['name']} ({first['kind']})")] if first else []
+    if teacher:
+        rows.append(("teacher", f"{teacher['name']}, licence: {teacher['licence'] or 'not stated'}"))
+    return rows
 
 
 def _seen(source: Source) -> str:
@@ -125,7 +131,8 @@ def _seen(source: Source) -> str:
     return f"{most} {cropped}" if source.max_stretch else cropped
 
 
-def _comparison(comparison: dict, images: str) -> Rows:
+def comparison_rows(comparison: dict, images: str) -> Rows:
+    """What `compare` found, on `images`."""
     rows = [("images", f"{comparison['images']} of {images}")]
     for what in ("patch_tokens", "embedding"):
         gap = comparison[what]
@@ -133,5 +140,6 @@ def _comparison(comparison: dict, images: str) -> Rows:
     return rows
 
 
-def _rounded(values: list[float]) -> list[float]:
+def rounded(values: list[float]) -> list[float]:
+    """Numbers as a card shows them."""
     return [round(value, 4) for value in values]

@@ -158,10 +158,10 @@ def _statistics(folder: Path, name: str, wanted: str) -> tuple[list[float], list
 
 
 def card_licence(folder: Path) -> str | None:
-    """The licence in the front matter of a model card, if it has one."""
+    """The licence in the front matter of a model card, if it states one."""
     path = folder / "README.md"
     if not path.is_file():
         return None
     with path.open(encoding="utf-8", errors="replace") as card:
         found = re.search(r"^license: *(\S{1,100})", card.read(MOST_CARD), re.MULTILINE)
-    return found[1] if found else None
+    return found[1] if found and found[1] != "unknown" else None

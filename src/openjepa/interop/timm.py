@@ -116,7 +116,7 @@ def timm_folder_source(folder: Path, name: str) -> Source:
     try:
         network, notes = plain_vit(state, name, config.model_args.num_heads or usual, about.input_size[1:])
     except UsageError as error:
-        raise UsageError(f"{error}; import and --init take plain ViTs, openjepa.open_trainable others") from error
+        raise UsageError(f"{error}; import takes plain ViTs, pretrain --init others too") from error
     mean, std = list(about.mean or IMAGENET_MEAN), list(about.std or IMAGENET_STD)
     return Source(name, "timm", mean, std, target=network, licence=about.license, notes=tuple(notes))
 

@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,17 @@ from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import Model
 from openjepa.encoder.foreign import OURS, check_pooling
 from openjepa.errors import UsageError
-from openjepa.interop.artifact import vits
+from openjepa.interop.artifact import readable, vits
+from openjepa.interop.foreign.artifact import is_foreign_artifact
+from openjepa.interop.foreign.open import open_foreign
+from openjepa.interop.foreign.patch_encoder import ForeignPatchEncoder
+from openjepa.interop.foreign.source import ForeignSource
 from openjepa.interop.load import load_encoder, open_source
 from openjepa.interop.loaded_weights import Source, adapted
 from openjepa.interop.open_model import is_folder, open_model
 from openjepa.methods.base import Parts
 from openjepa.runs.planning.build_model import build_model
+from openjepa.runs.planning.foreign_weights import stored_foreign
 from openjepa.runs.planning.frozen_teacher import AbsentTeacher
 from openjepa.runs.planning.initial_weights import stored_networks
 from openjepa.runs.settings import CONFIG, StoredRun, read_config
@@ -38,6 +44,7 @@ TRIES = 3  # of reading a checkpoint that a training run may replace meanwhile
 PAUSE = 0.2  # seconds between them
 SHOWN = 12  # steps in a message
 AGAIN = "name another step, or leave out --step"
+REPAIR = "repair it, or leave out --step"
 Step = int | str | None  # as users give it
 
 
@@ -58,10 +65,38 @@ def open_source_at(
     return adapted(checkpoint_source(Path(name), step), image_size, None)
 
 
+def open_foreign_at(name: str, step: Step, which: str = "target") -> ForeignSource | None:
+    """The network of another library that a name means or, with a `step`, that of this checkpoint of the run `name`.
+
+    None for networks of openjepa. Of a run that has one, `which` encoder, target or context. Raises UsageError.
+    """
+    if step is None:
+        return open_foreign(name, which)
+    folder = Path(name)
+    if not is_run_folder(folder) or read_config(folder / CONFIG, REPAIR)[1].foreign is None:
+        return None
+    config, stored, number, (target, context, _) = networks_at(folder, step)
+    chosen = context if which == "context" and context else target
+    assert isinstance(chosen, ForeignPatchEncoder)
+    licence = stored.source.licence if stored.source else None
+    source = chosen.as_source(stored.mean, stored.std, config.frame, licence, stored.read_as)
+    return replace(source, name=label_at(name, number), about=_about(config, stored, number))
+
+
+def trained_foreign_at(name: str, step: Step, which: str = "target") -> ForeignSource | None:
+    """`open_foreign_at` of a run or artifact alone; None for anything else."""
+    path = Path(name)
+    with readable(name):
+        found = step is not None or any(is_foreign_artifact(folder) for folder in (path, path / "encoder"))
+    return open_foreign_at(name, step, which) if found else None
+
+
 def open_model_at(name: str, step: Step, device: torch.device, precision: torch.dtype, pooling: str = "auto") -> Model:
     """The model of a name or, with a `step`, the encoder of that checkpoint of the run `name`. Raises UsageError."""
     if step is None:
         return open_model(name, device, precision, pooling=pooling)
+    if foreign := open_foreign_at(name, step):
+        return foreign.encoder(device, precision, pooling)
     check_pooling(pooling, OURS, name)
     return load_encoder_at(name, step, device, precision)
 
@@ -77,6 +112,8 @@ def load_encoder_at(
     """The encoder of a run or, with a `step`, of that checkpoint of it. Raises UsageError."""
     if step is None:
         return load_encoder(name, device, precision, which=which, image_size=image_size)
+    if foreign := open_foreign_at(name, step, which):
+        return (foreign.at_size(image_size) if image_size else foreign).encoder(device, precision)
     source = open_source_at(name, step, image_size)
     how = device, precision, source.pixel_format, source.max_stretch, source.licence
     return Encoder(source.encoder(which), source.mean, source.std, label_at(name, source.about["step"]), *how)
@@ -107,9 +144,15 @@ def checkpoint_source(folder: Path, step: int | str) -> Source:
     Raises UsageError for a folder that is no run, a step that is not kept (the message lists those that are), "best"
     where several monitors have one, and a checkpoint that is damaged.
     """
+    config, stored, number, networks = networks_at(folder, step)
+    return _source_of(folder, config, stored, number, networks)
+
+
+def networks_at(folder: Path, step: int | str) -> tuple[Config, StoredRun, int, Parts]:
+    """The settings of a run, the number of a step, and the networks as they were after it; UsageError as above."""
     tensors, number = _tensors_of(folder, step)
-    config, stored = read_config(folder / CONFIG, "repair it, or leave out --step")
-    networks = stored_networks(config, stored)
+    config, stored = read_config(folder / CONFIG, REPAIR)
+    networks = stored_foreign(config, stored) or stored_networks(config, stored)
     teacher = AbsentTeacher(stored.teacher.embed_dim) if stored.teacher else None
     method = networks.build() if networks else build_model(config, len(stored.mean), teacher)
     weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
@@ -118,14 +161,11 @@ def checkpoint_source(folder: Path, step: int | str) -> Source:
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise UsageError(f"{folder} holds a checkpoint of another run ({reason}): {AGAIN}") from error
-    return _source_of(folder, config, stored, number, method.eval().parts())
+    return config, stored, number, method.eval().parts()
 
 
 def _source_of(folder: Path, config: Config, stored: StoredRun, step: int, networks: Parts) -> Source:
-    pixel_format = stored.read_as
-    about: dict[str, Any] = {"step": step, "data": stored.data, "settings": dataclasses.asdict(config)}
-    about |= {"source": stored.source.model_dump()} if stored.source else {}
-    about |= {"teacher": stored.teacher.about} if stored.teacher else {}
+    pixel_format, about = stored.read_as, _about(config, stored, step)
     return Source(
         str(folder),
         "openjepa",
@@ -138,6 +178,12 @@ def _source_of(folder: Path, config: Config, stored: StoredRun, step: int, netwo
         pages=pixel_format.pages,
         max_stretch=config.max_stretch,
     )
+
+
+def _about(config: Config, stored: StoredRun, step: int) -> dict[str, Any]:
+    about: dict[str, Any] = {"step": step, "data": stored.data, "settings": dataclasses.asdict(config)}
+    about |= {"source": stored.source.model_dump()} if stored.source else {}
+    return about | ({"teacher": stored.teacher.about} if stored.teacher else {})
 
 
 def _tensors_of(run: Path, step: int | str) -> tuple[dict[str, Tensor], int]:

@@ -35,12 +35,12 @@ from openjepa.evaluation.session import Part, Session
 from openjepa.evaluation.splits import check_labels, label_remarks, shared_labels, split_held_out
 from openjepa.evaluation.task import Need
 from openjepa.evaluation.tasks.registry import TASKS
-from openjepa.interop.foreign.open import open_foreign
+from openjepa.interop.foreign.source import ForeignSource
 from openjepa.interop.loaded_weights import WHICH
 from openjepa.interop.open_model import is_folder, open_model
 from openjepa.ranks import on_rank_zero
 from openjepa.rng import SAMPLES, generator
-from openjepa.runs.checkpoints import label_at, open_source_at
+from openjepa.runs.checkpoints import label_at, open_foreign_at, open_source_at
 from openjepa.runs.images import check_skipped, prepare_images
 
 Measured = dict[str, list[Result]]  # by the model's name
@@ -104,9 +104,8 @@ def _encoders(
     name: str, step: int | None, where: torch.device, dtype: torch.dtype, encoder: str, pooling: str
 ) -> list[Encoder]:
     """The encoders asked for, or the only one that a source holds; logs what the user needs to know of them."""
-    if foreign := open_foreign(name):
-        log(*foreign.remarks())
-        return [foreign.encoder(where, dtype, pooling)]
+    if foreign := open_foreign_at(name, step):
+        return _foreign_encoders(foreign, name, step, where, dtype, encoder, pooling)
     check_pooling(pooling, OURS, name)
     source, shown = open_source_at(name, step), label_at(name, step)
     asked = WHICH if encoder == "both" else (encoder,)
@@ -126,6 +125,24 @@ def _encoders(
         )
         for which in held
     ]
+
+
+def _foreign_encoders(
+    target: ForeignSource,
+    name: str,
+    step: int | None,
+    where: torch.device,
+    dtype: torch.dtype,
+    encoder: str,
+    pooling: str,
+) -> list[Encoder]:
+    """The encoders asked for of a network of another library; only a run that trained it further has two."""
+    log(*target.remarks())
+    found = [target] if encoder != "context" or not target.trained else []
+    if target.trained and encoder != "target" and (context := open_foreign_at(name, step, "context")):
+        log(*context.notes)
+        found.append(replace(context, name=label_at(name, step) + CONTEXT))
+    return [source.encoder(where, dtype, pooling) for source in found]
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,14 @@ from torch import Tensor
 
 from openjepa.console import log
 from openjepa.data.crops import Frame, standardise
+from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.data.open import open_dataset
 from openjepa.data.scenes.scenes import Scenes
 from openjepa.data.summary import inspect_dataset
 from openjepa.errors import UsageError, unknown
 from openjepa.files import atomic_folder, usage_error, write_json, write_text
 from openjepa.interop.artifact import load_artifact
+from openjepa.interop.foreign.source import ForeignSource
 from openjepa.interop.formats.compare import compare
 from openjepa.interop.formats.registry import FORMATS, HUB, Format, Options
 from openjepa.interop.loaded_weights import Source
@@ -82,7 +84,7 @@ def folder_of(model: str, to: Format, out: Path | None, step: int | None = None)
     return Path(out) if out is not None else Path(model) / file_at(f"export-{to.name}", step)
 
 
-def licence_of(source: Source, given: str | None) -> str | None:
+def licence_of(source: Source | ForeignSource, given: str | None) -> str | None:
     """The licence of the weights; raises UsageError if another one is given than that of where they came from."""
     if given and source.licence and given != source.licence:
         raise UsageError(f"{source.name} is under {source.licence}, which an export cannot change: leave out --licence")
@@ -124,7 +126,7 @@ def write_export(folder: Path, source: Source, export: Export, overwrite: bool =
         about = {"push": export.push_record(source.licence)} if export.hub_name else {}
         write_json(part / COMPARISON, {"format": to.name, "images_of": named, **comparison, **about})
         card = card_of(source, to, options, export.hub_name or folder.resolve().name, comparison, named)
-        write_text(part / "README.md", write_card(_with_run(card, Path(source.name), export.step)))
+        write_text(part / "README.md", write_card(with_run(card, Path(source.name), export.step)))
     limit = HALF_LIMIT if options.half else LIMIT
     log(*difference_lines(folder, to.name, comparison, named, limit), *source.remarks(options.which))
     log(f"licence: {source.licence or 'not stated; --licence puts one on the card'}")
@@ -135,12 +137,19 @@ def comparison_images(source: Source, which: str, images: str | None) -> tuple[T
 
     The data that a run or an artifact states is not opened: whoever made the file chose that name.
     """
-    network = source.encoder(which)
+    frame = Frame(source.encoder(which).image_size, source.max_stretch)
+    return comparison_pixels(images, frame, source.pixel_format, source.mean, source.std)
+
+
+def comparison_pixels(
+    images: str | None, frame: Frame, pixel_format: PixelFormat, mean: list[float], std: list[float]
+) -> tuple[Tensor, str]:
+    """Standardised pixels [8, C, H, W] of `images` as a frame shows them, or of drawn scenes; and whose."""
     if not images:
-        return drawn(network.image_size, network.in_chans), f"scenes:{COMPARED}"
-    dataset, _ = inspect_dataset(open_dataset(images), pixel_format=source.pixel_format)
-    sample, _ = sample_images(dataset, Frame(network.image_size, source.max_stretch), COMPARED, 0)
-    return standardise(sample, source.mean, source.std), images
+        return drawn(frame.size, pixel_format.channels), f"scenes:{COMPARED}"
+    dataset, _ = inspect_dataset(open_dataset(images), pixel_format=pixel_format)
+    sample, _ = sample_images(dataset, frame, COMPARED, 0)
+    return standardise(sample, mean, std), images
 
 
 def drawn(image_size: tuple[int, int], channels: int) -> Tensor:
@@ -164,7 +173,7 @@ def difference_lines(folder: Path, to: str, comparison: dict, named: str, limit:
     return lines
 
 
-def _with_run(card: Card, folder: Path, step: int | None) -> Card:
+def with_run(card: Card, folder: Path, step: int | None) -> Card:
     """The card with the data, recipe, masks, monitors and evaluation of a run, if the folder is one."""
     if step is None and not ((folder / "config.json").is_file() and (folder / "encoder").is_dir()):
         return card

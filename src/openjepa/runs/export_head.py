@@ -5,15 +5,11 @@ from pathlib import Path
 import torch
 
 from openjepa.console import log
-from openjepa.data.crops import Frame, standardise
-from openjepa.data.open import open_dataset
-from openjepa.data.summary import inspect_dataset
 from openjepa.errors import UsageError
 from openjepa.files import atomic_folder, usage_error, write_json
-from openjepa.interop.classifier import Classifier, copy_head, load_classifier
+from openjepa.interop.classifier import copy_head, load_classifier
 from openjepa.interop.head_formats import graph_of, hf_outputs, onnx_outputs, write_onnx
-from openjepa.runs.export import COMPARED, COMPARISON, LIMIT, Export, drawn
-from openjepa.training.monitoring.online_probe import sample_images
+from openjepa.runs.export import COMPARISON, LIMIT, Export, comparison_pixels
 
 WRITERS = {"hf": (copy_head, hf_outputs), "onnx": (write_onnx, onnx_outputs)}
 
@@ -28,7 +24,9 @@ def write_head_export(folder: Path, model: str, export: Export, overwrite: bool 
         if given:
             raise UsageError(f"{model} is a head, which is exported without {option}: leave it out")
     head = load_classifier(Path(model))
-    pixels, named = _pixels(head, export.images)
+    encoder = head.encoder
+    how = encoder.pixel_format, encoder.mean, encoder.std
+    pixels, named = comparison_pixels(export.images, encoder.frame, *how)
     write, reopen = WRITERS[name]
     with usage_error(folder), atomic_folder(folder, replace=overwrite) as part:
         write(part, head)
@@ -46,13 +44,3 @@ def write_head_export(folder: Path, model: str, export: Export, overwrite: bool 
     if not difference["max"] <= LIMIT:
         log(f"warning: that is more than {LIMIT:g}: do not rely on this export")
     log(f"licence: {head.encoder.licence or 'not stated'}")
-
-
-def _pixels(head: Classifier, images: str | None) -> tuple[torch.Tensor, str]:
-    """Standardised pixels [8, C, H, W] of the images named, or of drawn scenes; and whose."""
-    encoder = head.encoder
-    if not images:
-        return drawn(encoder.image_size, encoder.network.in_chans), f"scenes:{COMPARED}"
-    dataset, _ = inspect_dataset(open_dataset(images), pixel_format=encoder.pixel_format)
-    sample, _ = sample_images(dataset, Frame(encoder.image_size, encoder.max_stretch), COMPARED, 0)
-    return standardise(sample, encoder.mean, encoder.std), images

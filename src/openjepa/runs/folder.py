@@ -24,7 +24,7 @@ from openjepa.runs.checkpoints import Step, file_at, find_step, is_run_folder, l
 from openjepa.runs.command_line import option_words, python_call, setting_in_words
 from openjepa.runs.images import mask_settings
 from openjepa.runs.planning.unused_settings import without_effect
-from openjepa.runs.settings import CONFIG, Segment, read_config
+from openjepa.runs.settings import CONFIG, Segment, StoredRun, read_config
 from openjepa.safety.schema import Json, Name, PositiveInt, Schema, Text, read_json
 from openjepa.training.monitoring.metrics_log import read_metrics
 
@@ -207,7 +207,7 @@ def read_run_folder(run: str | os.PathLike[str], device: str = "auto", step: Ste
         records=[record for record in read_metrics(folder) if record["step"] <= last],
         results=_read_results(folder, number),
         teacher=stored.teacher,
-        encoder=_read_encoder(folder, config, device, number),
+        encoder=_read_encoder(folder, config, stored, device, number),
         segments=[segment for segment in stored.segments if number is None or segment.from_step < number],
         encoder_step=encoder_step(folder),
         probe=stored.probe.data if stored.probe else None,
@@ -223,9 +223,10 @@ def check_run(folder: Path) -> None:
         raise UsageError(f"{folder} is no run: {RUNS}")
 
 
-def _read_encoder(folder: Path, config: Config, wanted: str, step: int | None) -> Encoder | None:
+def _read_encoder(folder: Path, config: Config, stored: StoredRun, wanted: str, step: int | None) -> Encoder | None:
     """The encoder of a finished run, or of a checkpoint."""
-    if names_own(config.model) or (step is None and not (folder / "encoder").is_dir()):
+    own = names_own(config.model) and not stored.foreign
+    if own or (step is None and not (folder / "encoder").is_dir()):
         return None
     device = choose_device("cpu" if wanted == "auto" and config.device.startswith("cpu") else wanted)
     return load_encoder_at(str(folder), step, device, choose_precision("auto", device))

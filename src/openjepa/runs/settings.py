@@ -15,6 +15,7 @@ from openjepa.data.summary import Summary
 from openjepa.device import PRECISIONS, choose_device, choose_precision
 from openjepa.errors import UsageError, option, shown
 from openjepa.files import write_json
+from openjepa.interop.foreign.artifact import StoredForeign
 from openjepa.interop.weights.shapes import (
     MOST_CHANNELS,
     EncoderShape,
@@ -139,6 +140,7 @@ class StoredRun(Schema):
     monitored  the number of images that the monitors see
     probe      the images of the online probe as given to pretrain, and the hash of their names
     own_method, own_model  the classes that a program gave in place of names
+    foreign    the architecture of the encoder, where it is a network of another library
     source, networks, frozen  of a run that started from --init: its weights, the shapes of its networks, and the
                fraction of the run in which the context encoder stays as it is
     teacher    of a run with --teacher: its frozen target encoder
@@ -166,6 +168,7 @@ class StoredRun(Schema):
     teacher: StoredTeacher | None = None
     own_method: StoredMethod | None = None
     own_model: StoredModel | None = None
+    foreign: StoredForeign | None = None
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
@@ -174,7 +177,7 @@ class StoredRun(Schema):
         if self.networks and self.networks.encoder.in_chans != self.pixel_format.channels:
             raise ValueError("networks and pixel_format have other channels")
         know_stored(self.own_method, self.own_model)
-        if self.settings.get("init") and not self.networks:
+        if self.settings.get("init") and not self.networks and not self.foreign:
             raise ValueError("networks is missing, which a run with --init has")
         if self.settings.get("teacher") and not self.teacher:
             raise ValueError("teacher is missing, which a run with --teacher has")
@@ -223,6 +226,8 @@ def read_config(path: Path, what_to_do: str = AGAIN) -> tuple[Config, StoredRun]
     config = stored_config(stored.settings, path, what_to_do)
     if stored.networks and stored.networks.predictor.grid_size != config.grid_size:
         raise UsageError(f"{path} is damaged: networks have another grid than the settings: {what_to_do}")
+    if stored.foreign and stored.foreign.image_size != config.size:
+        raise UsageError(f"{path} is damaged: foreign has another image size than the settings: {what_to_do}")
     return config, stored
 
 

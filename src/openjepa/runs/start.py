@@ -21,7 +21,9 @@ from openjepa.errors import UsageError
 from openjepa.files import usage_error
 from openjepa.files.temporary import remove_leftovers
 from openjepa.interop.artifact import save_artifact
+from openjepa.interop.foreign.artifact import save_foreign
 from openjepa.interop.foreign.own_artifact import save_own
+from openjepa.interop.foreign.patch_encoder import ForeignPatchEncoder
 from openjepa.interop.loaded_weights import Source
 from openjepa.interop.weights.shapes import StoredTeacher
 from openjepa.methods.base import Method
@@ -30,6 +32,7 @@ from openjepa.own import names_own
 from openjepa.runs.command_line import option_words, typed_command
 from openjepa.runs.images import IGNORE_SHARDS, LISTED, check_new_folder, leave_out_small, prepare_images, write_skipped
 from openjepa.runs.planning.build import Blueprint, draft, settle_compiler
+from openjepa.runs.planning.foreign_weights import open_foreign_init
 from openjepa.runs.planning.initial_weights import (
     advice,
     continued_networks,
@@ -145,7 +148,8 @@ class StartedRun:
             if step != self.run.done:
                 self._export_best(model, monitor, value, step)
         own = f"; openjepa.load_encoder(path, model=...) opens it, given a {type(model.encoder).__name__}"
-        log(f"encoder: {self.folder / 'encoder'}{own * names_own(self.config.model)}")
+        needed = names_own(self.config.model) and not isinstance(model.encoder, ForeignPatchEncoder)
+        log(f"encoder: {self.folder / 'encoder'}{own * needed}")
 
     def _export_best(self, model: Method, monitor: str, value: float, step: int) -> None:
         try:
@@ -172,6 +176,11 @@ class StartedRun:
         about |= {"source": self.source} if self.source else {}
         about |= {"teacher": self.teacher.about} if self.teacher else {}
         how = dataset.pixel_format, self.config.max_stretch
+        if isinstance(model.encoder, ForeignPatchEncoder):
+            licence = self.source["licence"] if self.source else None
+            source = model.encoder.as_source(stepper.mean, stepper.std, self.config.frame, licence, how[0])
+            save_foreign(self.folder / name, model.parts(), source, about)
+            return
         if names_own(self.config.model):
             about |= self.blueprint.networks.about
             save_own(self.folder / name, model.encoder, stepper.mean, stepper.std, about, *how)
@@ -207,19 +216,22 @@ def start_run(
     on_rank_zero(lambda: check_new_folder(out, "continue it with --resume, or give --out another name"))
     on_rank_zero(lambda: remove_leftovers(out))
     check_teacher(config)
-    config, source = open_init(config, given) if config.init else (config, None)
+    config, foreign = open_foreign_init(config, given)
+    config, source = open_init(config, given) if config.init and not foreign else (config, None)
     check_settings(config, given)
     check_memory(config, config.channels or 1)
     teacher = open_teacher(config) if config.teacher else None
-    dataset, summary = _open_images(data, out, config, source)
+    channels = source.encoder("context").in_chans if source else foreign.network.in_chans if foreign else None
+    dataset, summary = _open_images(data, out, config, channels or config.channels)
     log(*shard_lines(summary.classes, IGNORE_SHARDS))
     check_same_images(dataset)
     config = settle_compiler(on_rank_zero(lambda: resolve_precision(settle(summary) if settle else config)))
     check_ranks(config)
     check_settings(config, given)
     dataset, summary = leave_out_small(dataset, summary, config.patch_size, config.max_skipped)
-    mean, std = _statistics(dataset, config, source, model)
-    networks = continued_networks(config, source) if source else model.networks(config) if model else None
+    weights = foreign or model
+    mean, std = _statistics(dataset, config, source, weights.network if weights else None)
+    networks = continued_networks(config, source) if source else weights.networks(config) if weights else None
     if teacher:
         networks = taught(config, teacher, mean, std, dataset.pixel_format)
     probed = open_probe(probe, config, dataset.pixel_format)
@@ -228,18 +240,18 @@ def start_run(
         cost = blueprint.cost()
     run = blueprint.run(out, on_rank_zero(lambda: resolve_steps(config, len(dataset), cost)))
     log(*plan_lines(config, run.stepper, run.batches, cost, summary.sizes, waited(begun)))
-    log(*(advice(config, source) if source else []))
+    log(*(advice(config, bool(source and source.predictor)) if config.init else []))
     log(*([networks.teacher.in_words()] if networks and networks.teacher else []))
-    started = as_started(run, blueprint, data, summary, _named(config, source))
-    origin = {"source": started.source, "networks": shapes_of(config, source)} if source else {}
+    named = foreign.origin.model_dump() if foreign else _named(config, source)
+    started = as_started(run, blueprint, data, summary, named)
+    origin = {"source": named} | ({"networks": shapes_of(config, source)} if source else {}) if named else {}
     used = stored_probe(probe, probed)
     started.describe({"recipe": recipe, "probe": used.model_dump() if used else None}, origin)
     on_rank_zero(started.write_skipped)
     return started
 
 
-def _open_images(data: DataSource, out: Path, config: Config, source: Source | None) -> tuple[ImageDataset, Summary]:
-    channels = source.encoder("context").in_chans if source else config.channels
+def _open_images(data: DataSource, out: Path, config: Config, channels: int | None) -> tuple[ImageDataset, Summary]:
     return prepare_images(
         data,
         config.workers,
@@ -252,13 +264,13 @@ def _open_images(data: DataSource, out: Path, config: Config, source: Source | N
 
 
 def _statistics(
-    dataset: ImageDataset, config: Config, source: Source | None, model: OwnModel | None
+    dataset: ImageDataset, config: Config, source: Source | None, network: object
 ) -> tuple[list[float], list[float]]:
     """Mean and std of each channel: those of the weights where the units are the same, else of the images."""
     if source and keeps_statistics(source, dataset.pixel_format):
         return source.mean, source.std
-    if model and isinstance(model.network, HasStatistics) and dataset.pixel_format.values != "raw":
-        return list(model.network.mean), list(model.network.std)
+    if isinstance(network, HasStatistics) and dataset.pixel_format.values != "raw":
+        return list(network.mean), list(network.std)
     return on_rank_zero(lambda: channel_statistics(dataset, seed=config.seed))
 
 

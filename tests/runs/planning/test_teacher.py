@@ -16,7 +16,7 @@ from openjepa.interop.load import load_encoder
 from openjepa.recipe_settings import recipe
 from openjepa.runs.checkpoints import load_encoder_at
 from openjepa.runs.planning.frozen_teacher import FrozenTeacher
-from openjepa.runs.planning.teacher import open_teacher
+from openjepa.runs.planning.teacher import open_teacher, with_grid
 from openjepa.training.callbacks import Callback, StopTraining
 
 SHORT = {"image_size": 32, "patch_size": 8, "batch_size": 8, "workers": 0, "device": "cpu", "precision": "float32"}
@@ -85,9 +85,16 @@ def test_a_model_of_another_library_teaches_by_its_own_preprocessing(deit3):
 
 
 def test_a_teacher_is_used_at_the_size_that_gives_the_grid_of_the_run(deit3):
-    encoder = open_teacher(config(teacher=deit3, image_size="48x32", patch_size=4))
+    settings = config(teacher=deit3, image_size="48x32", patch_size=4)
+    encoder = with_grid(open_teacher(settings), settings)
     assert encoder.image_size == (96, 64) and encoder.grid_size == (12, 8)
     assert FrozenTeacher(encoder, [0.5] * 3, [0.5] * 3)(torch.randn(2, 3, 48, 32)).shape == (2, 96, 32)
+
+
+def test_a_teacher_has_the_grid_of_the_size_that_the_images_decide(deit3, tmp_path):
+    how = {name: value for name, value in SHORT.items() if name != "image_size"} | {"patch_size": 16}
+    run = openjepa.pretrain("scenes:24", out=tmp_path / "run", steps=1, teacher=deit3, **how)
+    assert run.config.image_size == "64" and run.stored()[1].teacher.image_size == (32, 32)
 
 
 def test_what_cannot_teach_is_refused(deit3, tmp_path):

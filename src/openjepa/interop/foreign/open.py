@@ -9,6 +9,7 @@ import torch
 
 from openjepa.errors import UsageError
 from openjepa.interop.artifact import readable
+from openjepa.interop.foreign.artifact import is_foreign_artifact, load_foreign
 from openjepa.interop.foreign.source import ForeignSource
 from openjepa.interop.foreign.timm import create, timm_source_of
 from openjepa.interop.foreign.timm_config import TimmConfig, check_arguments
@@ -27,14 +28,18 @@ PLAIN = re.compile(
 )
 
 
-def open_foreign(name: str) -> ForeignSource | None:
+def open_foreign(name: str, which: str = "target") -> ForeignSource | None:
     """The network of another library that a name means; None for what is ours, or becomes ours unchanged.
 
     Ours are runs, artifacts, files of weights, transformers' I-JEPA and timm's plain vision transformers: those without
-    class token, registers and the like. Raises UsageError.
+    class token, registers and the like. Of a run that trained such a network further it is the encoder `which`, target
+    or context. Raises UsageError.
     """
     path = Path(name)
     with readable(name):
+        for folder in (path, path / "encoder"):
+            if is_foreign_artifact(folder):
+                return load_foreign(folder, name, which)
         if path.is_dir():
             return _folder(path, name)
         if path.exists():

@@ -1,12 +1,13 @@
 """A network of another library that was opened, with all that belongs to it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import torch
 
 from openjepa.data.crops import Frame
+from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.encoder.foreign import ForeignEncoder, ForeignNetwork
 from openjepa.errors import UsageError
 
@@ -22,6 +23,9 @@ class ForeignSource:
     mean, std per channel, in [0, 1] units
     licence  of the weights, None where the source states none
     notes    what a user should know, a sentence each
+    trained  whether openjepa has trained it further: an embedding is then the mean patch token, as training has it
+    pixel_format  how the values of image files become pixels; 8 bits where it is None
+    about    JSON-able facts of how it was trained, {} where unknown
     """
 
     name: str
@@ -31,6 +35,9 @@ class ForeignSource:
     std: list[float]
     licence: str | None = None
     notes: tuple[str, ...] = ()
+    trained: bool = False
+    pixel_format: PixelFormat | None = None
+    about: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not len(self.mean) == len(self.std) == self.network.in_chans:
@@ -50,6 +57,11 @@ class ForeignSource:
             raise UsageError(f"{self.name} cannot be used for images of {size} px: {error}") from error
         return replace(self, network=network, frame=self.frame._replace(size=image_size))
 
+    @property
+    def read_as(self) -> PixelFormat:
+        """How the values of image files become pixels."""
+        return self.pixel_format or PixelFormat(self.network.in_chans)
+
     def remarks(self) -> list[str]:
         """What it is, and the notes."""
         licence = self.licence or "not stated by the source"
@@ -57,7 +69,8 @@ class ForeignSource:
 
     def encoder(self, device: torch.device, precision: torch.dtype, pooling: str = "auto") -> ForeignEncoder:
         """The network in use. Raises UsageError for a pooling that it does not have."""
-        how = pooling, self.name, device, precision, self.licence
+        pooling = "mean" if self.trained and pooling == "auto" else pooling
+        how = pooling, self.name, device, precision, self.licence, self.pixel_format
         return ForeignEncoder(self.network, self.mean, self.std, self.frame, *how)
 
 

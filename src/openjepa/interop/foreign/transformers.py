@@ -51,7 +51,7 @@ class TransformersNetwork(ForeignNetwork):
     """
 
     def outputs(self, images: Tensor) -> Outputs:
-        found = _forward(self.model, images)
+        found = forward(self.model, images)
         sequence = sequence_of(found)
         pooled = found.get("pooler_output")
         first = sequence[:, 0] if sequence is not None and self.layout.class_token else None
@@ -74,7 +74,7 @@ def transformers_network(model: nn.Module, image_size: tuple[int, int], facts: d
     config: Any = model.config
     in_chans = int(getattr(config, "num_channels", None) or 3)
     device = next(model.parameters()).device
-    found = probed(lambda: _forward(model.eval(), torch.zeros(1, in_chans, *image_size, device=device)))
+    found = probed(lambda: forward(model.eval(), torch.zeros(1, in_chans, *image_size, device=device)))
     sequence, pooled = sequence_of(found), found.get("pooler_output")
     layout, width = Layout(), found["last_hidden_state"].shape[-1] if sequence is not None else 0
     patch_size = getattr(config, "patch_size", None)
@@ -99,16 +99,17 @@ def _mean(last: Tensor, prefix: int) -> Tensor:
     return last[:, prefix:].mean(dim=1) if last.ndim == 3 else last.mean(dim=(2, 3))
 
 
-def _forward(model: nn.Module, images: Tensor) -> dict[str, Any]:
+def forward(model: nn.Module, images: Tensor) -> dict[str, Any]:
     """The outputs by name; positions are interpolated where an image has another size than the model's own."""
-    config: Any = model.config
-    other = getattr(config, "image_size", None) not in (
-        images.shape[2],
-        list(images.shape[2:]),
-        tuple(images.shape[2:]),
-    )
-    interpolates = other and "interpolate_pos_encoding" in inspect.signature(model.forward).parameters
-    return dict(model(pixel_values=images, **({"interpolate_pos_encoding": True} if interpolates else {})))
+    return dict(model(pixel_values=images, **interpolation(model, model.config, images)))
+
+
+def interpolation(module: nn.Module, config: Any, images: Tensor) -> dict[str, bool]:
+    """The argument by which a module interpolates positions, where images have another size than the config's."""
+    size = getattr(config, "image_size", None)
+    other = size not in (images.shape[2], list(images.shape[2:]), tuple(images.shape[2:]))
+    takes = other and "interpolate_pos_encoding" in inspect.signature(module.forward).parameters
+    return {"interpolate_pos_encoding": True} if takes else {}
 
 
 def transformers_foreign(folder: Path, name: str) -> ForeignSource:

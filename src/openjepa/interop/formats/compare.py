@@ -5,11 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from openjepa.models.vit import VisionTransformer
-
 
 @torch.no_grad()
-def compare(forward: Callable[[Tensor], Tensor], encoder: VisionTransformer, pixels: Tensor) -> dict:
+def compare(forward: Callable[[Tensor], Tensor], encoder: Callable[[Tensor], Tensor], pixels: Tensor) -> dict:
     """Largest and mean absolute difference of patch tokens and embeddings over pixels [B, C, H, W]."""
     pairs = [(forward(image).float(), encoder(image)) for image in pixels.split(1)]
     a, b = (torch.cat(tokens) for tokens in zip(*pairs, strict=True))

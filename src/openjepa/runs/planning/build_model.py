@@ -13,6 +13,7 @@ from openjepa.errors import UsageError
 from openjepa.methods.base import Method
 from openjepa.methods.distilled import Distilled, Teacher
 from openjepa.methods.registry import METHODS
+from openjepa.models.protocol import PatchEncoder
 from openjepa.models.vit import SIZES
 from openjepa.own import OWN, names_own
 from openjepa.runs.planning.frozen_teacher import FrozenTeacher
@@ -60,6 +61,13 @@ def build_model(config: Config, channels: int = 3, teacher: Teacher | None = Non
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed + 1)
         return method_of(config).build(encoder, **(dataclasses.asdict(config) | {"teacher": teacher}))
+
+
+def build_around(config: Config, encoder: PatchEncoder) -> Method:
+    """The method of a config around an encoder; whatever else it has is drawn by the seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed + 1)
+        return method_of(config).build(encoder, **dataclasses.asdict(config))
 
 
 def method_of(config: Config) -> type[Method]:

@@ -1,6 +1,7 @@
 """`--init SRC`: networks that start from existing weights, whose shapes decide some of the settings."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,7 @@ def store(folder: Path, source: Source, which: str, about: dict, overwrite: bool
 
 def open_init(config: Config, given: dict[str, Any]) -> tuple[Config, Source]:
     """The config with what its source decides, and the source; UsageError if `given` contradicts it."""
-    if not method_of(config).can_continue:
-        known = ", ".join(name for name, entry in METHODS.items() if entry.load().can_continue)
-        raise UsageError(f"--init continues --method {known}, not {config.method}: leave one of them out")
+    check_can_continue(config)
     size = config.size if given.get("image_size") is not None else None
     source = with_matching_predictor(open_source(str(config.init), size, config.channels), config)
     network, predictor = source.encoder("context"), source.predictor
@@ -67,11 +66,23 @@ def open_init(config: Config, given: dict[str, Any]) -> tuple[Config, Source]:
             for key, name in (("dim", "dim"), ("depth", "depth"), ("heads", "num_heads"))
         }
         fixed |= {"target_sequences": "joint" if shape["joint"] else "separate", "init_freeze": 0.0}
+    check_fixed(config, given, fixed)
+    log(*describe(source, "target", source.licence))
+    return dataclasses.replace(config, **fixed), source
+
+
+def check_can_continue(config: Config) -> None:
+    """Raise UsageError for a method that cannot go on from existing weights."""
+    if not method_of(config).can_continue:
+        known = ", ".join(name for name, entry in METHODS.items() if entry.load().can_continue)
+        raise UsageError(f"--init continues --method {known}, not {config.method}: leave one of them out")
+
+
+def check_fixed(config: Config, given: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
+    """Raise UsageError where a setting is `given` that the weights of --init have otherwise; they can be resized."""
     for name, value in fixed.items():
         if given.get(name) is not None and getattr(config, name) != value and name != "image_size":
             raise UsageError(f"{config.init} has {option(name)} {value}, not {shown(given[name])}: leave it out")
-    log(*describe(source, "target", source.licence))
-    return dataclasses.replace(config, **fixed), source
 
 
 def with_matching_predictor(source: Source, config: Config) -> Source:
@@ -145,12 +156,12 @@ def stored_networks(config: Config, stored: StoredRun) -> Networks | None:
     return Networks(lambda: build_shapes(config, shapes), stored.frozen, imported=True)
 
 
-def advice(config: Config, source: Source) -> list[str]:
+def advice(config: Config, has_predictor: bool) -> list[str]:
     """Lines of the plan for a run that starts from existing weights."""
     lines = [
         f"  starts from {config.init}: learning rate up to {config.lr:g}, EMA momentum {shown(config.ema_momentum)}"
     ]
-    if not source.predictor:
+    if not has_predictor:
         lines.append(
             f"  it has no predictor: a fresh one learns alone for {config.init_freeze:.0%} of the run, "
             "so that it does not spoil the encoder"

@@ -1,19 +1,19 @@
 """A method or a network that a program gives as an object, in place of a name."""
 
 import copy
-import dataclasses
 import hashlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from openjepa.config import Config, size_text
 from openjepa.errors import UsageError, shown
+from openjepa.interop.foreign.artifact import StoredForeign
+from openjepa.interop.foreign.patch_encoder import ForeignPatchEncoder
 from openjepa.masking.samplers import STRATEGIES
 from openjepa.methods.base import Inputs, Method
 from openjepa.methods.registry import METHODS, VIEWS
@@ -21,7 +21,7 @@ from openjepa.models.predictor import Predictor
 from openjepa.models.protocol import HasStatistics, PatchEncoder, check_patch_encoder
 from openjepa.models.vit import SIZES
 from openjepa.own import OWN, names_own, own_name
-from openjepa.runs.planning.build_model import Networks, method_of
+from openjepa.runs.planning.build_model import Networks, build_around, method_of
 from openjepa.safety.schema import Name, Schema, Text, shortened
 
 OwnName = Annotated[str, Field(pattern=r"^own:\w{1,200}$")]
@@ -146,20 +146,22 @@ class OwnModel:
     def networks(self, config: Config) -> Networks:
         """Networks whose encoder is a copy of it; whatever else the method has is drawn by the seed."""
         about = {"own_model": self.stored.model_dump()}
+        if isinstance(self.network, ForeignPatchEncoder):
+            about["foreign"] = StoredForeign.of(self.network.source.network).model_dump()
         trained = isinstance(self.network, HasStatistics)
         return Networks(lambda: self._build(config), imported=trained, width=self.network.embed_dim, about=about)
 
     def _build(self, config: Config) -> Method:
-        encoder = copy.deepcopy(self.network)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed + 1)
-            return method_of(config).build(encoder, **dataclasses.asdict(config))
+        return build_around(config, copy.deepcopy(self.network))
 
 
-def check_same_model(model: OwnModel | None, stored: StoredModel | None) -> None:
-    """Raise UsageError unless the network that is given to resume a run is like the one that it was started with."""
+def check_same_model(model: OwnModel | None, stored: StoredModel | None, foreign: bool = False) -> None:
+    """Raise UsageError unless the network that is given to resume a run is like the one that it was started with.
+
+    `foreign`: the run folder states the architecture, so that none needs to be given.
+    """
     name = stored.name.partition(":")[2] if stored else ""
-    if stored and model is None:
+    if stored and model is None and not foreign:
         raise UsageError(f"the run was started with a model of the class {name}: give it again, as model=...")
     if stored and model and model.stored != stored:
         given = type(model.network).__name__

@@ -13,17 +13,12 @@ from openjepa.runs.planning.frozen_teacher import FrozenTeacher, weights_hash
 
 
 def open_teacher(config: Config) -> Encoder:
-    """The encoder that --teacher names, with the patch grid of the run. Raises UsageError.
-
-    Where its own image size gives another grid, it is used at a size that gives that grid.
-    """
+    """The encoder that --teacher names, at its own image size. Raises UsageError where it has no patch tokens."""
     check_teacher(config)
     name = str(config.teacher)
     encoder = load_encoder(name)
     if isinstance(encoder, ForeignEncoder) and not encoder.has_tokens:
         raise UsageError(f"--teacher {name} has no patch tokens, only features of whole images: give another model")
-    if encoder.grid_size != config.grid_size:
-        encoder = _at_grid(encoder, config)
     encoder.requires_grad_(False)
     return encoder
 
@@ -36,8 +31,13 @@ def check_teacher(config: Config) -> None:
         raise UsageError("--teacher trains a fresh encoder, and --init was given too: leave one of them out")
 
 
-def _at_grid(encoder: Encoder, config: Config) -> Encoder:
-    """The teacher at the image size at which it has the grid of the run."""
+def with_grid(encoder: Encoder, config: Config) -> Encoder:
+    """The teacher with the patch grid of the run: where its own image size gives another, at one that gives this.
+
+    Raises UsageError where it cannot be.
+    """
+    if encoder.grid_size == config.grid_size:
+        return encoder
     rows, columns = encoder.grid_size
     patch = encoder.image_size[0] // rows, encoder.image_size[1] // columns
     size = config.grid_size[0] * patch[0], config.grid_size[1] * patch[1]
@@ -48,21 +48,22 @@ def _at_grid(encoder: Encoder, config: Config) -> Encoder:
         raise UsageError(f"--teacher {encoder.name} has {grids}: give another --image-size or --patch-size") from error
     if resized.grid_size != config.grid_size:
         raise UsageError(f"--teacher {encoder.name} has {grids}: give another --image-size or --patch-size")
+    resized.requires_grad_(False)
     return resized
 
 
 def taught(
     config: Config, teacher: Encoder, mean: list[float], std: list[float], pixel_format: PixelFormat
 ) -> Networks:
-    """Fresh networks that learn from a teacher. Raises UsageError if it reads other images than the run's."""
+    """Fresh networks that learn from a teacher. UsageError if its grid or its images cannot be the run's."""
     theirs = teacher.pixel_format
     if (theirs.channels, theirs.values) != (pixel_format.channels, pixel_format.values):
         raise UsageError(
             f"--teacher {teacher.name} reads {theirs.channels} channels ({theirs.values}), and the images have "
             f"{pixel_format.channels} ({pixel_format.values}): give --channels {theirs.channels}, or another teacher"
         )
-    device = choose_device(config.device)
-    teacher.to(device)
+    teacher = with_grid(teacher, config)
+    teacher.to(choose_device(config.device))
     frozen = FrozenTeacher(teacher, mean, std)
     return Networks(lambda: build_model(config, len(mean), frozen), teacher=frozen)
 
@@ -76,7 +77,7 @@ def fresh_networks(config: Config, mean: list[float], std: list[float], pixel_fo
 
 def same_teacher(config: Config, stored: StoredTeacher) -> Encoder:
     """The teacher of a stored run, opened again. Raises UsageError if its weights are others than before."""
-    teacher = open_teacher(config)
+    teacher = with_grid(open_teacher(config), config)
     if weights_hash(teacher) != stored.weights:
         raise UsageError(
             f"--teacher {stored.name} has other weights than when the run was started: put the former ones back"

@@ -24,6 +24,7 @@ from openjepa.runs.command_line import typed_command
 from openjepa.runs.folder import EVALUATION, encoder_step, training_seconds
 from openjepa.runs.images import LISTED, leave_out_small, prepare_images
 from openjepa.runs.planning.build import draft, settle_compiler
+from openjepa.runs.planning.foreign_weights import stored_foreign
 from openjepa.runs.planning.initial_weights import stored_networks
 from openjepa.runs.planning.memory import check_memory
 from openjepa.runs.planning.own_classes import OwnModel, check_same_model
@@ -63,7 +64,7 @@ def resume_run(
     """
     check_same_command({**given, "data_changed": data_changed}, parallel, recipe)
     stored, resolved = on_rank_zero(lambda: stored_run(out))
-    check_same_model(model, resolved.own_model)
+    check_same_model(model, resolved.own_model, resolved.foreign is not None)
     on_rank_zero(lambda: remove_leftovers(out))
     config = settle_compiler(_with_machine_settings(out, stored, config, given))
     check_recipe(out, stored, resolved.recipe, recipe)
@@ -83,7 +84,11 @@ def resume_run(
     images = on_rank_zero(lambda: _image_change(data, dataset, out, resolved, done, data_changed))
     length = _new_length(stored, given)
     config = dataclasses.replace(config, **length)
-    networks = model.networks(config) if model else stored_networks(config, resolved)
+    networks = stored_foreign(config, resolved) or (
+        model.networks(config) if model else stored_networks(config, resolved)
+    )
+    if state is None and (resolved.networks or resolved.foreign):
+        raise UsageError(f"{out} has no checkpoint yet, and the weights it started from are not in it: start it again")
     if resolved.teacher:
         teacher = same_teacher(config, resolved.teacher)
         networks = taught(config, teacher, resolved.mean, resolved.std, resolved.read_as)
