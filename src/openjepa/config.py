@@ -108,7 +108,7 @@ class Config:
     init: str | None = setting(
         None,
         "Model",
-        "Weights to start from: a run, anything that openjepa import takes, or a vision transformer of timm or transformers.",
+        "Weights to start from: a run, what openjepa import takes, or a ViT of timm or transformers.",
     )
     init_freeze: float = setting(
         0.1,
