@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.anomaly_parts import draw_masks, draw_parts, save_encoder
+from support.foreign import timm_folder
 
 import openjepa
 from openjepa.anomaly.stored import FACTS
@@ -89,6 +90,23 @@ def test_one_normal_image_is_enough_without_a_rate(place, tmp_path):
     ):
         openjepa.anomaly_fit(place / "model", one, out=tmp_path / "other", false_alarms="1%", **CPU)
     assert not (tmp_path / "other").exists()
+
+
+def test_energy_is_a_score_of_models_with_a_predictor(place, tmp_path):
+    about = {"scores": "memory,energy", "false_alarms": "10%", **CPU}
+    detector = openjepa.anomaly_fit(place / "model", place / "parts", out=tmp_path / "detector", **about)
+    records = openjepa.anomaly_evaluate(detector, place / "parts", **CPU)
+    assert {record["score"] for record in records} == {"score", "memory", "energy"} and records[0]["value"] > 0.9
+    openjepa.import_(place / "model", tmp_path / "alone")
+    (tmp_path / "alone/predictor.safetensors").unlink()
+    facts = json.loads((tmp_path / "alone/openjepa.json").read_text())
+    del facts["predictor"]
+    (tmp_path / "alone/openjepa.json").write_text(json.dumps(facts))
+    with pytest.raises(UsageError, match="alone has no predictor, which energy needs: give a run, or an artifact"):
+        openjepa.anomaly_fit(tmp_path / "alone", place / "parts", out=tmp_path / "other", **about)
+    timm_folder(tmp_path / "timm", "vit_base_patch16_224")
+    with pytest.raises(UsageError, match="timm has no predictor, which energy needs"):
+        openjepa.anomaly_fit(tmp_path / "timm", place / "parts", out=tmp_path / "other", **about)
 
 
 def test_unreadable_images_are_listed(place, tmp_path):
@@ -189,13 +207,13 @@ def test_the_guide_says_what_works(place, tmp_path, monkeypatch):
     images = sorted(Path("parts/test").glob("*/*.png"))
     Path("parts.csv").write_text("path,kind\n" + "\n".join(f"{path},{path.parent.name}" for path in images))
     commands = [line for line in PAGE.splitlines() if line.startswith("openjepa ")]
-    assert len(commands) == 6
+    assert len(commands) == 7
     for line in commands:
         monkeypatch.setattr("sys.argv", [*shlex.split(line), "--workers", "0", "--precision", "float32"])
         with pytest.raises(SystemExit) as ended:
             main()
         assert ended.value.code == 0, line
-    (block,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     known: dict = {}
-    exec(block, known)
-    assert known["auroc"] > 0.9
+    for block in re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL):
+        exec(block, known)
+    assert known["auroc"] > 0.9 and known["maps"].shape == (2, 48) and known["matched"].shape == (2,)

@@ -18,6 +18,7 @@ from openjepa.anomaly.calibration import (
     too_few,
 )
 from openjepa.anomaly.detector import Detector, Facts
+from openjepa.anomaly.energy import Energies
 from openjepa.anomaly.gathering import Gathered
 from openjepa.anomaly.memory import PATCHES
 from openjepa.anomaly.patches import PatchFeatures, PatchModel, PatchSettings
@@ -85,13 +86,21 @@ def split_normals(count: int, rate: float | None, seed: int) -> Split:
 
 
 class Fitter:
-    """Fits a detector of a model on a dataset of normal images, read by `workers` processes."""
+    """Fits a detector of a model on a dataset of normal images, read by `workers` processes.
+
+    `energies` are needed where energy is one of the scores.
+    """
 
     def __init__(
-        self, model: PatchModel, settings: FitSettings, workers: int = 2, progress: Progress = no_progress
+        self,
+        model: PatchModel,
+        settings: FitSettings,
+        workers: int = 2,
+        progress: Progress = no_progress,
+        energies: Energies | None = None,
     ) -> None:
         self.model, self.settings, self.workers, self.progress = model, settings, workers, progress
-        self.reader = Reader(PatchFeatures(model, settings.patches))
+        self.reader = Reader(PatchFeatures(model, settings.patches), energies)
         self.skipped: Skipped = []
         self.done = self.total = 0
 

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from openjepa.anomaly.density import Moments, image_density, narrowed, place_density
+from openjepa.anomaly.energy import EnergyMoments
 from openjepa.anomaly.memory import CANDIDATES, PATCHES, Reservoir, make_memory
-from openjepa.anomaly.scorer import DensityPart, ImagePart, MemoryPart, Part
+from openjepa.anomaly.scorer import DensityPart, EnergyPart, ImagePart, MemoryPart, Part
 
 MOST_MEANS = 20_000  # images of which the density of whole images is fitted
 
@@ -18,19 +19,23 @@ class Gathered:
     def __init__(self, scores: Sequence[str], patches: int = PATCHES, coreset: str = "greedy") -> None:
         self.scores, self.patches, self.coreset = scores, patches, coreset
         self.candidates, self.moments = Reservoir(CANDIDATES * patches), Moments()
-        self.means = Reservoir(MOST_MEANS)
+        self.means, self.energies = Reservoir(MOST_MEANS), EnergyMoments()
         self.images = 0
 
     def add(self, reading: Tensor) -> None:
-        """What a `Reader` gives of normal images, [B, N, D]."""
+        """What a `Reader` gives of normal images, [B, N, D + 1]."""
+        features = reading[..., :-1]
         numbers = torch.arange(self.images, self.images + len(reading))
         self.images += len(reading)
         if "memory" in self.scores:
-            self.candidates.add(reading.flatten(0, 1), numbers.repeat_interleave(reading.shape[1]))
+            self.candidates.add(features.flatten(0, 1), numbers.repeat_interleave(reading.shape[1]))
         if "density" in self.scores:
-            self.moments.add(reading)
+            self.moments.add(features)
         if "image" in self.scores:
-            self.means.add(narrowed(reading).mean(dim=1), numbers)
+            self.means.add(narrowed(features).mean(dim=1), numbers)
+
+        if "energy" in self.scores:
+            self.energies.add(reading[..., -1])
 
     def parts(self) -> dict[str, Part]:
         """The scores that the images allow: that of whole images needs two."""
@@ -43,4 +48,6 @@ class Gathered:
                 found[name] = DensityPart(place_density(self.moments))
             if name == "image" and self.images > 1:
                 found[name] = ImagePart(image_density(self.means.features))
+            if name == "energy":
+                found[name] = EnergyPart(*self.energies.mean_and_std())
         return found

@@ -1,16 +1,17 @@
-"""What is read of images for all scores at once: patch features and, of a model with a predictor, energies."""
+"""What is read of images for all scores at once: patch features, and energies where they are asked for."""
 
 import torch
 from torch import Tensor
 
+from openjepa.anomaly.energy import Energies
 from openjepa.anomaly.patches import PatchFeatures, PatchModel
 
 
 class Reader:
-    """Preprocessed images [B, C, H, W] to one tensor [B, N, D] of all that the scores need of them."""
+    """Preprocessed images [B, C, H, W] to one tensor [B, N, D + 1]: features, then the energy, 0 without `energies`."""
 
-    def __init__(self, features: PatchFeatures) -> None:
-        self.features = features
+    def __init__(self, features: PatchFeatures, energies: Energies | None = None) -> None:
+        self.features, self.energies = features, energies
 
     @property
     def model(self) -> PatchModel:
@@ -18,4 +19,6 @@ class Reader:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
-        return self.features(images)
+        features = self.features(images)
+        energies = self.energies.maps(images) if self.energies else torch.zeros(features.shape[:2])
+        return torch.cat([features, energies.unsqueeze(-1)], dim=-1)

@@ -1,4 +1,4 @@
-"""The scores of images, each from the normal images that it was fitted on: memory, density, image."""
+"""The scores of images, each from the normal images that it was fitted on: memory, density, image, energy."""
 
 from typing import NamedTuple, Protocol
 
@@ -13,6 +13,7 @@ SCORES = {
     "memory": "distance from the nearest patch of normal images",
     "density": "distance from the distribution of normal patches at the same place",
     "image": "distance from the distribution of normal images as a whole",
+    "energy": "how badly the predictor foretells a patch, beside normal images at that place",
 }
 
 
@@ -27,7 +28,7 @@ class Part(Protocol):
     """One score."""
 
     def __call__(self, reading: Tensor) -> Score:
-        """Of what a `Reader` gives of images: patch features [B, N, D]."""
+        """Of what a `Reader` gives of images: patch features and energies [B, N, D + 1]."""
         ...
 
 
@@ -36,7 +37,7 @@ class MemoryPart:
         self.memory = memory
 
     def __call__(self, reading: Tensor) -> Score:
-        return of_maps(self.memory.distances(reading))
+        return of_maps(self.memory.distances(reading[..., :-1]))
 
 
 class DensityPart:
@@ -44,7 +45,7 @@ class DensityPart:
         self.density = density
 
     def __call__(self, reading: Tensor) -> Score:
-        return of_maps(self.density.distances(reading))
+        return of_maps(self.density.distances(reading[..., :-1]))
 
 
 class ImagePart:
@@ -52,7 +53,17 @@ class ImagePart:
         self.density = density
 
     def __call__(self, reading: Tensor) -> Score:
-        return Score(self.density.distances(reading), None)
+        return Score(self.density.distances(reading[..., :-1]), None)
+
+
+class EnergyPart:
+    """Energies in standard deviations above those of normal images at the same place: `mean` and `std` [N]."""
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        self.mean, self.std = mean, std
+
+    def __call__(self, reading: Tensor) -> Score:
+        return of_maps((reading[..., -1] - self.mean) / self.std)
 
 
 @torch.inference_mode()

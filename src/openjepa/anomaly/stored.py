@@ -11,10 +11,11 @@ from torch import Tensor
 from openjepa.anomaly.calibration import Calibration, Spread, Threshold
 from openjepa.anomaly.density import WIDTH, ImageDensity, PlaceDensity
 from openjepa.anomaly.detector import Detector, Facts
+from openjepa.anomaly.energy import Energies
 from openjepa.anomaly.memory import PatchMemory
 from openjepa.anomaly.patches import PatchFeatures, PatchModel, PatchSettings, feature_width
 from openjepa.anomaly.reading import Reader
-from openjepa.anomaly.scorer import DensityPart, ImagePart, MemoryPart, Part
+from openjepa.anomaly.scorer import DensityPart, EnergyPart, ImagePart, MemoryPart, Part
 from openjepa.encoder.feature_cache import model_hash
 from openjepa.errors import UsageError
 from openjepa.files import write_json
@@ -24,6 +25,7 @@ from openjepa.safety.schema import Count, Name, PositiveInt, Schema, read_json
 FACTS, TENSORS = "detector.json", "detector.safetensors"
 AGAIN = "fit it again with openjepa anomaly fit"
 Side = Annotated[int, Field(ge=1, le=2**16)]
+Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Moments = tuple[float, Annotated[float, Field(gt=0)]]
 
 
@@ -52,14 +54,15 @@ class StoredFacts(Schema):
     version: Literal[1]
     model: Name
     step: Count | None
-    model_hash: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    model_hash: Hash
+    predictor_hash: Hash | None = None
     image_size: tuple[Side, Side]
     grid_size: tuple[Side, Side]
     source: Name
     images: PositiveInt
     size: tuple[Side, Side]
     patches: StoredPatches
-    spreads: dict[Literal["memory", "density", "image"], StoredSpread]
+    spreads: dict[Literal["memory", "density", "image", "energy"], StoredSpread]
     how: Name
     threshold: StoredThreshold | None = None
 
@@ -67,6 +70,8 @@ class StoredFacts(Schema):
     def _has_maps(self) -> Self:
         if not any(spread.maps for spread in self.spreads.values()):
             raise ValueError("spreads has no score with maps")
+        if ("energy" in self.spreads) != (self.predictor_hash is not None):
+            raise ValueError("predictor_hash is of a detector with energy, and of no other")
         return self
 
 
@@ -79,6 +84,7 @@ def write_detector(folder: Path, detector: Detector, step: int | None = None) ->
         model=facts.model,
         step=step,
         model_hash=model_hash(reader.model, arithmetic=False),
+        predictor_hash=reader.energies.hash() if reader.energies else None,
         image_size=detector.image_size,
         grid_size=detector.grid_size,
         source=facts.source[:1000],
@@ -100,6 +106,8 @@ def _tensors(detector: Detector) -> dict[str, Tensor]:
             found |= {"memory.features": part.memory.features, "memory.owners": part.memory.owners}
         if isinstance(part, DensityPart):
             found |= {"density.means": part.density.means, "density.roots": part.density.roots}
+        if isinstance(part, EnergyPart):
+            found |= {"energy.mean": part.mean, "energy.std": part.std}
         if isinstance(part, ImagePart):
             found |= {"image.mean": part.density.mean, "image.precision": part.density.precision}
     return found
@@ -112,9 +120,10 @@ def read_detector_facts(folder: Path) -> StoredFacts:
     return read_json(folder / FACTS, StoredFacts, AGAIN)
 
 
-def read_detector(folder: Path, stored: StoredFacts, model: PatchModel) -> Detector:
-    """The detector in a folder, with the model that it was fitted on. Raises UsageError for another one."""
-    if model_hash(model, arithmetic=False) != stored.model_hash or model.grid_size != stored.grid_size:
+def read_detector(folder: Path, stored: StoredFacts, model: PatchModel, energies: Energies | None = None) -> Detector:
+    """The detector in a folder, with the model and energies that it was fitted on. Raises UsageError for others."""
+    same = stored.predictor_hash == (energies.hash() if energies else None)
+    if not same or model_hash(model, arithmetic=False) != stored.model_hash or model.grid_size != stored.grid_size:
         raise UsageError(
             f"{folder} was fitted on another model than {model.name} is now: fit it again, or name with --model where "
             "the model is that it was fitted on"
@@ -129,7 +138,7 @@ def read_detector(folder: Path, stored: StoredFacts, model: PatchModel) -> Detec
     held_out = tensors.take("held_out", (None,), torch.float64).numpy()
     calibration = Calibration(spreads, stored.how, held_out, threshold)
     facts = Facts(stored.model, stored.source, stored.images, stored.size)
-    return Detector(Reader(PatchFeatures(model, settings)), parts, calibration, facts, str(folder))
+    return Detector(Reader(PatchFeatures(model, settings), energies), parts, calibration, facts, str(folder))
 
 
 class _Tensors:
@@ -173,4 +182,11 @@ def _image(tensors: _Tensors, places: int, width: int) -> Part:
     )
 
 
-_PARTS: dict[str, Any] = {"memory": _memory, "density": _density, "image": _image}
+def _energy(tensors: _Tensors, places: int, width: int) -> Part:
+    mean, std = tensors.take("energy.mean", (places,)), tensors.take("energy.std", (places,))
+    if std.min() <= 0:
+        raise UsageError(f"{tensors.path} is damaged: energy.std has numbers that are not above 0: {AGAIN}")
+    return EnergyPart(mean, std)
+
+
+_PARTS: dict[str, Any] = {"memory": _memory, "density": _density, "image": _image, "energy": _energy}

@@ -3,6 +3,11 @@
 from torch import Tensor
 
 
+def patch_energies(predicted: Tensor, targets: Tensor) -> Tensor:
+    """Mean squared distance of predicted and targets [B, M, Nt, D] for each patch: [B, M, Nt]."""
+    return (predicted.float() - targets.float()).square().mean(dim=-1)
+
+
 def energy(predicted: Tensor, targets: Tensor) -> Tensor:
     """Mean squared distance of predicted and targets [B, M, Nt, D] for each image: [B] (paper, section 2)."""
     return (predicted.float() - targets.float()).square().mean(dim=(1, 2, 3))

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from openjepa.anomaly.detector import Detector, Scored
+from openjepa.anomaly.energy import GIVE, Energies
 from openjepa.anomaly.memory import CORESETS
 from openjepa.anomaly.patches import PatchModel, check_patch_model, most_layers
 from openjepa.anomaly.scorer import SCORES
 from openjepa.anomaly.stored import StoredFacts, read_detector, read_detector_facts, write_detector
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.summary import Summary
+from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import (
     Progress,
     Skipped,
@@ -25,10 +27,11 @@ from openjepa.encoder.features import (
     require_some,
     stream_features,
 )
+from openjepa.encoder.foreign import is_own
 from openjepa.errors import UsageError, unknown
 from openjepa.files import atomic_folder, usage_error
 from openjepa.interop.load import load_encoder
-from openjepa.runs.checkpoints import Step, find_steps, load_encoder_at, open_model_at
+from openjepa.runs.checkpoints import Step, find_steps, load_encoder_at, open_model_at, open_source_at
 from openjepa.runs.images import LISTED, write_skipped
 
 BATCH = 16
@@ -47,6 +50,30 @@ def open_patch_model(
         model = load_encoder(name, device, precision, image_size=image_size)
     model.name = name
     return check_patch_model(model)
+
+
+def open_energies(
+    name: str, step: Step = None, image_size: tuple[int, int] | None = None, encoder: Encoder | None = None
+) -> Energies:
+    """The energies under the networks of a run or artifact; `encoder` is its encoder where that is open already.
+
+    Raises UsageError for a model without a predictor.
+    """
+    encoder = encoder or load_encoder_at(name, step, torch.device("cpu"), torch.float32, image_size=image_size)
+    if not is_own(encoder):
+        raise UsageError(f"{name} has no predictor, which energy needs: {GIVE}")
+    return Energies(encoder, open_source_at(name, step, image_size))
+
+
+def energies_for(
+    model: PatchModel, name: str, step: Step, image_size: tuple[int, int] | None, scores: Collection[str]
+) -> Energies | None:
+    """The energies of a model that was opened under a name, where energy is one of the scores."""
+    if "energy" not in scores:
+        return None
+    if not is_own(model):
+        raise UsageError(f"{name} has no predictor, which energy needs: {GIVE}")
+    return open_energies(name, step, image_size, model)
 
 
 def check_layers(model: PatchModel, layers: int | None) -> int:
@@ -122,7 +149,9 @@ def open_detector(
         if model:
             raise
         raise UsageError(f"the model of {folder} cannot be opened: {error}; --model names it elsewhere") from error
-    return read_detector(folder, facts, opened), facts
+    size = facts.image_size if "energy" in facts.spreads else None
+    energies = energies_for(opened, name, facts.step, size, facts.spreads)
+    return read_detector(folder, facts, opened, energies), facts
 
 
 def stream_scores(

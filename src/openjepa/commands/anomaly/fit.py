@@ -22,6 +22,7 @@ from openjepa.device import choose_device, choose_precision
 from openjepa.runs.detectors import (
     check_coreset,
     check_layers,
+    energies_for,
     open_patch_model,
     parse_rate,
     parse_scores,
@@ -79,12 +80,13 @@ def anomaly_fit(
     size = None if image_size is None else parsed_size(normal("image_size", image_size))
     where = choose_device(device)
     encoder = open_patch_model(model, step, size, where, choose_precision(precision, where))
+    energies = energies_for(encoder, model, step, size, chosen)
     patches = PatchSettings(check_layers(encoder, layers), check_pool(pool, encoder))
     dataset, summary = open_images(source, encoder.pixel_format, max_skipped)
     log(*seen_lines(summary.sizes, encoder.frame), *size_lines(summary))
     settings = FitSettings(patches, chosen, memory, coreset, rate, seed)
     with counting(f"fitting on {source}") as progress:
-        fitter = Fitter(encoder, settings, workers, progress)
+        fitter = Fitter(encoder, settings, workers, progress, energies)
         detector, bad = fitter.fit(dataset, where_it_is(model), summary.common_size)
     skipped = summary.skipped + bad
     check_skipped(str(source), skipped, len(dataset) - len(bad), max_skipped)
