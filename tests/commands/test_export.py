@@ -49,7 +49,7 @@ def test_images_that_an_artifact_names_are_not_opened(run, tmp_path, monkeypatch
     folder = shutil.copytree(run / "encoder", tmp_path / "artifact")
     about = json.loads((folder / "openjepa.json").read_text())
     (folder / "openjepa.json").write_text(json.dumps(about | {"data": stored}))
-    monkeypatch.setattr("openjepa.runs.export.open_dataset", lambda name: pytest.fail(f"{name} was opened"))
+    monkeypatch.setattr("openjepa.runs.exporting.encoder.open_dataset", lambda name: pytest.fail(f"{name} was opened"))
     openjepa.export(folder, to="safetensors", out=tmp_path / "out")
     assert json.loads((tmp_path / "out/comparison.json").read_text())["images_of"] == "scenes:8"
 

@@ -14,9 +14,9 @@ from openjepa.interop.classifier import is_head
 from openjepa.interop.formats.registry import Options, known
 from openjepa.interop.hub import push
 from openjepa.runs.checkpoints import find_step, open_source_at, trained_foreign_at
-from openjepa.runs.export import Export, folder_of, is_written, licence_of, read_request, write_export
-from openjepa.runs.export_foreign import write_foreign_export
-from openjepa.runs.export_head import WRITERS, write_head_export
+from openjepa.runs.exporting.encoder import Export, folder_of, is_written, licence_of, read_request, write_export
+from openjepa.runs.exporting.foreign import write_foreign_export
+from openjepa.runs.exporting.head import WRITERS, write_head_export
 from openjepa.runs.images import check_new_artifact
 
 

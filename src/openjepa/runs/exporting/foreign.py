@@ -18,7 +18,7 @@ from openjepa.interop.foreign.transformers import quiet
 from openjepa.interop.formats.compare import compare
 from openjepa.interop.model_card import CODE_NAME, Card, comparison_rows, origin_rows, rounded, write_card
 from openjepa.optional import require
-from openjepa.runs.export import COMPARISON, LIMIT, Export, comparison_pixels, difference_lines, with_run
+from openjepa.runs.exporting.encoder import COMPARISON, LIMIT, Export, comparison_pixels, difference_lines, with_run
 
 USAGE = {
     "timm": 'import timm\n\nmodel = timm.create_model("local-dir:{name}", pretrained=True).eval()\n'

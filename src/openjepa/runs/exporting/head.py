@@ -9,7 +9,7 @@ from openjepa.errors import UsageError
 from openjepa.files import atomic_folder, usage_error, write_json
 from openjepa.interop.classifier import copy_head, load_classifier
 from openjepa.interop.head_formats import graph_of, hf_outputs, onnx_outputs, write_onnx
-from openjepa.runs.export import COMPARISON, LIMIT, Export, comparison_pixels
+from openjepa.runs.exporting.encoder import COMPARISON, LIMIT, Export, comparison_pixels
 
 WRITERS = {"hf": (copy_head, hf_outputs), "onnx": (write_onnx, onnx_outputs)}
 
