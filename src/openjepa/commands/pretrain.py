@@ -21,6 +21,7 @@ from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError, unknown
 from openjepa.files.lock import locked
+from openjepa.interop.foreign.trainable import from_module
 from openjepa.interop.load import load_encoder
 from openjepa.methods.base import Method
 from openjepa.recipe_settings import config_of
@@ -166,6 +167,8 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
 def own_objects(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], OwnModel | None]:
     """`method` and `model` that are no names, the settings with the names of their classes, and the network."""
     own = {name: settings[name] for name in ("method", "model") if not isinstance(settings.get(name), str | None)}
+    if isinstance(own.get("model"), nn.Module) and (network := from_module(own["model"])):
+        own["model"] = network
     model = OwnModel.of(own["model"]) if "model" in own else None
     settings = settings | (model.settings(settings) if model else {})
     return own, settings | ({"method": use_method(own["method"])} if "method" in own else {}), model
@@ -205,7 +208,8 @@ def pretrain(
     Writes a run folder: encoder/ (the artifact), report.html, metrics.jsonl, tensorboard/, checkpoints/, config.json.
 
     In Python `data` is also a sequence of images, as `openjepa.as_dataset` describes; `method` is also a class derived
-    from `openjepa.Method`, and `model` an `nn.Module` that keeps the protocol `openjepa.PatchEncoder`.
+    from `openjepa.Method`, and `model` a vision transformer of timm or transformers, or an `nn.Module` that keeps the
+    protocol `openjepa.PatchEncoder`.
 
     Returns the `Run`, which a callback may have stopped before its last step. `callbacks` are objects derived from
     `openjepa.Callback`. `settings` are the fields of `openjepa.config.Config`. Raises UsageError for every input that

@@ -10,7 +10,7 @@ from support.foreign import images, scattered, timm_folder, transformers_folder
 
 from openjepa.data.crops import standardise
 from openjepa.errors import UsageError
-from openjepa.interop.foreign.trainable import open_trainable
+from openjepa.interop.foreign.trainable import from_module, open_trainable
 from openjepa.interop.foreign.trainable_transformers import TYPES
 from openjepa.interop.load import load_encoder
 from openjepa.models.protocol import check_patch_encoder
@@ -92,3 +92,27 @@ def test_what_cannot_be_trained_is_refused(tmp_path):
             open_trainable(tmp_path / name)
     with pytest.raises(UsageError, match="is opened by --init"):
         open_trainable(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["vit_small_patch14_reg4_dinov2", "eva02_tiny_patch14_224", "dinov3_vit", "vit"])
+def test_a_module_is_taken_as_it_is(tmp_path, name):
+    transformer = name in TYPES
+    module = transformers_folder(tmp_path, name) if transformer else timm_folder(tmp_path, name)
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    network, opened = from_module(module), open_trainable(tmp_path)
+    pixels = torch.randn(2, 3, *network.image_size, generator=torch.Generator().manual_seed(0))
+    ids = torch.tensor([[0, 3], [1, 2]])
+    with torch.no_grad():
+        assert torch.allclose(network(pixels, ids), opened(pixels, ids), atol=1e-5)
+        network.model.patch_embed.proj.bias.add_(1) if not transformer else network.model.embeddings.cls_token.add_(1)
+    assert all(torch.equal(before[key], value) for key, value in module.state_dict().items())
+
+
+def test_a_module_that_cannot_be_built_again_is_refused():
+    changed = timm.create_model("vit_tiny_patch16_224", num_classes=0, img_size=32, depth=1, mlp_ratio=3)
+    with pytest.raises(UsageError, match=r"arguments that cannot be read off it .*open_trainable\(folder\)"):
+        from_module(changed)
+    changed = timm.create_model("vit_tiny_patch16_224", num_classes=0, img_size=32, depth=1, act_layer="relu")
+    with pytest.raises(UsageError, match="computes something else"):
+        from_module(changed)
+    assert from_module(torch.nn.Linear(1, 1)) is None

@@ -87,7 +87,7 @@ class Stop(openjepa.Callback):
 
 @pytest.mark.parametrize("given", ["init", "model"])
 def test_it_resumes_bit_for_bit_from_its_folder(tmp_path, network, run, given):
-    source = network if given == "init" else openjepa.open_trainable(network)
+    source = network if given == "init" else timm.create_model(f"local-dir:{network}", pretrained=True)
     how = HOW | ({"init_freeze": 0.1} if given == "init" else {"lr": 2e-4, "ema_momentum": (0.996, 1.0)})
     openjepa.pretrain(IMAGES, out=tmp_path / "run", steps=6, callbacks=[Stop()], **how, **{given: source})
     again = openjepa.pretrain(IMAGES, out=tmp_path / "run", resume=True)

@@ -1,5 +1,6 @@
 """Vision transformers of transformers that can be trained further."""
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from openjepa.interop.artifact import hf_preprocessor
 from openjepa.interop.foreign.patch_encoder import ForeignPatchEncoder, Rope
 from openjepa.interop.foreign.preprocessor import FILE
 from openjepa.interop.foreign.source import ForeignSource
-from openjepa.interop.foreign.transformers import interpolation, quiet
+from openjepa.interop.foreign.transformers import config_fields, interpolation, model_class, quiet, transformers_network
+from openjepa.interop.loaded_weights import IMAGENET_MEAN, IMAGENET_STD
+from openjepa.optional import require
 
 TYPES = ("vit", "deit", "vit_msn", "dinov2", "dinov2_with_registers", "dinov3_vit")  # tested: their forward is ours
 
@@ -50,6 +53,25 @@ class TransformersPatchEncoder(ForeignPatchEncoder):
         with quiet():
             self.model.save_pretrained(folder)
         write_json(folder / FILE, preprocessor(source.frame, source.mean, source.std))
+
+
+def source_of_module(module: Any) -> ForeignSource:
+    """A source around a copy of the base model of a module of transformers; it states no mean and std: ImageNet's."""
+    kind, config = module.config.model_type, module.config.to_dict()
+    base = module if isinstance(module, model_class(kind)) else module.base_model
+    model = copy.deepcopy(base).cpu().float()
+    fields = config_fields(kind, config, f"the config of {type(module).__name__}")
+    library = f"transformers {require('transformers', 'hf').__version__}"
+    size = model.config.image_size
+    rows, columns = size if isinstance(size, list | tuple) else (size, size)
+    network = transformers_network(model, (rows, columns), {"library": library, "type": kind, "config": fields})
+    return ForeignSource(type(module).__name__, network, Frame((rows, columns)), IMAGENET_MEAN, IMAGENET_STD)
+
+
+def is_transformers_vit(module: object) -> bool:
+    """Whether a module is a vision transformer of transformers of which any subset of the patches can be read."""
+    here = type(module).__module__.startswith("transformers.models.")
+    return here and getattr(getattr(module, "config", None), "model_type", None) in TYPES
 
 
 def preprocessor(frame: Frame, mean: list[float], std: list[float]) -> dict[str, Any]:

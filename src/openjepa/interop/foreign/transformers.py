@@ -165,7 +165,8 @@ def _config_class(kind: str) -> Any:
     return require("transformers.models.auto.configuration_auto", "hf").CONFIG_MAPPING[kind]
 
 
-def _model_class(kind: str) -> Any:
+def model_class(kind: str) -> Any:
+    """The library's class for a type."""
     names = require("transformers.models.auto.modeling_auto", "hf").MODEL_MAPPING_NAMES
     return getattr(require("transformers", "hf"), names[kind])
 
@@ -187,7 +188,7 @@ def quiet() -> Iterator[None]:
 
 def build(kind: str, fields: dict[str, Any]) -> nn.Module:
     """A model with its first weights."""
-    return _model_class(kind)(_config_class(kind)(**fields), **EXTRA.get(kind, {}))
+    return model_class(kind)(_config_class(kind)(**fields), **EXTRA.get(kind, {}))
 
 
 def filled(kind: str, fields: dict[str, Any], state: dict[str, Tensor], name: str) -> tuple[nn.Module, list[str]]:
@@ -205,7 +206,7 @@ def filled(kind: str, fields: dict[str, Any], state: dict[str, Tensor], name: st
         numbers = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
         how: dict[str, Any] = {"state_dict": numbers, "output_loading_info": True} | EXTRA.get(kind, {})
         with quiet():
-            model, found = _model_class(kind).from_pretrained(None, config=_config_class(kind)(**fields), **how)
+            model, found = model_class(kind).from_pretrained(None, config=_config_class(kind)(**fields), **how)
     except Exception as error:  # the library's code, on fields and tensors that do not fit together
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
         raise UsageError(f"{name} does not fit its config.json ({reason}): {FETCH}") from error
