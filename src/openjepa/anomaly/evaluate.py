@@ -43,7 +43,7 @@ def evaluate_scores(detector: Detector, labelled: Labelled, scores: Tensor, maps
                 records[-1]["threshold"] = best_f1(anomalous[chosen], columns[chosen, 0]).threshold
         if labelled.masks:
             part, on = labelled.subset(chosen), maps[torch.from_numpy(chosen)]
-            if (found_regions := _regions(detector, part, on)) is not None:
+            if (found_regions := region_histograms(detector, part, on)) is not None:
                 records.append(_record(COMBINED, "AUPRO", found_regions.aupro(seed), about))
         records += _rates(detector, anomalous[chosen], columns[chosen, 0], about)
     return records
@@ -62,10 +62,11 @@ def _rates(detector: Detector, anomalous: np.ndarray, scores: np.ndarray, about:
     above = scores > threshold.value
     false, found = accuracy_interval(above[~anomalous]), accuracy_interval(above[anomalous])
     asked = about | {"asked": threshold.rate}
-    return [_record(COMBINED, "false alarms", false, asked), _record(COMBINED, "found", found, asked)]
+    alarms = [_record(COMBINED, "false alarms", false, asked)] if about["kind"] == ALL else []
+    return [*alarms, _record(COMBINED, "found", found, asked)]
 
 
-def _regions(detector: Detector, labelled: Labelled, maps: Tensor) -> PixelHistograms | None:
+def region_histograms(detector: Detector, labelled: Labelled, maps: Tensor) -> PixelHistograms | None:
     """The scores of pixels by what masks say of them; None where no image has a region."""
     assert labelled.masks
     histograms = PixelHistograms(bin_edges(maps.numpy()))
@@ -108,4 +109,4 @@ def table_of(records: Sequence[dict]) -> tuple[list[str], list[list[str]]]:
 
 def _cell(record: dict) -> str:
     value, low, high = (100 * record[key] for key in ("value", "low", "high"))
-    return f"{value:.1f} ({low:.1f} to {high:.1f})"
+    return f"{value:.1f} ({low:.1f}–{high:.1f})"

@@ -25,6 +25,7 @@ CSV_HEADS = (
     b"query,rank,path,cosine,percentile",
 )
 RECORD = {"model", "data", "task", "metric", "value", "low", "high", "protocol"}
+ANOMALY_RECORD = {"score", "kind", "metric", "value", "low", "high", "normal_images", "anomalous_images"}
 # Of folders that import, export and anomaly fit write: the files and keys by which such a folder is recognised, and
 # their files.
 FOLDER_MARKS = {"openjepa.json": "encoder", "comparison.json": "images_of", "detector.json": "model_hash"}
@@ -90,7 +91,7 @@ def _are_records(data: bytes) -> bool:
         records = json.loads(data)
     except (ValueError, RecursionError):
         return False
-    kinds = RECORD, RUN_ROW, SEARCH_ROW
+    kinds = RECORD, RUN_ROW, SEARCH_ROW, ANOMALY_RECORD
     return bool(records) and all(
         isinstance(record, dict) and any(record.keys() >= kind for kind in kinds) for record in records
     )

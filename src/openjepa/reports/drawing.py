@@ -45,7 +45,7 @@ def draw_masks(image: np.ndarray, context_ids: Tensor, target_ids: Tensor, grid_
         veiled = region & ~context
         picture[veiled] = 0.72 * picture[veiled] + 0.28 * colour
     for region, colour in zip(targets, colours, strict=True):
-        picture[_outline(region, max(1, max(image.shape) // 112))] = colour
+        picture[outline(region, max(1, max(image.shape) // 112))] = colour
     return picture.round().astype(np.uint8)
 
 
@@ -57,7 +57,7 @@ def _region(ids: Tensor, grid_size: tuple[int, int], shape: tuple[int, ...]) -> 
     return inside.repeat(shape[0] // grid_size[0], axis=0).repeat(shape[1] // grid_size[1], axis=1)
 
 
-def _outline(region: np.ndarray, width: int) -> np.ndarray:
+def outline(region: np.ndarray, width: int) -> np.ndarray:
     """The pixels of a region [H, W] within `width` of its edge."""
     core = np.pad(region, width)
     for axis in (0, 1):

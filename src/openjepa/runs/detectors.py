@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ from openjepa.encoder.features import (
 )
 from openjepa.encoder.foreign import is_own
 from openjepa.errors import UsageError, unknown
-from openjepa.files import atomic_folder, usage_error
+from openjepa.files import atomic_folder, check_output, usage_error
 from openjepa.interop.load import load_encoder
 from openjepa.runs.checkpoints import Step, find_steps, load_encoder_at, open_model_at, open_source_at
 from openjepa.runs.images import LISTED, write_skipped
@@ -115,6 +115,15 @@ def check_coreset(name: str, patches: int) -> None:
         raise UsageError(unknown("--coreset", name, CORESETS))
     if not 1 <= patches <= 2**20:
         raise UsageError(f"--memory {patches:,} is not possible: give 1 to {2**20:,} patches")
+
+
+def check_page(page: Path | None, inputs: Iterable[str | Path], overwrite: bool, data: Iterable[str]) -> None:
+    """Raise UsageError unless a page can be written there, if one is asked for."""
+    if page is None:
+        return
+    if Path(page).suffix != ".html":
+        raise UsageError(f"{page} is not a page: give a name that ends in .html")
+    check_output(Path(page), inputs, overwrite, data)
 
 
 def save_detector(folder: Path, detector: Detector, step: Step, skipped: Skipped, replace: bool) -> None:

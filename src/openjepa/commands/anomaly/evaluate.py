@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
 from torch import Tensor
 from typer import Argument, Option
 
 from openjepa.anomaly.evaluate import evaluate_scores, table_of
 from openjepa.anomaly.labelled import label_images, test_images
-from openjepa.commands.anomaly.options import DetectorFolder, Moved
+from openjepa.commands.anomaly.options import DetectorFolder, Moved, Page
 from openjepa.commands.arguments.options import Device, Overwrite, Precision, SkippedFraction, Workers
 from openjepa.config import MAX_SKIPPED
 from openjepa.console import counting, log, show_table
@@ -18,8 +17,9 @@ from openjepa.data.open import Given, as_source, names_of
 from openjepa.data.proportions import seen_lines
 from openjepa.data.storage.storage import skipped_lines
 from openjepa.device import choose_device, choose_precision
-from openjepa.files import check_output
-from openjepa.runs.detectors import open_detector, score_images, size_lines
+from openjepa.files import check_output, write_output
+from openjepa.reports.anomaly.page import Found, anomaly_page
+from openjepa.runs.detectors import check_page, open_detector, score_images, size_lines
 from openjepa.runs.images import check_skipped, check_workers, open_images
 from openjepa.runs.outputs import write_records
 
@@ -39,6 +39,7 @@ def anomaly_evaluate(
         str | None, Option(help="The kind of normal images; left out, good, normal, ok or 0.", show_default=False)
     ] = None,
     json: Annotated[Path | None, Option(help="File to write the records to.")] = None,
+    page: Page = None,
     model: Moved = None,
     seed: Annotated[int, Option(help="Of the intervals.")] = 0,
     device: Device = "auto",
@@ -59,6 +60,7 @@ def anomaly_evaluate(
     source = test_images(as_source(data))
     if json is not None:
         check_output(Path(json), [detector], overwrite, names_of(source))
+    check_page(page, [detector], overwrite, names_of(source))
     check_workers(workers)
     where = choose_device(device)
     fitted, facts = open_detector(Path(detector), model, where, choose_precision(precision, where))
@@ -72,9 +74,12 @@ def anomaly_evaluate(
         )
     skipped = summary.skipped + bad
     check_skipped(str(source), skipped, len(kept), max_skipped)
-    records = evaluate_scores(fitted, labelled.subset(np.array(kept)), scores, torch.stack(found), seed)
+    measured = labelled.subset(kept)
+    records = evaluate_scores(fitted, measured, scores, torch.stack(found), seed)
     show_table(*table_of(records), title="in %, with 95 % interval", right=True)
     log(*skipped_lines(skipped), *labelled.lines())
     if json is not None:
         write_records(Path(json), records)
+    if page is not None:
+        write_output(Path(page), anomaly_page(fitted, Found(measured.dataset, scores, measured), records))
     return records

@@ -51,6 +51,13 @@ def anomaly_fit(
         int | None, Option(help="Read the last so many blocks of the encoder; left out, 2 if it has them.")
     ] = None,
     pool: Annotated[int, Option(help="Average each patch with its neighbours, over so many rows and columns.")] = 1,
+    even_lighting: Annotated[
+        bool,
+        Option(
+            "--even-lighting",
+            help="Standardise features within each image: what changes all of it, as lighting does, counts less.",
+        ),
+    ] = False,
     memory: Annotated[int, Option(help="Patches that the memory keeps.")] = PATCHES,
     coreset: Annotated[str, Option(help=f"How they are chosen: {' or '.join(CORESETS)}.")] = "greedy",
     image_size: Annotated[
@@ -81,7 +88,7 @@ def anomaly_fit(
     where = choose_device(device)
     encoder = open_patch_model(model, step, size, where, choose_precision(precision, where))
     energies = energies_for(encoder, model, step, size, chosen)
-    patches = PatchSettings(check_layers(encoder, layers), check_pool(pool, encoder))
+    patches = PatchSettings(check_layers(encoder, layers), check_pool(pool, encoder), even_lighting)
     dataset, summary = open_images(source, encoder.pixel_format, max_skipped)
     log(*seen_lines(summary.sizes, encoder.frame), *size_lines(summary))
     settings = FitSettings(patches, chosen, memory, coreset, rate, seed)

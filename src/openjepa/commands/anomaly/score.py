@@ -9,7 +9,7 @@ from torch import Tensor
 from typer import Option
 
 from openjepa.anomaly.detector import Detector
-from openjepa.commands.anomaly.options import DetectorFolder, Moved
+from openjepa.commands.anomaly.options import DetectorFolder, Moved, Page
 from openjepa.commands.arguments.options import Data, Device, Overwrite, Precision, SkippedFraction, Workers
 from openjepa.config import MAX_SKIPPED
 from openjepa.console import counting, log
@@ -19,9 +19,10 @@ from openjepa.data.storage.storage import files_in, skipped_lines
 from openjepa.data.summary import counted
 from openjepa.device import choose_device, choose_precision
 from openjepa.errors import UsageError
-from openjepa.files import check_output, check_outside, write_rows
+from openjepa.files import check_output, check_outside, write_output, write_rows
+from openjepa.reports.anomaly.page import Found, anomaly_page
 from openjepa.reports.anomaly.pictures import MapWriter
-from openjepa.runs.detectors import open_detector, score_images, size_lines
+from openjepa.runs.detectors import check_page, open_detector, score_images, size_lines
 from openjepa.runs.images import check_new_folder, check_skipped, check_workers, open_images
 
 
@@ -33,6 +34,7 @@ def anomaly_score(
     maps: Annotated[
         Path | None, Option(help="New folder for a picture of each image that shows where it is odd.")
     ] = None,
+    page: Page = None,
     model: Moved = None,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -52,6 +54,7 @@ def anomaly_score(
     if out.suffix != ".csv":
         raise UsageError(f"{out} is not a CSV file: give a name that ends in .csv")
     check_output(out, [detector], overwrite, names_of(source))
+    check_page(page, [detector], overwrite, names_of(source))
     if maps is not None:
         check_outside(Path(maps), names_of(source))
         check_new_folder(Path(maps), "give --maps another name")
@@ -66,6 +69,8 @@ def anomaly_score(
     skipped = summary.skipped + bad
     check_skipped(str(source), skipped, len(kept), max_skipped)
     write_rows(out, columns_of(fitted), rows_of(fitted, [dataset.paths[index] for index in kept], scores))
+    if page is not None:
+        write_output(Path(page), anomaly_page(fitted, Found(dataset.subset(kept), scores)))
     log(*skipped_lines(skipped), *found_lines(fitted, scores))
     log(f"scores of {counted(len(kept), 'image')} in {out}; {counted(files_in(skipped), 'file')} skipped")
     return out
