@@ -23,13 +23,12 @@ from openjepa.files import file_hash
 from openjepa.indexing.facts import THUMBNAIL, appearance
 from openjepa.indexing.filters import as_sql
 from openjepa.indexing.open import model_of
-from openjepa.indexing.store import About, Store, quoted
+from openjepa.indexing.store import About, Store
 from openjepa.indexing.vectors import Vectors, best
 
 Query = str | os.PathLike[str] | Image.Image | np.ndarray
 FACTS = ("folder", "width", "height", "bytes", "captured", "brightness", "contrast", "sharpness")
 HASHES = ("content_hash", "pixel_hash")
-MOST_NAMED = 2_000  # rows that are read by their paths; of more, all rows are read
 MOST = 1_000_000
 
 
@@ -68,6 +67,10 @@ class Index:
     def paths(self) -> pa.Array:
         """The paths of the images, in stored order."""
         return self._store.read(["path"])["path"].combine_chunks()
+
+    @cached_property
+    def _row_ids(self) -> np.ndarray:
+        return self._store.row_ids()
 
     @cached_property
     def model(self) -> Model:
@@ -120,15 +123,11 @@ class Index:
         """Which images a condition holds for: bool [n]; all without one. Raises UsageError."""
         if where is None:
             return np.ones(len(self), bool)
-        found = self._store.read(["path"], as_sql(where, self.columns))["path"]
-        return pc.is_in(self.paths, found.combine_chunks()).to_numpy(zero_copy_only=False)
+        return np.isin(self._row_ids, self._store.row_ids(as_sql(where, self.columns)))
 
     def rows_at(self, places: Sequence[int] | np.ndarray, columns: Sequence[str]) -> pa.Table:
         """Columns of the images at some places, in their order."""
-        wanted = self.paths.take(pa.array(places, pa.int64()))
-        where = f"path IN ({', '.join(map(quoted, wanted.to_pylist()))})" if 0 < len(wanted) <= MOST_NAMED else None
-        found = self._store.read(["path", *columns], where)
-        return found.take(pc.index_in(wanted, found["path"])).select([*columns])
+        return self._store.take(self._row_ids[np.asarray(places, np.int64)].tolist(), columns)
 
     def column(self, name: str) -> pa.ChunkedArray:
         """A column of all images, in stored order."""

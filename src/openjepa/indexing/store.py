@@ -12,7 +12,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from openjepa.errors import UsageError
@@ -120,6 +122,19 @@ class Store:
         """Columns of all rows, or of those that an SQL condition made by `filters` holds for, in their stored order."""
         with reading(self.folder):
             return self._query(columns, where).to_arrow()
+
+    def row_ids(self, where: str | None = None) -> np.ndarray:
+        """LanceDB's numbers of rows, uint64, in their stored order."""
+        with reading(self.folder):
+            found = self._query(["path"], where).with_row_id(True).to_arrow()
+        return found["_rowid"].to_numpy()
+
+    def take(self, row_ids: Sequence[int], columns: Sequence[str]) -> pa.Table:
+        """Columns of the rows of some numbers, in the order of these."""
+        with reading(self.folder):
+            found = self.table.take_row_ids([*row_ids]).select([*columns]).with_row_id().to_arrow()
+        places = pc.index_in(pa.array(row_ids, pa.uint64()), found["_rowid"])
+        return found.select([*columns]).take(places)
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Columns of all rows, a few thousand at a time."""

@@ -12,7 +12,7 @@ from openjepa.indexing.store import Store
 from openjepa.rng import SAMPLES, generator
 
 BLOCK = 2**22  # numbers in a block of vectors
-CACHED = 2**28  # bytes of float16 vectors that are kept in memory between queries
+CACHED = 2**28  # bytes of vectors that are kept in memory between queries
 SAMPLED = 1_500  # vectors whose pairs stand for all pairs
 
 
@@ -21,29 +21,32 @@ class Vectors:
 
     def __init__(self, store: Store) -> None:
         self.store, self.count, self.dimensions = store, len(store), store.about.dimensions
-        self._held: np.ndarray | None = None
+        self._held: Tensor | None = None
         self._pairs: Tensor | None = None
 
     def blocks(self) -> Iterator[tuple[int, Tensor]]:
-        """(place of the first, unit vectors [b, D] float32) of all vectors."""
-        start = 0
-        for part in self._parts():
-            yield start, unit(torch.tensor(part).float())
-            start += len(part)
-
-    def _parts(self) -> Iterator[np.ndarray]:
-        """The stored float16 vectors; those of a small index are read once."""
+        """(place of the first, unit vectors [b, D] float32) of all vectors; those of a small index are read once."""
+        if self._held is None and self.count * self.dimensions * 4 <= CACHED:
+            parts = [block for _, block in self._read()]
+            self._held = torch.cat(parts) if parts else torch.empty(0, self.dimensions)
+        if self._held is None:
+            yield from self._read()
+            return
         rows = max(1, BLOCK // self.dimensions)
-        if self._held is None and self.count * self.dimensions * 2 <= CACHED:
-            batches = [as_matrix(batch) for batch in self.store.batches(["vector"])]
-            self._held = np.concatenate(batches) if batches else np.empty((0, self.dimensions), np.float16)
-        source = [self._held] if self._held is not None else map(as_matrix, self.store.batches(["vector"]))
-        for matrix in source:
-            for start in range(0, len(matrix), rows):
-                yield matrix[start : start + rows]
+        for number, block in enumerate(self._held.split(rows)):
+            yield number * rows, block
+
+    def _read(self) -> Iterator[tuple[int, Tensor]]:
+        rows, start = max(1, BLOCK // self.dimensions), 0
+        for batch in self.store.batches(["vector"]):
+            for block in torch.tensor(as_matrix(batch)).split(rows):
+                yield start, unit(block.float())
+                start += len(block)
 
     def at(self, places: Sequence[int]) -> Tensor:
         """The unit vectors [m, D] at some places, in their order."""
+        if self._held is not None:
+            return self._held[list(places)]
         wanted = np.asarray(places, np.int64)
         found = torch.zeros(len(wanted), self.dimensions)
         for start, block in self.blocks():
@@ -81,14 +84,17 @@ def best(
     wanted = unit(like).mean(dim=0)
     against = unit(unlike).mean(dim=0) if len(unlike) else torch.zeros_like(wanted)
     both = torch.stack([wanted, wanted - against], dim=1)
-    places, found = [np.empty(0, np.int64)], [torch.empty(0, 2)]
+    inside, everywhere = torch.from_numpy(allowed), bool(allowed.all())
+    places, found = [torch.empty(0, dtype=torch.int64)], [torch.empty(0, 2)]
     for start, block in vectors.blocks():
-        inside = np.flatnonzero(allowed[start : start + len(block)])
         values = block @ both
-        values = values if len(inside) == len(block) else values[torch.from_numpy(inside)]
-        kept = values[:, 1].argsort(descending=True, stable=True)[:top]
-        places.append(start + inside[kept.numpy()])
+        scores = values[:, 1]
+        if not everywhere:
+            scores = scores.masked_fill(~inside[start : start + len(block)], -torch.inf)
+        kept = scores.topk(min(top, len(scores))).indices
+        kept = kept[scores[kept] > -torch.inf].sort().values
+        places.append(start + kept)
         found.append(values[kept])
-    merged, all_places = torch.cat(found), np.concatenate(places)
+    merged, all_places = torch.cat(found), torch.cat(places)
     order = merged[:, 1].argsort(descending=True, stable=True)[:top]
-    return all_places[order.numpy()], merged[order, 0], merged[order, 1]
+    return all_places[order].numpy(), merged[order, 0], merged[order, 1]
