@@ -30,7 +30,12 @@ WORDS = {
     "report": ["report", "run"],
     "embed": ["embed", "run", "photos", "--out", "vectors.parquet", "--workers", "0"],
     "index": ["index", "run", "photos", "--out", "photos.index", "--workers", "0"],
-    "search": ["search", "photos.index", "000.jpg", "--html", "found.html"],
+    "search": ["search", "photos.index", "a/000.png", "--html", "found.html"],
+    "curate duplicates": ["curate", "duplicates", "photos.index", "--out", "copies.csv"],
+    "curate outliers": ["curate", "outliers", "photos.index", "--out", "odd.parquet"],
+    "curate clusters": ["curate", "clusters", "photos.index", "--link", "clusters", "--yes"],
+    "curate sample": ["curate", "sample", "photos.index", "--n", "4", "--out", "sample.csv"],
+    "curate labels": ["curate", "labels", "photos.index", "labels.csv", "--out", "spread.csv"],
     "predict": ["predict", "head", "photos", "--out", "classes.csv", "--workers", "0"],
     "import": ["import", "run", "artifact"],
     "export": ["export", "run", "--to", "hf", "--out", "export"],
@@ -91,6 +96,7 @@ def measure(folder: Path, cases: list[Callable[[Path], dict[str, str]]], command
             made.mkdir()
             made.chmod(0o777)
         draw(place / "photos")
+        (place / "labels.csv").write_text("path,kind\na/000.png,a\na/002.png,a\nb/001.png,b\nb/003.png,b\n")
         os.chmod(folder, 0o755)
         variables = case(home)
         for name in commands:

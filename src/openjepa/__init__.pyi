@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import torch
+from pyarrow import Table
 from torch import nn
 
 from openjepa._version import __version__ as __version__
@@ -291,6 +292,66 @@ def search(
     workers: int = ...,
     overwrite: bool = ...,
 ) -> list[dict[str, Any]]: ...
+def curate_duplicates(
+    index: str,
+    *,
+    data: Given | None = ...,
+    embedding: bool = ...,
+    out: StrPath | None = ...,
+    move: StrPath | None = ...,
+    link: StrPath | None = ...,
+    yes: bool = ...,
+    overwrite: bool = ...,
+) -> Table: ...
+def curate_outliers(
+    index: str,
+    *,
+    data: Given | None = ...,
+    top: int = ...,
+    out: StrPath | None = ...,
+    move: StrPath | None = ...,
+    link: StrPath | None = ...,
+    yes: bool = ...,
+    overwrite: bool = ...,
+) -> Table: ...
+def curate_clusters(
+    index: str,
+    *,
+    data: Given | None = ...,
+    count: int | None = ...,
+    seed: int = ...,
+    out: StrPath | None = ...,
+    move: StrPath | None = ...,
+    link: StrPath | None = ...,
+    yes: bool = ...,
+    overwrite: bool = ...,
+) -> Table: ...
+def curate_sample(
+    index: str,
+    *,
+    data: Given | None = ...,
+    n: int = ...,
+    by: str = ...,
+    seed: int = ...,
+    out: StrPath | None = ...,
+    move: StrPath | None = ...,
+    link: StrPath | None = ...,
+    yes: bool = ...,
+    overwrite: bool = ...,
+) -> Table: ...
+def curate_labels(
+    index: str,
+    file: StrPath,
+    *,
+    data: Given | None = ...,
+    column: str | None = ...,
+    seed: int = ...,
+    out: StrPath | None = ...,
+    move: StrPath | None = ...,
+    link: StrPath | None = ...,
+    yes: bool = ...,
+    overwrite: bool = ...,
+) -> Table: ...
 def predict(
     head: StrPath,
     data: Given,

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import torch
+from pyarrow import Table
 from torch import nn
 
 from openjepa._version import __version__ as __version__

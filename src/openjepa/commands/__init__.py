@@ -50,6 +50,11 @@ COMMANDS = (
     Command("embed", "embed", "embed", USE, "Write one vector for each image."),
     Command("index", "collection.index", "index", USE, "Make a searchable index of images, or bring one up to date."),
     Command("search", "collection.search", "search", USE, "Find the images of an index that are most similar to some."),
+    Command("curate duplicates", "collection.duplicates", "curate_duplicates", USE, "Group copies, and explain them."),
+    Command("curate outliers", "collection.outliers", "curate_outliers", USE, "List the oddest images."),
+    Command("curate clusters", "collection.clusters", "curate_clusters", USE, "Divide images into similar groups."),
+    Command("curate sample", "collection.sample", "curate_sample", USE, "Choose few images that stand for all."),
+    Command("curate labels", "collection.labels", "curate_labels", USE, "Spread a few labels to all images."),
     Command("predict", "predict", "predict", USE, "Apply a head that finetune, or evaluate --save-head, wrote."),
     Command("import", "import_", "import_", USE, "Import weights from elsewhere."),
     Command("export", "export", "export", USE, "Export an encoder for another library."),
@@ -65,5 +70,6 @@ COMMANDS = (
 # Words that several commands share: their help.
 GROUPS = {
     "data": "Check a set of images, or prepare a smaller copy of it.",
+    "curate": "Find copies, odd images, groups and samples in an index, and spread labels.",
     "anomaly": "Find odd images, and where they are odd, from normal ones.",
 }

@@ -98,7 +98,7 @@ def near_duplicates(
     of one view are missed.
     """
     bank, queries = edges(train), edges(test)
-    least, (those, these), partners = _least(queries, bank), larger, []
+    least, (those, these), partners = least_alike(queries, bank), larger, []
     flat = sum(int((~each.any(1)).sum()) for each in (bank, queries))
     if least > ALIKE and these and those:
         pairs, texture = _alike_textures(queries, bank, these, those)
@@ -154,7 +154,7 @@ def alike_groups(thumbnails: Tensor, larger: Larger | None = None) -> Groups:
     bank = edges(thumbnails)
     rough = bank.any(1).numpy().nonzero()[0]
     flat, bank = len(bank) - len(rough), bank[torch.from_numpy(rough)]
-    least, group, start = _least(bank, bank), np.arange(len(bank)), 0
+    least, group, start = least_alike(bank, bank), np.arange(len(bank)), 0
     if least > ALIKE and larger:
         of_rough = _chosen(larger, rough)
         pairs, _ = _alike_textures(bank, bank, of_rough, of_rough, same=True)
@@ -193,7 +193,7 @@ def _centred(steps: Tensor) -> Tensor:
     return (steps - steps.mean((1, 2), keepdim=True)).flatten(1)
 
 
-def _least(these: Tensor, those: Tensor) -> float:
+def least_alike(these: Tensor, those: Tensor) -> float:
     """The correlation from which on two images are alike: `ALIKE`, or more among images of one view."""
     samples = []
     for seed, images in enumerate((these, those)):

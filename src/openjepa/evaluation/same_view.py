@@ -31,7 +31,7 @@ def textures(one: Larger, other: Larger, pairs: np.ndarray) -> np.ndarray:
         readable = [row for row, (a, b) in enumerate(images) if a is not None and b is not None]
         if readable:
             these, those = (_grey([images[row][side] for row in readable]) for side in (0, 1))
-            found[start + np.array(readable)] = _correlation(registered(these, those), those).numpy()
+            found[start + np.array(readable)] = correlation(registered(these, those), those).numpy()
     return found
 
 
@@ -50,6 +50,14 @@ def _grey(images: list) -> Tensor:
 
 def registered(images: Tensor, onto: Tensor) -> Tensor:
     """Images [n, S, S] float32, each scaled and shifted by up to a few hundredths of its sides to cover another one."""
+    return moved(images, registration(images, onto))
+
+
+def registration(images: Tensor, onto: Tensor) -> Tensor:
+    """How to scale and shift images [n, S, S] to cover others: shift across, down, scale across, down [n, 4].
+
+    Shifts are in halves of a side; a scale below 1 says that the other shows a part of the image.
+    """
     onto = onto - onto.mean((1, 2), keepdim=True)
     across, down = _positions(onto.shape[-1])
     by_row, by_column = torch.gradient(onto, spacing=2 / onto.shape[-1], dim=(1, 2))
@@ -60,14 +68,15 @@ def registered(images: Tensor, onto: Tensor) -> Tensor:
     place = torch.tensor([0.0, 0.0, 1.0, 1.0]).repeat(len(onto), 1)  # shift across and down, scale across and down
     limits = torch.tensor([0.0, 0.0, 1.0, 1.0])
     for _ in range(STEPS):
-        fitted = (solve @ _moved(images, place).flatten(1)[..., None])[..., 0]
+        fitted = (solve @ moved(images, place).flatten(1)[..., None])[..., 0]
         step = fitted[:, 2:] / fitted[:, 1:2].clamp(min=0.2)
         place = place - step.clamp(-MOST_SHIFT, MOST_SHIFT)
         place = place.clamp(limits - MOST_SHIFT, limits + MOST_SHIFT)
-    return _moved(images, place)
+    return place
 
 
-def _moved(images: Tensor, place: Tensor) -> Tensor:
+def moved(images: Tensor, place: Tensor) -> Tensor:
+    """Images [n, S, S] as `registration` says."""
     across, down = _positions(images.shape[-1])
     shift_x, shift_y, scale_x, scale_y = place[..., None, None].unbind(1)
     grid = torch.stack([scale_x * across + shift_x, scale_y * down + shift_y], -1)
@@ -80,7 +89,8 @@ def _positions(side: int) -> tuple[Tensor, Tensor]:
     return along[None, :].expand(side, side), along[:, None].expand(side, side)
 
 
-def _correlation(one: Tensor, other: Tensor) -> Tensor:
+def correlation(one: Tensor, other: Tensor) -> Tensor:
+    """The correlation of the fine texture of images [n, S, S]: [n]."""
     return F.cosine_similarity(_texture(one), _texture(other))
 
 

@@ -23,6 +23,12 @@ CSV_HEADS = (
     b"model,data,task,metric,value,",
     b"run,status,done,steps,",
     b"query,rank,path,cosine,percentile",
+    b"group,path,kind,of,",
+    b"path,score,distance,neighbours",
+    b"cluster,path,cosine,size,",
+    b"rank,path,cosine",
+    b"path,given,label,confidence",
+    b"moved_from,moved_to",
 )
 RECORD = {"model", "data", "task", "metric", "value", "low", "high", "protocol"}
 ANOMALY_RECORD = {"score", "kind", "metric", "value", "low", "high", "normal_images", "anomalous_images"}

@@ -13,7 +13,7 @@ from openjepa.data.sources.labels import labels_of
 from openjepa.data.sources.lists import read_list
 from openjepa.data.storage.names import printable
 from openjepa.data.summary import counted
-from openjepa.errors import UsageError
+from openjepa.errors import UsageError, unknown
 from openjepa.evaluation.annotations.name_matching import match_names
 from openjepa.indexing.store import BASE, MOST_LABELS
 
@@ -59,24 +59,36 @@ def _numbers(columns: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
     return {name: pa.array(values, pa.float64(), from_pandas=True) for name, values in columns.items()}
 
 
+def given_labels(paths: Sequence[str], file: Path, column: str | None = None) -> dict[str, str]:
+    """The label of each of `paths` that a table names, of one of its columns, the first by default. UsageError."""
+    cells = _cells(paths, file)
+    if column is not None and column not in cells:
+        raise UsageError(f"{file}: {unknown('column', column, cells)}")
+    texts = map(_text, cells[column or next(iter(cells))])
+    return {path: text for path, text in zip(paths, texts, strict=True) if text is not None}
+
+
 def _of_file(paths: Sequence[str], file: Path) -> dict[str, pa.Array]:
-    if file.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{file} is no table of labels: give a file that ends in {', '.join(SUFFIXES)}")
-    listed, columns = read_list(str(file))
-    if not columns:
-        raise UsageError(f"{file} has no column of labels beside the paths: add one")
-    row = {path: number for number, path in enumerate(listed)}
-    matched = match_names(list(paths), [printable(path) for path in row], "labels")
-    by_name = {printable(path): number for path, number in row.items()}
-    places = [by_name[matched[path]] if path in matched else len(listed) for path in paths]
-    if not matched:
-        raise UsageError(
-            f"{file} names none of the {counted(len(paths), 'image')} ({listed[0]}, ...): write their paths"
-        )
-    cells = {printable(name): [[*values, None][place] for place in places] for name, values in columns.items()}
+    cells = _cells(paths, file)
     numbers = labels_of((name, values, None) for name, values in cells.items()).columns.numbers
     texts = {name: pa.array([_text(value) for value in values], pa.string()) for name, values in cells.items()}
     return texts | _numbers(numbers)
+
+
+def _cells(paths: Sequence[str], file: Path) -> dict[str, list[Any]]:
+    """The columns of a table of labels, with a row for each of `paths`."""
+    if file.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"{file} is no table of labels: give a file that ends in {', '.join(SUFFIXES)}")
+    listed, columns = read_list(str(file))
+    if not columns or not listed:
+        raise UsageError(f"{file} has no labels beside paths: add a column and rows")
+    by_name = {printable(path): number for number, path in enumerate(listed)}
+    matched = match_names(list(paths), [*by_name], "labels")
+    if not matched:
+        images = counted(len(paths), "image")
+        raise UsageError(f"{file} names none of the {images} ({printable(listed[0])}, ...): write their paths")
+    places = [by_name[matched[path]] if path in matched else len(listed) for path in paths]
+    return {printable(name): [[*values, None][place] for place in places] for name, values in columns.items()}
 
 
 def _text(value: Any) -> str | None:

@@ -1,0 +1,45 @@
+"""`openjepa curate outliers INDEX`: the images furthest from their neighbours."""
+
+from typing import Annotated
+
+import pyarrow as pa
+from typer import Option
+
+from openjepa.commands.arguments.options import Overwrite
+from openjepa.commands.collection.curating import In, IndexName, Link, Move, Out, Yes, check_outputs, finish, opened
+from openjepa.console import log, show_table
+from openjepa.data.summary import counted
+from openjepa.indexing.searchable import check_top
+
+SHOWN = 20
+
+
+def curate_outliers(
+    index: IndexName,
+    *,
+    data: In = None,
+    top: Annotated[int, Option(help="How many images to list.")] = 50,
+    out: Out = None,
+    move: Move = None,
+    link: Link = None,
+    yes: Yes = False,
+    overwrite: Overwrite = False,
+) -> pa.Table:
+    """List the images that lie where the index is thin, the oddest first, with their nearest neighbours.
+
+    The score is the mean distance (1 - cosine) of an image to its 10 nearest others, over the median of such distances
+    of these: about 1 in the midst of others. It ranks; from where on an image is odd is for you to see.
+
+    Returns a table: path, score, distance, neighbours (5 paths). Raises UsageError.
+    """
+    check_top(top)
+    check_outputs(out, move, link, yes, overwrite)
+    images = opened(index, data)
+    table = images.outliers(top=top)
+    rows = table.to_pylist()
+    cells = (
+        (row["path"], f"{row['score']:.2f}", f"{row['distance']:.4f}", row["neighbours"][0]) for row in rows[:SHOWN]
+    )
+    show_table(("image", "score", "distance", "nearest"), cells)
+    log(f"the {len(rows)} oddest of {counted(len(images), 'image')}")
+    return finish(images, table, out, [row["path"] for row in rows], None, move, link, yes)

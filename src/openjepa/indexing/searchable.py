@@ -1,0 +1,202 @@
+"""The images of an index: searched, filtered, and their columns read."""
+
+import io
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from PIL import Image
+from torch import Tensor
+
+from openjepa.data.decoding.pixel_format import RGB
+from openjepa.data.decoding.read import read_pixels
+from openjepa.data.named_images import index_of
+from openjepa.encoder.encode import encoded, read_file
+from openjepa.encoder.features import Model
+from openjepa.errors import BadImage, UsageError
+from openjepa.files import file_hash
+from openjepa.indexing.facts import THUMBNAIL, appearance
+from openjepa.indexing.filters import as_sql
+from openjepa.indexing.open import model_of
+from openjepa.indexing.store import AGAIN, About, Store
+from openjepa.indexing.vectors import Vectors, best
+
+Query = str | os.PathLike[str] | Image.Image | np.ndarray
+FACTS = ("folder", "width", "height", "bytes", "captured", "brightness", "contrast", "sharpness")
+HASHES = ("content_hash", "pixel_hash")
+MOST = 1_000_000
+
+
+class Searchable:
+    """The images of an index as they were when it was opened; safe to use while the index is brought up to date.
+
+    `model` names the model's folder where it has moved; it is opened only for images that the index does not have.
+    """
+
+    def __init__(self, folder: Path, model: str | None = None, device: str = "auto", precision: str = "auto") -> None:
+        self.folder = folder
+        self._store = Store.open(folder)
+        self._opening = model, device, precision
+
+    def __len__(self) -> int:
+        return self.vectors.count
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({os.fspath(self.folder)!r}, {len(self):,} images)"
+
+    @property
+    def about(self) -> About:
+        """What it is of: the model, its hash, the source, the version."""
+        return self._store.about
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of the columns of labels."""
+        return [*self._store.labels]
+
+    @cached_property
+    def vectors(self) -> Vectors:
+        return Vectors(self._store)
+
+    @cached_property
+    def paths(self) -> pa.Array:
+        """The paths of the images, in stored order."""
+        return self._store.read(["path"])["path"].combine_chunks()
+
+    @cached_property
+    def _row_ids(self) -> np.ndarray:
+        return self._store.row_ids()
+
+    @cached_property
+    def model(self) -> Model:
+        """Raises UsageError where it cannot be opened, or is another one now."""
+        moved, device, precision = self._opening
+        return model_of(self._store, moved, device, precision)
+
+    @property
+    def columns(self) -> dict[str, pa.DataType]:
+        """The columns that conditions can name, with their types."""
+        kinds = {field.name: field.type for field in self._store.table.schema}
+        return {name: kinds[name] for name in ("path", *FACTS, *HASHES, *self.labels)}
+
+    def search(
+        self,
+        image: Query | None = None,
+        *,
+        like: Sequence[Query] = (),
+        unlike: Sequence[Query] = (),
+        where: str | None = None,
+        top: int = 20,
+    ) -> pa.Table:
+        """The images most similar to some, best first.
+
+        An image is a file, the path of one in the index (or enough of its end), a PIL image or an array [H, W, C].
+        Images rank by their mean cosine to `image` and `like`, less that to `unlike`. Images of the index that are
+        asked with are not among the results. `where` is a condition such as "width >= 640 and class = 'cat'".
+
+        Returns a table: path, cosine (mean, to `image` and `like`), percentile (the percentage of all pairs of images
+        with a lower cosine; of a large index, of the pairs of 1,500 of its images), score where `unlike` is given, and
+        what the index knows of the images. Raises UsageError.
+        """
+        check_top(top)
+        asked = [*([] if image is None else [image]), *like]
+        if not asked:
+            raise UsageError("nothing to search for: give an image, or some with --like")
+        wanted, against = [self._resolved(each) for each in asked], [self._resolved(each) for each in unlike]
+        allowed = self.rows_where(where)
+        allowed[[row for row, _ in wanted + against if row is not None]] = False
+        towards, away = (torch.stack([v for _, v in each]) if each else torch.empty(0) for each in (wanted, against))
+        places, cosines, scores = best(self.vectors, towards, away, top, allowed)
+        found = {"path": self.paths.take(pa.array(places)), "cosine": cosines.numpy()}
+        found |= {"percentile": self.vectors.percentile(cosines).numpy()}
+        found |= {"score": scores.numpy()} if against else {}
+        facts = self.rows_at(places, (*FACTS, *self.labels))
+        return pa.table(found | {name: facts[name] for name in facts.column_names})
+
+    def rows_where(self, where: str | None) -> np.ndarray:
+        """Which images a condition holds for: bool [n]; all without one. Raises UsageError."""
+        if where is None:
+            return np.ones(len(self), bool)
+        return np.isin(self._row_ids, self._store.row_ids(as_sql(where, self.columns)))
+
+    def rows_at(self, places: Sequence[int] | np.ndarray, columns: Sequence[str]) -> pa.Table:
+        """Columns of the images at some places, in their order."""
+        return self._store.take(self._row_ids[np.asarray(places, np.int64)].tolist(), columns)
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """A column of all images, in stored order. Raises UsageError where an image lacks a value."""
+        found = self._store.read([name])[name]
+        if found.null_count:
+            raise UsageError(f"{self.folder} is damaged: {name} is missing of {found.null_count:,} images: {AGAIN}")
+        return found
+
+    def sizes(self) -> list[int | None]:
+        """The bytes of the files, None of images that are no files, in stored order."""
+        return self._store.read(["bytes"])["bytes"].to_pylist()
+
+    def place_of(self, name: str) -> int:
+        """The place of an image by its path, or by enough of its end. Raises UsageError."""
+        found = pc.index(self.paths, name).as_py()
+        return (
+            found
+            if found >= 0
+            else index_of(self.paths.to_pylist(), name, f"{name} is not a file, and", str(self.folder))
+        )
+
+    def pictures_at(self, places: Sequence[int] | np.ndarray) -> list[np.ndarray]:
+        """The thumbnails of the images at some places: uint8 [H, W, 3] each."""
+        return [picture_of(each) for each in self.rows_at(places, ["thumbnail"])["thumbnail"].to_pylist()]
+
+    def picture_of(self, image: Query) -> np.ndarray:
+        """The thumbnail of an image that `search` takes."""
+        if not isinstance(image, Image.Image | np.ndarray):
+            name = os.fspath(image)
+            if not os.path.isfile(name):
+                return self.pictures_at([self.place_of(name)])[0]
+            image = read_file(name, self.model.pixel_format or RGB)
+        return picture_of(appearance(image)["thumbnail"])
+
+    def _resolved(self, image: Query) -> tuple[int | None, Tensor]:
+        """The place of an image where it is one of the index, and its vector [D]."""
+        if isinstance(image, Image.Image | np.ndarray):
+            return None, self._embedded(image)
+        name = os.fspath(image)
+        if not os.path.isfile(name):
+            place = self.place_of(name)
+            return place, self.vectors.at([place])[0]
+        digest = _digest(name)
+        same = self._store.read(["path"], f"content_hash = '{digest}'")["path"].to_pylist()
+        if not same:
+            return None, self._embedded(read_file(name, self.model.pixel_format or RGB))
+        own = next((path for path in same if os.path.abspath(name) == os.path.join(self.about.source, path)), None)
+        place = pc.index(self.paths, own or same[0]).as_py()
+        return place if own else None, self.vectors.at([place])[0]
+
+    def _embedded(self, image: Image.Image | np.ndarray) -> Tensor:
+        return torch.from_numpy(encoded(self.model, image)).half().float()
+
+
+def check_top(top: int) -> None:
+    """Raise UsageError unless so many results can be asked for."""
+    if not 1 <= top <= MOST:
+        raise UsageError(f"--top {top} is not possible: give 1 to {MOST:,}")
+
+
+def _digest(name: str) -> str:
+    try:
+        return file_hash(Path(name))
+    except OSError as error:
+        raise UsageError(f"{name} cannot be read: {error.strerror or error}") from error
+
+
+def picture_of(thumbnail: bytes | None) -> np.ndarray:
+    """A stored thumbnail as uint8 [H, W, 3]; grey where it is damaged."""
+    try:
+        return np.asarray(read_pixels(io.BytesIO(thumbnail or b"")))
+    except BadImage:
+        return np.full((THUMBNAIL, THUMBNAIL, 3), 128, np.uint8)
