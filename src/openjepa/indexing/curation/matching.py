@@ -77,7 +77,7 @@ def _registered(images: Tensor, onto: Tensor, part: Tensor, smooth: bool) -> Mat
     shift = (onto.mean((1, 2)) - fitted.mean((1, 2))).abs()
     likeness = correlation(fitted, onto)
     if smooth:
-        coarse = F.cosine_similarity(*(_centred(_fine(each)) for each in (fitted, onto)))
+        coarse = F.cosine_similarity(_centred(_fine(fitted)), _centred(_fine(onto)))
         likeness = torch.maximum(likeness, coarse - STRICTER)
     return Match(
         likeness,
