@@ -22,9 +22,11 @@ from openjepa.data.dataset import ImageDataset
 from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import Model, frame_of, read_by, stream_features
+from openjepa.encoder.foreign import ForeignEncoder
 from openjepa.errors import UsageError
 from openjepa.files import atomic_folder, usage_error, write_json, write_text
 from openjepa.interop.artifact import FACTS, build_encoder, encoder_state, hf_config, hf_preprocessor, readable
+from openjepa.interop.foreign.artifact import StoredForeign, load_foreign, write_unchanged
 from openjepa.interop.head_tests import HeadTest
 from openjepa.interop.loaded_weights import Source
 from openjepa.interop.weights.files import read_safetensors, save_tensors
@@ -44,6 +46,7 @@ class Problem(enum.StrEnum):
 
 ENCODER, HEAD = "ijepa.", "classifier."
 TRAINED_ON = "trained_on.safetensors"
+HEAD_ALONE = "classifier.safetensors"  # of a head on a network of another library, which the other file holds
 FILES = ("config.json", "model.safetensors", "openjepa.json", "preprocessor_config.json", "README.md", TRAINED_ON)
 AGAIN = "write it again with --save-head"
 MODEL = "model"  # the head in the folder of a fine-tuning
@@ -53,7 +56,8 @@ MOST_FACTS, MOST_CLASSES = 2**24, 100_000
 class Facts(Preprocessing):
     """What of openjepa.json decides how a classifier is read."""
 
-    classifier: EncoderShape
+    classifier: EncoderShape | None
+    foreign: StoredForeign | None = None
     classes: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MOST_CLASSES)]
     quantities: bool = False
     tags: bool = False
@@ -62,7 +66,10 @@ class Facts(Preprocessing):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        self.check_channels(self.classifier.in_chans)
+        if self.classifier:
+            self.check_channels(self.classifier.in_chans)
+        elif not self.foreign:
+            raise ValueError("classifier is missing")
         if self.quantities and self.tags:
             raise ValueError("quantities and tags are both set")
         return self
@@ -152,13 +159,20 @@ def save_classifier(
     card: str = "",
     replace: bool = False,
 ) -> None:
-    """Write a head: weight [C, D] and bias [C] on the mean patch token, classes or quantities [C] by name.
+    """Write a head: weight [C, D] and bias [C] on the embedding, classes or quantities [C] by name.
 
     `trained_on` [n] int64 are the hashes of the training images (`image_hashes`).
 
     `about` (JSON-able) is stored in openjepa.json, and with it the licence of the encoder; `card` in README.md. With
     `replace` an earlier folder is replaced. Raises UsageError if the folder cannot be written.
     """
+    known: dict[str, Any] = {"classes": classes, "quantities": problem is Problem.QUANTITIES}
+    known |= {"tags": True} if problem is Problem.TAGS else {}
+    known |= {"source": {"name": encoder.name, "kind": "openjepa", "licence": encoder.licence}}
+    if isinstance(encoder, ForeignEncoder):
+        head = {HEAD + "weight": weight, HEAD + "bias": bias}
+        _save_foreign(folder, encoder, head, known | about, trained_on, replace)
+        return
     network = encoder.vit
     tensors = {ENCODER + name: value for name, value in encoder_state(network).items()}
     tensors |= {HEAD + "weight": weight.contiguous(), HEAD + "bias": bias.contiguous()}
@@ -168,11 +182,8 @@ def save_classifier(
         "label2id": {name: number for number, name in enumerate(classes)},
     }
     config |= {} if problem is Problem.CLASSES else {"problem_type": problem}
-    known: dict[str, Any] = {"max_stretch": encoder.max_stretch}
-    known |= {"classifier": network.arguments(), "mean": encoder.mean, "std": encoder.std, "classes": classes}
-    known |= {"pixel_format": asdict(encoder.pixel_format), "quantities": problem is Problem.QUANTITIES}
-    known |= {"tags": True} if problem is Problem.TAGS else {}
-    known |= {"source": {"name": encoder.name, "kind": "openjepa", "licence": encoder.licence}}
+    known |= {"max_stretch": encoder.max_stretch, "pixel_format": asdict(encoder.pixel_format)}
+    known |= {"classifier": network.arguments(), "mean": encoder.mean, "std": encoder.std}
     processor = hf_preprocessor(frame_of(encoder), encoder.mean, encoder.std, encoder.pixel_format)
     with usage_error(folder), atomic_folder(folder, replace=replace) as part:
         save_tensors({name: value.cpu() for name, value in tensors.items()}, part / "model.safetensors")
@@ -184,12 +195,44 @@ def save_classifier(
             write_text(part / "README.md", card)
 
 
+def _save_foreign(
+    folder: Path,
+    encoder: ForeignEncoder,
+    head: dict[str, Tensor],
+    about: dict[str, Any],
+    trained_on: np.ndarray,
+    replace: bool,
+) -> None:
+    """Write a head on a network of another library, which openjepa opens. Raises UsageError."""
+    with usage_error(folder), atomic_folder(folder, replace=replace) as part:
+        known = write_unchanged(part, encoder)
+        save_tensors({name: value.cpu() for name, value in head.items()}, part / HEAD_ALONE)
+        save_tensors({"hashes": torch.from_numpy(np.unique(trained_on))}, part / TRAINED_ON)
+        write_json(part / FACTS, {"classifier": None, **known, **about})
+
+
+def _load_foreign(folder: Path, facts: Facts, device: str | torch.device, precision: torch.dtype) -> Classifier:
+    """The head in such a folder. Raises UsageError."""
+    encoder = load_foreign(folder, str(folder)).encoder(torch.device(device), precision)
+    path, empty = folder / HEAD_ALONE, torch.zeros(1, encoder.network.in_chans, *encoder.image_size)
+    head = nn.Linear(encoder.features(empty).shape[1], len(facts.classes), device="meta")
+    try:
+        tensors = read_safetensors(path, AGAIN)
+        linear = matched({name.removeprefix(HEAD): value for name, value in tensors.items()}, head)
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged: its head does not fit the classes: {error}: {AGAIN}") from error
+    known = facts.problem, _trained_on(folder / TRAINED_ON), facts.test
+    return Classifier(encoder, linear["weight"], linear["bias"], list(facts.classes), str(folder), *known)
+
+
 def load_classifier(
     folder: Path, device: str | torch.device = "cpu", precision: torch.dtype = torch.float32
 ) -> Classifier:
     """The classifier in a folder that `save_classifier` wrote; raises UsageError if it is none, or damaged."""
     folder = find_head(folder)
     facts = _read(folder)
+    if facts.classifier is None:
+        return _load_foreign(folder, facts, device, precision)
     path = folder / "model.safetensors"
     tensors = read_safetensors(path, AGAIN)
     head = nn.Linear(facts.classifier.embed_dim, len(facts.classes), device="meta")

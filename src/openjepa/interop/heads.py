@@ -9,7 +9,6 @@ import torch
 
 from openjepa.console import log
 from openjepa.encoder.encoder import Encoder
-from openjepa.encoder.foreign import is_own
 from openjepa.errors import UsageError
 from openjepa.evaluation.annotations.quantities import Regression, count_classes, distance_classes, regression
 from openjepa.evaluation.probes.best_linear import best_linear
@@ -87,7 +86,7 @@ def _error_test(name: str, fitted: Regression, unit: str) -> HeadTest:
 
 
 def _encoder(session: Session) -> Encoder:
-    if not is_own(session.model):
+    if not isinstance(session.model, Encoder):
         raise UsageError("--save-head needs an encoder: name a run or an artifact")
     return session.model
 

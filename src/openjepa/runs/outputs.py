@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openjepa.console import Bold, fits, log, show_table
+from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import Model
-from openjepa.encoder.foreign import is_own
 from openjepa.errors import UsageError
 from openjepa.evaluation.judgement import (
     LOWER_IS_BETTER,
@@ -58,8 +58,8 @@ class Outputs:
             check_new_folder(self.head, "give --save-head another name")
 
     def check_models(self, models: Sequence[Model]) -> None:
-        if self.head and not any(map(is_own, models)):
-            raise UsageError("--save-head needs an encoder of openjepa: name a run or an artifact")
+        if self.head and not any(isinstance(model, Encoder) for model in models):
+            raise UsageError("--save-head needs an encoder: name a run, an artifact or a model of another library")
 
     def write(
         self,
@@ -85,7 +85,7 @@ class Outputs:
 
 def head_session(sessions: Sequence[Session]) -> Session:
     """That of the last encoder, of the target encoder where both were measured."""
-    found = [session for session in sessions if is_own(session.model)]
+    found = [session for session in sessions if isinstance(session.model, Encoder)]
     return ([session for session in found if not session.model.name.endswith(CONTEXT)] or found)[-1]
 
 

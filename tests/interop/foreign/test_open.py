@@ -1,5 +1,7 @@
 """Which names stay another library's: embed and evaluate on them, and what stays ours."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -7,6 +9,7 @@ import pytest
 import timm
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from support.exports import export_to
 from support.foreign import TIMM, TRANSFORMERS, images, timm_folder, transformers_folder
 from support.hub_fake import Hub
@@ -15,6 +18,7 @@ import openjepa
 from openjepa.encoder.baselines import seeded
 from openjepa.encoder.foreign import ForeignEncoder, is_own
 from openjepa.errors import UsageError
+from openjepa.interop.classifier import load_classifier
 from openjepa.interop.foreign.open import open_foreign
 from openjepa.interop.foreign.transformers import TYPES
 from openjepa.interop.load import load_encoder
@@ -58,8 +62,39 @@ def test_tasks_that_need_patch_tokens(folders, photos):
         openjepa.evaluate([folders["vit"], folders["resnet18"]], photos, tasks="knn,attentive", **CHEAP)
     with pytest.raises(UsageError, match="finetune trains networks of openjepa"):
         openjepa.evaluate([folders["vit"]], photos, tasks="finetune", **CHEAP)
-    with pytest.raises(UsageError, match="--save-head needs an encoder of openjepa"):
-        openjepa.evaluate([folders["convnext"]], photos, save_head=photos.parent / "head", **CHEAP)
+
+
+@pytest.mark.parametrize(
+    ("name", "pooling"), [("convnext", "auto"), ("dinov2", "class"), ("swin_tiny_patch4_window7_224", "auto")]
+)
+def test_a_head_is_kept_and_opened_without_its_model(tmp_path, photos, folders, name, pooling):
+    shutil.copytree(folders[name], tmp_path / "model")
+    head = tmp_path / "head"
+    openjepa.evaluate([tmp_path / "model"], photos, tasks="linear", pooling=pooling, save_head=head, **CHEAP)
+    encoder = load_encoder(tmp_path / "model", pooling=pooling)
+    shutil.rmtree(tmp_path / "model")
+    pixels, kept = images(encoder.image_size), load_classifier(head)
+    weights = load_file(head / "classifier.safetensors")
+    logits = encoder.features(pixels) @ weights["classifier.weight"].T + weights["classifier.bias"]
+    assert torch.allclose(kept.features(pixels), logits.softmax(1), atol=1e-6) and kept.classes == ["cat", "dog"]
+    assert (kept.frame, kept.encoder.mean) == (encoder.frame, encoder.mean)
+    openjepa.predict(head, photos, out=tmp_path / "answers.csv", device="cpu", workers=0)
+    assert len((tmp_path / "answers.csv").read_text().splitlines()) == 25
+    assert torch.equal(load_encoder(head).features(pixels), encoder.features(pixels))
+    with pytest.raises(UsageError, match="which openjepa predict alone opens"):
+        openjepa.export(head, to="hf", out=tmp_path / "out")
+    change_facts(head, classes=["cat"])
+    with pytest.raises(UsageError, match=r"classifier.safetensors is damaged: its head does not fit"):
+        load_classifier(head)
+    change_facts(head, frame={"max_stretch": 0.0, "zoom": 2.0, "kernel": 3})
+    with pytest.raises(UsageError, match=r"frame.zoom is 2"):
+        load_classifier(head)
+
+
+def change_facts(folder, **fields):
+    """Change fields of openjepa.json."""
+    path = folder / "openjepa.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
 
 
 def test_pooling_of_the_commands(folders, tmp_path, photos):

@@ -7,17 +7,19 @@ context_encoder.safetensors  predictor.safetensors  openjepa.json      what that
 else.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
+from PIL.Image import Resampling
 from pydantic import Field
 from torch import Tensor, nn
 
 from openjepa.data.crops import Frame
-from openjepa.encoder.foreign import ForeignNetwork
+from openjepa.encoder.foreign import ForeignEncoder, ForeignNetwork
 from openjepa.errors import UsageError, unknown
 from openjepa.files import atomic_folder, write_json
 from openjepa.interop.artifact import AGAIN, FACTS
@@ -28,7 +30,7 @@ from openjepa.interop.foreign.tensors import count, fill_module
 from openjepa.interop.foreign.timm_config import TimmConfig, check_arguments
 from openjepa.interop.loaded_weights import WHICH
 from openjepa.interop.weights.files import read_folder, read_safetensors, save_tensors
-from openjepa.interop.weights.shapes import Origin, Preprocessing, Side
+from openjepa.interop.weights.shapes import Origin, Preprocessing, Side, Stretch
 from openjepa.methods.base import Parts
 from openjepa.optional import require
 from openjepa.safety.schema import Json, Name, Schema, checked, read_json
@@ -99,10 +101,28 @@ def _built(build: Callable[[], nn.Module], where: str, state: State | None) -> n
     return build().requires_grad_(False) if state is None else fill_module(build, expected, state, where)
 
 
+class StoredFrame(Schema):
+    """What of an image is seen, where that is not as runs see images: `Frame`, with None for any `max_stretch`."""
+
+    max_stretch: Stretch | None
+    zoom: Annotated[float, Field(gt=0, le=1)]
+    kernel: Annotated[int, Field(ge=0, le=5)]
+
+    def of(self, size: tuple[int, int]) -> Frame:
+        stretch = math.inf if self.max_stretch is None else self.max_stretch
+        return Frame(size, stretch, self.zoom, Resampling(self.kernel))
+
+
 class ForeignFacts(Preprocessing):
-    """What of openjepa.json decides how its folder is read; the rest is kept and shown."""
+    """What of openjepa.json decides how its folder is read; the rest is kept and shown.
+
+    frame    of a network that was not trained further, as under a head
+    pooling  what an embedding is
+    """
 
     foreign: StoredForeign
+    frame: StoredFrame | None = None
+    pooling: Literal["auto", "class", "mean"] = "mean"
     source: Origin | None = None
 
 
@@ -129,6 +149,16 @@ def save_foreign(folder: Path, parts: Parts, source: ForeignSource, about: dict[
         write_json(part / FACTS, {**about, **how})
 
 
+def write_unchanged(folder: Path, encoder: ForeignEncoder) -> dict[str, Any]:
+    """Write the weights of a network as it was opened; returns what openjepa.json must state of it. Raises OSError."""
+    frame = encoder.frame
+    save_tensors(_state(encoder.foreign.model), folder / "model.safetensors")
+    stretch = None if math.isinf(frame.max_stretch) else frame.max_stretch
+    seen = {"max_stretch": stretch, "zoom": frame.zoom, "kernel": int(frame.kernel)}
+    known = {"foreign": StoredForeign.of(encoder.foreign).model_dump(), "frame": seen, "pooling": encoder.pooling}
+    return known | {"mean": encoder.mean, "std": encoder.std, "pixel_format": asdict(encoder.pixel_format)}
+
+
 def load_foreign(folder: Path, name: str, which: str = "target") -> ForeignSource:
     """The encoder `which` of such a folder, or the one that it holds. Raises UsageError.
 
@@ -150,12 +180,13 @@ def load_foreign(folder: Path, name: str, which: str = "target") -> ForeignSourc
     return ForeignSource(
         name,
         network,
-        Frame(network.image_size, facts.max_stretch),
+        facts.frame.of(network.image_size) if facts.frame else Frame(network.image_size, facts.max_stretch),
         list(facts.mean),
         list(facts.std),
         facts.source.licence if facts.source else None,
         (note,) * (which == "context" and not context),
-        True,
+        facts.frame is None,
+        facts.pooling,
         facts.pixel_format(network.in_chans),
         about,
     )

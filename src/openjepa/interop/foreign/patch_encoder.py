@@ -88,4 +88,5 @@ class ForeignPatchEncoder(nn.Module, ABC):
         """Its network as it is now, with the preprocessing of the run that trained it."""
         licence = licence or self.source.licence
         about: dict[str, Any] = {"frame": frame, "licence": licence, "notes": (), "pixel_format": pixel_format}
+        about["pooling"] = "mean"  # as training has it
         return replace(self.source, mean=mean, std=std, trained=True, **about)

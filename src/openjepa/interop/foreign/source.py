@@ -23,7 +23,8 @@ class ForeignSource:
     mean, std per channel, in [0, 1] units
     licence  of the weights, None where the source states none
     notes    what a user should know, a sentence each
-    trained  whether openjepa has trained it further: an embedding is then the mean patch token, as training has it
+    trained  whether openjepa has trained it further
+    pooling  what an embedding is where a user asks for "auto"
     pixel_format  how the values of image files become pixels; 8 bits where it is None
     about    JSON-able facts of how it was trained, {} where unknown
     """
@@ -36,6 +37,7 @@ class ForeignSource:
     licence: str | None = None
     notes: tuple[str, ...] = ()
     trained: bool = False
+    pooling: str = "auto"
     pixel_format: PixelFormat | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
@@ -69,7 +71,7 @@ class ForeignSource:
 
     def encoder(self, device: torch.device, precision: torch.dtype, pooling: str = "auto") -> ForeignEncoder:
         """The network in use. Raises UsageError for a pooling that it does not have."""
-        pooling = "mean" if self.trained and pooling == "auto" else pooling
+        pooling = self.pooling if pooling == "auto" else pooling
         how = pooling, self.name, device, precision, self.licence, self.pixel_format
         return ForeignEncoder(self.network, self.mean, self.std, self.frame, *how)
 

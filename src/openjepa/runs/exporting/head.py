@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from openjepa.console import log
+from openjepa.encoder.foreign import ForeignEncoder
 from openjepa.errors import UsageError
 from openjepa.files import atomic_folder, usage_error, write_json
 from openjepa.interop.classifier import copy_head, load_classifier
@@ -24,6 +25,8 @@ def write_head_export(folder: Path, model: str, export: Export, overwrite: bool 
         if given:
             raise UsageError(f"{model} is a head, which is exported without {option}: leave it out")
     head = load_classifier(Path(model))
+    if isinstance(head.encoder, ForeignEncoder):
+        raise UsageError(f"{model} is a head on a network of another library, which openjepa predict alone opens")
     encoder = head.encoder
     how = encoder.pixel_format, encoder.mean, encoder.std
     pixels, named = comparison_pixels(export.images, encoder.frame, *how)
