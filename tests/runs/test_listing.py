@@ -39,6 +39,8 @@ def runs(tmp_path):
     (folder / "photos").mkdir()
     (folder / "weights").mkdir()
     (folder / "weights" / "config.json").write_text('{"model_type": "vit"}')
+    (folder / "tuned").mkdir()
+    (folder / "tuned" / "finetuning.json").write_text("{}")
     (folder / "notes.txt").write_text("")
     return folder
 
@@ -55,8 +57,8 @@ def test_each_run_is_listed_with_what_differs(runs):
 
 def test_what_is_no_run_or_damaged_is_one_line(runs, capsys):
     rows = {row["run"]: row for row in openjepa.list_runs(runs)}
-    assert {name: rows[name]["status"] for name in ("damaged", "later", "weights", "photos")} == {
-        "damaged": "damaged", "later": "damaged", "weights": "no run", "photos": "no run"
+    assert {name: rows[name]["status"] for name in ("damaged", "later", "weights", "photos", "tuned")} == {
+        "damaged": "damaged", "later": "damaged", "weights": "no run", "photos": "no run", "tuned": "fine-tuning"
     }  # fmt: skip
     said = capsys.readouterr().out.splitlines()
     assert "photos: no run" in said and "3 runs in" in said[-1]

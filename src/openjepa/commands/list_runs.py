@@ -28,8 +28,9 @@ def list_runs(
     A run that trains now is listed too. The probe is the online one: linear accuracy in %, without labels the rank.
 
     Returns a row for each run and for each other folder directly in FOLDER, a dict with the keys run, status
-    (training, finished, stopped, damaged or "no run"), done, steps, images, verdict, rank, knn, linear, segments, data,
-    settings (those that differ between these runs) and problem; None where something does not apply. Raises UsageError.
+    (training, finished, stopped, damaged, "fine-tuning" or "no run"), done, steps, images, verdict, rank, knn, linear,
+    segments, data, settings (those that differ between these runs) and problem; None where something does not apply.
+    Raises UsageError.
     """
     for path in filter(None, (json, csv)):
         check_output(Path(path), [], overwrite)

@@ -10,6 +10,7 @@ from openjepa.config import LENGTH, MACHINE
 from openjepa.errors import UsageError, option, shown
 from openjepa.files.lock import is_locked
 from openjepa.runs.checkpoints import CHECKPOINTS, is_run_folder
+from openjepa.runs.finetuning.settings import TUNING
 from openjepa.runs.folder import encoder_step
 from openjepa.runs.settings import CONFIG, Config, StoredRun, read_config
 from openjepa.training.checkpoint import checkpoint_steps
@@ -27,7 +28,7 @@ def find_runs(folder: Path) -> list[Row]:
     """A row for each run in or below a folder, by its name, and one for each folder directly in it that holds none.
 
     run       the folder, relative to `folder`
-    status    training (its folder is locked), finished, stopped, damaged, or "no run"
+    status    training (its folder is locked), finished, stopped, damaged, "fine-tuning" or "no run"
     done, steps, images, segments  steps taken and planned; images; how often length or images were changed
     verdict, rank, knn, linear  as last logged, fractions
     data      the images as given to pretrain
@@ -93,7 +94,11 @@ def _foreign(folder: Path, runs: Sequence[Path]) -> list[Row]:
         return []
     holding = {path.relative_to(folder).parts[0] for path in runs}
     names = (each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
-    return [_row(Path(name), status="no run") for name in names if name not in holding]
+    return [
+        _row(Path(name), status="fine-tuning" if (folder / name / TUNING).is_file() else "no run")
+        for name in names
+        if name not in holding
+    ]
 
 
 def _read(path: Path) -> tuple[Config, StoredRun] | str:
