@@ -111,7 +111,7 @@ def distribution(found: Found, threshold: float | None) -> Figure:
     if found.labelled is not None:
         kinds = {"normal": ~found.labelled.anomalous, "anomalous": found.labelled.anomalous}
     for (name, chosen), colour in zip(kinds.items(), (PIXELS, UNTRAINED), strict=False):
-        axes.hist(scores[chosen].clip(low, edges[-1]), edges, color=colour, alpha=0.7, label=name)
+        axes.hist(scores[chosen].clip(low, edges[-1]), edges.tolist(), color=colour, alpha=0.7, label=name)
     if threshold is not None:
         axes.axvline(threshold, color=INK, linewidth=1, label="threshold")
     axes.set_xlabel("score, in standard deviations above the mean of normal images")
