@@ -1,5 +1,6 @@
 """Damage: bytes, JSON and text that lie, and images of every format that do."""
 
+import contextlib
 import io
 import json
 import random
@@ -196,7 +197,8 @@ def lying_lines(forge: Forge, data: bytes) -> bytes:
     lines = data.splitlines() or [b"{}"]
     for _ in range(forge.dice.choice([1, 2])):
         row = forge.dice.randrange(len(lines))
-        lines[row] = dump(lie(forge, json.loads(lines[row] or b"{}"))).replace(b"\n", b" ")
+        with contextlib.suppress(ValueError, RecursionError):  # of a line that is a lie already
+            lines[row] = dump(lie(forge, json.loads(lines[row] or b"{}"))).replace(b"\n", b" ")
     return damage(forge, b"\n".join(lines)) if forge.chance(8) else b"\n".join(lines) + b"\n"
 
 
