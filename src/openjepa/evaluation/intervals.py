@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from statistics import NormalDist
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 from torch import Tensor
 
 from openjepa.errors import UsageError
@@ -89,7 +89,7 @@ def over_draws(
     """
     value, low, high = interval
     error = np.std(draws, ddof=1) / len(draws) ** 0.5
-    half = float(student.ppf((1 + level) / 2, len(draws) - 1) * error)
+    half = float(stdtrit(len(draws) - 1, (1 + level) / 2) * error)
     return value, value - float(np.hypot(value - low, half)), value + float(np.hypot(high - value, half))
 
 
