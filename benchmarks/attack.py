@@ -30,7 +30,7 @@ import attack_models
 import attack_others
 from attack_child import Guard
 from attack_files import Forge
-from attack_harmless import RUN, make_guard, make_harmless
+from attack_harmless import COMPARED, RUN, make_guard, make_harmless
 from attack_others import USUAL, shown
 
 Make = Callable[[Forge], tuple[str, list[str]]]
@@ -47,8 +47,10 @@ CLASSES: dict[str, tuple[Make, int]] = {
     "run": (attack_models.run_folder, 2),
     "begun run": (attack_models.begun_run, 1),
     "study": (attack_models.study, 1),
+    "comparison": (attack_models.comparison, 1),
     "options": (attack_others.options, 4),
 }
+STUDIES = ("study", "comparison")
 ROUND = [name for name, (_, weight) in CLASSES.items() for _ in range(weight)]
 WRONG = ("crashed", "traceback", "hung", "grew", "wrote outside", "changed an input", "read outside", "connected")
 FORK = multiprocessing.get_context("fork")
@@ -102,12 +104,25 @@ def harmless_lines(forge: Forge) -> dict[str, list[str]]:
         "export onnx": ["export", run, "--to", "onnx", "--out", "out"],
         "pretrain": ["pretrain", data, "--out", "new", *RUN],
         "tune": ["tune", data, "--out", forge.copy("study"), "--resume", *again],
+        "compare": ["compare", data, "--out", forge.copy("comparison"), "--resume", *COMPARED],
     }
 
 
 NAMES = ("embed model", "evaluate", "report", "data check")
 LIGHT = len(NAMES)  # of the names, which import all that a light selection needs
-NAMES += ("embed", "data prepare", "predict", "masks", "import", "recipes", "bench", "pretrain", "finetune", "tune")
+NAMES += (
+    "embed",
+    "data prepare",
+    "predict",
+    "masks",
+    "import",
+    "recipes",
+    "bench",
+    "pretrain",
+    "finetune",
+    "tune",
+    "compare",
+)
 NAMES += ("import hf", "import timm", "export", "export timm", "export onnx")
 
 
@@ -153,7 +168,7 @@ class Workplace:
     def run(self, case: Case) -> dict[str, Any]:
         """A row of the table of all cases."""
         make = case.maker(self.harmless, self.guard)
-        usual = max(self.cost.values()) + (20 if case.group == "study" else 0)  # which may train its trials again
+        usual = max(self.cost.values()) + (20 if case.group in STUDIES else 0)  # which may train its trials again
         outcome = attack_child.run(make, self.folder / "case", self.guard, usual)
         about: dict[str, Any] = {"kind": "?", "words": []}
         with contextlib.suppress(OSError, ValueError):
@@ -196,7 +211,7 @@ def cases(given: argparse.Namespace) -> Iterator[Case]:
     names = [each for each in given.only if not each.isdecimal()]
     for number in numbers or range(given.start, given.start + given.count):
         case = Case(given.seed, number)
-        if (not names or case.group in names) and not (given.light and case.group == "study"):
+        if (not names or case.group in names) and not (given.light and case.group in STUDIES):
             yield case
 
 

@@ -16,6 +16,8 @@ RUN += ["--predictor-dim", "32", "--workers", "0", "--precision", "float32", "--
 RUN += ["--checkpoint-minutes", "0", "--steps", "2"]
 TUNE = ["--time", "0.2s", "--batch-size", "4", "--precision", "float32", "--workers", "0", "--device", "cpu"]
 MACHINE = ("--workers", "0", "--device", "cpu")
+COMPARED = ["--methods", "vicreg", "--budget", "images:4", "--seeds", "1", "--image-size", "16", *MACHINE]
+COMPARED += ["--batch-size", "4", "--precision", "float32"]
 TUNED = ("--image-size", "--patch-size", "--batch-size", "--predictor-depth", "--predictor-dim", "--precision")
 
 
@@ -99,6 +101,7 @@ def _make(folder: Path, light: bool) -> None:
     command("finetune", str(folder / "artifact"), str(data), "--out", str(folder / "tuned"), *TUNE)
     if not light:
         _study(folder, data)
+        command("compare", str(data), "--out", str(folder / "comparison"), *COMPARED)
 
 
 def draw(folder: Path, count: int = 12) -> None:

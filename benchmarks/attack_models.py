@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from attack_containers import Owned
 from attack_files import Forge, Raw, damage, dump, lie, lying_json, lying_lines, lying_text
-from attack_harmless import RUN, TUNE, link_tree, rewrite
+from attack_harmless import COMPARED, RUN, TUNE, link_tree, rewrite
 
 TENSOR_NAMES = [
     "blocks.3000000.attn.qkv.weight",
@@ -271,6 +271,13 @@ def _believed(forge: Forge, folder: Path) -> None:
     if isinstance(state, dict):
         state.pop("state_sha256", None)  # as older versions wrote it
     rewrite(newest / "state.json", dump(state))
+
+
+def comparison(forge: Forge) -> tuple[str, list[str]]:
+    """A comparison of methods that is to be resumed; all of its runs are there."""
+    folder = copied(forge, "comparison", "compare.json", "trials.jsonl", "trials/*/answers.safetensors")
+    data = str(forge.harmless / "classes")
+    return "comparison", ["compare", data, "--out", str(folder), "--resume", *COMPARED]
 
 
 def study(forge: Forge) -> tuple[str, list[str]]:

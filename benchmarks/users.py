@@ -20,10 +20,12 @@ from small_commands import draw
 
 USER = 54321
 TINY = ["--image-size", "16", "--batch-size", "8", "--predictor-depth", "1", "--workers", "0", "--precision", "float32"]
+COMPARED = ["--methods", "vicreg", "--budget", "images:8", "--seeds", "1", *TINY[:4], *TINY[6:]]
 WORDS = {
     "demo": ["demo", "--data", "photos", "--out", "demo", "--steps", "2", *TINY],
     "pretrain": ["pretrain", "photos", "--out", "run", "--steps", "2", *TINY],
     "tune": ["tune", "photos", "--out", "study", "--budget", "1s", *TINY],
+    "compare": ["compare", "photos", "--out", "compared", *COMPARED],
     "runs": ["runs", ".", "--csv", "runs.csv"],
     "evaluate": ["evaluate", "run", "photos", "--page", "page.html", "--save-head", "head", "--workers", "0"],
     "finetune": ["finetune", "run", "photos", "--out", "tuned", "--epochs", "1", "--onnx", "--workers", "0"],

@@ -132,6 +132,22 @@ class TuneSettings(TypedDict, total=False):
     max_skipped: float
     keep_every: int
 
+class CompareSettings(TypedDict, total=False):
+    model: str | nn.Module
+    image_size: str | int | tuple[int, int]
+    patch_size: int
+    max_stretch: float
+    channels: int | None
+    pages: str
+    any_orientation: bool
+    optimizer: str
+    batch_size: int
+    seed: int
+    device: str | torch.device
+    precision: str
+    workers: int
+    max_skipped: float
+
 class MasksSettings(TypedDict, total=False):
     method: str | type[Method]
     image_size: str | int | tuple[int, int]
@@ -170,6 +186,20 @@ def tune(
     recipe: str | None = ...,
     resume: bool = ...,
     **settings: Unpack[TuneSettings],
+) -> Path: ...
+def compare(
+    data: str,
+    *,
+    out: StrPath,
+    methods: str = ...,
+    budget: str = ...,
+    views: str = ...,
+    seeds: int = ...,
+    labelled: str | None = ...,
+    beside: Sequence[str] | None = ...,
+    recipe: str | None = ...,
+    resume: bool = ...,
+    **settings: Unpack[CompareSettings],
 ) -> Path: ...
 def evaluate(
     models: StrPath | Sequence[StrPath],

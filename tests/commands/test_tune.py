@@ -13,13 +13,12 @@ from support.photos import draw_photos
 import openjepa
 from openjepa import cli
 from openjepa.config import build_config
-from openjepa.data.open import open_dataset
 from openjepa.runs.images import open_images
+from openjepa.studies.trial import prepare_trials, run_trial
 from openjepa.studies.tune import costs, stored, study
 from openjepa.studies.tune import start as tuning
 from openjepa.studies.tune.conclusion import winner_command
 from openjepa.studies.tune.halving import Costs
-from openjepa.studies.tune.trial import prepare_trials, run_trial
 
 SMALL = {"image_size": 16, "batch_size": 8, "workers": 0, "precision": "float32", "log_every": 1}
 FIXED = {
@@ -70,7 +69,7 @@ def judged(monkeypatch):
 
     monkeypatch.setattr(study, "run_trial", fake)
     monkeypatch.setattr(study.Study, "noise", 0.01)
-    monkeypatch.setattr("openjepa.commands.tune.write_tune_page", lambda *_: None)
+    monkeypatch.setattr("openjepa.commands.studies.tune.write_tune_page", lambda *_: None)
     return asked
 
 
@@ -135,7 +134,9 @@ def test_nothing_runs_twice(planned, judged, photos, tmp_path, monkeypatch, caps
 def test_the_images_pick_the_recipe_and_the_winner_names_it(planned, judged, tmp_path, monkeypatch, capsys):
     """Photos are tuned at the size at which pretrain would train them; a study that is resumed still knows it."""
     photos, pages = draw_photos(tmp_path / "photos", side=80), []
-    monkeypatch.setattr("openjepa.commands.tune.write_tune_page", lambda *found: pages.append(winner_command(*found)))
+    monkeypatch.setattr(
+        "openjepa.commands.studies.tune.write_tune_page", lambda *found: pages.append(winner_command(*found))
+    )
     given = {name: value for name, value in GIVEN.items() if name != "image_size"}
     for more in (given, {"resume": True, "budget": "20s"}):
         out = openjepa.tune(photos, **{"out": tmp_path / "study", "budget": "20s"} | more)
@@ -148,7 +149,7 @@ def test_the_images_pick_the_recipe_and_the_winner_names_it(planned, judged, tmp
 
 
 def data_of(photos, config):
-    return prepare_trials(str(photos), open_images(photos), open_dataset(photos), config)
+    return prepare_trials(str(photos), open_images(photos), None, config)
 
 
 def test_a_trial_that_was_killed_ends_as_if_it_had_not_been(photos, tmp_path):

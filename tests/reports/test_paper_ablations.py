@@ -4,7 +4,7 @@ import pytest
 from plain import PLAIN
 
 from openjepa.config import build_config
-from openjepa.reports.paper_ablations import ABLATIONS, DIFFERENT, SAME, UNKNOWN, trend
+from openjepa.reports.studies.paper_ablations import ABLATIONS, DIFFERENT, SAME, UNKNOWN, trend
 from openjepa.studies.tune.space import VARIATIONS, values_of
 
 BY_SETTING = {ablation.setting: ablation for ablation in ABLATIONS}

@@ -42,7 +42,8 @@ COMMANDS = (
         "demo", "demo", "demo", TRAIN, "Train on drawn scenes and measure the encoder, in minutes and without data."
     ),
     Command("pretrain", "pretrain", "pretrain", TRAIN, "Train an encoder on unlabelled images."),
-    Command("tune", "tune", "tune", TRAIN, "Find settings for your images by many short runs."),
+    Command("tune", "studies.tune", "tune", TRAIN, "Find settings for your images by many short runs."),
+    Command("compare", "studies.compare", "compare", TRAIN, "Compare methods on your images under one budget."),
     Command("evaluate", "evaluate", "evaluate", TRAIN, "Measure encoders on labelled images, beside baselines."),
     Command("finetune", "finetune", "finetune", TRAIN, "Train an encoder and a head on labelled images."),
     Command("report", "report", "report", TRAIN, "Write the report of a run, one HTML page."),

@@ -7,7 +7,7 @@ import pytest
 from plain import PLAIN
 
 from openjepa.config import build_config
-from openjepa.reports.paper_ablations import ABLATIONS, trend
+from openjepa.reports.studies.paper_ablations import ABLATIONS, trend
 from openjepa.studies.tune.conclusion import conclusion, results_by_setting, winner_command
 from openjepa.studies.tune.halving import Plan
 from openjepa.studies.tune.start import Request

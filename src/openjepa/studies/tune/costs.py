@@ -10,9 +10,9 @@ from openjepa.errors import UsageError
 from openjepa.runs.planning.build import build_batches, build_stepper, draft
 from openjepa.runs.planning.plan import OVERHEAD, schedule_of
 from openjepa.runs.settings import Config, option
+from openjepa.studies.trial import TrialData, as_encoder
 from openjepa.studies.tune.halving import Costs, Plan, least_seconds, make_plan
 from openjepa.studies.tune.space import RECIPE, REPEATS, Changes
-from openjepa.studies.tune.trial import TrialData, as_encoder
 from openjepa.training.monitoring.advice import HALF_LIVES
 from openjepa.training.schedules import ema_half_life
 from openjepa.training.timing import TIMED, WARM_UP, measure_cost

@@ -9,14 +9,13 @@ from typing import Any
 
 from openjepa._version import __version__
 from openjepa.console import duration, log
-from openjepa.data.dataset import ImageDataset, fingerprint
+from openjepa.data.dataset import fingerprint
 from openjepa.data.summary import Summary
 from openjepa.errors import UsageError
-from openjepa.evaluation.splits import check_labels
 from openjepa.files import usage_error, write_json
 from openjepa.files.temporary import remove_leftovers
 from openjepa.runs.command_line import typed_command
-from openjepa.runs.images import check_new_folder, leave_out_small, pick_for, prepare_images
+from openjepa.runs.images import check_new_folder, pick_for
 from openjepa.runs.settings import (
     MACHINE,
     Config,
@@ -26,12 +25,12 @@ from openjepa.runs.settings import (
     seconds,
     shown,
 )
+from openjepa.studies.trial import open_images, prepare_trials
 from openjepa.studies.tune.costs import check_budget, measure_costs, plan_study
 from openjepa.studies.tune.halving import FACTOR
 from openjepa.studies.tune.space import RECIPE, candidates
 from openjepa.studies.tune.stored import FILE, StoredRequest, read_study
 from openjepa.studies.tune.study import Study
-from openjepa.studies.tune.trial import TrialData, prepare_trials
 
 
 @dataclass(frozen=True)
@@ -63,11 +62,11 @@ def start_study(request: Request) -> tuple[Study, Request]:
     budget, base = budget_seconds(request.budget), base_config(request)
     if len(candidates(base, request.given)) == 1:
         raise UsageError("every setting that tune would change is given: leave one out, such as --lr")
-    images = _images(request, base)
+    images = open_images(request.data, base)
     request = settled(request, images[1])
     base = base_config(request)
     tried = candidates(base, request.given)
-    data = _trial_data(request, base, images)
+    data = prepare_trials(request.data, images, request.labelled, base)
     check_budget(data, base, tried, budget, time.monotonic() - begun)
     log(f"measuring what the runs of {len(tried) - 1} changes cost")
     costs, baselines = measure_costs(data, base, tried)
@@ -97,7 +96,7 @@ def resume_study(request: Request) -> tuple[Study, Request]:
     base = dataclasses.replace(planned.base, **given)
     request = dataclasses.replace(request, recipe=planned.stored.request.recipe, given=planned.given | given)
     remove_leftovers(request.out)
-    data = _trial_data(request, base, _images(request, base))
+    data = prepare_trials(request.data, open_images(request.data, base), request.labelled, base)
     if fingerprint(data.dataset) != planned.stored.paths:
         raise UsageError(f"{request.data} holds other images than the study in {request.out}: give it another --out")
     study = Study(request.out, data, base, planned.tried, planned.plan, planned.baselines)
@@ -126,33 +125,6 @@ def budget_seconds(budget: str) -> float:
 def base_config(request: Request) -> Config:
     """The recipe with the settings given, its precision resolved; every trial has a length of its own."""
     return recipe_config(request.recipe or "laptop", request.given, steps=1)
-
-
-def _images(request: Request, base: Config) -> tuple[ImageDataset, Summary]:
-    return prepare_images(
-        request.data, base.workers, max_skipped=base.max_skipped, channels=base.channels, pages=base.pages
-    )
-
-
-def _trial_data(request: Request, base: Config, images: tuple[ImageDataset, Summary]) -> TrialData:
-    images = leave_out_small(*images, base.patch_size, base.max_skipped)
-    return prepare_trials(request.data, images, _labels(request, images[0], base), base)
-
-
-def _labels(request: Request, dataset: ImageDataset, base: Config) -> ImageDataset:
-    """The images to measure on. Raises UsageError if they have no labels."""
-    if not request.labelled:
-        if not dataset.labels:
-            raise UsageError(
-                f"{request.data} has no labels, and tune chooses settings by accuracy: put some images, a few hundred "
-                "are enough, in one folder a class and give them as --labelled"
-            )
-        return dataset
-    labels, _ = prepare_images(
-        request.labelled, base.workers, pixel_format=dataset.pixel_format, max_skipped=base.max_skipped
-    )
-    check_labels(labels, labels)
-    return labels
 
 
 def study_plan_lines(study: Study) -> list[str]:

@@ -11,10 +11,10 @@ from openjepa.console import counting, duration, log
 from openjepa.errors import UsageError
 from openjepa.files import write_text
 from openjepa.runs.settings import Config
+from openjepa.studies.trial import TrialData, run_trial
 from openjepa.studies.tune.halving import Plan, best
 from openjepa.studies.tune.space import COMBINED, RECIPE, REPEATS, Changes, combination
 from openjepa.studies.tune.stored import AGAIN, TRIALS, changes_of, read_trials, trial_folder
-from openjepa.studies.tune.trial import TrialData, run_trial
 
 
 @dataclass

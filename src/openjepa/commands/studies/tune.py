@@ -9,7 +9,7 @@ from openjepa.commands.arguments.options import DataName, Recipe, Settings
 from openjepa.config import FIELDS, LENGTH
 from openjepa.console import log
 from openjepa.files.lock import locked
-from openjepa.reports.tune_page import write_tune_page
+from openjepa.reports.studies.tune_page import write_tune_page
 from openjepa.studies.tune.start import Request, resume_study, start_study
 
 SETTINGS = Settings(

@@ -1,8 +1,9 @@
-"""One trial of `tune`: a short run on images that all trials share, measured at its end."""
+"""One trial of a study: a short run on images that all trials share, measured at its end."""
 
 import dataclasses
 import shutil
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -20,8 +21,9 @@ from openjepa.errors import UsageError
 from openjepa.evaluation.probes.best_linear import ONE_PROBE
 from openjepa.evaluation.run_tasks import measure
 from openjepa.evaluation.session import Part, Session
-from openjepa.evaluation.splits import holdout_split
+from openjepa.evaluation.splits import check_labels, holdout_split
 from openjepa.rng import SAMPLES, generator
+from openjepa.runs.images import leave_out_small, prepare_images
 from openjepa.runs.planning.build import draft
 from openjepa.runs.settings import Config
 from openjepa.runs.start import StartedRun, as_started
@@ -33,7 +35,7 @@ from openjepa.training.step import Stepper
 LABELLED, TESTED = 15_000, 1 / 3  # labelled images at most, and the fraction of them that is tested on
 LEAST = 12  # labelled images, below which no probe is trained
 TASKS = ("linear", "knn")
-MONITORS = ("rank", "std", "positional_fraction", "energy_gap", "ema_distance")
+MONITORS = ("rank", "std", "positional_fraction", "energy_gap", "ema_distance", "alignment", "uniformity")
 
 
 @dataclass(frozen=True)
@@ -56,20 +58,50 @@ class TrialData:
     workers: int
     seed: int
 
+    def session(self, model: Model) -> Session:
+        """A model on the labelled images; one linear probe is tried."""
+        fit, test = (Part(dataset) for dataset in self.labelled)
+        return Session(model, fit, test, FeatureStore(None, self.workers), self.seed, ("1%", "10%"), probes=ONE_PROBE)
+
     def accuracies(self, model: Model) -> dict[str, float]:
         """linear and knn: fractions, the mean over labels."""
-        fit, test = (Part(dataset) for dataset in self.labelled)
-        session = Session(model, fit, test, FeatureStore(None, self.workers), self.seed, probes=ONE_PROBE)
+        session = self.session(model)
         return {task: fmean(r.record()["value"] for r in measure(session, [task])) for task in TASKS}
 
 
+def open_images(data: str, config: Config) -> tuple[ImageDataset, Summary]:
+    """The images of a study, with what was found in them."""
+    return prepare_images(
+        data, config.workers, max_skipped=config.max_skipped, channels=config.channels, pages=config.pages
+    )
+
+
 def prepare_trials(
-    source: str, images: tuple[ImageDataset, Summary], labels: ImageDataset, config: Config
+    source: str, images: tuple[ImageDataset, Summary], labelled: str | None, config: Config
 ) -> TrialData:
-    """`labels` are the images to measure on: those that are trained on, or others. Raises UsageError if too few."""
+    """What trials on `images` share; they are measured on the images of `labelled`, or on those that they train on.
+
+    Raises UsageError if these have no labels, or too few.
+    """
+    images = leave_out_small(*images, config.patch_size, config.max_skipped)
     mean, std = channel_statistics(images[0], seed=config.seed)
-    labelled = _split(labels, config.seed)
-    return TrialData(source, *images, mean, std, labelled, config.workers, config.seed)
+    parts = _split(_labels(source, labelled, images[0], config), config.seed)
+    return TrialData(source, *images, mean, std, parts, config.workers, config.seed)
+
+
+def _labels(source: str, labelled: str | None, dataset: ImageDataset, config: Config) -> ImageDataset:
+    """The images to measure on. Raises UsageError if they have no labels."""
+    if not labelled:
+        if not dataset.labels:
+            raise UsageError(
+                f"{source} has no labels, and trials are compared by accuracy: put some images, a few hundred are "
+                "enough, in one folder a class and give them as --labelled"
+            )
+        return dataset
+    found = config.workers, dataset.pixel_format, config.max_skipped
+    labels, _ = prepare_images(labelled, found[0], pixel_format=found[1], max_skipped=found[2])
+    check_labels(labels, labels)
+    return labels
 
 
 def _split(dataset: ImageDataset, seed: int) -> tuple[ImageDataset, ImageDataset]:
@@ -85,11 +117,18 @@ def _split(dataset: ImageDataset, seed: int) -> tuple[ImageDataset, ImageDataset
     return sample.subset(parts[0]), sample.subset(parts[1])
 
 
-def run_trial(folder: Path, data: TrialData, config: Config, steps: int, progress: Progress) -> dict[str, Any]:
+def run_trial(
+    folder: Path,
+    data: TrialData,
+    config: Config,
+    steps: int,
+    progress: Progress,
+    measured: Callable[[Encoder], Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
     """Train from the start, or from the last checkpoint of a trial that was stopped, and measure.
 
-    Returns steps, images, seconds, `monitors` at the end, `untrained` (those at the start) and the accuracies; for a
-    run that diverged, `failed` instead of the last three.
+    Returns steps, images, seconds, `monitors` at the end, `untrained` (those at the start) and what was `measured` of
+    the encoder, the accuracies unless told otherwise; for a run that diverged, `failed` instead of the last three.
     """
     begun = time.monotonic()
     started = _open(folder, data, config, steps)
@@ -100,13 +139,10 @@ def run_trial(folder: Path, data: TrialData, config: Config, steps: int, progres
         return record | {"seconds": time.monotonic() - begun, "failed": str(error)}
     started.export("encoder", started.run.stepper.model, steps)
     first, last = ({name: logged[name] for name in MONITORS if name in logged} for logged in _ends(folder))
-    measured = {
-        "monitors": last,
-        "untrained": first,
-        **data.accuracies(as_encoder(started.run.stepper, data, config.max_stretch)),
-    }
+    encoder = as_encoder(started.run.stepper, data, config.max_stretch)
+    found = {"monitors": last, "untrained": first, **(measured or data.accuracies)(encoder)}
     shutil.rmtree(started.run.checkpoints)  # those of all trials would fill the disk
-    return record | {"seconds": time.monotonic() - begun} | measured
+    return record | {"seconds": time.monotonic() - begun} | found
 
 
 def _ends(folder: Path) -> tuple[dict, dict]:

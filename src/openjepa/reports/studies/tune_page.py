@@ -10,8 +10,8 @@ from openjepa.console import duration, log
 from openjepa.files import write_output
 from openjepa.reports.html import render
 from openjepa.reports.monitor_charts import FRACTIONS, Lines, runs_chart
-from openjepa.reports.paper_ablations import ABLATIONS, Ablation, trend
 from openjepa.reports.result_charts import settings_chart
+from openjepa.reports.studies.paper_ablations import ABLATIONS, Ablation, trend
 from openjepa.runs.command_line import setting_in_words
 from openjepa.studies.tune.conclusion import conclusion, percent, points, results_by_setting, winner_command
 from openjepa.studies.tune.halving import best

@@ -1,0 +1,138 @@
+"""What a comparison stores: compare.json, what was planned; trials.jsonl, a line for each run and model measured.
+
+The scores of the single test images, from which intervals follow, are in answers.safetensors in each folder of trials.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from openjepa.errors import UsageError
+from openjepa.evaluation.results import Result, mean_of
+from openjepa.files import atomic_file
+from openjepa.interop.weights.files import read_safetensors, save_tensors
+from openjepa.runs.settings import AGAIN, check_version
+from openjepa.safety.schema import Count, Json, Name, PositiveInt, Schema, Text, parse_json, read_json
+from openjepa.training.monitoring.metrics_log import read_lines
+
+FILE, TRIALS, ANSWERS, MAX_BYTES = "compare.json", "trials.jsonl", "answers.safetensors", 2**26
+Positive = Annotated[float, Field(gt=0, le=1e30)]
+Measured = Annotated[float, Field(ge=-1e30, le=1e30)]
+Settings = dict[Name, Json]
+
+
+class StoredRequest(Schema):
+    """The options of the command."""
+
+    data: Text
+    methods: Text
+    budget: Name
+    views: Name
+    seeds: Annotated[int, Field(ge=1, le=1000)]
+    labelled: Text | None
+    beside: Annotated[list[Text], Field(max_length=100)]
+    recipe: Name
+    given: Settings
+
+
+class StoredPlan(Schema):
+    """A contender: its steps, and what one of them costs."""
+
+    method: Name
+    views: Name | None
+    steps: PositiveInt
+    batch_size: PositiveInt
+    crops: PositiveInt
+    step_seconds: Positive
+    operations: Count
+
+
+class StoredComparison(Schema):
+    """What compare.json holds; `plans` by the names of the contenders, `paths` the hash of the images."""
+
+    request: StoredRequest
+    plans: Annotated[dict[Name, StoredPlan], Field(min_length=1)]
+    paths: Name
+    first_seed: Count
+    openjepa_version: Name = "0"
+
+
+class StoredTrial(Schema):
+    """A line of trials.jsonl: a run, or a model that was only measured, which has no seed.
+
+    Of a run that diverged `failed` says why, and there are no measurements.
+    """
+
+    name: Name
+    seed: Count | None
+    folder: Name
+    seconds: Annotated[float, Field(ge=0, le=1e12)]
+    steps: PositiveInt | None = None
+    images: PositiveInt | None = None
+    monitors: dict[Name, Measured] | None = None
+    untrained: dict[Name, Measured] | None = None
+    train_images: dict[Name, PositiveInt] | None = None
+    failed: Text | None = None
+
+
+def read_comparison(path: Path) -> StoredComparison:
+    stored = read_json(path, StoredComparison, AGAIN, MAX_BYTES)
+    check_version(path, stored.openjepa_version)
+    return stored
+
+
+def folder_name(name: str, seed: int | None) -> str:
+    """The name of the folder of a trial."""
+    plain = re.sub(r"[^A-Za-z0-9_.]+", "-", name)[-100:].lstrip(".")
+    return plain if seed is None else f"{plain}-seed-{seed}"
+
+
+def read_trials(folder: Path) -> list[StoredTrial]:
+    """Finished trials; a line that a crash cut short is left out, and its trial runs again.
+
+    Raises UsageError for a line that is JSON and not a trial.
+    """
+    path, found = folder / TRIALS, []
+    for number, line in enumerate(read_lines(path), 1):
+        try:
+            json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        trial = parse_json(line, StoredTrial, f"{path}, line {number}", AGAIN)
+        if trial.folder != folder_name(trial.name, trial.seed):
+            raise UsageError(f"{path}, line {number} is damaged: {trial.folder} is not the folder of it: {AGAIN}")
+        found.append(trial)
+    return found
+
+
+def write_answers(folder: Path, results: list[Result]) -> dict[str, int]:
+    """Store the scores of the test images by task; gives how many images the probes learned from. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    scores = {result.task: torch.from_numpy(result.rows[:, 0].copy()) for result in results}
+    with atomic_file(folder / ANSWERS) as part:
+        save_tensors(scores, part, None)
+    return {result.task: int(result.protocol["train_images"]) for result in results}
+
+
+def read_answers(folder: Path, trial: StoredTrial) -> dict[str, Result]:
+    """The results that were stored, by task. Raises UsageError where they are damaged."""
+    path, found = folder / ANSWERS, {}
+    for task, images in (trial.train_images or {}).items():
+        scores = read_safetensors(path, AGAIN).get(task)
+        if scores is None or scores.ndim != 1 or scores.dtype != torch.float64 or not len(scores):
+            raise UsageError(f"{path} is damaged: it has no scores of {task}: {AGAIN}")
+        values = scores.numpy()
+        if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
+            raise UsageError(f"{path} is damaged: the scores of {task} are no fractions: {AGAIN}")
+        found[task] = Result(task, "accuracy", mean_of(values), {"train_images": images})
+    return found
+
+
+def as_json(trial: StoredTrial) -> str:
+    content: dict[str, Any] = trial.model_dump(exclude_none=True) | {"seed": trial.seed}
+    return json.dumps(content)

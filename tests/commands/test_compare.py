@@ -1,0 +1,150 @@
+"""compare as a person uses it: everything is measured once, it resumes, and its page stands alone."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from support.html_checks import check_stands_alone
+from support.photos import draw_photos
+
+import openjepa
+from openjepa.errors import UsageError
+from openjepa.studies.compare import study as study_module
+
+TINY = {"image_size": 16, "batch_size": 6, "workers": 0, "precision": "float32", "device": "cpu"}
+ASKED = {"methods": "vicreg", "budget": "images:12", "seeds": 2, "views": "both", **TINY}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A comparison of two contenders with two seeds on 24 pictures."""
+    folder = tmp_path_factory.mktemp("compare")
+    photos = draw_photos(folder / "photos")
+    return photos, openjepa.compare(photos, out=folder / "study", **ASKED)
+
+
+@pytest.fixture
+def copy(made, tmp_path):
+    shutil.copytree(made[1], tmp_path / "study")
+    return made[0], tmp_path / "study"
+
+
+def test_every_run_and_baseline_is_measured_and_shown(made):
+    _, study = made
+    trials = [json.loads(line) for line in (study / "trials.jsonl").read_text().splitlines()]
+    runs = [(trial["name"], trial["seed"]) for trial in trials]
+    names = ("vicreg", "vicreg, crops")
+    assert runs == [("pixels", None), ("untrained", None), *((name, seed) for seed in (0, 1) for name in names)]
+    results = json.loads((study / "results.json").read_text())
+    measured = {(record["model"], record["task"]) for record in results["records"]}
+    assert measured == {
+        (n, t) for n in (*names, "pixels", "untrained") for t in ("linear", "knn", "fewshot-1%", "fewshot-10%")
+    }
+    assert all(
+        0 <= record["value"] <= 1 and record["low"] <= record["value"] <= record["high"]
+        for record in results["records"]
+    )
+    (own,) = (r for r in results["records"] if (r["model"], r["task"]) == ("vicreg", "linear"))
+    assert own["value"] == pytest.approx(np.mean(own["protocol"]["values"])) and len(own["protocol"]["values"]) == 2
+    assert results["costs"]["vicreg"]["steps"] == 2 and results["costs"]["vicreg"]["operations"] > 0
+    text = (study / "compare.html").read_text()
+    check_stands_alone(text)
+    assert all(sentence[:40] in text for sentence in results["sentences"])
+    assert (study / "trials/vicreg-crops-seed-1/encoder/model.safetensors").is_file()
+
+
+def test_resume_runs_what_is_missing_to_the_same_results(copy, monkeypatch):
+    photos, study = copy
+    lines, before = (study / "trials.jsonl").read_text().splitlines(), json.loads((study / "results.json").read_text())
+    (study / "trials.jsonl").write_text("\n".join([*lines[:-1], lines[-1][:30]]))
+    shutil.rmtree(study / "trials/vicreg-crops-seed-1")
+    run, trained = study_module.run_trial, []
+
+    def counted(folder, *rest):
+        trained.append(folder.name)
+        return run(folder, *rest)
+
+    monkeypatch.setattr(study_module, "run_trial", counted)
+    openjepa.compare(photos, out=study, resume=True, **ASKED)
+    after = json.loads((study / "results.json").read_text())
+    assert trained == ["vicreg-crops-seed-1"]
+    assert after["records"] == before["records"] and after["differences"] == before["differences"]
+
+
+def test_an_interrupt_keeps_what_is_done_and_names_the_command(copy, monkeypatch, capsys):
+    photos, study = copy
+    lines = (study / "trials.jsonl").read_text().splitlines(keepends=True)
+    (study / "trials.jsonl").write_text("".join(lines[:3]))
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study_module, "run_trial", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        openjepa.compare(photos, out=study, resume=True, **ASKED)
+    assert "finished runs are kept. Resume with: openjepa compare" in capsys.readouterr().out
+    assert (study / "trials.jsonl").read_text() == "".join(lines[:3])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": 3}, "was started with --seeds 2, not --seeds: give what was given then to resume"),
+        ({"methods": "mae"}, "was started with --methods vicreg, not --methods"),
+        ({"image_size": 32}, "was started with --image-size 16, not --image-size"),
+        ({"beside": "pixels"}, "was started with"),
+    ],
+)
+def test_another_comparison_is_not_resumed(copy, changes, message):
+    with pytest.raises(UsageError, match=message):
+        openjepa.compare(copy[0], out=copy[1], resume=True, **ASKED | changes)
+
+
+def lie(name, change):
+    def damage(study):
+        path = study / name
+        path.write_text(change(path.read_text()))
+
+    return damage
+
+
+def other_answers(study):
+    path = study / "trials/vicreg-seed-0/answers.safetensors"
+    scores = load_file(path)
+    save_file({name: torch.full_like(value, 7) for name, value in scores.items()}, path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lie("trials.jsonl", lambda text: text.replace("vicreg-seed-0", "../../x")),
+        lie("trials.jsonl", lambda text: text.replace('"seed": 1', '"seed": 9').replace("seed-1", "seed-9")),
+        lie("compare.json", lambda text: text.replace('"steps": 2', '"steps": -2')),
+        lie("compare.json", lambda text: text.replace('"method": "vicreg"', '"method": "mae"')),
+        other_answers,
+        lambda study: (study / "trials/vicreg-seed-0/answers.safetensors").unlink(),
+    ],
+)
+def test_a_damaged_study_is_refused_in_one_line(copy, damage):
+    damage(copy[1])
+    with pytest.raises(UsageError) as error:
+        openjepa.compare(copy[0], out=copy[1], resume=True, **ASKED)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"methods": "simclear"}, "--methods simclear is not known"),
+        ({"budget": "soon"}, "--budget soon is not understood"),
+        ({"seeds": 0}, "--seeds 0 is not possible"),
+        ({"batch_size": 1}, "--batch-size 1 is not possible with --method vicreg"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_anything_is_written(made, tmp_path, changes, message):
+    with pytest.raises(UsageError, match=message):
+        openjepa.compare(made[0], out=tmp_path / "study", **ASKED | changes)
+    assert not (tmp_path / "study").exists() or not any((tmp_path / "study").iterdir())
