@@ -16,7 +16,7 @@ from openjepa.models.predictor import Predictor
 from openjepa.models.protocol import PatchEncoder
 
 # A loss that compares images needs many of them in a step, and views that overlap little: scale and mirroring are those
-# of SimSiam (arXiv 2011.10566, appendix A); batch, rate and decay were tried on CIFAR-10.
+# of SimSiam (arXiv 2011.10566, appendix A); batch, rate and decay are by judgement.
 COMPARED = {"crop_scale": (0.2, 1.0), "horizontal_flip": True}
 LAPTOP = COMPARED | {"batch_size": 128, "lr": 1e-3, "weight_decay": (0.05, 0.05)}
 
