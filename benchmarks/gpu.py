@@ -20,7 +20,7 @@ import torch
 from gpu_rows import Rows, card
 
 HERE = Path(__file__).parent
-LIMITS = {"correctness": 90, "speed": 180, "learning": 430}  # seconds
+LIMITS = {"correctness": 90, "speed": 200, "learning": 430}  # seconds
 TINY_LIMITS = {"correctness": 150, "speed": 150, "learning": 150}
 NODES = """One node of eight GPUs: run these in turn, DATA being a folder of a million images or more.
 

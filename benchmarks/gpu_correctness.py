@@ -100,28 +100,26 @@ def trained_losses(
 def resumed(device: torch.device, precision: str) -> dict:
     """Whether six steps are three and, taken up from a checkpoint, three more, to the bit."""
     settings = {"image_size": 32, "batch_size": 32, "steps": 6, "keep_every": 3, "workers": 0, "log_every": 1}
-    settings |= {"recipe": "laptop", "device": str(device), "precision": precision}
-    torch.use_deterministic_algorithms(True)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            data, whole_run, parts = drawn(Path(folder, "images")), Path(folder, "whole"), Path(folder, "parts")
-            openjepa.pretrain(data, out=whole_run, **settings)
-            shutil.copytree(whole_run, parts)
-            for path in (parts / "checkpoints/step-00000006", parts / "encoder"):
-                shutil.rmtree(path)
-            openjepa.pretrain(data, out=parts, resume=True, device=str(device))
-            a, b = (load_file(run / "checkpoints/step-00000006/state.safetensors") for run in (whole_run, parts))
-    finally:
-        torch.use_deterministic_algorithms(False)
+    settings |= {"recipe": "laptop", "device": str(device), "precision": precision, "deterministic": True}
+    with tempfile.TemporaryDirectory() as folder:
+        data, whole_run, parts = drawn(Path(folder, "images")), Path(folder, "whole"), Path(folder, "parts")
+        openjepa.pretrain(data, out=whole_run, **settings)
+        shutil.copytree(whole_run, parts)
+        for path in (parts / "checkpoints/step-00000006", parts / "encoder"):
+            shutil.rmtree(path)
+        openjepa.pretrain(data, out=parts, resume=True, device=str(device))
+        a, b = (load_file(run / "checkpoints/step-00000006/state.safetensors") for run in (whole_run, parts))
     different = [name for name in a if not torch.equal(a[name], b[name])]
     return {"tensors": len(a), "different": len(different), "holds": not different, "first": different[:3]}
 
 
-def small_step(device: torch.device) -> tuple[Stepper, Batch]:
+def small_step(device: torch.device, **changes: object) -> tuple[Stepper, Batch]:
     """A step of ViT-S/16 (of ViT nano on a CPU) at 128 px with few images, and its batch in page-locked memory."""
     model = "vit_nano" if device.type == "cpu" else "vit_small"
     settings = {"model": model, "image_size": 128, "patch_size": 16, "steps": 100, "batch_size": 16}
-    stepper = build_stepper(build_config(PLAIN, settings | {"device": str(device)}), 100, [0.5] * 3, [0.25] * 3)
+    torch.manual_seed(0)
+    config = build_config(PLAIN, settings | {"device": str(device)} | changes)
+    stepper = build_stepper(config, 100, [0.5] * 3, [0.25] * 3)
     images = torch.randint(0, 256, (16, 3, 128, 128), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     batch = Batch(images[None], sample_masks(MaskSettings((8, 8)), 16, 0, 0), torch.arange(16), total=16)
     return stepper, batch.pin_memory() if device.type == "cuda" else batch
@@ -143,19 +141,22 @@ def unsynchronised(device: torch.device) -> dict:
     return {"holds": True}
 
 
-def graphed(device: torch.device) -> dict:
-    """Losses of eight steps by a CUDA graph beside the same without: the largest relative difference."""
+def losses_of(device: torch.device, graph: bool = False, **changes: object) -> list[float]:
+    """Losses of eight steps, by a CUDA graph or without."""
+    stepper, batch = small_step(device, **changes)
+    if graph:
+        forward = capture(stepper.model, stepper.prepare(batch), stepper.precision)
+        stepper = dataclasses.replace(stepper, forward=forward)
+    return [float(stepper(step, batch)[0]) for step in range(8)]
+
+
+def like_plain(device: torch.device, tolerance: float, graph: bool = False, **changes: object) -> dict:
+    """Losses of eight steps done in another way, beside those of plain bf16: the largest relative difference."""
     if device.type != "cuda":
-        return {"holds": None, "why": "only CUDA has graphs"}
-    losses = []
-    for cuda_graph in (False, True):
-        stepper, batch = small_step(device)
-        if cuda_graph:
-            forward = capture(stepper.model, stepper.prepare(batch), stepper.precision)
-            stepper = dataclasses.replace(stepper, forward=forward)
-        losses.append([float(stepper(step, batch)[0]) for step in range(8)])
-    gap = max(abs(a / b - 1) for a, b in zip(*losses, strict=True))
-    return {"largest": gap, "first": losses[0][0], "last": losses[0][-1], "holds": gap < 1e-3}
+        return {"holds": None, "why": "for a GPU"}
+    ours, plain = losses_of(device, graph, **changes), losses_of(device, precision="bf16")
+    gap = max(abs(a / b - 1) for a, b in zip(ours, plain, strict=True))
+    return {"largest": gap, "first": plain[0], "last": plain[-1], "holds": gap < tolerance}
 
 
 def distributed(device: torch.device, kind: str) -> dict:
@@ -185,14 +186,17 @@ def main() -> None:
         else:
             rows.add(name, holds=None, why=f"{parity_folder} is missing")
     rows.attempt("no synchronisation", lambda: unsynchronised(device))
-    rows.attempt("cuda graph", lambda: graphed(device))
+    rows.attempt("cuda graph", lambda: like_plain(device, 1e-3, True, precision="bf16"))
+    rows.attempt("float16", lambda: like_plain(device, 2e-2, precision="float16"))
+    rows.attempt("float16, cuda graph", lambda: like_plain(device, 2e-2, True, precision="float16"))
+    rows.attempt("compiled, cuda graph", lambda: like_plain(device, 2e-2, True, precision="bf16", compile=True))
     with tempfile.TemporaryDirectory() as folder:
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, init_method=f"file://{folder}/meet", rank=0, world_size=1)
         for kind in ("ddp", "fsdp"):
             rows.attempt(kind, lambda kind=kind: distributed(device, kind))
         dist.destroy_process_group()
-    for precision in ("float32",) if given.tiny else ("float32", "bf16"):
+    for precision in ("float32",) if given.tiny else ("float32", "bf16", "float16"):
         rows.attempt(f"resume {precision}", lambda precision=precision: resumed(device, precision))
     sys.exit(rows.failed)
 

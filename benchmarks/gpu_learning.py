@@ -87,7 +87,8 @@ def learn(rows: Rows, data: str, test: str | None, out: Path, settings: dict[str
         [str(out)], data, test=test, tasks="linear,knn", workers=settings["workers"], device=settings["device"]
     )
     for record in records:
-        rows.add("score", **{name: record[name] for name in ("model", "task", "value", "low", "high", "protocol")})
+        scored = {name: record[name] for name in ("task", "value", "low", "high", "protocol")}
+        rows.add("score", model=Path(record["model"]).name, **scored)
     return {"settings": {name: str(value) for name, value in settings.items()}}
 
 

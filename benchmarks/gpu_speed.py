@@ -4,6 +4,7 @@ Every contender has the same images and ids, AdamW, and bf16 where nothing else 
 median of the rounds' own. The share of the peak counts the products that the method needs.
 """
 
+import contextlib
 import dataclasses
 import os
 import statistics
@@ -18,6 +19,7 @@ from types import SimpleNamespace
 import torch
 from gpu_rows import Rows, about, arguments, photos
 from plain import PLAIN
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import openjepa
 from openjepa.config import build_config
@@ -25,10 +27,11 @@ from openjepa.data.batches import Batch
 from openjepa.data.crops import standardise
 from openjepa.masking.samplers import sample_masks
 from openjepa.masking.settings import MaskSettings
+from openjepa.models.vit import SIZES, attend
 from openjepa.runs.planning.build import build_stepper
 from openjepa.training.graphs import capture
 from openjepa.training.step import Stepper
-from openjepa.training.timing import matrix_peak, step_flops, synchronise
+from openjepa.training.timing import matrix_peak, seconds_of, step_flops, synchronise
 
 MEAN, STD, COUNTED = [0.5] * 3, [0.25] * 3, 32
 Step = Callable[[int], object]
@@ -101,7 +104,6 @@ def contenders(setting: Setting, batch: Batch) -> dict[str, Callable[[], Step]]:
     if setting.device == "cuda":
         found["cuda graph"] = graphed
         found["cuda graph, muon"] = lambda: graphed(optimizer="muon")
-        found["lightly float32"] = lambda: rival(setting, batch, torch.float32)
         found["compiled"] = lambda: steps(setting.stepper(compile=True))
         found["compiled, cuda graph"] = lambda: graphed(compile=True)
     else:
@@ -155,12 +157,45 @@ def measure(setting: Setting, rows: Rows, peak: float, until: float) -> None:
     for name, found in rates.items():
         rate = statistics.median(found)
         row: dict[str, object] = {"images_per_second": rate, "memory_gib": memory[name], "rounds": len(found)}
-        if "lightly" not in name:
+        if name != "lightly bf16":
             row["fraction_of_peak"] = rate * flops / peak
-        for other in ("lightly bf16", "lightly float32"):
-            if other in rates and "lightly" not in name:
-                row[f"times {other}"] = statistics.median(a / b for a, b in zip(found, rates[other], strict=True))
+        if (other := "lightly bf16") in rates and name != other:
+            row[f"times {other}"] = statistics.median(a / b for a, b in zip(found, rates[other], strict=True))
         rows.add(f"{setting.name} {name}", **row)
+
+
+def attention(setting: Setting) -> dict:
+    """Milliseconds of attention, forward and backward, over the tokens of a batch, by each of torch's kernels."""
+    width, heads = SIZES[setting.model][0], SIZES[setting.model][2]
+    tokens = (setting.image_size // setting.patch_size) ** 2
+    shape = (setting.batch_size, heads, tokens, width // heads)
+    q, k, v = (torch.randn(shape, device=setting.device, dtype=torch.bfloat16, requires_grad=True) for _ in range(3))
+    found: dict[str, object] = {"tokens": tokens}
+    for backend in (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, None):
+        with sdpa_kernel(backend) if backend else contextlib.nullcontext():
+            try:
+                seconds = seconds_of(lambda: [attend(q, k, v).sum().backward() for _ in range(20)], q.device)
+            except RuntimeError as error:
+                found[backend.name.lower() if backend else "default"] = str(error)[:80]
+                continue
+        found[backend.name.lower() if backend else "default"] = 50 * seconds
+    return found
+
+
+def kernels(setting: Setting, **changes: object) -> dict:
+    """The kernels that take most of a step's time, in percent of it."""
+    stepper, batch = setting.stepper(**changes), setting.batch(setting.batch_size)
+    for step in range(3):
+        stepper(step, batch)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        for step in range(3, 6):
+            stepper(step, batch)
+        synchronise(batch.views.device)
+    events = profile.key_averages()
+    total = sum(event.self_device_time_total for event in events)
+    most = sorted(events, key=lambda event: event.self_device_time_total, reverse=True)[:16]
+    share = {event.key[:90]: round(100 * event.self_device_time_total / total, 1) for event in most}
+    return {"milliseconds": total / 3000, "percent": share}
 
 
 def whole(carry: Path, tiny: bool, device: str) -> dict:
@@ -192,6 +227,11 @@ def main() -> None:
         )
         if given.device.type == "cuda":
             torch.cuda.empty_cache()
+    if given.device.type == "cuda":
+        for setting in settings[:1]:
+            rows.attempt(f"attention, {setting.name}", lambda setting=setting: attention(setting))
+            rows.attempt(f"kernels, {setting.name}, compiled", lambda setting=setting: kernels(setting, compile=True))
+            rows.attempt(f"kernels, {setting.name}", lambda setting=setting: kernels(setting))
     rows.attempt("input, small", lambda: whole(given.carry, given.tiny, str(given.device)))
     sys.exit(rows.failed)
 

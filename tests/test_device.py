@@ -1,10 +1,12 @@
 """Precision is chosen by what is faster here, not by what the processor says it can do."""
 
+import os
+
 import pytest
 import torch
 
 from openjepa import device as device_module
-from openjepa.device import choose_device, choose_precision
+from openjepa.device import choose_device, choose_precision, deterministic
 from openjepa.errors import UsageError
 
 
@@ -21,8 +23,23 @@ def test_a_precision_that_is_named_is_taken_as_it_is(monkeypatch):
     monkeypatch.delattr(device_module, "product_seconds")
     assert choose_precision("bf16", torch.device("cpu")) == torch.bfloat16
     assert choose_precision("float32", torch.device("cpu")) == torch.float32
-    with pytest.raises(UsageError, match="float8 is not known: known are auto, bf16, float32"):
+    with pytest.raises(UsageError, match="float8 is not known: known are auto, bf16, float16, float32"):
         choose_precision("float8", torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("has_bf16", "chosen"), [(True, torch.bfloat16), (False, torch.float16)])
+def test_auto_on_a_gpu_is_of_16_bits(monkeypatch, has_bf16, chosen):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
+    assert choose_precision("auto", torch.device("cuda")) == chosen
+
+
+def test_deterministic_operations_end_with_their_context(monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    with deterministic(True):
+        assert torch.are_deterministic_algorithms_enabled() and os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert not torch.are_deterministic_algorithms_enabled()
+    with deterministic(False):
+        assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_a_device_that_is_not_there_is_refused():

@@ -78,6 +78,7 @@ class TrainingSettings(TypedDict, total=False):
     checkpoint_activations: bool
     compile: bool
     cuda_graph: bool
+    deterministic: bool
     log_every: int
     checkpoint_minutes: float
     max_skipped: float
@@ -127,6 +128,7 @@ class TuneSettings(TypedDict, total=False):
     checkpoint_activations: bool
     compile: bool
     cuda_graph: bool
+    deterministic: bool
     log_every: int
     checkpoint_minutes: float
     max_skipped: float

@@ -49,7 +49,7 @@ DECIDED_BY_METHOD = ("masks", "views")  # where they are None
 # Settings that may change when a run is resumed.
 MACHINE = (
     *("device", "workers", "log_every", "checkpoint_minutes", "keep_every", "max_skipped", "accumulate"),
-    *("checkpoint_activations", "compile", "cuda_graph"),
+    *("checkpoint_activations", "compile", "cuda_graph", "deterministic"),
 )
 
 MOST_WORKERS = 4096
@@ -211,7 +211,9 @@ class Config:
         0, "Training", "Seed of weights, order, crops and masks: the same seed gives the same run.", Range(0, 2**63 - 1)
     )
     device: str = setting("auto", "Machine", "auto (CUDA, then MPS, then CPU), or the name of a device.")
-    precision: str = setting("auto", "Machine", "Arithmetic; auto is bf16 where the device has it")
+    precision: str = setting(
+        "auto", "Machine", "Arithmetic; auto is bf16 where that is faster, or float16 on a GPU without it"
+    )
     workers: int = setting(2, "Machine", "Processes that read images; 0 for none.", Range(0, MOST_WORKERS))
     accumulate: int = setting(
         1, "Machine", "Parts that a batch is computed in, to save memory; the update is the same.", COUNT
@@ -222,6 +224,11 @@ class Config:
     compile: bool = setting(False, "Machine", "Compile the blocks with torch.compile, where there is a compiler.")
     cuda_graph: bool = setting(
         True, "Machine", "On a GPU, run a step's loss and gradients as one CUDA graph where all steps have one shape."
+    )
+    deterministic: bool = setting(
+        False,
+        "Machine",
+        "On a GPU use only operations that give the same bits each time, as those of a CPU do; slower.",
     )
     log_every: int = setting(10, "Machine", "Steps between two lines of the log.", COUNT)
     checkpoint_minutes: float = setting(5.0, "Machine", "Minutes between two checkpoints.", NONE_OR_MORE)

@@ -5,13 +5,14 @@ import functools
 import os
 import resource
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from openjepa.errors import UsageError
 
-PRECISIONS = {"bf16": torch.bfloat16, "float32": torch.float32}
+PRECISIONS = {"bf16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 PAYS = 1.3  # times faster that bf16 products must be: casts cost too
 
@@ -35,6 +36,22 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
     return device
 
 
+@contextlib.contextmanager
+def deterministic(wanted: bool) -> Iterator[None]:
+    """Within this context, where `wanted`, an operation gives the same bits each time on a GPU too.
+
+    Some are slower then. One that has no such form raises RuntimeError.
+    """
+    before = torch.are_deterministic_algorithms_enabled()
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by the first product on a GPU
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
 def memory_of(device: torch.device) -> int:
     """Bytes of memory: of a GPU, or that this process may use of the machine's."""
     if device.type == "cuda":
@@ -55,7 +72,9 @@ def where_exact(device: torch.device | str) -> torch.device:
 
 
 def choose_precision(name: str | torch.dtype, device: torch.device) -> torch.dtype:
-    """ "auto": bf16 where it is faster, else float32; on a CPU that is timed once a process.
+    """ "auto": on a GPU bf16, or float16 where the GPU has none; elsewhere bf16 where it is faster, else float32.
+
+    On a CPU that is timed once a process.
 
     A dtype that autocast takes is given back. Raises UsageError for any other name or dtype.
     """
@@ -65,14 +84,13 @@ def choose_precision(name: str | torch.dtype, device: torch.device) -> torch.dty
         return PRECISIONS[name]
     if name != "auto":
         raise UsageError(f"precision {name} is not known: known are auto, {', '.join(PRECISIONS)}")
-    return torch.bfloat16 if prefers_bf16(device) else torch.float32
-
-
-def prefers_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type != "cpu":
-        return False
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.bfloat16 if device.type == "cpu" and bf16_pays() else torch.float32
+
+
+def bf16_pays() -> bool:
+    """Whether bf16 products are enough faster than float32 ones on this CPU."""
     seconds = product_seconds()
     return seconds[torch.float32] > PAYS * seconds[torch.bfloat16]
 

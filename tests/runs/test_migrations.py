@@ -23,7 +23,7 @@ BEFORE = {
     "method": "ijepa", "optimizer": "adamw", "weight_init": "published", "target_sequences": "separate",
     "masks_per_image": 1, "max_stretch": 0.0, "max_skipped": 1.0, "init": None, "init_freeze": 0.1, "pages": "first",
     "channels": None, "accumulate": 1, "checkpoint_activations": False, "compile": False, "any_orientation": False,
-    "horizontal_flip": False, "cuda_graph": False, "labels": True,
+    "horizontal_flip": False, "cuda_graph": False, "labels": True, "deterministic": False,
 }  # fmt: skip
 
 

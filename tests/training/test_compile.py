@@ -9,6 +9,7 @@ from torch._dynamo.utils import counters
 
 import openjepa
 from openjepa.methods.base import Inputs
+from openjepa.models.protocol import evaluating
 from openjepa.training.compile import checkpoint_activations, compile_blocks, no_compiler
 
 
@@ -37,6 +38,18 @@ def test_compiled_and_checkpointed_blocks_give_the_same_gradients(monkeypatch):
     assert counters["stats"]["unique_graphs"] >= 3 and not counters["graph_break"]
     for ours, plain in zip(model.parameters(), eager.parameters(), strict=True):
         assert plain.grad is None or torch.allclose(ours.grad, plain.grad, atol=1e-6)
+
+
+def test_only_training_is_compiled(monkeypatch):
+    """Monitors and probes have other shapes than training: compiled too, they would use up the compiler's cache."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    model, images = small_model(), torch.randn(3, 3, 16, 16)
+    compile_blocks(model)
+    counters.clear()
+    with evaluating(model):
+        tokens = [model.encoder(images[:count]) for count in (1, 2, 3)]
+    assert counters["stats"]["unique_graphs"] == 0
+    assert torch.allclose(tokens[2], model.encoder(images), atol=1e-6) and counters["stats"]["unique_graphs"] == 1
 
 
 def test_a_run_without_a_compiler_says_so_once(compilerless, photos, tmp_path, capsys):

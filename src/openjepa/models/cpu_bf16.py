@@ -34,7 +34,8 @@ def fuses(x: Tensor, layer: nn.Linear) -> bool:
         return False
     if torch.is_grad_enabled() and (x.requires_grad or layer.weight.requires_grad):
         return False
-    return x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and there()
+    bf16 = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return x.device.type == "cpu" and bf16 and there()
 
 
 def affine(x: Tensor, layer: nn.Linear) -> Tensor:

@@ -107,14 +107,27 @@ class Mlp(nn.Module):
         return affine(affine_gelu(x, self.fc1), self.fc2)
 
 
+class LayerNorm(nn.LayerNorm):
+    """A layer norm that leaves 16-bit tokens on a GPU as they are, where autocast would copy them to float32.
+
+    The kernel computes in float32 either way; what follows is a product, which would round its input to 16 bits again.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cuda" or x.dtype == torch.float32:
+            return super().forward(x)
+        with torch.autocast("cuda", enabled=False):
+            return F.layer_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+
+
 class Block(nn.Module):
     """Pre-norm transformer block; parameter names are timm's."""
 
     def __init__(self, dim: int, num_heads: int, mlp_ratio: float) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.norm1 = LayerNorm(dim, eps=1e-6)
         self.attn = Attention(dim, num_heads)
-        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.norm2 = LayerNorm(dim, eps=1e-6)
         self.mlp = Mlp(dim, round(dim * mlp_ratio))
 
     def forward(self, x: Tensor) -> Tensor:

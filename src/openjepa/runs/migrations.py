@@ -64,7 +64,7 @@ TYPICAL_LAPTOP: Content = {
 }  # fmt: skip
 INIT: Content = {"init": None, "init_freeze": 0.1}
 DISTRIBUTED: Content = {"accumulate": 1, "checkpoint_activations": False, "compile": False}
-LABELS_AND_TEACHER: Content = {"labels": True, "teacher": None, "views": None}
+LATEST: Content = {"labels": True, "teacher": None, "views": None, "deterministic": False}
 CHANNELS: Content = {"channels": None, "pages": "first", "any_orientation": False}
 
 VERSIONS: dict[int, Version] = {
@@ -87,7 +87,7 @@ VERSIONS: dict[int, Version] = {
     12: Version(("pixel_format",), convert=rename_reading),
     13: Version(("max_stretch",), {"max_stretch": 0.0}, {"max_stretch": 0.1, **TYPICAL_LAPTOP}),
     14: Version(("recipe",)),
-    15: Version(("schema_version",), LABELS_AND_TEACHER, LABELS_AND_TEACHER, add_segments),
+    15: Version(("schema_version",), LATEST, LATEST, add_segments),
 }
 SCHEMA_VERSION = max(VERSIONS)
 

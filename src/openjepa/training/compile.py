@@ -1,12 +1,15 @@
 """Ways to run the blocks of the networks: recompute activations to save memory, or compile to save time."""
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from openjepa.methods.base import Method
+
+Forward = Callable[[Tensor], Tensor]
 
 
 def blocks_of(model: Method) -> list[nn.Module]:
@@ -21,9 +24,17 @@ def checkpoint_activations(model: Method) -> None:
 
 
 def compile_blocks(model: Method) -> None:
-    """Compile every block at its first call. Call this before `checkpoint_activations`, which wraps the result."""
+    """Compile every block at its first call in training. Call this before `checkpoint_activations`, which wraps it.
+
+    Compiled code is for one shape, and shared by all blocks that have it: one for each network of a method. Monitors
+    and probes, which have other shapes, run the blocks as they are: the compiler keeps eight versions of a function.
+    """
     for block in blocks_of(model):
-        block.forward = torch.compile(block.forward)
+        block.forward = partial(_chosen, block, torch.compile(block.forward, dynamic=False), block.forward)
+
+
+def _chosen(block: nn.Module, compiled: Forward, plain: Forward, x: Tensor) -> Tensor:
+    return (compiled if block.training else plain)(x)
 
 
 def no_compiler(device: torch.device) -> str:

@@ -216,7 +216,7 @@ class TrainingRun:
             "step": self.done,
             "loss": loss,
             **self.stepper.schedule.at(step),
-            "grad_norm": float(norm),
+            **({"grad_norm": float(norm)} if math.isfinite(norm) else {}),  # a step that float16 skipped has none
             "images_per_second": len(losses) * self.batches.batch_size / watch.seconds,
             "input_wait": watch.waited / watch.seconds,
         }

@@ -9,9 +9,9 @@ from openjepa.training.distributed import part_like, whole
 
 # Newton-Schulz iteration x -> a x + b x^3 + c x^5 of the singular values, with Jordan et al.'s coefficients.
 COEFFICIENTS, ITERATIONS = (3.4445, -4.775, 2.0315), 5
-# Iterations on one Gram matrix, by the precision of the products: rounding errors of a bf16 Gram matrix grow twelvefold
-# in every iteration, so a new one is computed after three (docs/development/lab-log.md, 20).
-IN_TURN = {torch.float32: (ITERATIONS,), torch.bfloat16: (3, ITERATIONS - 3)}
+# Iterations on one Gram matrix, by the precision of the products: rounding errors of a 16-bit Gram matrix grow
+# twelvefold in every iteration, so a new one is computed after three (docs/development/lab-log.md, 20).
+IN_TURN = {torch.float32: (ITERATIONS,), **dict.fromkeys((torch.bfloat16, torch.float16), (3, ITERATIONS - 3))}
 MOMENTUM = 0.95
 RATIO = 5  # of a matrix's step to AdamW's at the same lr (docs/recipes.md)
 
@@ -21,13 +21,15 @@ class Muon(torch.optim.AdamW):
 
     A direction is scaled to the size of a usual AdamW update (Liu et al. 2025, arXiv 2502.16982, section 2.2) and the
     learning rate of matrices is five times that of the rest, so that one `lr` serves both. torch's own Muon computes in
-    bf16 on every device, and one matrix at a time; here `precision`, float32 or bfloat16, is that of the run. A sharded
+    bf16 on every device, and one matrix at a time; here `precision` is that of the run. A sharded
     matrix is gathered first, because its direction is a property of the whole.
     """
 
     def __init__(self, groups: list[dict], precision: torch.dtype = torch.float32, **settings) -> None:
         super().__init__(groups, **settings)
         self.precision = precision
+        # A loss scaler skips a step by not calling it, because only AdamW's own part could skip by itself.
+        self._step_supports_amp_scaling = False
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
@@ -67,7 +69,7 @@ class Muon(torch.optim.AdamW):
 def orthogonal(matrices: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
     """Matrices [k, m, n] with their singular values brought near 1 (about 0.7 to 1.2), by Newton-Schulz iterations.
 
-    Products are computed in float32 or bfloat16; the result has the dtype of `matrices`.
+    Products are computed in float32, bfloat16 or float16; the result has the dtype of `matrices`.
     """
     x = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
     x = (x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)).to(precision)

@@ -1,4 +1,4 @@
-"""Everything that a step changes, as named tensors: `model.<name>` and `optimizer.<parameter>.<name>`.
+"""Everything that a step changes, as named tensors: `model.<name>`, `optimizer.<parameter>.<name>`, `scaler.<name>`.
 
 They are whole even where the processes of a run hold parts, so that any number of processes can continue it.
 """
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from openjepa.methods.base import Method
 from openjepa.training.distributed import from_first, is_sharded, on_rank_zero, part_like, rank, whole
+from openjepa.training.optimizer import load_scale, scale_tensors
 from openjepa.training.step import Stepper
 
 MOMENTS = {True: {"step", "momentum"}, False: {"step", "exp_avg", "exp_avg_sq"}}  # of a matrix under Muon, of the rest
@@ -19,7 +20,8 @@ def run_tensors(stepper: Stepper) -> dict[str, Tensor]:
     """The tensors of a run on the CPU; {} on ranks other than 0. A collective: all ranks must call it."""
     model = {f"model.{name}": t for name, t in stepper.model.state_dict().items()}
     full = ((name, whole(t)) for name, t in (model | optimizer_tensors(stepper.optimizer)).items())
-    return {name: t.cpu() for name, t in full if rank() == 0}
+    found = {name: t.cpu() for name, t in full if rank() == 0}
+    return found | scale_tensors(stepper.scaler) if rank() == 0 else {}
 
 
 def load_tensors(stepper: Stepper, tensors: dict[str, Tensor]) -> None:
@@ -30,17 +32,21 @@ def load_tensors(stepper: Stepper, tensors: dict[str, Tensor]) -> None:
 
     def place(name: str, tensor: Tensor) -> Tensor:
         room, index, *_ = name.split(".")
+        if room == "scaler":
+            return tensor
         return part_like(tensor, parameters[int(index)] if room == "optimizer" else own[name])
 
     placed = from_first(tensors, place)
     model = {name.removeprefix("model."): t for name, t in placed.items() if name.startswith("model.")}
     stepper.model.load_state_dict(model)
     load_optimizer(stepper.optimizer, placed)
+    load_scale(stepper.scaler, placed)
 
 
 def check_tensors(stepper: Stepper, tensors: dict[str, Tensor]) -> None:
     """Raise ValueError unless names and shapes are those of this model and its optimizer."""
     own = {f"model.{name}": t.shape for name, t in stepper.model.state_dict().items()}
+    own |= {name: t.shape for name, t in scale_tensors(stepper.scaler).items()}
     check_shapes(tensors, own | optimizer_shapes(stepper.optimizer, tensors))
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -80,6 +80,7 @@ class Stepper:
                 spoil trained weights
     accumulate  parts in which a batch is computed; their gradients add up to those of the batch
     forward     what to call for the loss in place of the model: DDP around it, or its CUDA graph
+    scaler      of the loss, enabled in float16 alone
     seed        of PyTorch's random numbers in each step, for networks that draw some (dropout); None where none do
     """
 
@@ -94,6 +95,7 @@ class Stepper:
     frozen: float = 0.0
     accumulate: int = 1
     forward: Callable[[Inputs], Tensor] | None = None
+    scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler("cpu", enabled=False))
     seed: int | None = None
 
     def __call__(self, step: int, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -105,8 +107,10 @@ class Stepper:
         set_schedule(self.optimizer, now["lr"], now["weight_decay"])
         with self.random_numbers(step):
             loss = self.gradients(batch, step < round(self.frozen * self.schedule.first_steps))
+        self.scaler.unscale_(self.optimizer)
         norm = self.clip()
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.model.after_step(now)
         return loss, norm
 
@@ -128,7 +132,7 @@ class Stepper:
         with last_only(forward, last):
             with self.autocast():
                 loss = forward(inputs) * weight
-            loss.backward()
+            self.scaler.scale(loss).backward()
         return loss.detach()
 
     @contextlib.contextmanager

@@ -65,6 +65,7 @@ class Tuner:
         how = encoder.device, encoder.precision, encoder.pixel_format, encoder.max_stretch, encoder.licence
         self.encoder = Encoder(network, encoder.mean, encoder.std, encoder.name, *how)
         self.optimizer = torch.optim.AdamW(parameter_groups(network, self.head, plan), weight_decay=plan.weight_decay)
+        self.scaler = torch.amp.GradScaler(encoder.device.type, enabled=encoder.precision == torch.float16)
         self.fits = images_that_fit(encoder)
 
     @property
@@ -78,8 +79,10 @@ class Tuner:
         self.optimizer.zero_grad()
         count, share = len(batch.indices), self._share(step)
         losses = [self._backward(part, share, count) for part in self._parts(batch.images, targets)]
+        self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_([p for group in self.optimizer.param_groups for p in group["params"]], CLIP)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         return torch.stack(losses).sum() / count
 
     def _share(self, step: int) -> float:
@@ -104,7 +107,7 @@ class Tuner:
         loss = self.objective.loss(outputs.float(), targets)
         if share < 1:
             loss = share * loss + (1 - share) * self.objective.loss(outputs.float(), other_targets)
-        (loss / count).backward()
+        self.scaler.scale(loss / count).backward()
         return loss.detach()
 
     @torch.inference_mode()

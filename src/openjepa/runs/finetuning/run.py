@@ -25,6 +25,7 @@ from openjepa.training.checkpoint import (
 )
 from openjepa.training.loop import Diverged, Interrupted, TooManySkipped
 from openjepa.training.monitoring.run_log import RunLog
+from openjepa.training.optimizer import load_scale, scale_tensors
 from openjepa.training.signals import Stop, stop_on_signals
 from openjepa.training.state import check_shapes, load_optimizer, optimizer_shapes, optimizer_tensors
 from openjepa.training.timing import Stopwatch, Waiting
@@ -95,12 +96,13 @@ class TuningRun:
     def _load(self, tensors: dict[str, Tensor]) -> None:
         optimizer = self.tuner.optimizer
         try:
-            own = {name: tensor.shape for name, tensor in self._weights().items()}
+            own = {name: t.shape for name, t in (self._weights() | scale_tensors(self.tuner.scaler)).items()}
             check_shapes(tensors, own | optimizer_shapes(optimizer, tensors))
             for name, module in self._modules().items():
                 start = f"{name}."
                 module.load_state_dict({key[len(start) :]: t for key, t in tensors.items() if key.startswith(start)})
             load_optimizer(optimizer, tensors)
+            load_scale(self.tuner.scaler, tensors)
         except (RuntimeError, LookupError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise DamagedCheckpoint(f"{self.checkpoints} is of another run ({reason})") from error
@@ -182,7 +184,7 @@ class TuningRun:
         """Write a checkpoint, all or nothing; the last two and that of the best validation stay. Raises OSError."""
         if self._saved == self.done:
             return
-        tensors = self._weights() | optimizer_tensors(self.tuner.optimizer)
+        tensors = self._weights() | optimizer_tensors(self.tuner.optimizer) | scale_tensors(self.tuner.scaler)
         best = {BEST: self.best} if self.best[1] else {}
         state = {"best": best, "skipped": self.skipped, "untrained": {}}
         save_checkpoint(self.checkpoints, self.done, {name: t.cpu() for name, t in tensors.items()}, state)

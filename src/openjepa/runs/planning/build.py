@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from openjepa.config import LENGTH, MACHINE, Config
@@ -19,6 +20,7 @@ from openjepa.data.views import small_size
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.baselines import pixels_beside
 from openjepa.encoder.encoder import Encoder
+from openjepa.errors import UsageError
 from openjepa.methods.base import Method
 from openjepa.models.protocol import PatchEncoder
 from openjepa.models.vit import SIZES
@@ -33,7 +35,7 @@ from openjepa.runs.planning.unused_settings import why_no_graph
 from openjepa.runs.planning.views import views_of
 from openjepa.runs.settings import Segment
 from openjepa.training.compile import checkpoint_activations, compile_blocks, no_compiler
-from openjepa.training.distributed import parallelize
+from openjepa.training.distributed import is_sharded, parallelize
 from openjepa.training.graphs import capture
 from openjepa.training.loop import TrainingRun
 from openjepa.training.monitoring.monitors import InParts, Monitor
@@ -45,7 +47,7 @@ from openjepa.training.monitoring_intervals import (
     monitored_images,
     probe_interval,
 )
-from openjepa.training.optimizer import make_optimizer
+from openjepa.training.optimizer import loss_scaler, make_optimizer
 from openjepa.training.step import Schedule, Stepper, prepare
 from openjepa.training.timing import Cost, measure_cost, seconds_of
 
@@ -226,6 +228,8 @@ def build_stepper(
         checkpoint_activations(model)
     forward = parallelize(model, parallel) if world_size() > 1 else None
     precision = choose_precision(config.precision, device)
+    if precision == torch.float16 and is_sharded(model):
+        raise UsageError("--precision float16 cannot be sharded: give bf16 or float32, or --parallel ddp")
     return Stepper(
         model,
         make_optimizer(model.learning_modules(), config.optimizer, precision=precision),
@@ -237,6 +241,7 @@ def build_stepper(
         config.clip_grad,
         accumulate=config.accumulate,
         forward=forward,
+        scaler=loss_scaler(precision, device),
         seed=config.seed if names_own(config.method) or names_own(config.model) else None,
     )
 

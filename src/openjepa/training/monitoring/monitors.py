@@ -63,7 +63,8 @@ def uniformity(embeddings: Tensor) -> float:
 def ema_distance(model: Method) -> float:
     """Distance between the weights of target and context encoder over the norm of the latter."""
     pairs = zip(model.encoder.parameters(), model.context_encoder.parameters(), strict=True)
-    gaps, norms = zip(*((float((t - c).square().sum()), float(c.square().sum())) for t, c in pairs), strict=True)
+    sums = [torch.stack([(t - c).square().sum(), c.square().sum()]) for t, c in pairs]
+    gaps, norms = zip(*torch.stack(sums).tolist(), strict=True)  # one transfer from a GPU, not one for each parameter
     return (sum(gaps) / sum(norms)) ** 0.5
 
 
