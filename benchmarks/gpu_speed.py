@@ -71,8 +71,8 @@ class Setting:
 
 SETTINGS = [
     Setting("vit_base", 224, 16, 256, (384, 6, 12), "cuda"),
-    Setting("vit_small", 224, 16, 256, (384, 6, 12), "cuda"),
     Setting("vit_small", 128, 16, 256, (192, 6, 6), "cuda"),
+    Setting("vit_small", 224, 16, 256, (384, 6, 12), "cuda"),
 ]
 TINY = [Setting("vit_nano", 32, 8, 4, (64, 1, 4), "cpu")]
 
