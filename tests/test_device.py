@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from openjepa import device as device_module
-from openjepa.device import choose_device, choose_precision, deterministic
+from openjepa.device import algorithms_restored, choose_device, choose_precision, use_deterministic_algorithms
 from openjepa.errors import UsageError
 
 
@@ -35,11 +35,10 @@ def test_auto_on_a_gpu_is_of_16_bits(monkeypatch, has_bf16, chosen):
 
 def test_deterministic_operations_end_with_their_context(monkeypatch):
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
-    with deterministic(True):
+    with algorithms_restored():
+        use_deterministic_algorithms()
         assert torch.are_deterministic_algorithms_enabled() and os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
     assert not torch.are_deterministic_algorithms_enabled()
-    with deterministic(False):
-        assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_a_device_that_is_not_there_is_refused():

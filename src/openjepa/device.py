@@ -37,19 +37,19 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
 
 
 @contextlib.contextmanager
-def deterministic(wanted: bool) -> Iterator[None]:
-    """Within this context, where `wanted`, an operation gives the same bits each time on a GPU too.
-
-    Some are slower then. One that has no such form raises RuntimeError.
-    """
+def algorithms_restored() -> Iterator[None]:
+    """After this context operations are chosen as before it, whatever `use_deterministic_algorithms` did within."""
     before = torch.are_deterministic_algorithms_enabled()
-    if wanted:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by the first product on a GPU
-        torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
+
+
+def use_deterministic_algorithms() -> None:
+    """From here on operations give the same bits each time on a GPU too; RuntimeError for one that cannot."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by the first product on a GPU
+    torch.use_deterministic_algorithms(True)
 
 
 def memory_of(device: torch.device) -> int:

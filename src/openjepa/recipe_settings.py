@@ -66,11 +66,10 @@ RECIPES = {
             "model": "vit_small",
             "image_size": "128",
             "patch_size": 16,
-            "batch_size": 256,
+            "batch_size": 128,
             "predictor_dim": 192,
             "predictor_depth": 2,
             "predictor_heads": 6,
-            "lr": 1e-3,
             "crop_scale": (0.3, 1.0),
             "horizontal_flip": True,
             "time": "3h",
@@ -106,8 +105,8 @@ LONG, LONGER = 1200, "vit_micro"
 # Beside a predictor of 64 numbers the targets of a wider encoder stay as poor as that can predict.
 WIDER = {"vit_micro": {"predictor_dim": 128}}
 SMALL_SIDE, WIDE_SIDE, WIDE_PATCH = 96, 48, 8  # pixels
-# What `small` needs to be worth its larger network, by judgement and not by measurement: 2,000 images are eight of its
-# steps.
+# What `small` needs to be worth its larger network, by judgement and not by measurement: 2,000 images are sixteen of
+# its steps.
 ENOUGH_IMAGES, ENOUGH_SECONDS = 2_000, 900
 
 

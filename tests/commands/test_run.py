@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 import openjepa
 from openjepa.errors import UsageError
@@ -107,3 +108,19 @@ def test_the_command_line_has_no_callbacks(capsys):
 
     parse(["pretrain", "--help"])
     assert "callback" not in capsys.readouterr().out.lower()
+
+
+def test_deterministic_operations_are_those_of_the_resumed_run_too_and_end_with_it(photos, tmp_path):
+    """On a GPU a run that is resumed without them would differ; here it is whether they are asked for."""
+    chosen = []
+
+    class Watch(openjepa.Callback):
+        def on_step(self, step, loss):
+            chosen.append(torch.are_deterministic_algorithms_enabled())
+            if step == 2 and len(chosen) == 2:
+                raise openjepa.StopTraining
+
+    settings = {"image_size": 16, "batch_size": 5, "workers": 0, "device": "cpu", "precision": "float32"}
+    openjepa.pretrain(str(photos), out=tmp_path / "run", steps=3, deterministic=True, callbacks=[Watch()], **settings)
+    openjepa.pretrain(str(photos), out=tmp_path / "run", resume=True, callbacks=[Watch()])
+    assert chosen == [True] * 3 and not torch.are_deterministic_algorithms_enabled()

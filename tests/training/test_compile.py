@@ -10,7 +10,7 @@ from torch._dynamo.utils import counters
 import openjepa
 from openjepa.methods.base import Inputs
 from openjepa.models.protocol import evaluating
-from openjepa.training.compile import checkpoint_activations, compile_blocks, no_compiler
+from openjepa.training.compile import blocks_of, checkpoint_activations, compile_blocks, no_compiler
 
 
 @pytest.fixture
@@ -56,3 +56,10 @@ def test_a_run_without_a_compiler_says_so_once(compilerless, photos, tmp_path, c
     settings = {"image_size": 16, "batch_size": 5, "predictor_depth": 1, "workers": 0, "precision": "float32"}
     openjepa.pretrain(str(photos), out=tmp_path / "run", steps=1, compile=True, **settings)
     assert capsys.readouterr().out.count("running without --compile: torch.compile does not work here") == 1
+
+
+def test_the_blocks_of_all_networks_are_found():
+    """Also on Python 3.12 and later, where isinstance with a protocol does not see the children of a module."""
+    model = small_model()
+    assert len(model.networks()) == 3
+    assert blocks_of(model) == [b for n in model.children() for b in n.blocks]

@@ -17,7 +17,7 @@ from openjepa.commands.report import report
 from openjepa.config import Config
 from openjepa.console import log, took
 from openjepa.data.open import DataSource, Given, as_source
-from openjepa.device import choose_device, choose_precision, deterministic
+from openjepa.device import algorithms_restored, choose_device, choose_precision
 from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError, unknown
 from openjepa.files.lock import locked
@@ -224,7 +224,7 @@ def pretrain(
         raise UsageError("--data-changed goes with --resume: leave it out to start a run")
     if parallel not in PARALLEL:
         raise UsageError(unknown("--parallel", parallel, PARALLEL))
-    with joined(choose_device(config.device)), locked(out), deterministic(config.deterministic):
+    with joined(choose_device(config.device)), locked(out), algorithms_restored():
         if resume or on_rank_zero(lambda: is_restart() and (out / "config.json").is_file()):
             run = resume_run(source, out, config, settings, parallel, recipe, data_changed, probed, model)
         else:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 from torch import Tensor, nn
 
 from openjepa.models.predictor import Predictor
-from openjepa.models.protocol import HasBlocks, PatchEncoder
+from openjepa.models.protocol import HasBlocks, PatchEncoder, has_blocks
 
 NO_PREDICTOR = dict.fromkeys(
     ("predictor_dim", "predictor_depth", "predictor_heads", "target_sequences"), "the method has no predictor"
@@ -125,7 +125,7 @@ class Method(nn.Module, ABC):
 
     def networks(self) -> list[HasBlocks]:
         """The networks that consist of transformer blocks, which can be compiled, checkpointed and sharded."""
-        return [network for network in self.children() if isinstance(network, HasBlocks)]
+        return [network for network in self.children() if has_blocks(network)]
 
     def learning_modules(self) -> list[nn.Module]:
         """The child modules that the optimizer changes, in the order in which checkpoints number their parameters."""

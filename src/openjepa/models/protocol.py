@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -81,7 +81,6 @@ class HasLayers(Protocol):
         """
 
 
-@runtime_checkable
 class HasStatistics(Protocol):
     """An encoder that was trained before, on images standardised with `mean` and `std` of each channel, in [0, 1]."""
 
@@ -92,12 +91,20 @@ class HasStatistics(Protocol):
     def std(self) -> list[float]: ...
 
 
-@runtime_checkable
 class HasBlocks(Protocol):
     """A network that consists of blocks, which can be compiled, checkpointed and sharded one by one."""
 
     @property
     def blocks(self) -> Iterable[nn.Module]: ...
+
+
+# Not by isinstance: from Python 3.12 on it does not see what a module keeps as a child or as a buffer.
+def has_blocks(network: object) -> TypeGuard[HasBlocks]:
+    return hasattr(network, "blocks")
+
+
+def has_statistics(network: object) -> TypeGuard[HasStatistics]:
+    return hasattr(network, "mean") and hasattr(network, "std")
 
 
 def check_patch_encoder(network: nn.Module) -> None:

@@ -27,7 +27,7 @@ from openjepa.interop.foreign.patch_encoder import ForeignPatchEncoder
 from openjepa.interop.loaded_weights import Source
 from openjepa.interop.weights.shapes import StoredTeacher
 from openjepa.methods.base import Method
-from openjepa.models.protocol import HasStatistics
+from openjepa.models.protocol import has_statistics
 from openjepa.own import names_own
 from openjepa.runs.command_line import option_words, typed_command
 from openjepa.runs.images import IGNORE_SHARDS, LISTED, check_new_folder, leave_out_small, prepare_images, write_skipped
@@ -269,7 +269,7 @@ def _statistics(
     """Mean and std of each channel: those of the weights where the units are the same, else of the images."""
     if source and keeps_statistics(source, dataset.pixel_format):
         return source.mean, source.std
-    if isinstance(network, HasStatistics) and dataset.pixel_format.values != "raw":
+    if has_statistics(network) and dataset.pixel_format.values != "raw":
         return list(network.mean), list(network.std)
     return on_rank_zero(lambda: channel_statistics(dataset, seed=config.seed))
 

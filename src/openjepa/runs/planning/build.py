@@ -17,7 +17,7 @@ from openjepa.data.crops import standardise
 from openjepa.data.dataset import ImageDataset, fingerprint
 from openjepa.data.statistics import channel_statistics
 from openjepa.data.views import small_size
-from openjepa.device import choose_device, choose_precision
+from openjepa.device import choose_device, choose_precision, use_deterministic_algorithms
 from openjepa.encoder.baselines import pixels_beside
 from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError
@@ -220,6 +220,8 @@ def build_stepper(
     parallel: str = "auto",
 ) -> Stepper:
     """The networks (fresh ones unless given), on their device, with the optimizer of a config."""
+    if config.deterministic:
+        use_deterministic_algorithms()
     device = choose_device(config.device)
     model = (model or build_model(config, len(mean))).to(device)
     if config.compile:

@@ -18,7 +18,7 @@ from openjepa.masking.samplers import STRATEGIES
 from openjepa.methods.base import Inputs, Method
 from openjepa.methods.registry import METHODS, VIEWS
 from openjepa.models.predictor import Predictor
-from openjepa.models.protocol import HasStatistics, PatchEncoder, check_patch_encoder
+from openjepa.models.protocol import PatchEncoder, check_patch_encoder, has_statistics
 from openjepa.models.vit import SIZES
 from openjepa.own import OWN, names_own, own_name
 from openjepa.runs.planning.build_model import Networks, build_around, method_of
@@ -148,7 +148,7 @@ class OwnModel:
         about = {"own_model": self.stored.model_dump()}
         if isinstance(self.network, ForeignPatchEncoder):
             about["foreign"] = StoredForeign.of(self.network.source.network).model_dump()
-        trained = isinstance(self.network, HasStatistics)
+        trained = has_statistics(self.network)
         return Networks(lambda: self._build(config), imported=trained, width=self.network.embed_dim, about=about)
 
     def _build(self, config: Config) -> Method:
