@@ -47,6 +47,9 @@ class Output(io.TextIOBase):
             if sys.stdout:
                 sys.stdout.flush()
 
+    def close(self) -> None:
+        """Nothing: sys.stdout is closed by the interpreter, which may have unloaded this module by then."""
+
     def isatty(self) -> bool:
         return bool(sys.stdout) and sys.stdout.isatty()
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 import openjepa
-from openjepa.models.protocol import HasBlocks, HasLayers, check_patch_encoder
+from openjepa.models.protocol import HasLayers, check_patch_encoder, has_blocks, has_statistics
 from openjepa.models.vit import VisionTransformer, patchify, take
 
 
@@ -95,6 +95,16 @@ def test_what_a_network_lacks_is_named(network, why):
 
 
 def test_our_vit_has_blocks_and_layers_and_a_small_network_need_not():
-    assert isinstance(VisionTransformer((8, 8), 4, depth=1), HasBlocks | HasLayers)
-    assert not isinstance(Small(), HasBlocks | HasLayers)
+    ours = VisionTransformer((8, 8), 4, depth=1)
+    assert has_blocks(ours) and isinstance(ours, HasLayers)
+    assert not has_blocks(Small()) and not isinstance(Small(), HasLayers)
     assert openjepa.PatchEncoder.__name__ == "PatchEncoder"
+
+
+def test_statistics_may_be_buffers():
+    """On Python 3.12 and later isinstance with a protocol sees neither the children nor the buffers of a module."""
+    network = Small()
+    assert not has_statistics(network)
+    network.register_buffer("mean", torch.zeros(3))
+    network.register_buffer("std", torch.ones(3))
+    assert has_statistics(network)
