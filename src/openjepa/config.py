@@ -167,8 +167,7 @@ class Config:
     labels: bool = setting(
         True,
         "Training",
-        "Use labels, where the images have some, for probes during the run and to choose encoder-best-knn; no training "
-        "uses them.",
+        "Use labels, where there are some, for probes during the run and to choose encoder-best-knn, never to train.",
     )
     crop_scale: tuple[float, float] = setting(
         (0.5, 1.0), "Training", "Fraction of an image's area in its random crop, from and to.", Range(0, 1, above=True)
@@ -225,11 +224,7 @@ class Config:
     cuda_graph: bool = setting(
         True, "Machine", "On a GPU, run a step's loss and gradients as one CUDA graph where all steps have one shape."
     )
-    deterministic: bool = setting(
-        False,
-        "Machine",
-        "On a GPU use only operations that give the same bits each time, as those of a CPU do; slower.",
-    )
+    deterministic: bool = setting(False, "Machine", "On a GPU, take slower operations that always give the same bits.")
     log_every: int = setting(10, "Machine", "Steps between two lines of the log.", COUNT)
     checkpoint_minutes: float = setting(5.0, "Machine", "Minutes between two checkpoints.", NONE_OR_MORE)
     max_skipped: float = setting(
@@ -257,10 +252,8 @@ class Config:
             near = size_text((nearest_multiple(size[0], patch), nearest_multiple(size[1], patch)))
             fits = next(number for number in range(patch, 0, -1) if not (size[0] % number or size[1] % number))
             smaller = f", or --patch-size {fits}" * (fits > 1)
-            raise UsageError(
-                f"image size {self.image_size} is not a multiple of patch size {patch}: give --image-size "
-                f"{near}{smaller}"
-            )
+            wrong = f"image size {self.image_size} is not a multiple of patch size {patch}"
+            raise UsageError(f"{wrong}: give --image-size {near}{smaller}")
         width = SIZES[self.model][0] if self.model in SIZES else 1
         patches, most = math.prod(self.grid_size), MOST_NUMBERS // max(width, self.predictor_dim)
         if patches > most:
