@@ -10,8 +10,9 @@ from PIL import Image
 
 from openjepa.data.open import open_dataset
 from openjepa.encoder.features import compute_features
+from openjepa.evaluation import same_view
 from openjepa.evaluation.near_duplicates import SIDE, GreyThumbnails, alike_groups, larger_of, near_duplicates
-from openjepa.evaluation.same_view import registered
+from openjepa.evaluation.same_view import registered, textures
 
 
 def thumbnails(images) -> torch.Tensor:
@@ -161,3 +162,12 @@ def test_memory_is_bounded_where_all_are_alike():
     peak = tracemalloc.get_traced_memory()[1]  # numpy's arrays; those of torch are no more than the pairs held
     tracemalloc.stop()
     assert peak < 150e6
+
+
+def test_equal_images_are_alike_without_being_registered(monkeypatch):
+    """A set of one image ten thousand times over would be registered pair by pair, for minutes."""
+    images = [np.random.default_rng(seed).integers(0, 256, (96, 96), dtype=np.uint8) for seed in (0, 0, 1)]
+    calls = []
+    monkeypatch.setattr(same_view, "registered", lambda one, other: calls.append(len(one)) or one)
+    found = textures(images.__getitem__, images.__getitem__, np.array([[0, 1], [0, 2], [1, 0]]))
+    assert found[[0, 2]].tolist() == [1, 1] and found[1] < 0.5 and calls == [1]

@@ -25,13 +25,20 @@ AT_A_TIME = 64  # pairs, of 0.3 MB each while they are registered
 
 def textures(one: Larger, other: Larger, pairs: np.ndarray) -> np.ndarray:
     """The correlation of the fine texture of pairs [n, 2] once registered: float32 [n]; -1 where one is unreadable."""
+    parts = [_textures(one, other, pairs[start : start + AT_A_TIME]) for start in range(0, len(pairs), AT_A_TIME)]
+    return np.concatenate([np.empty(0, np.float32), *parts])
+
+
+def _textures(one: Larger, other: Larger, pairs: np.ndarray) -> np.ndarray:
     found = np.full(len(pairs), -1, np.float32)
-    for start in range(0, len(pairs), AT_A_TIME):
-        images = [(one(int(a)), other(int(b))) for a, b in pairs[start : start + AT_A_TIME]]
-        readable = [row for row, (a, b) in enumerate(images) if a is not None and b is not None]
-        if readable:
-            these, those = (_grey([images[row][side] for row in readable]) for side in (0, 1))
-            found[start + np.array(readable)] = correlation(registered(these, those), those).numpy()
+    images = [(one(int(a)), other(int(b))) for a, b in pairs]
+    readable = [row for row, (a, b) in enumerate(images) if a is not None and b is not None]
+    equal = [row for row in readable if np.array_equal(*images[row])]
+    found[equal] = 1  # without registration: a set may hold the same image ten thousand times
+    others = sorted(set(readable) - set(equal))
+    if others:
+        these, those = (_grey([images[row][side] for row in others]) for side in (0, 1))
+        found[others] = correlation(registered(these, those), those).numpy()
     return found
 
 
