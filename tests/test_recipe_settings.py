@@ -60,7 +60,7 @@ def test_the_defaults_are_those_of_laptop():
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
-        ("small", {"masks": "random", "masks_per_image": 4, "context_ratio": 0.15, "lr": 1e-3, "crop_scale": (0.3, 1)}),
+        ("small", {"masks": "random", "masks_per_image": 4, "context_ratio": 0.15, "lr": 5e-4, "crop_scale": (0.3, 1)}),
         ("small", {"optimizer": "muon", "weight_decay": (0.2, 0.2), "predictor_depth": 2, "horizontal_flip": True}),
         ("paper", {"masks": None, "masks_per_image": 1, "context_ratio": 0.25, "lr": 1e-3, "crop_scale": (0.3, 1)}),
         ("paper", {"optimizer": "adamw", "weight_decay": (0.04, 0.4), "predictor_depth": 6, "batch_size": 2048}),

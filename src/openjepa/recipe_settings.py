@@ -70,6 +70,7 @@ RECIPES = {
             "predictor_dim": 192,
             "predictor_depth": 2,
             "predictor_heads": 6,
+            "lr": 5e-4,
             "crop_scale": (0.3, 1.0),
             "horizontal_flip": True,
             "time": "3h",

@@ -267,7 +267,7 @@ def test_an_artifact_of_an_older_version_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"precision": "float8"}, "precision float8 is not known: known are auto, bf16, float32"),
+        ({"precision": "float8"}, "precision float8 is not known: known are auto, bf16, float16, float32"),
         ({"precision": torch.int8}, "precision torch.int8 is not known"),
         ({"precision": None}, "precision None is not known"),
         ({"device": "abacus"}, "device abacus is not available here: use one of auto"),

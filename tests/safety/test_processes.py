@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 
 import pytest
@@ -34,6 +35,12 @@ def load_slowly(numbers):
     list(in_order(Slow(numbers), [0, 1], 2))
 
 
+def load_slowly_with_threads(numbers):
+    """As where a library starts threads in each process that is forked, as LanceDB does."""
+    os.register_at_fork(after_in_child=lambda: threading.Thread(target=time.sleep, args=(100,), daemon=True).start())
+    load_slowly(numbers)
+
+
 def ended(process):
     """Whether there is no process of a number, or nothing but its exit code."""
     try:
@@ -44,7 +51,7 @@ def ended(process):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("call", [load_slowly, map_slowly])
+@pytest.mark.parametrize("call", [load_slowly, map_slowly, load_slowly_with_threads])
 def test_workers_end_with_their_parent_and_not_before(call):
     numbers = FORK.SimpleQueue()
     main = child(call, numbers)

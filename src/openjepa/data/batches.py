@@ -20,7 +20,7 @@ from openjepa.errors import BadImage, UsageError
 from openjepa.masking.samplers import sample_masks
 from openjepa.masking.settings import Masks, MaskSettings
 from openjepa.rng import CROPS, ORDER, VIEWS, generator
-from openjepa.safety.processes import start_method, start_worker, worker_ended
+from openjepa.safety.processes import sigterm_blocked, start_method, start_worker, worker_ended
 
 
 @dataclass
@@ -199,7 +199,9 @@ def in_order(dataset: Dataset, keys: Sequence[int], workers: int, pin_memory: bo
             multiprocessing_context=start_method() if workers else None,
         )
     try:
-        yield from loader
+        with sigterm_blocked():
+            loaded = iter(loader)
+        yield from loaded
     except RuntimeError as error:
         if str(error).startswith("DataLoader worker (pid"):
             raise worker_ended(error) from error

@@ -5,7 +5,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-from openjepa.safety.processes import start_method, start_worker, worker_ended
+from openjepa.safety.processes import sigterm_blocked, start_method, start_worker, worker_ended
 
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
@@ -28,7 +28,9 @@ def mapped(
         return
     with ProcessPoolExecutor(workers, start_method(), initializer=_start, initargs=(function, shared)) as pool:
         try:
-            yield from pool.map(_call, items)
+            with sigterm_blocked():
+                results = pool.map(_call, items)
+            yield from results
         except BrokenProcessPool as error:
             raise worker_ended(error) from error
         except BaseException:

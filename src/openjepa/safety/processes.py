@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
 from typing import Any
@@ -43,6 +44,23 @@ def worker_ended(error: BaseException) -> UsageError:
 
 def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@contextlib.contextmanager
+def sigterm_blocked() -> Iterator[None]:
+    """Within this context SIGTERM waits. Worker processes are started in it, and inherit that.
+
+    Blocking it in `start_worker` alone would be too late: a library may start threads in a process as it is forked
+    (LanceDB does), and one of them would take the signal.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def start_worker() -> None:

@@ -1,6 +1,7 @@
 """`openjepa search INDEX IMAGE...`: the images of an index that are most similar to some."""
 
 import json as json_format
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -99,7 +100,7 @@ def _show(rows: Sequence[dict[str, Any]], index: Index) -> None:
     for query in dict.fromkeys(row["query"] for row in rows):
         mine = [row for row in rows if row["query"] == query]
         cells = [
-            [str(row["rank"]), f"{row['cosine']:.3f}", f"{row['percentile']:.1f}", row["path"]]
+            [str(row["rank"]), f"{row['cosine']:.3f}", f"{math.floor(10 * row['percentile']) / 10:.1f}", row["path"]]
             + ([_text(row[label])] if label else [])
             for row in mine[:LISTED]
         ]

@@ -14,6 +14,7 @@ from openjepa.methods.base import Method
 from openjepa.methods.energy import energy_gap
 from openjepa.methods.masked import MaskedMethod
 from openjepa.models.vit import take
+from openjepa.training.distributed import whole
 from openjepa.training.monitoring_intervals import MONITORED
 
 
@@ -63,7 +64,7 @@ def uniformity(embeddings: Tensor) -> float:
 def ema_distance(model: Method) -> float:
     """Distance between the weights of target and context encoder over the norm of the latter."""
     pairs = zip(model.encoder.parameters(), model.context_encoder.parameters(), strict=True)
-    sums = [torch.stack([(t - c).square().sum(), c.square().sum()]) for t, c in pairs]
+    sums = [torch.stack([whole((t - c).square().sum()), whole(c.square().sum())]) for t, c in pairs]
     gaps, norms = zip(*torch.stack(sums).tolist(), strict=True)  # one transfer from a GPU, not one for each parameter
     return (sum(gaps) / sum(norms)) ** 0.5
 
