@@ -46,7 +46,7 @@ def index(
 
     INDEX is a LanceDB table with a row for each image: its vector (float16), a thumbnail (WebP, 96 px), path, folder,
     size, content hash, labels, time of capture (EXIF), brightness, contrast and sharpness. Given again, the command
-    adds images that are new, drops those that are gone, embeds those that have changed, and reads no others. A run
+    adds images that are new, drops those that are gone, embeds those that have changed, and keeps the others. A run
     that is ended goes on where it was. An index takes vectors of one model, and images of one source.
 
     Images that cannot be read are left out, counted and named. openjepa search and openjepa curate read the index.
