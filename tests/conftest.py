@@ -10,6 +10,7 @@ import torch
 from support.photos import draw_photos
 
 torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start, which share the cores
 # Both are ignored where the tests run in the background, and processes that tests start would inherit it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):

@@ -2,14 +2,13 @@
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from support.processes import small_model
 
-import openjepa
 from openjepa.data.batches import Batch
 from openjepa.masking.samplers import sample_masks
 from openjepa.masking.settings import MaskSettings
 from openjepa.training.optimizer import GROWTH, SCALE, load_scale, loss_scaler, make_optimizer, scale_tensors
+from openjepa.training.state import load_tensors, run_tensors
 from openjepa.training.step import Schedule, Stepper
 
 CPU = torch.device("cpu")
@@ -56,18 +55,18 @@ def test_other_precisions_have_no_scale():
     assert not loss_scaler(torch.float32, CPU).is_enabled()
 
 
-def test_six_steps_are_three_and_three_more(photos, tmp_path):
-    settings = {"image_size": 16, "batch_size": 5, "workers": 0, "precision": "float16", "keep_every": 3}
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    openjepa.pretrain(str(photos), out=whole, steps=6, device="cpu", **settings)
-
-    class Stop(openjepa.Callback):
-        def on_step(self, step, loss):
-            if step == 3:
-                raise openjepa.StopTraining
-
-    openjepa.pretrain(str(photos), out=parts, steps=6, device="cpu", callbacks=[Stop()], **settings)
-    openjepa.pretrain(str(photos), out=parts, resume=True)
-    a, b = (load_file(run / "checkpoints/step-00000006/state.safetensors") for run in (whole, parts))
+def test_six_steps_are_three_and_after_a_checkpoint_three_more():
+    whole, first, second = (stepper(torch.float16) for _ in range(3))
+    for step in range(6):
+        whole(step, batch())
+    for step in range(3):
+        first(step, batch())
+    tensors = run_tensors(first)
+    load_tensors(second, tensors)
+    for step in range(3, 6):
+        second(step, batch())
+    a, b = run_tensors(whole), run_tensors(second)
     assert a.keys() == b.keys() and SCALE in a and GROWTH in a
     assert all(torch.equal(a[name], b[name]) for name in a)
+    with pytest.raises(ValueError, match="scaler"):
+        load_tensors(stepper(torch.float32), tensors)
