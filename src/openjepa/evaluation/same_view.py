@@ -32,12 +32,12 @@ def textures(one: Larger, other: Larger, pairs: np.ndarray) -> np.ndarray:
 def _textures(one: Larger, other: Larger, pairs: np.ndarray) -> np.ndarray:
     found = np.full(len(pairs), -1, np.float32)
     images = [(one(int(a)), other(int(b))) for a, b in pairs]
-    readable = [row for row, (a, b) in enumerate(images) if a is not None and b is not None]
-    equal = [row for row in readable if np.array_equal(*images[row])]
+    readable = {row: (a, b) for row, (a, b) in enumerate(images) if a is not None and b is not None}
+    equal = [row for row, (a, b) in readable.items() if np.array_equal(a, b)]
     found[equal] = 1  # without registration: a set may hold the same image ten thousand times
-    others = sorted(set(readable) - set(equal))
+    others = sorted(readable.keys() - set(equal))
     if others:
-        these, those = (_grey([images[row][side] for row in others]) for side in (0, 1))
+        these, those = (_grey([readable[row][side] for row in others]) for side in (0, 1))
         found[others] = correlation(registered(these, those), those).numpy()
     return found
 
