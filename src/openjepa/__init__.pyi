@@ -73,7 +73,7 @@ class TrainingSettings(TypedDict, total=False):
     seed: int
     device: str | torch.device
     precision: str
-    workers: int
+    workers: int | str
     accumulate: int
     checkpoint_activations: bool
     compile: bool
@@ -123,7 +123,7 @@ class TuneSettings(TypedDict, total=False):
     seed: int
     device: str | torch.device
     precision: str
-    workers: int
+    workers: int | str
     accumulate: int
     checkpoint_activations: bool
     compile: bool
@@ -147,7 +147,7 @@ class CompareSettings(TypedDict, total=False):
     seed: int
     device: str | torch.device
     precision: str
-    workers: int
+    workers: int | str
     max_skipped: float
 
 class MasksSettings(TypedDict, total=False):
@@ -230,7 +230,7 @@ def evaluate(
     seed: int = ...,
     device: str = ...,
     precision: str = ...,
-    workers: int = ...,
+    workers: int | str = ...,
     max_skipped: float = ...,
     overwrite: bool = ...,
 ) -> list[dict]: ...
@@ -262,7 +262,7 @@ def finetune(
     onnx: bool = ...,
     device: str = ...,
     precision: str = ...,
-    workers: int = ...,
+    workers: int | str = ...,
     max_skipped: float = ...,
 ) -> Path: ...
 def report(
@@ -289,7 +289,7 @@ def embed(
     pooling: str = ...,
     device: str = ...,
     precision: str = ...,
-    workers: int = ...,
+    workers: int | str = ...,
     max_skipped: float = ...,
     overwrite: bool = ...,
 ) -> Path: ...
@@ -303,7 +303,7 @@ def index(
     pooling: str = ...,
     device: str = ...,
     precision: str = ...,
-    workers: int = ...,
+    workers: int | str = ...,
     max_skipped: float = ...,
 ) -> Path: ...
 def search(
@@ -321,7 +321,7 @@ def search(
     model: StrPath | None = ...,
     device: str = ...,
     precision: str = ...,
-    workers: int = ...,
+    workers: int | str = ...,
     overwrite: bool = ...,
 ) -> list[dict[str, Any]]: ...
 def curate_duplicates(
@@ -391,7 +391,7 @@ def predict(
     out: StrPath,
     device: str = ...,
     precision: str = ...,
-    workers: int = ...,
+    workers: int | str = ...,
     max_skipped: float = ...,
     overwrite: bool = ...,
 ) -> Path: ...
@@ -439,7 +439,7 @@ def anomaly_fit(
     seed: int = ...,
     device: str = ...,
     precision: str = ...,
-    workers: int = ...,
+    workers: int | str = ...,
     max_skipped: float = ...,
     overwrite: bool = ...,
 ) -> Path: ...
@@ -453,7 +453,7 @@ def anomaly_score(
     model: StrPath | None = ...,
     device: str = ...,
     precision: str = ...,
-    workers: int = ...,
+    workers: int | str = ...,
     max_skipped: float = ...,
     overwrite: bool = ...,
 ) -> Path: ...
@@ -470,7 +470,7 @@ def anomaly_evaluate(
     seed: int = ...,
     device: str = ...,
     precision: str = ...,
-    workers: int = ...,
+    workers: int | str = ...,
     max_skipped: float = ...,
     overwrite: bool = ...,
 ) -> list[dict]: ...
@@ -497,7 +497,7 @@ def data_check(
     labels: bool = ...,
     channels: int | None = ...,
     pages: str = ...,
-    workers: int = ...,
+    workers: int | str = ...,
     overwrite: bool = ...,
 ) -> dict: ...
 def data_prepare(
@@ -511,6 +511,6 @@ def data_prepare(
     per_shard: int = ...,
     channels: int | None = ...,
     pages: str = ...,
-    workers: int = ...,
+    workers: int | str = ...,
     max_skipped: float = ...,
 ) -> Path: ...

@@ -14,13 +14,14 @@ import torch
 
 from openjepa.data.crops import Frame
 from openjepa.data.decoding.pixel_format import PAGES
-from openjepa.device import PRECISIONS
+from openjepa.device import PRECISIONS, choose_device, usual_workers
 from openjepa.errors import UsageError, option, shown, unknown
 from openjepa.masking.samplers import STRATEGIES
 from openjepa.methods.ijepa import LOSSES
 from openjepa.methods.registry import METHODS, VIEWS
 from openjepa.models.vit import SIZES
 from openjepa.own import OWN
+from openjepa.safety.ranges import COUNT, NONE_OR_MORE, PART, PROPER_PART, Range
 from openjepa.safety.schema import shortened
 from openjepa.training.optimizer import OPTIMIZERS
 
@@ -55,39 +56,14 @@ MACHINE = (
 MOST_WORKERS = 4096
 
 
-@dataclass(frozen=True)
-class Range:
-    """The numbers from `low` to `high`, without `low` or `high` themselves where `above` or `below` is set."""
-
-    low: float
-    high: float = 1e300
-    above: bool = False
-    below: bool = False
-
-    def __contains__(self, number: float) -> bool:
-        at_least = number > self.low if self.above else number >= self.low
-        return at_least and (number < self.high if self.below else number <= self.high)
-
-    def __str__(self) -> str:
-        """What a number must be, in words, without an upper bound that is hardly ever reached."""
-        least = f"above {self.low:,}" if self.above else f"of at least {self.low:,}" if self.low else "of 0 or more"
-        if self.high >= HUGE:
-            return least
-        if self.above or self.below:
-            return f"{least} and {'below' if self.below else 'at most'} {self.high:,}"
-        return f"from {self.low:,} to {self.high:,}"
-
-
-HUGE = 10**12  # more than any setting can usefully be
 LONGEST_SIDE, MOST_SECONDS = 2**16, 100 * 366 * 86400
 # Of an image, times its channels, and in a table of positions: larger ones could not be read back.
 MOST_PIXELS, MOST_NUMBERS = 2**26, 2**25
-COUNT, NONE_OR_MORE = Range(1, HUGE), Range(0)
-PART, PROPER_PART = Range(0, 1), Range(0, 1, below=True)
 
 
-def setting(default: Any, panel: str, text: str, allowed: Range | None = None) -> Any:
-    return field(default=default, metadata={"panel": panel, "help": text, "allowed": allowed})
+def setting(default: Any, panel: str, text: str, allowed: Range | None = None, unset: str = "") -> Any:
+    """A field of Config. `unset` is the word that a user may give for None."""
+    return field(default=default, metadata={"panel": panel, "help": text, "allowed": allowed, "unset": unset})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +189,13 @@ class Config:
     precision: str = setting(
         "auto", "Machine", "Arithmetic; auto is bf16 where that is faster, or float16 on a GPU without it"
     )
-    workers: int = setting(2, "Machine", "Processes that read images; 0 for none.", Range(0, MOST_WORKERS))
+    workers: int | None = setting(
+        None,
+        "Machine",
+        "Processes that read images, 0 for none, or auto: few beside work on a CPU, more where a GPU needs them.",
+        Range(0, MOST_WORKERS),
+        unset="auto",
+    )
     accumulate: int = setting(
         1, "Machine", "Parts that a batch is computed in, to save memory; the update is the same.", COUNT
     )
@@ -278,6 +260,11 @@ class Config:
     def frame(self) -> Frame:
         """What the model sees of an image."""
         return Frame(self.size, self.max_stretch)
+
+    @property
+    def readers(self) -> int:
+        """Processes that read images where nothing else is known; while training see `runs.planning.workers`."""
+        return usual_workers(choose_device(self.device)) if self.workers is None else self.workers
 
     @property
     def model_name(self) -> str:
@@ -352,7 +339,8 @@ def check_value(name: str, value: Any) -> None:
         allowed = f"two {'rising ' * within.above}numbers {within}"
     elif within:
         good = isinstance(value, int | kind[0]) and _number(value) in within
-        allowed = f"a {'whole ' * (kind[0] is int)}number {within}"
+        unset = FIELDS[name].metadata["unset"]
+        allowed = f"a {'whole ' * (kind[0] is int)}number {within}" + f", or {unset}" * bool(unset)
     else:
         good, allowed = isinstance(value, kind[0]) and value != "", "True or False" if kind[0] is bool else "text"
     if not good:
@@ -391,6 +379,8 @@ def normal(name: str, value: Any) -> Any:
         return "x".join(map(str, value))
     if (name == "image_size" and isinstance(value, int)) or (name == "time" and isinstance(value, int | float)):
         return str(value)
+    if isinstance(value, str) and name in FIELDS and (unset := FIELDS[name].metadata["unset"]):
+        return None if value == unset else int(value) if re.fullmatch(r"-?\d{1,9}", value, re.ASCII) else value
     if isinstance(value, torch.device | PurePath):
         return str(value)
     if isinstance(value, list | tuple):

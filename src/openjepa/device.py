@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+import re
 import resource
 import time
 from collections.abc import Iterator
@@ -50,6 +51,24 @@ def use_deterministic_algorithms() -> None:
     """From here on operations give the same bits each time on a GPU too; RuntimeError for one that cannot."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by the first product on a GPU
     torch.use_deterministic_algorithms(True)
+
+
+def cores() -> int:
+    """Processor cores for this process, of those that it and others of its run on this machine may use; at least 1."""
+    every = os.cpu_count() or 1
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else every
+    beside = os.environ.get("LOCAL_WORLD_SIZE", "")  # of torchrun
+    return max(1, found // int(beside) if re.fullmatch("[1-9][0-9]{0,5}", beside) else found)
+
+
+FEW, MANY = 2, 16
+
+
+def usual_workers(device: torch.device | None) -> int:
+    """Processes that read images: two beside work on a CPU, which needs the cores; more for a GPU, or for no work."""
+    if device is None:
+        return min(MANY, cores())
+    return min(FEW, cores()) if device.type == "cpu" else min(MANY, max(1, cores() - 1))
 
 
 def memory_of(device: torch.device) -> int:

@@ -74,7 +74,6 @@ RECIPES = {
             "crop_scale": (0.3, 1.0),
             "horizontal_flip": True,
             "time": "3h",
-            "workers": 8,
         },
     ),
     # ViT-B/16 at 224 px; for other models see PUBLISHED_SIZES.
@@ -91,7 +90,6 @@ RECIPES = {
             "predictor_heads": 12,
             "time": None,
             "epochs": 600,
-            "workers": 8,
         },
         published_size=True,
     ),

@@ -4,11 +4,9 @@ import dataclasses
 
 import pytest
 import torch
-from plain import PLAIN
 from support.processes import parts
 
 import openjepa
-from openjepa.config import build_config
 from openjepa.runs.planning.plan import bottleneck, limit
 from openjepa.training.timing import Cost, Speed, measure_cost, step_flops
 
@@ -46,10 +44,9 @@ def test_waiting_is_measured(photos):
     ],
 )
 def test_the_bottleneck_is_named(waited, workers, words, monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 4)
-    config = build_config(PLAIN, {"workers": workers})
-    assert words in limit(config, Cost(1.0, 0, waited))
-    assert "smaller" not in limit(config, Cost(1.0, 0, waited), in_memory=True)
+    monkeypatch.setattr("openjepa.runs.planning.plan.cores", lambda: 4)
+    assert words in limit(Cost(1.0, 0, waited, workers=workers))
+    assert "smaller" not in limit(Cost(1.0, 0, waited, workers=workers), in_memory=True)
 
 
 @pytest.mark.parametrize(
@@ -62,9 +59,9 @@ def test_the_bottleneck_is_named(waited, workers, words, monkeypatch):
     ],
 )
 def test_what_limits_a_run_follows_from_the_rates(step, loaded, together, words):
-    cost = Cost(16 / together, 0, 0.09 * 16 / together if loaded > step else 0.9 * 16 / together)
+    cost = Cost(16 / together, 0, 0.09 * 16 / together if loaded > step else 0.9 * 16 / together, workers=2)
     speed = Speed(step, loaded, cost, 16, 1, 1.0)
-    assert words in bottleneck(build_config(PLAIN, {"workers": 2}), speed)
+    assert words in bottleneck(speed)
 
 
 def test_bench_measures_a_users_own_images(photos, capsys):

@@ -35,6 +35,7 @@ MORE = {
     "image_size": "str | int | tuple[int, int]",
     "time": "str | float | None",
     "device": "str | torch.device",
+    "workers": "int | str",
 }
 
 

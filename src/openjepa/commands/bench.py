@@ -40,13 +40,13 @@ def bench(
     config = config_of(recipe, settings)
     check_settings(config, settings)
     dataset, summary = prepare_images(
-        as_source(data), config.workers, max_skipped=config.max_skipped, channels=config.channels, pages=config.pages
+        as_source(data), config.readers, max_skipped=config.max_skipped, channels=config.channels, pages=config.pages
     )
     config = settle_compiler(resolve_precision(config if config.init else settler(settings, recipe)(summary)))
     blueprint = draft(config, dataset, *channel_statistics(dataset, seed=config.seed))
     stepper = blueprint.stepper(10_000)
     with working("measuring"):
-        speed = measure_speed(stepper, blueprint.batches, config.workers, seconds)
+        speed = measure_speed(stepper, blueprint.batches, blueprint.first_workers, seconds)
     log(*speed_lines(config, stepper, speed))
     fractions = {"input_fraction": speed.together.input_fraction, "fraction_of_peak": speed.fraction_of_peak}
     rates = {"step_rate": speed.step_rate, "input_rate": speed.input_rate, "rate": speed.rate}

@@ -83,8 +83,8 @@ def _measure(launch: Any, data: str | None) -> None:
     if data:
         (train, test), named = split_held_out(train, config.seed), f"a fifth of {data} (the encoder saw it, unlabelled)"
     else:
-        train, (test, _), named = train.subset(range(PROBED)), prepare_images(TEST, config.workers), TEST
-    source, parts, store = data or TRAIN, (Part(train), Part(test)), FeatureStore(None, config.workers)
+        train, (test, _), named = train.subset(range(PROBED)), prepare_images(TEST, config.readers), TEST
+    source, parts, store = data or TRAIN, (Part(train), Part(test)), FeatureStore(None, config.readers)
     models = open_models([str(launch.folder)], config.device, config.precision)
     sessions = [Session(model, *parts, store, config.seed, probes=ONE_PROBE) for model in models]
     log(f"training probes on {len(train):,} images of {source}, testing on {len(test):,} of {named}")

@@ -26,7 +26,7 @@ from openjepa.encoder.features import compute_features, frame_of
 from openjepa.files import check_output
 from openjepa.files.vectors import check_vectors_file, write_vectors
 from openjepa.runs.checkpoints import open_model_at
-from openjepa.runs.images import check_skipped, check_workers, open_images
+from openjepa.runs.images import check_skipped, count_workers, open_images
 
 
 def embed(
@@ -40,7 +40,7 @@ def embed(
     pooling: Pooling = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
-    workers: Workers = 2,
+    workers: Workers = "auto",
     max_skipped: SkippedFraction = MAX_SKIPPED,
     overwrite: Overwrite = False,
 ) -> Path:
@@ -55,13 +55,13 @@ def embed(
     model, source, out = str(model), as_source(data), Path(out)
     check_vectors_file(out)
     check_output(out, [model], overwrite, names_of(source))
-    check_workers(workers)
+    readers = count_workers(workers, device)
     where = choose_device(device)
     encoder = open_model_at(model, step, where, choose_precision(precision, where), pooling)
     dataset, summary = open_images(source, encoder.pixel_format, max_skipped)
     log(*seen_lines(summary.sizes, frame_of(encoder)))
     with counting(f"embedding {source}") as progress:
-        vectors, kept, skipped = compute_features(encoder, dataset, workers, progress=progress)
+        vectors, kept, skipped = compute_features(encoder, dataset, readers, progress=progress)
     check_skipped(str(source), summary.skipped + skipped, len(kept), max_skipped)
     write_vectors(out, [dataset.paths[index] for index in kept], vectors.numpy())
     skipped = summary.skipped + skipped

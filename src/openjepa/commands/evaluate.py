@@ -24,7 +24,7 @@ from openjepa.reports.evaluation_page import evaluation_page
 from openjepa.runs import evaluation as evaluating
 from openjepa.runs.checkpoints import find_steps, label_at
 from openjepa.runs.evaluation import Files, Images
-from openjepa.runs.images import check_workers
+from openjepa.runs.images import count_workers
 from openjepa.runs.outputs import Outputs, make_verdicts, runs_by_seed, show_records
 from openjepa.training.distributed import joined
 
@@ -69,7 +69,7 @@ def evaluate(
     seed: Annotated[int, Option(help="Of the splits and draws.")] = 0,
     device: Device = "auto",
     precision: Precision = "auto",
-    workers: Workers = 2,
+    workers: Workers = "auto",
     max_skipped: SkippedFraction = MAX_SKIPPED,
     overwrite: Overwrite = False,
 ) -> list[dict]:
@@ -84,7 +84,7 @@ def evaluate(
     names = [str(name) for name in dict.fromkeys([models] if isinstance(models, str | os.PathLike) else models)]
     chosen, few = evaluating.parse_tasks(tasks), parse_shots(shots)
     outputs = Outputs(*(None if path is None else Path(path) for path in (json, csv, page, save_head)))
-    check_workers(workers)
+    readers = count_workers(workers, device)
     check_value("seed", seed)
     if not epochs > 0:
         raise UsageError(f"--epochs {epochs} is not possible: give more than 0")
@@ -103,8 +103,8 @@ def evaluate(
         outputs.check_models(opened)
         run_tasks.check_models(opened, needed)
         first = evaluating.first_encoder(opened)
-        train, held_out, named = images.open(needed, seed, workers, first or opened[0])
-        store = FeatureStore(kept, workers, verify)
+        train, held_out, named = images.open(needed, seed, readers, first or opened[0])
+        store = FeatureStore(kept, readers, verify)
         patches = evaluating.patches_of(opened)
         left_out = evaluating.unmeasured(train, held_out)
         sessions = [

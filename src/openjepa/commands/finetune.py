@@ -18,7 +18,7 @@ from openjepa.runs.command_line import resume_same_command
 from openjepa.runs.finetuning import images, start
 from openjepa.runs.finetuning.results import write_results
 from openjepa.runs.finetuning.settings import WEIGHTS, Tuning
-from openjepa.runs.images import check_workers
+from openjepa.runs.images import count_workers
 
 TRAIN, IMAGES = "Training", "Images"
 
@@ -108,7 +108,7 @@ def finetune(
     onnx: Annotated[bool, Option("--onnx", help="Write the folder onnx too.")] = False,
     device: Device = "auto",
     precision: Precision = "auto",
-    workers: Workers = 2,
+    workers: Workers = "auto",
     max_skipped: SkippedFraction = MAX_SKIPPED,
 ) -> Path:
     """Train a whole encoder and a head on labelled images, early blocks slower than late ones.
@@ -126,7 +126,7 @@ def finetune(
     held, tested = (None if each is None else as_source(each) for each in (validation, test))
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("finetune runs in one process: start it without torchrun")
-    check_workers(workers)
+    readers = count_workers(workers, device)
     check_outside(out, names_of(source, held, tested))
     tuning = Tuning(
         labels=tuple(name.strip() for name in labels.split(",")) if labels else (),
@@ -152,7 +152,7 @@ def finetune(
     with locked(out):
         wanted, stored = start.stored_precision(out, resume, precision)
         encoder = start.tunable(open_model(str(model), where, choose_precision(wanted, where)), str(model))
-        given = images.Given(source, held, tested, max_skipped, workers)
+        given = images.Given(source, held, tested, max_skipped, readers)
         if stored:
             started = start.resume(out, encoder, given, tuning, stored)
         else:

@@ -19,7 +19,7 @@ from openjepa.files import check_output, write_rows
 from openjepa.interop.classifier import Classifier, load_classifier
 from openjepa.interop.head_answers import answer_cells
 from openjepa.interop.head_tests import result_lines
-from openjepa.runs.images import check_skipped, check_workers, open_images
+from openjepa.runs.images import check_skipped, count_workers, open_images
 
 
 def predict(
@@ -29,7 +29,7 @@ def predict(
     out: Annotated[Path, Option(help="CSV file to write.", show_default=False)],
     device: Device = "auto",
     precision: Precision = "auto",
-    workers: Workers = 2,
+    workers: Workers = "auto",
     max_skipped: SkippedFraction = MAX_SKIPPED,
     overwrite: Overwrite = False,
 ) -> Path:
@@ -48,13 +48,13 @@ def predict(
     if out.suffix != ".csv":
         raise UsageError(f"{out} is not a CSV file: give a name that ends in .csv")
     check_output(out, [head], overwrite, names_of(source))
-    check_workers(workers)
+    readers = count_workers(workers, device)
     where = choose_device(device)
     model = load_classifier(Path(head), where, choose_precision(precision, where))
     dataset, summary = open_images(source, model.pixel_format, max_skipped)
     log(*seen_lines(summary.sizes, frame_of(model)))
     with counting(f"looking at {source}") as progress:
-        answers, kept, skipped = compute_features(model, dataset, workers, progress=progress, compute=model.answers)
+        answers, kept, skipped = compute_features(model, dataset, readers, progress=progress, compute=model.answers)
     check_skipped(str(source), summary.skipped + skipped, len(kept), max_skipped)
     said, known = answers[:, :-1], answers[:, -1].bool()
     paths = (dataset.paths[index] for index in kept)

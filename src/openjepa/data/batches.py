@@ -16,6 +16,7 @@ from openjepa.data.crops import cut_size, oriented_crop
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.decoding.jpeg_scaling import load_for_crop
 from openjepa.data.views import NUMBERS, chances_of, changed, small_scale
+from openjepa.data.workers import workers_for
 from openjepa.errors import BadImage, UsageError
 from openjepa.masking.samplers import sample_masks
 from openjepa.masking.settings import Masks, MaskSettings
@@ -210,7 +211,8 @@ def in_order(dataset: Dataset, keys: Sequence[int], workers: int, pin_memory: bo
 
 def load_batches(batches: Batches, start: int, stop: int, workers: int) -> Iterator[Batch]:
     """The batches of steps start to stop - 1; raises UsageError once no image can be read any more."""
-    for batch in in_order(batches, range(start, stop), workers, pin_memory=torch.cuda.is_available()):
+    dataset, pinned = batches.dataset, torch.cuda.is_available()
+    for batch in in_order(batches, range(start, stop), workers_for(dataset, workers), pinned):
         if not len(batch.indices):
-            raise UsageError(f"none of the {len(batches.dataset):,} images of {batches.dataset.source} can be read")
+            raise UsageError(f"none of the {len(dataset):,} images of {dataset.source} can be read")
         yield batch

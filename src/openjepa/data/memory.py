@@ -16,7 +16,7 @@ from openjepa.data.decoding.pixel_format import RGB, PixelFormat, Pixels, as_loa
 from openjepa.data.decoding.read import read_header
 from openjepa.data.storage.storage import Skipped
 from openjepa.data.summary import Summary
-from openjepa.data.workers import mapped
+from openjepa.data.workers import mapped, workers_for
 from openjepa.errors import BadImage, UsageError
 
 CHUNK = 32
@@ -121,7 +121,8 @@ def hold_in_memory(
     pixels, shapes = bytearray(), []
     bad: Skipped = []
     chunks = [range(start, min(start + CHUNK, len(dataset))) for start in range(0, len(dataset), CHUNK)]
-    for index, decoded in enumerate(chain.from_iterable(mapped(_decode, dataset, chunks, workers))):
+    decoding = mapped(_decode, dataset, chunks, workers_for(dataset, workers))
+    for index, decoded in enumerate(chain.from_iterable(decoding)):
         if isinstance(decoded, str):
             bad.append((dataset.paths[index], decoded))
             shapes.append((0, 0))

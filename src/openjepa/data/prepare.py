@@ -18,7 +18,7 @@ from openjepa.data.dataset import UNLABELLED, ImageDataset, ImageFiles, fingerpr
 from openjepa.data.decoding.pillow import picture_format
 from openjepa.data.decoding.pixel_format import Pixels
 from openjepa.data.storage.storage import Skipped
-from openjepa.data.workers import mapped
+from openjepa.data.workers import mapped, workers_for
 from openjepa.errors import BadImage, UsageError
 from openjepa.files import atomic_file, usage_error, write_json
 
@@ -185,6 +185,6 @@ def _write_parquet(path: Path, rows: Iterator, classes: dict[str, list[str]]) ->
 def write_missing(shrinking: Shrinking, workers: int, progress: Callable[[int, int], None]) -> None:
     """Write every shard that is not there, in `workers` processes (0: in this one). Raises OSError."""
     waiting = shrinking.missing()
-    done = len(shrinking) - len(waiting)
+    done, workers = len(shrinking) - len(waiting), workers_for(shrinking.dataset, workers)
     for number, _ in enumerate(mapped(Shrinking.write, shrinking, waiting, workers), done + 1):
         progress(number, len(shrinking))

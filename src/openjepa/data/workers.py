@@ -5,6 +5,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
+from openjepa.data.dataset import ImageDataset
 from openjepa.safety.processes import sigterm_blocked, start_method, start_worker, worker_ended
 
 Shared = TypeVar("Shared")
@@ -12,6 +13,13 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _work: tuple[Callable[[Any, Any], Any], Any]  # of a worker process: the function and its first argument
+
+FOR_STREAMS = 2
+
+
+def workers_for(dataset: ImageDataset, workers: int) -> int:
+    """At most two of so many processes where images can only be streamed, because each reads the whole stream."""
+    return min(workers, FOR_STREAMS) if dataset.window else workers
 
 
 def mapped(

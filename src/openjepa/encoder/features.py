@@ -12,6 +12,7 @@ from openjepa.data.batches import in_order
 from openjepa.data.crops import Frame, resize_centre_crop
 from openjepa.data.dataset import ImageDataset, read_as
 from openjepa.data.decoding.pixel_format import PixelFormat
+from openjepa.data.workers import workers_for
 from openjepa.errors import BadImage, UsageError
 
 Progress = Callable[[int, int], None]  # (images done, images in all)
@@ -92,7 +93,7 @@ def stream_features(
     crops, seen = Crops(dataset, frame, batch_size), 0
     chunks = range(*(len(crops) * edge // part[1] for edge in (part[0], part[0] + 1)))
     total = min(len(chunks) * batch_size, len(dataset))
-    for images, indices, bad in in_order(crops, chunks, workers):
+    for images, indices, bad in in_order(crops, chunks, workers_for(dataset, workers)):
         seen += len(indices) + len(bad)
         yield features(images) if len(images) else torch.empty(0), indices, bad
         progress(seen, total)

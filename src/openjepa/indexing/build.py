@@ -14,6 +14,7 @@ from torch import Tensor
 
 from openjepa.data.batches import in_order
 from openjepa.data.dataset import ImageDataset, ImageFiles
+from openjepa.data.workers import workers_for
 from openjepa.encoder.features import NOT_FINITE, Model, Progress, Skipped, no_progress, read_by
 from openjepa.errors import UsageError
 from openjepa.indexing.facts import CHUNK, Looks, Seen
@@ -123,7 +124,7 @@ def _embedded(
     looks, done = Looks(dataset, model.frame, todo.wanted, todo.known), 0
     shard: list[tuple[Seen, Tensor]] = []
     chunks = np.unique(todo.wanted // CHUNK).tolist()
-    for chunk, seen in zip(chunks, in_order(looks, chunks, workers), strict=True):
+    for chunk, seen in zip(chunks, in_order(looks, chunks, workers_for(dataset, workers)), strict=True):
         done += len(seen.indices) + len(seen.unchanged) + len(seen.skipped)
         shard.append(_finite(model, dataset, seen))
         if sum(len(part.indices) for part, _ in shard) >= SHARD or chunk == chunks[-1]:

@@ -64,7 +64,7 @@ def draw_pictures(run: RunFolder, sample: Sample | None) -> dict[str, Any]:
         pictures |= _coverage(run, run.masks) | {"masks": _masks(run, run.masks, shown)}
     if sample and encoder:
         maps = {"trained": _maps(encoder, images), "untrained": _maps(untrained_like(encoder), images)}
-        found = find_neighbours(encoder, sample.dataset, config.workers, sample.asked)
+        found = find_neighbours(encoder, sample.dataset, config.readers, sample.asked)
         pictures |= {"maps": {"image": shown, **maps}, "neighbours": found.rows, "searched": found.searched}
     return pictures
 

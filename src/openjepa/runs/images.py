@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from openjepa.config import (
     MAX_SKIPPED,
-    MOST_WORKERS,
     Config,
     build_config,
+    check_value,
     image_size,
     normal,
     seconds,
@@ -26,7 +27,7 @@ from openjepa.data.open import Given, open_dataset
 from openjepa.data.proportions import Sizes, suited_sizes
 from openjepa.data.storage.storage import Skipped, is_lost
 from openjepa.data.summary import Summary, counted, inspect_dataset
-from openjepa.device import choose_device
+from openjepa.device import choose_device, usual_workers
 from openjepa.errors import UsageError, unknown
 from openjepa.escaping import visible
 from openjepa.files import check_can_write, replaces_folder, write_text
@@ -256,6 +257,8 @@ def check_choice(channels: int | None, pages: str) -> None:
         raise UsageError(unknown("--pages", pages, PAGES))
 
 
-def check_workers(workers: int) -> None:
-    if not 0 <= workers <= MOST_WORKERS:
-        raise UsageError(f"--workers {workers} is not possible: give 0 to {MOST_WORKERS:,}")
+def count_workers(workers: int | str, device: str | torch.device | None = None) -> int:
+    """Processes that read images: a number, or what `auto` is for work on a device, or for none. Raises UsageError."""
+    count = normal("workers", workers)
+    check_value("workers", count)
+    return usual_workers(choose_device(device) if device else None) if count is None else count

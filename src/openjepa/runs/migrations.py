@@ -87,7 +87,7 @@ VERSIONS: dict[int, Version] = {
     12: Version(("pixel_format",), convert=rename_reading),
     13: Version(("max_stretch",), {"max_stretch": 0.0}, {"max_stretch": 0.1, **TYPICAL_LAPTOP}),
     14: Version(("recipe",)),
-    15: Version(("schema_version",), LATEST, LATEST, add_segments),
+    15: Version(("schema_version",), LATEST, {**LATEST, "workers": None}, add_segments),
 }
 SCHEMA_VERSION = max(VERSIONS)
 

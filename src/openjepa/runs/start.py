@@ -238,7 +238,8 @@ def start_run(
     blueprint = draft(config, dataset, mean, std, networks, parallel, probed=probed)
     with enough_memory(config):
         cost = blueprint.cost()
-    run = blueprint.run(out, on_rank_zero(lambda: resolve_steps(config, len(dataset), cost)))
+    steps = on_rank_zero(lambda: resolve_steps(config, len(dataset), cost))
+    run = blueprint.run(out, steps, workers=cost.workers)
     log(*plan_lines(config, run.stepper, run.batches, cost, summary.sizes, waited(begun)))
     log(*(advice(config, bool(source and source.predictor)) if config.init else []))
     log(*([networks.teacher.in_words()] if networks and networks.teacher else []))
@@ -254,7 +255,7 @@ def start_run(
 def _open_images(data: DataSource, out: Path, config: Config, channels: int | None) -> tuple[ImageDataset, Summary]:
     return prepare_images(
         data,
-        config.workers,
+        config.readers,
         str(out / LISTED),
         max_skipped=config.max_skipped,
         labels=config.labels,

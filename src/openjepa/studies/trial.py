@@ -72,7 +72,7 @@ class TrialData:
 def open_images(data: str, config: Config) -> tuple[ImageDataset, Summary]:
     """The images of a study, with what was found in them."""
     return prepare_images(
-        data, config.workers, max_skipped=config.max_skipped, channels=config.channels, pages=config.pages
+        data, config.readers, max_skipped=config.max_skipped, channels=config.channels, pages=config.pages
     )
 
 
@@ -86,7 +86,7 @@ def prepare_trials(
     images = leave_out_small(*images, config.patch_size, config.max_skipped)
     mean, std = channel_statistics(images[0], seed=config.seed)
     parts = _split(_labels(source, labelled, images[0], config), config.seed)
-    return TrialData(source, *images, mean, std, parts, config.workers, config.seed)
+    return TrialData(source, *images, mean, std, parts, config.readers, config.seed)
 
 
 def _labels(source: str, labelled: str | None, dataset: ImageDataset, config: Config) -> ImageDataset:
@@ -98,7 +98,7 @@ def _labels(source: str, labelled: str | None, dataset: ImageDataset, config: Co
                 "enough, in one folder a class and give them as --labelled"
             )
         return dataset
-    found = config.workers, dataset.pixel_format, config.max_skipped
+    found = config.readers, dataset.pixel_format, config.max_skipped
     labels, _ = prepare_images(labelled, found[0], pixel_format=found[1], max_skipped=found[2])
     check_labels(labels, labels)
     return labels

@@ -27,7 +27,8 @@ class Cost:
     """Seconds of a step, and the part of them that it waits for input; peak memory in bytes.
 
     `monitor_seconds` and `probe_seconds` of one measurement are known on a GPU, where they cost a larger part of a run,
-    and where the time decides the length; they are None elsewhere. `monitored` images are seen by the monitors.
+    and where the time decides the length; they are None elsewhere. `monitored` images are seen by the monitors, and
+    `workers` processes read images.
     """
 
     step_seconds: float
@@ -36,6 +37,7 @@ class Cost:
     monitor_seconds: float | None = None
     probe_seconds: float = 0.0
     monitored: int = MONITORED
+    workers: int = 0
 
     @property
     def input_fraction(self) -> float:
@@ -96,7 +98,7 @@ def measure_cost(stepper: Stepper, batches: Batches, workers: int) -> Cost:
             synchronise(stepper.device)
             watch.restart()
     synchronise(stepper.device)
-    return Cost(watch.seconds / timed, peak_memory(stepper.device), watch.waited / timed)
+    return Cost(watch.seconds / timed, peak_memory(stepper.device), watch.waited / timed, workers=workers)
 
 
 def seconds_of(call: Callable[[], object], device: torch.device) -> float:

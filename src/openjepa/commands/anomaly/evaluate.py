@@ -20,7 +20,7 @@ from openjepa.device import choose_device, choose_precision
 from openjepa.files import check_output, write_output
 from openjepa.reports.anomaly.page import Found, anomaly_page
 from openjepa.runs.detectors import check_page, open_detector, score_images, size_lines
-from openjepa.runs.images import check_skipped, check_workers, open_images
+from openjepa.runs.images import check_skipped, count_workers, open_images
 from openjepa.runs.outputs import write_records
 
 
@@ -44,7 +44,7 @@ def anomaly_evaluate(
     seed: Annotated[int, Option(help="Of the intervals.")] = 0,
     device: Device = "auto",
     precision: Precision = "auto",
-    workers: Workers = 2,
+    workers: Workers = "auto",
     max_skipped: SkippedFraction = MAX_SKIPPED,
     overwrite: Overwrite = False,
 ) -> list[dict]:
@@ -61,7 +61,7 @@ def anomaly_evaluate(
     if json is not None:
         check_output(Path(json), [detector], overwrite, names_of(source))
     check_page(page, [detector], overwrite, names_of(source))
-    check_workers(workers)
+    readers = count_workers(workers, device)
     where = choose_device(device)
     fitted, facts = open_detector(Path(detector), model, where, choose_precision(precision, where))
     dataset, summary = open_images(source, fitted.pixel_format, max_skipped)
@@ -70,7 +70,7 @@ def anomaly_evaluate(
     found: list[Tensor] = []
     with counting(f"scoring {source}") as progress:
         scores, kept, bad = score_images(
-            fitted, labelled.dataset, workers, progress, lambda _, map_: found.append(map_)
+            fitted, labelled.dataset, readers, progress, lambda _, map_: found.append(map_)
         )
     skipped = summary.skipped + bad
     check_skipped(str(source), skipped, len(kept), max_skipped)

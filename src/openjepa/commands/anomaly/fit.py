@@ -30,7 +30,7 @@ from openjepa.runs.detectors import (
     size_lines,
     where_it_is,
 )
-from openjepa.runs.images import check_new_artifact, check_skipped, check_workers, open_images
+from openjepa.runs.images import check_new_artifact, check_skipped, count_workers, open_images
 
 SCORE_LIST = "\n".join(["Separated by commas:", *(f"{name:<8} {what}" for name, what in SCORES.items())])
 
@@ -67,7 +67,7 @@ def anomaly_fit(
     seed: Annotated[int, Option(help="Of which images are held out.")] = 0,
     device: Device = "auto",
     precision: Precision = "auto",
-    workers: Workers = 2,
+    workers: Workers = "auto",
     max_skipped: SkippedFraction = MAX_SKIPPED,
     overwrite: OverwriteFolder = False,
 ) -> Path:
@@ -81,7 +81,7 @@ def anomaly_fit(
     """
     source, out, model = normals_in(as_source(normals)), Path(out), str(model)
     check_new_artifact(out, "give --out another name", [model, *names_of(source)], overwrite)
-    check_workers(workers)
+    readers = count_workers(workers, device)
     check_coreset(coreset, memory)
     rate, chosen = parse_rate(false_alarms), parse_scores(scores)
     size = None if image_size is None else parsed_size(normal("image_size", image_size))
@@ -93,7 +93,7 @@ def anomaly_fit(
     log(*seen_lines(summary.sizes, encoder.frame), *size_lines(summary))
     settings = FitSettings(patches, chosen, memory, coreset, rate, seed)
     with counting(f"fitting on {source}") as progress:
-        fitter = Fitter(encoder, settings, workers, progress, energies)
+        fitter = Fitter(encoder, settings, readers, progress, energies)
         detector, bad = fitter.fit(dataset, where_it_is(model), summary.common_size)
     skipped = summary.skipped + bad
     check_skipped(str(source), skipped, len(dataset) - len(bad), max_skipped)

@@ -23,7 +23,7 @@ from openjepa.files import check_output, check_outside, write_output, write_rows
 from openjepa.reports.anomaly.page import Found, anomaly_page
 from openjepa.reports.anomaly.pictures import MapWriter
 from openjepa.runs.detectors import check_page, open_detector, score_images, size_lines
-from openjepa.runs.images import check_new_folder, check_skipped, check_workers, open_images
+from openjepa.runs.images import check_new_folder, check_skipped, count_workers, open_images
 
 
 def anomaly_score(
@@ -38,7 +38,7 @@ def anomaly_score(
     model: Moved = None,
     device: Device = "auto",
     precision: Precision = "auto",
-    workers: Workers = 2,
+    workers: Workers = "auto",
     max_skipped: SkippedFraction = MAX_SKIPPED,
     overwrite: Overwrite = False,
 ) -> Path:
@@ -58,14 +58,14 @@ def anomaly_score(
     if maps is not None:
         check_outside(Path(maps), names_of(source))
         check_new_folder(Path(maps), "give --maps another name")
-    check_workers(workers)
+    readers = count_workers(workers, device)
     where = choose_device(device)
     fitted, facts = open_detector(Path(detector), model, where, choose_precision(precision, where))
     dataset, summary = open_images(source, fitted.pixel_format, max_skipped)
     log(*seen_lines(summary.sizes, fitted.frame), *size_lines(summary, facts.size))
     draw = MapWriter(Path(maps), fitted, dataset) if maps is not None else None
     with counting(f"scoring {source}") as progress:
-        scores, kept, bad = score_images(fitted, dataset, workers, progress, draw)
+        scores, kept, bad = score_images(fitted, dataset, readers, progress, draw)
     skipped = summary.skipped + bad
     check_skipped(str(source), skipped, len(kept), max_skipped)
     write_rows(out, columns_of(fitted), rows_of(fitted, [dataset.paths[index] for index in kept], scores))

@@ -30,7 +30,7 @@ Precision = Annotated[str, Option(help=help_of("precision"))]
 Pooling = Annotated[
     str, Option(help="Embedding of models of other libraries: auto (as that library pools), class or mean.")
 ]
-Workers = Annotated[int, Option(help=help_of("workers"))]
+Workers = Annotated[int | str, Option(help=help_of("workers"))]
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace a file that openjepa did not write.")]
 Step = Annotated[
     int | str | None,
@@ -66,6 +66,7 @@ class Settings:
         usual = build_config(recipe("laptop") | dict(self.values or {}), {})
         value = dataclasses.asdict(usual)[name]
         kind = "recipe" if name in DECIDED and self.values is None else "default"
+        value = FIELDS[name].metadata["unset"] or None if value is None else value
         return "" if value is None else f"{kind}: {value_text(value)}"
 
     def given(self, settings: dict[str, Any]) -> dict[str, Any]:
@@ -122,4 +123,5 @@ def _setting_fields(settings: Settings) -> Iterable[tuple[str, Any, Any]]:
             metavar="<from> <to>" if "tuple" in str(types[name]) else None,
             rich_help_panel=FIELDS[name].metadata["panel"],
         )
-        yield name, Annotated[types[name] | None, option], dataclasses.field(default=None)
+        kind = str if FIELDS[name].metadata["unset"] else types[name]
+        yield name, Annotated[kind | None, option], dataclasses.field(default=None)

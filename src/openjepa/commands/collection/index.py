@@ -19,7 +19,7 @@ from openjepa.data.open import as_source, names_of
 from openjepa.files import check_outside
 from openjepa.indexing.open import check_free
 from openjepa.indexing.refresh import refreshed
-from openjepa.runs.images import check_workers
+from openjepa.runs.images import count_workers
 
 
 def index(
@@ -39,7 +39,7 @@ def index(
     pooling: Pooling = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
-    workers: Workers = 2,
+    workers: Workers = "auto",
     max_skipped: SkippedFraction = MAX_SKIPPED,
 ) -> Path:
     """Make a searchable index of images, or bring one up to date.
@@ -54,8 +54,8 @@ def index(
     Returns the folder. Raises UsageError.
     """
     source, out = as_source(data), Path(out)
-    check_workers(workers)
+    readers = count_workers(workers, device)
     check_free(out)
     check_outside(out, names_of(source))
-    how = step, pooling, device, precision, workers, max_skipped
+    how = step, pooling, device, precision, readers, max_skipped
     return refreshed(out, str(model), source, labels and Path(labels), *how)

@@ -17,7 +17,7 @@ from openjepa.files import check_output, write_output, write_rows
 from openjepa.indexing.index import Index, open_index
 from openjepa.indexing.refresh import refreshed
 from openjepa.reports.collection.search_page import SHOWN, page_title, result_tiles, search_page, tile
-from openjepa.runs.images import check_workers
+from openjepa.runs.images import count_workers
 
 SUFFIXES = {"json": ".json", "csv": ".csv", "html": ".html"}
 LISTED = 20  # results of a query that are printed
@@ -46,7 +46,7 @@ def search(
     model: Annotated[str | None, Option(help="The model of the index, where it has moved.", show_default=False)] = None,
     device: Device = "auto",
     precision: Precision = "auto",
-    workers: Workers = 2,
+    workers: Workers = "auto",
     overwrite: Overwrite = False,
 ) -> list[dict[str, Any]]:
     """Find the images of an index that are most similar to each of IMAGES.
@@ -68,9 +68,9 @@ def search(
     given = [*([images] if isinstance(images, str) else images or [])]
     for path in filter(None, outputs.values()):
         check_output(Path(path), [*given, *(like or []), *(unlike or [])], overwrite, names_of(_named(data)))
-    check_workers(workers)
+    readers = count_workers(workers, device)
     if data is not None:
-        index, model = str(refreshed(None, index, data, device=device, precision=precision, workers=workers)), index
+        index, model = str(refreshed(None, index, data, device=device, precision=precision, workers=readers)), index
     opened = open_index(index, model=model, device=device, precision=precision)
     found: dict[str | None, pa.Table] = {}
     queries: list[str | None] = [*given] if given else [None]

@@ -13,7 +13,7 @@ from openjepa.evaluation.image_defects import leaks_between
 from openjepa.files import check_output, write_output
 from openjepa.reports.data_check_findings import findings, show, survey, table_rows, wrong_in
 from openjepa.reports.data_check_page import check_page
-from openjepa.runs.images import IGNORE_SHARDS, check_choice, check_workers
+from openjepa.runs.images import IGNORE_SHARDS, check_choice, count_workers
 
 
 def data_check(
@@ -27,7 +27,7 @@ def data_check(
     ] = True,
     channels: Channels = None,
     pages: Pages = "first",
-    workers: Workers = 2,
+    workers: Workers = "auto",
     overwrite: Overwrite = False,
 ) -> dict:
     """Look at every image: sizes, modes, classes, unreadable files, duplicates, leaks from SRC to OTHER, outliers.
@@ -44,10 +44,10 @@ def data_check(
         raise UsageError(f"{out} is not a page: give a name that ends in .html")
     check_choice(channels, pages)
     check_output(out, overwrite=overwrite, data=[src, *([other] if other else [])])
-    check_workers(workers)
-    first = survey(str(src), workers, channels=channels, pages=pages, labels=labels)
+    readers = count_workers(workers)
+    first = survey(str(src), readers, channels=channels, pages=pages, labels=labels)
     alike: dict[str, Any] = {"pixel_format": first.dataset.pixel_format, "labels": labels}
-    surveys = [first, *([survey(str(other), workers, **alike)] if other else [])]
+    surveys = [first, *([survey(str(other), readers, **alike)] if other else [])]
     leaks = leaks_between(*surveys) if other else []
     wrong, rows = wrong_in(surveys, leaks), table_rows(surveys, leaks)
     title = " and ".join(one.dataset.source for one in surveys)

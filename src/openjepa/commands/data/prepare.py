@@ -19,7 +19,7 @@ from openjepa.runs.images import (
     LISTED,
     check_choice,
     check_skipped,
-    check_workers,
+    count_workers,
     open_images,
     write_skipped,
 )
@@ -36,7 +36,7 @@ def data_prepare(
     per_shard: Annotated[int, Option(help="Images in a file.")] = 1000,
     channels: Channels = None,
     pages: Pages = "first",
-    workers: Workers = 2,
+    workers: Workers = "auto",
     max_skipped: SkippedFraction = MAX_SKIPPED,
 ) -> Path:
     """Write a copy of the images with their shorter side at SIZE pixels, labels kept, in a few large files.
@@ -48,13 +48,13 @@ def data_prepare(
     src, dst = str(src), Path(dst)
     _check_numbers(size, to, format, quality, per_shard)
     check_choice(channels, pages)
-    check_workers(workers)
+    readers = count_workers(workers)
     check_outside(dst, [src])
     check_can_write(dst / FILE)
     dataset, summary = open_images(src, max_skipped=max_skipped, channels=channels, pages=pages)
     shrinking = Shrinking(dataset, dst, size, to, format, quality, per_shard)
     with locked(dst):
-        unread = _write(shrinking, src, workers)
+        unread = _write(shrinking, src, readers)
         skipped = summary.skipped + unread
         with usage_error(dst):
             write_skipped(dst / LISTED, skipped)

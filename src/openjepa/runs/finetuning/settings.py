@@ -9,13 +9,14 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from openjepa._version import __version__
-from openjepa.config import COUNT, NONE_OR_MORE, PART, PROPER_PART, Range, seconds
+from openjepa.config import seconds
 from openjepa.errors import UsageError, option, shown, unknown
 from openjepa.evaluation.finetuning.objective import Kind
 from openjepa.evaluation.finetuning.targets import Target
 from openjepa.files import usage_error, write_json
 from openjepa.interop.classifier import MOST_CLASSES
 from openjepa.runs.settings import check_version
+from openjepa.safety.ranges import COUNT, NONE_OR_MORE, PART, PROPER_PART, Range
 from openjepa.safety.schema import Json, Name, Schema, Text, read_json
 
 WEIGHTS = ("none", "balanced")

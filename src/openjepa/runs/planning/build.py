@@ -33,6 +33,7 @@ from openjepa.runs.planning.plan import resolve_steps, schedule_of
 from openjepa.runs.planning.teacher import fresh_networks
 from openjepa.runs.planning.unused_settings import why_no_graph
 from openjepa.runs.planning.views import views_of
+from openjepa.runs.planning.workers import first_workers, settled_workers
 from openjepa.runs.settings import Segment
 from openjepa.training.compile import checkpoint_activations, compile_blocks, no_compiler
 from openjepa.training.distributed import is_sharded, parallelize
@@ -75,8 +76,18 @@ class Blueprint:
         stepper = dataclasses.replace(stepper, frozen=self.networks.frozen)
         return with_graph(stepper, self.batches) if self._can_capture(stepper) else stepper
 
-    def run(self, folder: Path, steps: int, segments: Sequence[Segment] = ()) -> TrainingRun:
-        """The run in `folder`, at its step 0; `segments` are those that follow the first, and end at `steps`."""
+    @property
+    def first_workers(self) -> int:
+        """Processes that read images, before anything is measured."""
+        return first_workers(self.config, self.batches.dataset)
+
+    def run(
+        self, folder: Path, steps: int, segments: Sequence[Segment] = (), workers: int | None = None
+    ) -> TrainingRun:
+        """The run in `folder`, at its step 0; `segments` are those that follow the first, and end at `steps`.
+
+        `workers` are those that a trial has settled on.
+        """
         config, batch_size, images = self.config, self.config.batch_size, len(self.batches.dataset)
         stepper = self.stepper(segments[0].steps_before if segments else steps)
         stepper = dataclasses.replace(stepper, schedule=_extended(stepper.schedule, segments))
@@ -93,7 +104,7 @@ class Blueprint:
                 config.checkpoint_minutes,
             ),
             self.probe,
-            config.workers,
+            self.first_workers if workers is None else workers,
             self.networks.imported,
             int(config.max_skipped * images),
             self._shaping(stepper.schedule),
@@ -109,10 +120,16 @@ class Blueprint:
         return json.loads(json.dumps(settings | found | resolved))
 
     def cost(self) -> Cost:
-        """What a step costs, by a trial of a few; on a GPU and with --time also what monitors and probes cost."""
+        """What a step costs, by a trial of a few; on a GPU and with --time also what monitors and probes cost.
+
+        Its `workers` are those that the run should have.
+        """
         stepper = self.stepper(1)
-        cost = measure_cost(stepper, self.batches, self.config.workers)
-        cost = dataclasses.replace(cost, monitored=self.monitored)
+        cost = measure_cost(stepper, self.batches, self.first_workers)
+        workers = settled_workers(self.config, self.batches, cost)
+        if workers > cost.workers:
+            cost = measure_cost(stepper, self.batches, workers)
+        cost = dataclasses.replace(cost, monitored=self.monitored, workers=workers)
         if stepper.device.type != "cuda" and not self.config.time:
             return cost
         model, probe = stepper.model, self.probe

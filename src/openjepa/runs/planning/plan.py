@@ -1,16 +1,17 @@
 """The length of a run in steps, and the plan that is printed before the first one."""
 
 import math
-import os
 
 from openjepa.config import Config, seconds, size_in_words, size_text
 from openjepa.console import duration
 from openjepa.data.batches import Batches
 from openjepa.data.memory import ImagesInMemory
 from openjepa.data.proportions import Sizes, seen_in_words, unseen
+from openjepa.device import cores
 from openjepa.errors import UsageError
 from openjepa.masking.samplers import targets_in_words
 from openjepa.runs.images import size_for
+from openjepa.runs.planning.workers import ALONE, workers_in_words
 from openjepa.training.monitoring.advice import least_steps
 from openjepa.training.monitoring_intervals import monitor_interval, probe_interval
 from openjepa.training.schedules import ema_half_life, ema_range
@@ -21,7 +22,6 @@ OVERHEAD = 1.05  # monitors, probes and checkpoints on a CPU, as a fraction of t
 WAITED = 0.05  # fraction of a step from which waiting for input limits the run
 WORTH_SAYING = 0.01  # fraction of the pixels that another image size shows in addition
 SHARED = 0.9  # fraction of the slower rate alone, below which step and input together slow each other
-ALONE = 0.25  # the same without workers: on few cores they would slow the steps more than they speed up the input
 
 
 def schedule_of(config: Config, steps: int) -> Schedule:
@@ -87,7 +87,8 @@ def plan_lines(config: Config, stepper: Stepper, batches: Batches, cost: Cost, s
         *(ema_lines(config, steps) if stepper.model.has_target_encoder else []),
         f"  about {duration(run_seconds(steps, size, cost))} of training at {size / cost.step_seconds:,.0f} images/s, "
         f"{cost.memory / 2**30:.1f} GiB of memory; on top come {duration(spent)} so far and, at the end, the report",
-        f"  {limit(config, cost, isinstance(batches.dataset, ImagesInMemory))}",
+        *([f"  {workers_in_words(config, batches, cost)}"] if config.workers is None else []),
+        f"  {limit(cost, isinstance(batches.dataset, ImagesInMemory))}",
     ]
 
 
@@ -136,24 +137,25 @@ def ema_lines(config: Config, steps: int) -> list[str]:
     return lines
 
 
-def limit(config: Config, cost: Cost, in_memory: bool = False) -> str:
+def limit(cost: Cost, in_memory: bool = False) -> str:
     """Which of step and input limits the run by how long the step waits, and what to do about the input.
 
     `in_memory`: the images are decoded already, and only cropped in each step.
     """
     fraction = cost.input_fraction
-    if fraction < (WAITED if config.workers else ALONE):
+    if fraction < (WAITED if cost.workers else ALONE):
         return f"the step limits the run: it waits for input {fraction:.1%} of the time"
-    more = min(os.cpu_count() or 1, max(1, math.ceil(config.workers / (1 - min(fraction, 0.9)))))
+    more = min(cores(), max(1, math.ceil(cost.workers / (1 - min(fraction, 0.9)))))
     slow = "more cores help" if in_memory else "store the images smaller, or give it more cores"
-    cure = f"give --workers {more}" if more > config.workers else slow
+    cure = f"give --workers {more}" if more > cost.workers else slow
     return f"the input limits the run: the step waits for it {fraction:.0%} of the time; {cure}"
 
 
 def speed_lines(config: Config, stepper: Stepper, speed: Speed) -> list[str]:
     """What `openjepa bench` prints."""
     precision = precision_of(stepper)
-    workers = f"{config.workers} worker{'s' * (config.workers != 1)}" if config.workers else "no workers"
+    count = speed.together.workers
+    workers = f"{count} worker{'s' * (count != 1)}" if count else "no workers"
     return [
         f"{config.model}, {config.image_size} px, patches of {config.patch_size} px, batch {config.batch_size}, "
         f"on {stepper.device} in {precision}",
@@ -161,11 +163,11 @@ def speed_lines(config: Config, stepper: Stepper, speed: Speed) -> list[str]:
         f"{speed.peak / 1e12:.3g} TFLOP/s that {precision} products reach here",
         f"  input alone  {speed.input_rate:10,.1f} images/s with {workers}",
         f"  together     {speed.rate:10,.1f} images/s, {speed.together.memory / 2**30:.1f} GiB of memory",
-        bottleneck(config, speed),
+        bottleneck(speed),
     ]
 
 
-def bottleneck(config: Config, speed: Speed) -> str:
+def bottleneck(speed: Speed) -> str:
     """What limits the run by the rates of step and input alone: one of them, or the processors that both need."""
     if speed.rate < SHARED * min(speed.step_rate, speed.input_rate):
         return (
@@ -174,4 +176,4 @@ def bottleneck(config: Config, speed: Speed) -> str:
         )
     if speed.step_rate <= speed.input_rate:
         return "the step limits the run: the input alone is faster"
-    return limit(config, speed.together)
+    return limit(speed.together)

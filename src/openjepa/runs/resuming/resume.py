@@ -71,7 +71,7 @@ def resume_run(
     check_same_probe(out, resolved.probe, probe)
     check_ranks(config)
     check_memory(config, len(resolved.mean), resolved.networks.model_dump() if resolved.networks else None)
-    about = config.workers, str(out / LISTED), resolved.read_as, config.max_skipped
+    about = config.readers, str(out / LISTED), resolved.read_as, config.max_skipped
     dataset, summary = prepare_images(data, *about, labels=config.labels)
     dataset, summary = leave_out_small(dataset, summary, config.patch_size, config.max_skipped)
     dataset = _without_lost(dataset, summary, resolved)
@@ -97,7 +97,7 @@ def resume_run(
     cost = blueprint.cost() if length and config.time else None
     steps = on_rank_zero(lambda: _steps(config, out, len(dataset), done, cost) if length else resolved.steps)
     segments = on_rank_zero(lambda: _segments(resolved, done, steps, images))
-    run = blueprint.run(out, steps, segments)
+    run = blueprint.run(out, steps, segments, cost.workers if cost else None)
     if state:
         with _usable():
             run.restore(tensors, state)

@@ -19,6 +19,7 @@ from openjepa.runs.command_line import typed_command
 from openjepa.runs.evaluation import open_models
 from openjepa.runs.images import check_new_folder, pick_for
 from openjepa.runs.planning.build import build_batches, build_stepper
+from openjepa.runs.planning.workers import first_workers
 from openjepa.runs.settings import MACHINE, Config, normal
 from openjepa.studies.compare.contenders import Budget, Contender, contenders, fitting, parse_budget, parse_methods
 from openjepa.studies.compare.stored import FILE, StoredPlan, StoredRequest, read_comparison
@@ -158,7 +159,7 @@ def _plans(
 def _plan(data: TrialData, budget: Budget, one: Contender, config: Config) -> StoredPlan:
     stepper, batches = build_stepper(config, 100, data.mean, data.std), build_batches(data.dataset, config)
     operations = step_flops(stepper, batches[0])
-    cost = measure_cost(stepper, batches, config.workers)
+    cost = measure_cost(stepper, batches, first_workers(config, data.dataset))
     return StoredPlan(
         method=one.method,
         views=one.views,

@@ -9,6 +9,7 @@ from openjepa.encoder.baselines import pixels_beside
 from openjepa.errors import UsageError
 from openjepa.runs.planning.build import build_batches, build_stepper, draft
 from openjepa.runs.planning.plan import OVERHEAD, schedule_of
+from openjepa.runs.planning.workers import first_workers
 from openjepa.runs.settings import Config, option
 from openjepa.studies.trial import TrialData, as_encoder
 from openjepa.studies.tune.halving import Costs, Plan, least_seconds, make_plan
@@ -80,7 +81,8 @@ def _stepping(data: TrialData, config: Config) -> tuple[float, float]:
     """Seconds an image, and seconds until the first steps are done."""
     begun = time.monotonic()
     stepper = build_stepper(config, WARM_UP + TIMED, data.mean, data.std)
-    step = measure_cost(stepper, build_batches(data.dataset, config), config.workers).step_seconds
+    workers = first_workers(config, data.dataset)
+    step = measure_cost(stepper, build_batches(data.dataset, config), workers).step_seconds
     return step / config.batch_size, max(0.0, time.monotonic() - begun - (WARM_UP + TIMED) * step)
 
 
