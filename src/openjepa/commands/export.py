@@ -16,7 +16,7 @@ from openjepa.interop.hub import push
 from openjepa.runs.checkpoints import find_step, open_source_at, trained_foreign_at
 from openjepa.runs.exporting.encoder import Export, folder_of, is_written, licence_of, read_request, write_export
 from openjepa.runs.exporting.foreign import write_foreign_export
-from openjepa.runs.exporting.head import WRITERS, write_head_export
+from openjepa.runs.exporting.head import holds_head, write_head_export
 from openjepa.runs.images import check_new_artifact
 
 
@@ -43,8 +43,8 @@ def export(
 
     The folder holds the weights, comparison.json and README.md, the model card. With hub:OWNER/NAME the folder, as for
     hf, is pushed to the Hub. Of a head, which finetune or evaluate --save-head wrote, hf and onnx hold the head too,
-    and other formats the encoder alone. A network of timm or transformers that a run trained further goes back to
-    its library: --to timm or hf.
+    and other formats the encoder alone. A network of timm or transformers that was trained further goes back to its
+    library: --to timm or hf.
 
     Returns the folder. Raises UsageError.
     """
@@ -55,7 +55,7 @@ def export(
     inputs = [model, *([images] if images else [])]
     if not request.hub_name:
         check_new_artifact(folder, "give --out another name", inputs, overwrite)
-    if is_head(Path(model)) and request.format.name in WRITERS:
+    if is_head(Path(model)) and holds_head(model, request.format.name):
         if request.hub_name or size or licence:
             raise UsageError(f"{model} is a head: it is exported without --image-size, --licence and hub:")
         write_head_export(folder, model, request, overwrite)

@@ -25,7 +25,11 @@ TRAIN, IMAGES = "Training", "Images"
 
 def finetune(
     model: Annotated[
-        str, Argument(help="A run, an artifact, anything that import takes, or untrained:NAME.", show_default=False)
+        str,
+        Argument(
+            help="A run, an artifact, a ViT of timm or transformers, anything that import takes, or untrained:NAME.",
+            show_default=False,
+        ),
     ],
     data: Annotated[
         Given, Argument(help="Labelled images: one folder a class, or a table with columns.", show_default=False)
@@ -117,8 +121,9 @@ def finetune(
     ; between them, or several columns of 0 and 1), or numbers. Images without the label are left out. The weights that
     did best on the validation images are kept.
 
-    Writes a folder: model/ (opens with transformers, predict, export and embed), predictions.csv (of the held-out
-    images), metrics.jsonl, checkpoints/, finetuning.json and, with --onnx, onnx/.
+    Writes a folder: model/ (opens with predict, export and embed, and with transformers, or timm for a network of
+    timm), predictions.csv (of the held-out images), metrics.jsonl, checkpoints/, finetuning.json and, with --onnx,
+    onnx/.
 
     Returns the folder. Raises UsageError.
     """

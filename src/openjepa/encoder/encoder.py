@@ -99,7 +99,11 @@ class Encoder(nn.Module):
         They are the mean over patch tokens after the final norm, as `embed` gives it.
         """
         with self.arithmetic():
-            return self.network(self.standardised(images)).float().mean(dim=1)
+            return self.embedding(self.standardised(images)).float()
+
+    def embedding(self, pixels: Tensor) -> Tensor:
+        """Standardised images [B, C, H, W] to what `forward` gives, in the dtype that the network computes in."""
+        return self.network(pixels).float().mean(dim=1)
 
     def embed(self, images: Images, batch_size: int = 256) -> Tensor:
         """Embeddings [B, D]: the mean over patch tokens after the final norm.
@@ -142,7 +146,7 @@ class Encoder(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """Preprocessed images [B, C, H, W] to embeddings [B, D] float32 on the CPU, averaged on the device."""
         with torch.inference_mode(), self.arithmetic():
-            parts = (self.network(self.standardised(part)).float().mean(dim=1) for part in self.parts(images))
+            parts = (self.embedding(self.standardised(part)).float() for part in self.parts(images))
             return torch.cat([part.cpu() for part in parts])
 
     @torch.inference_mode()

@@ -144,16 +144,6 @@ class ForeignEncoder(Encoder):
     def has_tokens(self) -> bool:
         return self.foreign.layout.grid_size is not None
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Preprocessed images [B, C, H, W] to embeddings [B, F], float32 on the device, with gradients."""
-        with self.arithmetic():
-            return self._embedding(images).float()
-
-    def features(self, images: Tensor) -> Tensor:
-        """Preprocessed images [B, C, H, W] to embeddings [B, F] float32 on the CPU."""
-        with torch.inference_mode(), self.arithmetic():
-            return torch.cat([self._embedding(part).float().cpu() for part in self.parts(images)])
-
     def tokens(self, images: Tensor) -> Tensor:
         """Preprocessed images [B, C, H, W] to patch tokens [B, N, D] float32 on the CPU; UsageError without them."""
         if not self.has_tokens:
@@ -168,8 +158,9 @@ class ForeignEncoder(Encoder):
         how = self.pooling, "untrained", self.device, self.precision, None, self.pixel_format
         return ForeignEncoder(self.foreign.untrained(seed), self.mean, self.std, self.seen, *how)
 
-    def _embedding(self, images: Tensor) -> Tensor:
-        pooled, class_token, tokens = self.foreign.outputs(self.standardised(images))
+    def embedding(self, pixels: Tensor) -> Tensor:
+        """Standardised images [B, C, H, W] to embeddings [B, F] by the pooling."""
+        pooled, class_token, tokens = self.foreign.outputs(pixels)
         if self.pooling == "class" and class_token is not None:
             return class_token
         return tokens.float().mean(dim=1) if self.pooling == "mean" and tokens is not None else pooled

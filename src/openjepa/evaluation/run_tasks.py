@@ -1,6 +1,6 @@
 """The steps of every measurement: check what the tasks need, compute the features, run the tasks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from openjepa.encoder.features import Model
 from openjepa.errors import UsageError
@@ -29,10 +29,10 @@ def check(session: Session, tasks: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(remarks))
 
 
-def check_models(models: Iterable[Model], tasks: Iterable[str]) -> None:
-    """Raise UsageError where a task cannot be done with one of the models."""
+def check_models(models: Sequence[Model], tasks: Iterable[str]) -> None:
+    """Raise UsageError where a task cannot be done with one of the models, of which baselines come first."""
     for task in (TASKS[name] for name in tasks):
-        for model in models:
+        for model in reversed(models):  # so that the message names a model of the user's
             task.reads.check(task.name, model)
 
 

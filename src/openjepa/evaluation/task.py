@@ -8,6 +8,7 @@ from openjepa.encoder.features import Model
 from openjepa.encoder.foreign import ForeignEncoder
 from openjepa.errors import UsageError
 from openjepa.evaluation.annotations.targets import Maps
+from openjepa.evaluation.finetuning.layers import is_transformer
 from openjepa.evaluation.probes.dense import check_map
 from openjepa.evaluation.results import Result
 from openjepa.evaluation.session import Part, Progress, Session
@@ -67,7 +68,7 @@ class Reads(StrEnum):
 
     EMBEDDING = "embedding"
     TOKENS = "patch tokens"
-    NETWORK = "network of openjepa"
+    NETWORK = "network"
 
     def check(self, task: str, model: Model) -> None:
         """Raise UsageError where a model has none."""
@@ -77,9 +78,9 @@ class Reads(StrEnum):
             raise UsageError(
                 f"{task} needs patch tokens, and {model.name} has only features of whole images: leave one of them out"
             )
-        if self is Reads.NETWORK:
+        if self is Reads.NETWORK and not is_transformer(model):
             raise UsageError(
-                f"{task} trains networks of openjepa, and {model.name} is another library's: leave one of them out"
+                f"{task} needs a vision transformer of equal blocks, and {model.name} is none: leave one of them out"
             )
 
 

@@ -8,6 +8,7 @@ import contextlib
 import enum
 import hashlib
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -26,7 +27,8 @@ from openjepa.encoder.foreign import ForeignEncoder
 from openjepa.errors import UsageError
 from openjepa.files import atomic_folder, usage_error, write_json, write_text
 from openjepa.interop.artifact import FACTS, build_encoder, encoder_state, hf_config, hf_preprocessor, readable
-from openjepa.interop.foreign.artifact import StoredForeign, load_foreign, write_unchanged
+from openjepa.interop.foreign.artifact import StoredForeign, StoredTensors, load_foreign, network_facts, save_network
+from openjepa.interop.formats.foreign_head import LibraryHead, library_head
 from openjepa.interop.head_tests import HeadTest
 from openjepa.interop.loaded_weights import Source
 from openjepa.interop.weights.files import read_safetensors, save_tensors
@@ -51,6 +53,7 @@ FILES = ("config.json", "model.safetensors", "openjepa.json", "preprocessor_conf
 AGAIN = "write it again with --save-head"
 MODEL = "model"  # the head in the folder of a fine-tuning
 MOST_FACTS, MOST_CLASSES = 2**24, 100_000
+CardOf = Callable[[str | None], str]  # the model card by the library that opens the folder, None for openjepa alone
 
 
 class Facts(Preprocessing):
@@ -58,6 +61,7 @@ class Facts(Preprocessing):
 
     classifier: EncoderShape | None
     foreign: StoredForeign | None = None
+    tensors: StoredTensors | None = None
     classes: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MOST_CLASSES)]
     quantities: bool = False
     tags: bool = False
@@ -156,22 +160,24 @@ def save_classifier(
     about: dict,
     trained_on: np.ndarray,
     problem: Problem = Problem.CLASSES,
-    card: str = "",
+    card: CardOf | None = None,
     replace: bool = False,
 ) -> None:
     """Write a head: weight [C, D] and bias [C] on the embedding, classes or quantities [C] by name.
 
     `trained_on` [n] int64 are the hashes of the training images (`image_hashes`).
 
-    `about` (JSON-able) is stored in openjepa.json, and with it the licence of the encoder; `card` in README.md. With
-    `replace` an earlier folder is replaced. Raises UsageError if the folder cannot be written.
+    `about` (JSON-able) is stored in openjepa.json, and with it the licence of the encoder; what `card` gives for the
+    library that opens the folder in README.md. With `replace` an earlier folder is replaced. Raises UsageError if the
+    folder cannot be written.
     """
     known: dict[str, Any] = {"classes": classes, "quantities": problem is Problem.QUANTITIES}
     known |= {"tags": True} if problem is Problem.TAGS else {}
     known |= {"source": {"name": encoder.name, "kind": "openjepa", "licence": encoder.licence}}
     if isinstance(encoder, ForeignEncoder):
         head = {HEAD + "weight": weight, HEAD + "bias": bias}
-        _save_foreign(folder, encoder, head, known | about, trained_on, replace)
+        theirs = library_head(encoder, weight, bias, classes, problem)
+        _save_foreign(folder, encoder, head, theirs, known | about, trained_on, card, replace)
         return
     network = encoder.vit
     tensors = {ENCODER + name: value for name, value in encoder_state(network).items()}
@@ -192,20 +198,29 @@ def save_classifier(
         write_json(part / "preprocessor_config.json", processor)
         write_json(part / "openjepa.json", known | about)
         if card:
-            write_text(part / "README.md", card)
+            write_text(part / "README.md", card("transformers"))
 
 
 def _save_foreign(
     folder: Path,
     encoder: ForeignEncoder,
     head: dict[str, Tensor],
+    theirs: LibraryHead | None,
     about: dict[str, Any],
     trained_on: np.ndarray,
+    card: CardOf | None,
     replace: bool,
 ) -> None:
-    """Write a head on a network of another library, which openjepa opens. Raises UsageError."""
+    """Write a head on a network of another library, which openjepa opens, and where it can that library too."""
+    known = network_facts(encoder)
     with usage_error(folder), atomic_folder(folder, replace=replace) as part:
-        known = write_unchanged(part, encoder)
+        if theirs:
+            theirs.write(part)
+            known |= {"tensors": theirs.tensors.model_dump()}
+        else:
+            save_network(part, encoder)
+        if card:
+            write_text(part / "README.md", card(theirs.library if theirs else None))
         save_tensors({name: value.cpu() for name, value in head.items()}, part / HEAD_ALONE)
         save_tensors({"hashes": torch.from_numpy(np.unique(trained_on))}, part / TRAINED_ON)
         write_json(part / FACTS, {"classifier": None, **known, **about})
@@ -259,9 +274,17 @@ def is_head(folder: Path) -> bool:
     return False
 
 
+def library_of(folder: Path) -> str | None:
+    """Which library opens the folder of a head as it is: transformers, timm, or None. Raises UsageError."""
+    facts = _read(find_head(folder))
+    if facts.foreign is None:
+        return "transformers"
+    return facts.foreign.library if facts.tensors else None
+
+
 def copy_head(folder: Path, model: Classifier) -> None:
     """Copy the files of a head into an empty folder. Raises OSError."""
-    for name in FILES:
+    for name in (*FILES, HEAD_ALONE):
         path = find_head(Path(model.name)) / name
         if path.is_file():
             shutil.copyfile(path, folder / name)

@@ -16,7 +16,7 @@ from openjepa.encoder.features import Model
 from openjepa.encoder.foreign import OURS, check_pooling
 from openjepa.errors import UsageError
 from openjepa.interop.artifact import readable, vits
-from openjepa.interop.foreign.artifact import is_foreign_artifact
+from openjepa.interop.foreign.artifact import foreign_folder
 from openjepa.interop.foreign.open import open_foreign
 from openjepa.interop.foreign.patch_encoder import ForeignPatchEncoder
 from openjepa.interop.foreign.source import ForeignSource
@@ -87,7 +87,7 @@ def trained_foreign_at(name: str, step: Step, which: str = "target") -> ForeignS
     """`open_foreign_at` of a run or artifact alone; None for anything else."""
     path = Path(name)
     with readable(name):
-        found = step is not None or any(is_foreign_artifact(folder) for folder in (path, path / "encoder"))
+        found = step is not None or foreign_folder(path) is not None
     return open_foreign_at(name, step, which) if found else None
 
 

@@ -60,8 +60,8 @@ def test_tasks_that_need_patch_tokens(folders, photos):
     assert folders["vit_small_patch16_dinov3"] in {record["model"] for record in found}
     with pytest.raises(UsageError, match=r"attentive needs patch tokens, and .*resnet18 has only features of whole"):
         openjepa.evaluate([folders["vit"], folders["resnet18"]], photos, tasks="knn,attentive", **CHEAP)
-    with pytest.raises(UsageError, match="finetune trains networks of openjepa"):
-        openjepa.evaluate([folders["vit"]], photos, tasks="finetune", **CHEAP)
+    with pytest.raises(UsageError, match=r"finetune needs a vision transformer of .*, and .*resnet18 is none"):
+        openjepa.evaluate([folders["resnet18"]], photos, tasks="finetune", **CHEAP)
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,11 @@ def test_a_head_is_kept_and_opened_without_its_model(tmp_path, photos, folders, 
     openjepa.predict(head, photos, out=tmp_path / "answers.csv", device="cpu", workers=0)
     assert len((tmp_path / "answers.csv").read_text().splitlines()) == 25
     assert torch.equal(load_encoder(head).features(pixels), encoder.features(pixels))
-    with pytest.raises(UsageError, match="which openjepa predict alone opens"):
-        openjepa.export(head, to="hf", out=tmp_path / "out")
+    to = {"swin_tiny_patch4_window7_224": "timm"}.get(name, "hf")
+    out = openjepa.export(head, to=to, out=tmp_path / "out")
+    assert json.loads((out / "comparison.json").read_text())["outputs"]["max"] < 1e-5
+    with pytest.raises(UsageError, match=f"holds a network of .*: give --to {to}|cannot be trained further"):
+        openjepa.export(head, to="safetensors", out=tmp_path / "other")
     change_facts(head, classes=["cat"])
     with pytest.raises(UsageError, match=r"classifier.safetensors is damaged: its head does not fit"):
         load_classifier(head)

@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +13,8 @@ from openjepa.data.batches import Batch
 from openjepa.data.dataset import ImageDataset
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import frame_of, read_by, stream_features
+from openjepa.evaluation.finetuning.layers import blocks_of, layers_of
 from openjepa.evaluation.finetuning.objective import Objective
-from openjepa.models.vit import VisionTransformer
 from openjepa.rng import MIXUP, generator
 
 HELD = 6 * 2**30  # bytes of activations at a time; larger batches are split, with the same update
@@ -50,7 +51,7 @@ class TuningPlan:
 
 
 class Tuner:
-    """A copy of an encoder with a head on the mean of its patch tokens; the encoder itself does not change.
+    """A copy of an encoder with a head on its embedding; the encoder itself does not change.
 
     The head starts at zero. A step is a function of the state, the batch and the step's number.
     """
@@ -59,18 +60,18 @@ class Tuner:
         self.objective, self.plan = objective, plan
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(plan.seed)
-            network = copy.deepcopy(encoder.vit)
-            self.head = nn.Linear(network.embed_dim, objective.outputs).to(encoder.device)
+            self.head = nn.Linear(width_of(encoder), objective.outputs).to(encoder.device)
         nn.init.zeros_(self.head.weight)
-        how = encoder.device, encoder.precision, encoder.pixel_format, encoder.max_stretch, encoder.licence
-        self.encoder = Encoder(network, encoder.mean, encoder.std, encoder.name, *how)
-        self.optimizer = torch.optim.AdamW(parameter_groups(network, self.head, plan), weight_decay=plan.weight_decay)
+        self.encoder = copy.deepcopy(encoder)
+        groups = parameter_groups(self.network, self.head, plan)
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=plan.weight_decay)
         self.scaler = torch.amp.GradScaler(encoder.device.type, enabled=encoder.precision == torch.float16)
         self.fits = images_that_fit(encoder)
 
     @property
-    def network(self) -> VisionTransformer:
-        return self.encoder.vit
+    def network(self) -> nn.Module:
+        network: Any = self.encoder.network
+        return network
 
     def step(self, step: int, batch: Batch, targets: Tensor) -> Tensor:
         """One update with targets as `Objective.loss` has them; returns the mean loss, a scalar on the device."""
@@ -103,7 +104,7 @@ class Tuner:
         if share < 1:
             pixels = share * pixels + (1 - share) * self.encoder.standardised(others)
         with self.encoder.arithmetic():
-            outputs = self.head(self.network(pixels).mean(1))
+            outputs = self.head(self.encoder.embedding(pixels))
         loss = self.objective.loss(outputs.float(), targets)
         if share < 1:
             loss = share * loss + (1 - share) * self.objective.loss(outputs.float(), other_targets)
@@ -115,7 +116,7 @@ class Tuner:
         """Preprocessed images [B, C, H, W] to outputs [B, K] float32 on the CPU, numbers in their own units."""
         weight, bias = self.objective.head(self.head.weight, self.head.bias)
         with self.encoder.arithmetic():
-            pooled = self.network(self.encoder.standardised(images)).mean(1)
+            pooled = self.encoder.embedding(self.encoder.standardised(images))
             return nn.functional.linear(pooled, weight, bias).float().cpu()
 
     def all_outputs(self, dataset: ImageDataset, workers: int) -> tuple[Tensor, list[int]]:
@@ -125,25 +126,36 @@ class Tuner:
         return torch.cat([outputs for outputs, _ in chunks]), [index for _, kept in chunks for index in kept]
 
 
-def parameter_groups(network: VisionTransformer, head: nn.Linear, plan: TuningPlan) -> list[dict]:
+def parameter_groups(network: nn.Module, head: nn.Linear, plan: TuningPlan) -> list[dict]:
     """The parameters that train, by layer, each group with its peak rate.
 
-    That of the last norm and the head is `plan.lr`, that of each block further down `plan.layer_decay` times the one
-    above (Clark et al. 2020, arXiv 2003.10555; He et al. 2022, arXiv 2111.06377, appendix A.1).
+    That of the head and of what follows the blocks is `plan.lr`, that of each block further down `plan.layer_decay`
+    times the one above, that of what precedes them again so much lower (Clark et al. 2020, arXiv 2003.10555; He et al.
+    2022, arXiv 2111.06377, appendix A.1).
     """
-    layers = [network.patch_embed, *network.blocks]
+    *layers, last = layers_of(network)
     frozen = plan.freeze + 1 if plan.freeze else 0
+    network.requires_grad_(True)
     groups = []
-    for depth, layer in enumerate(layers):
-        layer.requires_grad_(depth >= frozen)
+    for depth, parameters in enumerate(layers):
         rate = plan.lr * plan.layer_decay ** (len(layers) - depth)
-        groups += [{"params": list(layer.parameters()), "lr": rate, "peak": rate}] if depth >= frozen else []
-    last = [*network.norm.requires_grad_(True).parameters(), *head.parameters()]
-    return [*groups, {"params": last, "lr": plan.lr, "peak": plan.lr}]
+        if depth >= frozen:
+            groups.append({"params": parameters, "lr": rate, "peak": rate})
+        else:
+            for parameter in parameters:
+                parameter.requires_grad_(False)
+    return [*groups, {"params": [*last, *head.parameters()], "lr": plan.lr, "peak": plan.lr}]
+
+
+def width_of(encoder: Encoder) -> int:
+    """The numbers of an embedding."""
+    with torch.no_grad(), encoder.arithmetic():
+        pixels = torch.zeros(1, encoder.network.in_chans, *encoder.image_size, device=encoder.device)
+        return encoder.embedding(pixels).shape[1]
 
 
 def images_that_fit(encoder: Encoder) -> int:
     """The number of images whose activations fit `HELD` bytes, at least one."""
-    network = encoder.vit
+    network: Any = encoder.network
     tokens = network.grid_size[0] * network.grid_size[1]
-    return max(1, HELD // (4 * KEPT * len(network.blocks) * tokens * network.embed_dim))
+    return max(1, HELD // (4 * KEPT * len(blocks_of(network)) * tokens * network.embed_dim))

@@ -113,17 +113,42 @@ class StoredFrame(Schema):
         return Frame(size, stretch, self.zoom, Resampling(self.kernel))
 
 
+class StoredTensors(Schema):
+    """The names of a network's tensors in model.safetensors, beside those of a head of its library.
+
+    prefix  before them; transformers leaves it out of some
+    head    how the names of the head begin
+    """
+
+    prefix: Annotated[str, Field(max_length=100)] = ""
+    head: Annotated[str, Field(min_length=1, max_length=100)]
+
+    def of_network(self, state: State) -> State:
+        """The network's tensors, under its own names."""
+        return {
+            name.removeprefix(self.prefix): tensor for name, tensor in state.items() if not name.startswith(self.head)
+        }
+
+
 class ForeignFacts(Preprocessing):
     """What of openjepa.json decides how its folder is read; the rest is kept and shown.
 
     frame    of a network that was not trained further, as under a head
     pooling  what an embedding is
+    tensors  where model.safetensors also holds a head
     """
 
     foreign: StoredForeign
+    tensors: StoredTensors | None = None
     frame: StoredFrame | None = None
     pooling: Literal["auto", "class", "mean"] = "mean"
     source: Origin | None = None
+
+
+def foreign_folder(path: Path) -> Path | None:
+    """Where a run, an artifact or a head has a network of another library. Raises UsageError for a damaged file."""
+    places = (path, path / "encoder", path / "model")
+    return next((folder for folder in places if is_foreign_artifact(folder)), None)
 
 
 def is_foreign_artifact(folder: Path) -> bool:
@@ -149,10 +174,14 @@ def save_foreign(folder: Path, parts: Parts, source: ForeignSource, about: dict[
         write_json(part / FACTS, {**about, **how})
 
 
-def write_unchanged(folder: Path, encoder: ForeignEncoder) -> dict[str, Any]:
-    """Write the weights of a network as it was opened; returns what openjepa.json must state of it. Raises OSError."""
-    frame = encoder.frame
+def save_network(folder: Path, encoder: ForeignEncoder) -> None:
+    """Write the weights of a network that was opened, in a file that openjepa reads. Raises OSError."""
     save_tensors(_state(encoder.foreign.model), folder / "model.safetensors")
+
+
+def network_facts(encoder: ForeignEncoder) -> dict[str, Any]:
+    """What openjepa.json must state of a network as it was opened."""
+    frame = encoder.frame
     stretch = None if math.isinf(frame.max_stretch) else frame.max_stretch
     seen = {"max_stretch": stretch, "zoom": frame.zoom, "kernel": int(frame.kernel)}
     known = {"foreign": StoredForeign.of(encoder.foreign).model_dump(), "frame": seen, "pooling": encoder.pooling}
@@ -171,6 +200,7 @@ def load_foreign(folder: Path, name: str, which: str = "target") -> ForeignSourc
     facts = checked(ForeignFacts, about, str(path), AGAIN)
     context = which == "context" and (folder / CONTEXT).is_file()
     state = read_safetensors(folder / CONTEXT, AGAIN) if context else read_folder(folder)
+    state = facts.tensors.of_network(state) if facts.tensors else state
     network = facts.foreign.network(str(path), state)
     try:
         facts.check_channels(network.in_chans)

@@ -9,7 +9,7 @@ import torch
 
 from openjepa.errors import UsageError
 from openjepa.interop.artifact import readable
-from openjepa.interop.foreign.artifact import is_foreign_artifact, load_foreign
+from openjepa.interop.foreign.artifact import foreign_folder, load_foreign
 from openjepa.interop.foreign.source import ForeignSource
 from openjepa.interop.foreign.timm import create, timm_source_of
 from openjepa.interop.foreign.timm_config import TimmConfig, check_arguments
@@ -37,9 +37,8 @@ def open_foreign(name: str, which: str = "target") -> ForeignSource | None:
     """
     path = Path(name)
     with readable(name):
-        for folder in (path, path / "encoder"):
-            if is_foreign_artifact(folder):
-                return load_foreign(folder, name, which)
+        if folder := foreign_folder(path):
+            return load_foreign(folder, name, which)
         if path.is_dir():
             return _folder(path, name)
         if path.exists():

@@ -151,7 +151,7 @@ def tower_of(facts: Fields, name: str) -> tuple[str, Fields]:
 def config_fields(kind: str, facts: Fields, where: str) -> dict[str, Any]:
     """Those fields of config.json that shape the network, in bounds: what only models of this type have. UsageError."""
     shared = require("transformers", "hf").PreTrainedConfig().to_dict().keys()
-    known = _config_class(kind)().to_dict().keys() - shared
+    known = config_class(kind)().to_dict().keys() - shared
     fields = {key: value for key, value in facts.items() if key in known and not isinstance(value, dict)}
     found = checked(dict[str, Value], fields, where, FETCH)
     for key in ("num_hidden_layers", "depths"):
@@ -161,7 +161,8 @@ def config_fields(kind: str, facts: Fields, where: str) -> dict[str, Any]:
     return found
 
 
-def _config_class(kind: str) -> Any:
+def config_class(kind: str) -> Any:
+    """The library's class of the configuration of a type."""
     return require("transformers.models.auto.configuration_auto", "hf").CONFIG_MAPPING[kind]
 
 
@@ -188,7 +189,7 @@ def quiet() -> Iterator[None]:
 
 def build(kind: str, fields: dict[str, Any]) -> nn.Module:
     """A model with its first weights."""
-    return model_class(kind)(_config_class(kind)(**fields), **EXTRA.get(kind, {}))
+    return model_class(kind)(config_class(kind)(**fields), **EXTRA.get(kind, {}))
 
 
 def filled(kind: str, fields: dict[str, Any], state: dict[str, Tensor], name: str) -> tuple[nn.Module, list[str]]:
@@ -206,7 +207,7 @@ def filled(kind: str, fields: dict[str, Any], state: dict[str, Tensor], name: st
         numbers = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
         how: dict[str, Any] = {"state_dict": numbers, "output_loading_info": True} | EXTRA.get(kind, {})
         with quiet():
-            model, found = model_class(kind).from_pretrained(None, config=_config_class(kind)(**fields), **how)
+            model, found = model_class(kind).from_pretrained(None, config=config_class(kind)(**fields), **how)
     except Exception as error:  # the library's code, on fields and tensors that do not fit together
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
         raise UsageError(f"{name} does not fit its config.json ({reason}): {FETCH}") from error

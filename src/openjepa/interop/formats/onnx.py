@@ -13,6 +13,7 @@ from openjepa.files import write_json
 from openjepa.interop.artifact import preprocessing
 from openjepa.interop.formats.registry import Forward, Options
 from openjepa.interop.loaded_weights import Source
+from openjepa.models.protocol import PatchEncoder
 from openjepa.models.vit import VisionTransformer
 from openjepa.optional import require
 
@@ -51,7 +52,7 @@ def reopen(folder: Path, options: Options, source: Source) -> Forward:
     return lambda pixels: run(pixels)[1]
 
 
-def trace(graph: nn.Module, encoder: VisionTransformer, path: Path, outputs: Sequence[str]) -> None:
+def trace(graph: nn.Module, encoder: PatchEncoder, path: Path, outputs: Sequence[str]) -> None:
     """Write a graph of an encoder: `pixel_values` [B, C, H, W] to the named outputs, any B."""
     pixels = torch.zeros(2, encoder.in_chans, *encoder.image_size)
     axes = {name: {0: "batch"} for name in ("pixel_values", *outputs)}

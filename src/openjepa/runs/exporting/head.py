@@ -5,18 +5,23 @@ from pathlib import Path
 import torch
 
 from openjepa.console import log
-from openjepa.encoder.foreign import ForeignEncoder
 from openjepa.errors import UsageError
 from openjepa.files import atomic_folder, usage_error, write_json
-from openjepa.interop.classifier import copy_head, load_classifier
-from openjepa.interop.head_formats import graph_of, hf_outputs, onnx_outputs, write_onnx
+from openjepa.interop.classifier import copy_head, library_of, load_classifier
+from openjepa.interop.head_formats import graph_of, hf_outputs, onnx_outputs, timm_outputs, write_onnx
 from openjepa.runs.exporting.encoder import COMPARISON, LIMIT, Export, comparison_pixels
 
-WRITERS = {"hf": (copy_head, hf_outputs), "onnx": (write_onnx, onnx_outputs)}
+WRITERS = {"hf": (copy_head, hf_outputs), "timm": (copy_head, timm_outputs), "onnx": (write_onnx, onnx_outputs)}
+COPIED_AS = {"transformers": "hf", "timm": "timm", None: None}
+
+
+def holds_head(model: str, name: str) -> bool:
+    """Whether the format `name` of a head holds the head too; others hold its encoder alone. Raises UsageError."""
+    return name in ("onnx", COPIED_AS[library_of(Path(model))])
 
 
 def write_head_export(folder: Path, model: str, export: Export, overwrite: bool = False) -> None:
-    """Write a head in a format of `WRITERS`, open it with the other library, and log the difference.
+    """Write a head in a format that holds it, open it with the other library, and log the difference.
 
     With `overwrite` it takes the place of a folder that is there. Raises UsageError.
     """
@@ -25,8 +30,6 @@ def write_head_export(folder: Path, model: str, export: Export, overwrite: bool 
         if given:
             raise UsageError(f"{model} is a head, which is exported without {option}: leave it out")
     head = load_classifier(Path(model))
-    if isinstance(head.encoder, ForeignEncoder):
-        raise UsageError(f"{model} is a head on a network of another library, which openjepa predict alone opens")
     encoder = head.encoder
     how = encoder.pixel_format, encoder.mean, encoder.std
     pixels, named = comparison_pixels(export.images, encoder.frame, *how)

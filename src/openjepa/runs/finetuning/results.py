@@ -1,5 +1,6 @@
 """What a fine-tuning leaves: the folder with the head, its answers on held-out images, and the graph for ONNX."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from torch import Tensor
 
 from openjepa._version import __version__
 from openjepa.console import log
+from openjepa.encoder.foreign import ForeignEncoder
 from openjepa.errors import shown
+from openjepa.evaluation.finetuning.layers import blocks_of
 from openjepa.evaluation.finetuning.objective import Kind
 from openjepa.evaluation.finetuning.scores import image_scores, measure
 from openjepa.evaluation.finetuning.targets import Target
@@ -24,6 +27,11 @@ from openjepa.runs.finetuning.start import StartedTuning
 
 PREDICTIONS, ONNX = "predictions.csv", "onnx"
 PROBLEMS = {Kind.CLASS: Problem.CLASSES, Kind.TAGS: Problem.TAGS, Kind.NUMBERS: Problem.QUANTITIES}
+POOLED = {
+    "auto": "its features as its library pools them",
+    "class": "its class token",
+    "mean": "the mean of its patch tokens",
+}
 METRICS = {Kind.CLASS: "accuracy", Kind.TAGS: "accuracy", Kind.NUMBERS: "mean error"}
 
 
@@ -37,17 +45,17 @@ def write_results(started: StartedTuning, onnx: bool) -> None:
     about = _about(started, test, outputs, held)
     problem, names = PROBLEMS[parts.target.kind], list(parts.target.outputs)
     hashes = hashes_of(run.tuner.encoder, parts.train.dataset, run.workers)
-    card = write_head_card(_card(started, problem, test))
+    card = functools.partial(write_head_card, _card(started, problem, test))
     save_classifier(out / MODEL, run.tuner.encoder, weight, bias, names, about, hashes, problem, card, replace=True)
     model = load_classifier(out)
     _write_predictions(out / PREDICTIONS, model, parts.target, outputs, held)
-    if onnx:
-        with usage_error(out / ONNX), atomic_folder(out / ONNX, replace=True) as part:
-            write_onnx(part, model)
     log(*result_lines([test]), *_seen_line(started, hashes))
     if parts.test is None:
         log("these images also chose the step: name --test DATA for a number that is not too good")
     log(f"head: {out / MODEL}; answers for the {len(held.values):,} held-out images: {out / PREDICTIONS}")
+    if onnx:
+        with usage_error(out / ONNX), atomic_folder(out / ONNX, replace=True) as part:
+            write_onnx(part, model)
 
 
 def _test(started: StartedTuning, outputs: Tensor, held: Labelled) -> HeadTest:
@@ -82,16 +90,17 @@ def _held_out_name(started: StartedTuning) -> str:
 
 
 def _card(started: StartedTuning, problem: Problem, test: HeadTest) -> HeadCard:
-    run, parts, network = started.run, started.parts, started.run.tuner.network
-    rows, columns = network.image_size
+    run, parts, encoder = started.run, started.parts, started.run.tuner.encoder
+    rows, columns = encoder.image_size
     model = [("fine-tuned from", started.stored.model), ("image size", f"{rows} x {columns}")]
-    model += [("blocks, width", f"{len(network.blocks)}, {network.embed_dim}")]
+    model += [("blocks, width", f"{len(blocks_of(run.tuner.network))}, {encoder.network.embed_dim}")]
     data = [("images", started.stored.data), ("learnt from", f"{len(parts.train.values):,} images")]
     data += [("validated on", f"{len(parts.validation.values):,} images"), ("tested on", _held_out_name(started))]
     settings = [(name, shown(value)) for name, value in started.stored.settings.items() if value is not None]
     settings += [("steps", f"{run.best[1]:,} of {run.steps:,}, the best of the validations")]
-    licence = run.tuner.encoder.licence
-    return HeadCard(run.folder.resolve().name, licence, problem, parts.target.outputs, model, data, settings, [test])
+    what = run.folder.resolve().name, encoder.licence, problem, parts.target.outputs
+    pooled = POOLED[encoder.pooling] if isinstance(encoder, ForeignEncoder) else POOLED["mean"]
+    return HeadCard(*what, model, data, settings, [test], pooled)
 
 
 def _write_predictions(path: Path, model: Classifier, target: Target, outputs: Tensor, held: Labelled) -> None:

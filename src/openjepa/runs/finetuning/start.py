@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +21,11 @@ from openjepa.device import PRECISIONS
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.feature_cache import model_hash
 from openjepa.errors import UsageError
+from openjepa.evaluation.finetuning.layers import blocks_of, is_transformer
 from openjepa.evaluation.finetuning.objective import Kind, Objective, balanced_weights, units_of
 from openjepa.evaluation.finetuning.scores import Scores, measure
 from openjepa.evaluation.finetuning.tuner import Tuner, TuningPlan
 from openjepa.files.temporary import remove_leftovers
-from openjepa.models.vit import VisionTransformer
 from openjepa.runs.finetuning.images import Given, Parts, open_parts
 from openjepa.runs.finetuning.run import Report, TuningRun
 from openjepa.runs.finetuning.settings import (
@@ -87,8 +88,11 @@ def tunable(model: object, name: str) -> Encoder:
     """The model as an encoder whose network can be trained. Raises UsageError for any other."""
     if not isinstance(model, Encoder):
         raise UsageError(f"{name} has no network to train: give a run, an artifact, weights or untrained:vit_tiny")
-    if not isinstance(model.network, VisionTransformer):
-        raise UsageError(f"{name} is of another architecture than those that finetune trains: import its weights first")
+    if not is_transformer(model):
+        raise UsageError(
+            f"{name} is no vision transformer of equal blocks, which finetune needs: keep a head on its features, with "
+            f"openjepa evaluate {name} DATA --tasks linear --save-head FOLDER"
+        )
     return model
 
 
@@ -161,7 +165,8 @@ def _paths(parts: Parts) -> str:
 
 
 def check_freeze(tuning: Tuning, encoder: Encoder) -> None:
-    depth = len(encoder.vit.blocks)
+    network: Any = encoder.network
+    depth = len(blocks_of(network))
     if tuning.freeze > depth:
         raise UsageError(f"--freeze {tuning.freeze} is not possible: the encoder has {depth} blocks")
 
