@@ -8,7 +8,7 @@ RUN is a run of `openjepa pretrain` on train/ of the archive. For a seed and a f
 are learnt from by `openjepa finetune RUN`, by the same command from an untrained encoder of the same shape, and by the
 linear probe of `openjepa evaluate RUN`. Training from scratch takes as many steps of the same batches, so that it takes
 the same time, and the same early stop. It has no layer decay, which suits trained weights alone, and its rate is chosen
-from `--rates` by the validation images. All are tested on test/ of the archive.
+from `--rates` by the validation images of the first seed of a fraction. All are tested on test/ of the archive.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,13 +73,19 @@ def rows_of(given: argparse.Namespace, fraction: float, seed: int) -> list[dict[
         fresh = settings | {"epochs": epochs, "time": None, "layer_decay": 1.0}
         scratch = [
             {"lr": lr, **tuned(f"untrained:{given.run}", data, test, place / f"scratch{lr}", fresh | {"lr": lr})}
-            for lr in given.rates
+            for lr in rates_left(given, fraction)
         ]
         found["from scratch"] = max(scratch, key=lambda row: row["validation"])
         records = openjepa.evaluate([given.run], data, test=test, tasks="linear", workers=given.workers, seed=seed)
     linear = next(record for record in records if record["model"] == given.run)
     found["linear probe"] = {"value": linear["value"], "test_images": linear["protocol"]["test_images"]}
     return [about | {"method": method} | found[method] for method in METHODS]
+
+
+def rates_left(given: argparse.Namespace, fraction: float) -> Sequence[float]:
+    """The rate that an earlier seed of this fraction chose, or all that may be chosen."""
+    known = [row for row in stored() if (row["model"], row["fraction"]) == (given.run, fraction) and "lr" in row]
+    return [known[0]["lr"]] if known else given.rates
 
 
 def stored() -> list[dict[str, Any]]:

@@ -20,7 +20,6 @@ from openjepa.evaluation.tasks.registry import TASKS
 from openjepa.files import cache_folder, check_outside, write_output
 from openjepa.interop.heads import quantity_of
 from openjepa.ranks import on_rank_zero, rank
-from openjepa.reports.evaluation_page import evaluation_page
 from openjepa.runs import evaluation as evaluating
 from openjepa.runs.checkpoints import find_steps, label_at
 from openjepa.runs.evaluation import Files, Images
@@ -125,6 +124,8 @@ def evaluate(
     verdicts = make_verdicts(records, [*labels.values()])
     log(*verdicts)
     if outputs.page:
+        from openjepa.reports.evaluation_page import evaluation_page  # with matplotlib, which loads for a second
+
         write_output(outputs.page, evaluation_page(records, verdicts))
     outputs.write(records, sessions, names, needed, steps)  # the head last: where it is there, so is all else
     return records

@@ -7,19 +7,20 @@ import contextlib
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.fsdp import fully_shard
 from torch.distributed.rendezvous import rendezvous
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from openjepa.errors import UsageError, shown
 from openjepa.methods.base import Inputs, Method
 from openjepa.ranks import on_rank_zero, rank, world_size
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 T = TypeVar("T")
 PARALLEL = ("auto", "ddp", "fsdp")
@@ -145,6 +146,8 @@ def shard(model: Method) -> None:
     Each module is a root of its own, since encoders are also called by themselves; and each is resharded at once,
     since no backward pass follows that of a target encoder.
     """
+    from torch.distributed.fsdp import fully_shard  # which takes as long to import as half of torch
+
     # What a predictor returns is a view; FSDP warns about changing it in place, which nothing does.
     warnings.filterwarnings("ignore", "FSDP2-wrapped module", UserWarning)
     for network in model.networks():
@@ -156,18 +159,25 @@ def shard(model: Method) -> None:
 
 
 def is_sharded(model: nn.Module) -> bool:
-    return any(isinstance(p, DTensor) for p in model.parameters())
+    return any(_is_part(p) for p in model.parameters())
 
 
 def whole(tensor: Tensor) -> Tensor:
     """A tensor in full of which each rank may hold a part. A collective: all ranks must call it."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if _is_part(tensor) else tensor
+
+
+def _is_part(tensor: Tensor) -> "TypeGuard[DTensor]":
+    """Whether a tensor is sharded. By its method, since importing DTensor takes as long as half of torch."""
+    return hasattr(tensor, "full_tensor")
 
 
 def part_like(tensor: Tensor, like: Tensor) -> Tensor:
     """This rank's part of a full tensor that all ranks hold, sharded as `like` is."""
-    if not isinstance(like, DTensor) or tensor.shape != like.shape:
+    if not _is_part(like) or tensor.shape != like.shape:
         return tensor
+    from torch.distributed.tensor import distribute_tensor
+
     return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
 
 
