@@ -74,3 +74,19 @@ def test_other_formats_and_images_in_memory_stay_whole_and_are_read_once(photo, 
     image, box = load_for_crop(photo, 2, (8, 8), SCALE, dice)
     assert image.size == (211, 159) and reads == [2] and box == crop_box(211, 159, SCALE, 1, dice())
     assert load_for_crop(open_dataset("scenes:3"), 0, (8, 8), SCALE, dice)[0].size == (64, 64)
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "jpg", "png", "tiff", "webp"])
+def test_an_image_of_any_kind_is_opened_and_decoded_once_for_a_crop(tmp_path, monkeypatch, suffix):
+    Image.new("RGB", (90, 70), "olive").save(tmp_path / f"a.{suffix}")
+    dataset, done = open_dataset(tmp_path), []
+
+    def counted(owner, name):
+        call = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *args, **more: done.append(name) or call(*args, **more))
+
+    counted(dataset, "open")
+    counted(Image, "open")
+    image, box = load_for_crop(dataset, 0, (16, 16), SCALE, partial(generator, 0, CROPS, 0, 0))
+    assert done == ["open", "open"]  # the file, and the image in it
+    assert oriented_crop(image, (16, 16), box, 0).shape == (16, 16, 3)
