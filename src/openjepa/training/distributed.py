@@ -97,7 +97,7 @@ def check_alike(what: str, value: T, what_to_do: str) -> None:
 
 
 def mean_over_ranks(value: Tensor) -> float:
-    total = value.detach().double().cpu()
+    total = value.detach().cpu().double()  # MPS has no float64
     if world_size() > 1:
         dist.all_reduce(total)
     return float(total) / world_size()

@@ -12,6 +12,7 @@ from torch import Tensor
 from openjepa.data.batches import Batch
 from openjepa.data.crops import standardise
 from openjepa.methods.base import Inputs, Method
+from openjepa.models.attention import attention_by
 from openjepa.training import schedules
 from openjepa.training.distributed import last_only, rank, whole, world_size
 from openjepa.training.optimizer import set_schedule
@@ -81,6 +82,7 @@ class Stepper:
     accumulate  parts in which a batch is computed; their gradients add up to those of the batch
     forward     what to call for the loss in place of the model: DDP around it, or its CUDA graph
     scaler      of the loss, enabled in float16 alone
+    attention   the kernel of attention; None for the one that PyTorch chooses
     seed        of PyTorch's random numbers in each step, for networks that draw some (dropout); None where none do
     """
 
@@ -97,6 +99,7 @@ class Stepper:
     forward: Callable[[Inputs], Tensor] | None = None
     scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler("cpu", enabled=False))
     seed: int | None = None
+    attention: str | None = None
 
     def __call__(self, step: int, batch: Batch) -> tuple[Tensor, Tensor]:
         """One update; returns the loss and the gradient norm, scalars on the device.
@@ -129,7 +132,7 @@ class Stepper:
     def _backward(self, part: Batch, last: bool) -> Tensor:
         weight = len(part.indices) * world_size() / part.total
         inputs, forward = self.prepare(part), self.forward or self.model
-        with last_only(forward, last):
+        with last_only(forward, last), attention_by(self.attention):  # also where blocks are computed again
             with self.autocast():
                 loss = forward(inputs) * weight
             self.scaler.scale(loss).backward()
@@ -166,14 +169,15 @@ class Stepper:
 
 def prepare(batch: Batch, mean: list[float], std: list[float], device: torch.device) -> Inputs:
     """A batch as a method takes it: on the device, its views standardised to float32."""
+    at_once = device.type == "cuda"  # from page-locked memory; MPS could read what has been freed
 
     def standardised(views: Tensor) -> Tensor:
-        return standardise(views.to(device, non_blocking=True), mean, std)
+        return standardise(views.to(device, non_blocking=at_once), mean, std)
 
     inputs = Inputs(standardised(batch.views))
     if batch.small_views is not None:
         inputs = inputs._replace(small_views=standardised(batch.small_views))
     if batch.masks is None:
         return inputs
-    context_ids, target_ids = (x.to(device, non_blocking=True) for x in batch.masks[:2])
+    context_ids, target_ids = (x.to(device, non_blocking=at_once) for x in batch.masks[:2])
     return inputs._replace(context_ids=context_ids, target_ids=target_ids)

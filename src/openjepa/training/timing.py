@@ -102,12 +102,13 @@ def measure_cost(stepper: Stepper, batches: Batches, workers: int) -> Cost:
 
 
 def seconds_of(call: Callable[[], object], device: torch.device) -> float:
-    """Seconds of a call, which returns when the device is done; on a GPU after one that is not timed."""
+    """Seconds of a call until the device is done with it; on a GPU after one that is not timed."""
     if device.type != "cpu":
         call()
     synchronise(device)
     begun = time.perf_counter()
     call()
+    synchronise(device)
     return time.perf_counter() - begun
 
 

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from torch import Tensor
 
 from openjepa.config import LENGTH, MACHINE, Config
 from openjepa.console import log
-from openjepa.data.batches import Batches
+from openjepa.data.batches import Batch, Batches
 from openjepa.data.crops import standardise
 from openjepa.data.dataset import ImageDataset, fingerprint
 from openjepa.data.statistics import channel_statistics
@@ -22,10 +24,11 @@ from openjepa.encoder.baselines import pixels_beside
 from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError
 from openjepa.methods.base import Method
+from openjepa.models.attention import Call, attention_by, attention_calls, attention_seconds, fastest
 from openjepa.models.protocol import PatchEncoder
 from openjepa.models.vit import SIZES
 from openjepa.own import names_own
-from openjepa.ranks import rank, world_size
+from openjepa.ranks import on_rank_zero, rank, world_size
 from openjepa.runs.images import mask_settings
 from openjepa.runs.planning.build_model import Networks, build_model, method_of
 from openjepa.runs.planning.memory import check_memory
@@ -49,7 +52,7 @@ from openjepa.training.monitoring_intervals import (
     probe_interval,
 )
 from openjepa.training.optimizer import loss_scaler, make_optimizer
-from openjepa.training.step import Schedule, Stepper, prepare
+from openjepa.training.step import Schedule, Stepper
 from openjepa.training.timing import Cost, measure_cost, seconds_of
 
 
@@ -68,13 +71,17 @@ class Blueprint:
     monitored: int = MONITORED
 
     def stepper(self, steps: int) -> Stepper:
-        """A fresh stepper; on a GPU its loss may be a CUDA graph.
+        """A fresh stepper; on a GPU with the fastest kernel of attention, and its loss may be a CUDA graph.
 
         Call it while nothing is being loaded: a graph cannot be captured while another thread pins memory.
         """
         stepper = build_stepper(self.config, steps, self.mean, self.std, self.networks.build(), self.parallel)
         stepper = dataclasses.replace(stepper, frozen=self.networks.frozen)
-        return with_graph(stepper, self.batches) if self._can_capture(stepper) else stepper
+        if stepper.device.type != "cuda":
+            return stepper
+        batch = self.batches[0]
+        stepper = stepper if self.config.deterministic else with_attention(stepper, batch)
+        return with_graph(stepper, batch) if self._can_capture(stepper) else stepper
 
     @property
     def first_workers(self) -> int:
@@ -265,10 +272,37 @@ def build_stepper(
     )
 
 
-def with_graph(stepper: Stepper, batches: Batches) -> Stepper:
-    """The stepper with its loss and gradients as a CUDA graph, for batches of the shapes of the first."""
-    inputs = prepare(batches[0], stepper.mean, stepper.std, stepper.device)
-    return dataclasses.replace(stepper, forward=capture(stepper.model, inputs, stepper.precision))
+def with_graph(stepper: Stepper, batch: Batch) -> Stepper:
+    """The stepper with its loss and gradients as a CUDA graph, for batches of the shapes of this one."""
+    with attention_by(stepper.attention):
+        forward = capture(stepper.model, stepper.prepare(batch), stepper.precision)
+    return dataclasses.replace(stepper, forward=forward)
+
+
+def with_attention(stepper: Stepper, batch: Batch) -> Stepper:
+    """The stepper with the kernel of attention that is fastest for a batch; PyTorch's choice where weights are sharded.
+
+    All processes of a run must call it.
+    """
+    if is_sharded(stepper.model):
+        return stepper
+    calls = calls_in_step(stepper, batch)
+
+    def chosen() -> str | None:
+        timed = partial(seconds_of, device=stepper.device)
+        return fastest(attention_seconds(calls, stepper.device, timed)) if calls else None
+
+    return dataclasses.replace(stepper, attention=on_rank_zero(chosen))
+
+
+def calls_in_step(stepper: Stepper, batch: Batch) -> Counter[Call]:
+    """The attention that computing the loss of a batch takes, by a pass in evaluation mode, which changes nothing."""
+    inputs, model = stepper.prepare(batch.split(stepper.accumulate)[0]), stepper.model
+    model.eval()
+    with stepper.autocast():
+        calls = attention_calls(lambda: model(inputs))
+    model.train()
+    return calls
 
 
 def build_probe(config: Config, dataset: ImageDataset, mean: list[float], std: list[float]) -> OnlineProbe | None:

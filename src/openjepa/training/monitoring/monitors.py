@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from openjepa.device import where_exact
 from openjepa.masking.samplers import sample_masks
 from openjepa.masking.settings import MaskSettings
 from openjepa.methods.base import Method
@@ -26,7 +27,8 @@ def effective_rank(embeddings: Tensor) -> float:
     """
     if not embeddings.isfinite().all():
         return math.nan
-    values = torch.linalg.svdvals((embeddings - embeddings.mean(dim=0)).float())
+    centred = (embeddings - embeddings.mean(dim=0)).float()
+    values = torch.linalg.svdvals(centred.to(where_exact(centred.device)))
     fractions = values / values.sum().clamp_min(1e-12) + 1e-7
     return float(torch.exp(-(fractions * fractions.log()).sum()))
 
@@ -56,7 +58,7 @@ def uniformity(embeddings: Tensor) -> float:
 
     0 where all images are in one place (Wang and Isola 2020, arXiv 2005.10242, equation 3 with t = 2).
     """
-    distances = torch.pdist(embeddings).square()
+    distances = torch.pdist(embeddings.to(where_exact(embeddings.device))).square()  # MPS has no pdist
     return float((-2 * distances).exp().mean().log()) if len(distances) else 0.0
 
 
