@@ -233,6 +233,7 @@ def evaluate(
     workers: int | str = ...,
     max_skipped: float = ...,
     overwrite: bool = ...,
+    network: nn.Module | None = ...,
 ) -> list[dict]: ...
 def finetune(
     model: StrPath,
@@ -272,6 +273,7 @@ def report(
     step: int | str | None = ...,
     device: str = ...,
     show: Sequence[str] | None = ...,
+    network: nn.Module | None = ...,
 ) -> Path: ...
 def list_runs(
     folder: StrPath,
@@ -292,6 +294,7 @@ def embed(
     workers: int | str = ...,
     max_skipped: float = ...,
     overwrite: bool = ...,
+    network: nn.Module | None = ...,
 ) -> Path: ...
 def index(
     model: StrPath,
@@ -421,6 +424,7 @@ def export(
     num_heads: int | None = ...,
     licence: str | None = ...,
     overwrite: bool = ...,
+    network: nn.Module | None = ...,
 ) -> Path: ...
 def anomaly_fit(
     model: StrPath,

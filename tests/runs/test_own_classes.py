@@ -1,14 +1,18 @@
 """Methods and networks that a program gives: they train, resume bit for bit, and can be told from others."""
 
 import json
+import sys
 from typing import ClassVar
 
 import numpy as np
+import onnxruntime
+import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import nn
 
 import openjepa
+from openjepa.cli import main
 from openjepa.errors import UsageError
 from openjepa.methods.base import Inputs
 from openjepa.models.vit import patchify, take
@@ -116,7 +120,7 @@ def test_where_the_class_is_not_known_the_run_is_read(own, whole, elsewhere):
     if "method" in own:
         assert opened.encoder().embed(images(2)).equal(whole.encoder().embed(images(2)))
     else:
-        with pytest.raises(UsageError, match="weights of a network of your own: open it in Python"):
+        with pytest.raises(UsageError, match="holds a network of the class Patches of your own: open it in Python"):
             opened.encoder()
 
 
@@ -172,3 +176,77 @@ def test_every_method_trains_an_own_network(tmp_path):
         run = train(tmp_path / name, model=network(), method=method, steps=2)
         assert run.finished
     assert set(OWN["method"]) >= {"own:Twins"}
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A run with checkpoints of steps 3 and 6, its network, and labelled images."""
+    data = openjepa.as_dataset(images(), labels=["a", "b"] * 12)
+    out = tmp_path_factory.mktemp("kept") / "run"
+    return openjepa.pretrain(data, out=out, model=network(), keep_every=3, **TINY), data
+
+
+CHEAP = {"device": "cpu", "precision": "float32", "workers": 0}
+
+
+def test_commands_take_the_network_of_a_run(kept, tmp_path, elsewhere, capsys):
+    run, data = kept
+    other = openjepa.open_run(run.folder)
+    vectors = pq.read_table(openjepa.embed(other, images(), out=tmp_path / "v.parquet", network=Patches(), **CHEAP))
+    expected = run.encoder().embed(images())
+    np.testing.assert_allclose(vectors["vector"].to_pylist(), expected, atol=1e-6)
+    records = openjepa.evaluate([other, "untrained:vit_nano_patch4_16"], data, tasks="knn", network=Patches(), **CHEAP)
+    assert {record["model"] for record in records} > {str(run), "untrained:vit_nano_patch4_16", "pixels"}
+    alone = openjepa.evaluate(other, data, tasks="knn", step=3, network=Patches(), **CHEAP)
+    assert {record["model"] for record in alone} == {f"{run} (step 3)", "pixels", "constant"}
+    assert "a Patches, of which none without training can be made" in capsys.readouterr().out
+    page = openjepa.report(other, network=Patches()).read_text()
+    assert "network=Patches(...)" in page and "is shown where one is given" not in page
+    page = openjepa.report(other).read_text()
+    assert "Its encoder is a Patches of a program, and is shown where one is given" in page
+    assert "Not finished" not in page
+    with pytest.raises(UsageError, match="finetune needs a vision transformer of equal blocks"):
+        openjepa.evaluate(other, data, tasks="finetune", network=Patches(), **CHEAP)
+
+
+def test_the_encoder_of_each_step_in_a_network_that_is_given(kept, elsewhere):
+    run, _ = kept
+    other = openjepa.open_run(run.folder)
+    given = Patches()
+    before = {name: value.clone() for name, value in given.state_dict().items()}
+    for how in ({}, {"step": 3}, {"which": "context"}):
+        assert other.encoder(model=given, **how).embed(images(2)).equal(run.encoder(**how).embed(images(2)))
+    assert not run.encoder(step=3).embed(images(2)).equal(run.encoder().embed(images(2)))
+    assert not run.encoder("context").embed(images(2)).equal(run.encoder().embed(images(2)))
+    assert all(torch.equal(value, before[name]) for name, value in given.state_dict().items())
+    with pytest.raises(UsageError, match="its tensors have other shapes"):
+        other.encoder(step=3, model=Patches(width=8))
+    with pytest.raises(UsageError, match="whose image size is its own"):
+        other.encoder(image_size=(32, 32), model=Patches())
+
+
+def test_an_own_network_goes_to_onnx_alone(kept, tmp_path):
+    run, _ = kept
+    folder = openjepa.export(run, to="onnx", out=tmp_path / "onnx", network=Patches(), licence="mit")
+    session = onnxruntime.InferenceSession(folder / "encoder.onnx", providers=["CPUExecutionProvider"])
+    encoder = run.encoder()
+    pixels = encoder.standardised(encoder.preprocess(images(3)))
+    (embedding,) = session.run(["embedding"], {"pixel_values": pixels.numpy()})
+    np.testing.assert_allclose(embedding, encoder.embed(images(3)), atol=1e-5)
+    assert "license: mit" in (folder / "README.md").read_text()
+    with pytest.raises(
+        UsageError, match="holds a Patches of your own, which no other library can build: give --to onnx"
+    ):
+        openjepa.export(run, to="hf", out=tmp_path / "hf", network=Patches())
+
+
+@pytest.mark.parametrize("words", ["embed RUN DATA --out v.csv", "evaluate RUN DATA", "export RUN --to onnx --step 3"])
+def test_the_command_line_says_how_to_do_it_in_python(kept, photos, tmp_path, monkeypatch, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    named = {"RUN": str(kept[0]), "DATA": str(photos)}
+    monkeypatch.setattr(sys, "argv", ["openjepa", *(named.get(word, word) for word in words.split())])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = capsys.readouterr().err
+    assert ended.value.code == 2 and len(told.strip().splitlines()) == 1
+    assert "holds a network of the class Patches of your own: open it in Python" in told and "network=..." in told

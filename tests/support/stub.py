@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from torch import nn
+
 import openjepa
 from openjepa.commands import COMMANDS
 from openjepa.commands.arguments.options import Settings
@@ -49,7 +51,8 @@ def as_text(kind: Any) -> str:
     if parts:
         name = "Sequence" if get_origin(kind) in (list, Sequence) else get_origin(kind).__name__
         return f"{name}[{', '.join(map(as_text, parts))}]"
-    return "None" if kind is type(None) else "StrPath" if kind is Path else kind.__name__
+    named = {type(None): "None", Path: "StrPath", nn.Module: "nn.Module"}
+    return named.get(kind) or kind.__name__
 
 
 def parameter(name: str, hint: Any) -> str:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
+from torch import nn
 from typer import Argument, Option
 
 from openjepa.commands.arguments.options import (
@@ -11,6 +12,7 @@ from openjepa.commands.arguments.options import (
     Overwrite,
     Pooling,
     Precision,
+    PythonOnly,
     SkippedFraction,
     Step,
     Workers,
@@ -43,12 +45,16 @@ def embed(
     workers: Workers = "auto",
     max_skipped: SkippedFraction = MAX_SKIPPED,
     overwrite: Overwrite = False,
+    network: Annotated[nn.Module | None, PythonOnly()] = None,
 ) -> Path:
     """Write the embedding of every image.
 
     A .parquet file has the columns path (text) and vector (a list of float32 numbers, as many as the model is wide);
     .csv and .xlsx have path, vector_0, vector_1 and so on.
     Images that cannot be read are left out, counted and named.
+
+    In Python `network` opens a run that trained an `nn.Module` of a program: one of the same class, which stays as it
+    is.
 
     Returns the file. Raises UsageError.
     """
@@ -57,7 +63,7 @@ def embed(
     check_output(out, [model], overwrite, names_of(source))
     readers = count_workers(workers, device)
     where = choose_device(device)
-    encoder = open_model_at(model, step, where, choose_precision(precision, where), pooling)
+    encoder = open_model_at(model, step, where, choose_precision(precision, where), pooling, network)
     dataset, summary = open_images(source, encoder.pixel_format, max_skipped)
     log(*seen_lines(summary.sizes, frame_of(encoder)))
     with counting(f"embedding {source}") as progress:

@@ -4,9 +4,19 @@ import os
 from pathlib import Path
 from typing import Annotated
 
+from torch import nn
 from typer import Argument, Option
 
-from openjepa.commands.arguments.options import Device, Overwrite, Pooling, Precision, SkippedFraction, Step, Workers
+from openjepa.commands.arguments.options import (
+    Device,
+    Overwrite,
+    Pooling,
+    Precision,
+    PythonOnly,
+    SkippedFraction,
+    Step,
+    Workers,
+)
 from openjepa.config import MAX_SKIPPED, check_value
 from openjepa.console import log
 from openjepa.data.open import Given, as_source
@@ -71,11 +81,15 @@ def evaluate(
     workers: Workers = "auto",
     max_skipped: SkippedFraction = MAX_SKIPPED,
     overwrite: Overwrite = False,
+    network: Annotated[nn.Module | None, PythonOnly()] = None,
 ) -> list[dict]:
     """Measure encoders on labelled images, always beside raw pixels and an untrained encoder.
 
     The records of a run are kept in its folder, as evaluation.json (of a --step, evaluation-step-NUMBER.json), for its
     report. docs/evaluation.md explains the tasks.
+
+    In Python `network` opens runs that trained an `nn.Module` of a program: one of the same class, which stays as it
+    is.
 
     Returns one record for each model, label and task, with the keys model, data, task, metric, value, low, high and
     protocol; accuracies are fractions, low and high their 95 % interval. Raises UsageError.
@@ -98,7 +112,7 @@ def evaluate(
     with joined(choose_device(device)):
         steps = on_rank_zero(lambda: find_steps(names, step))
         labels = {name: label_at(name, steps.get(name)) for name in names}
-        opened = evaluating.open_models(names, device, precision, encoder, steps, pooling)
+        opened = evaluating.open_models(names, device, precision, encoder, steps, pooling, network)
         outputs.check_models(opened)
         run_tasks.check_models(opened, needed)
         first = evaluating.first_encoder(opened)

@@ -4,18 +4,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
+import torch
+from torch import nn
 from typer import Argument, Option
 
-from openjepa.commands.arguments.options import OverwriteFolder, Step
+from openjepa.commands.arguments.options import OverwriteFolder, PythonOnly, Step
 from openjepa.config import image_size as pixels
 from openjepa.console import log
 from openjepa.errors import UsageError
 from openjepa.interop.classifier import is_head
 from openjepa.interop.formats.registry import Options, known
 from openjepa.interop.hub import push
-from openjepa.runs.checkpoints import find_step, open_source_at, trained_foreign_at
+from openjepa.runs.checkpoints import find_step, open_own_at, open_source_at, trained_foreign_at
 from openjepa.runs.exporting.encoder import Export, folder_of, is_written, licence_of, read_request, write_export
 from openjepa.runs.exporting.foreign import write_foreign_export
+from openjepa.runs.exporting.graph import write_graph_export
 from openjepa.runs.exporting.head import holds_head, write_head_export
 from openjepa.runs.images import check_new_artifact
 
@@ -38,6 +41,7 @@ def export(
     num_heads: Annotated[int | None, Option(help="Attention heads, for a width that is no standard size.")] = None,
     licence: Annotated[str | None, Option(help="Licence of your weights, for the card.")] = None,
     overwrite: OverwriteFolder = False,
+    network: Annotated[nn.Module | None, PythonOnly()] = None,
 ) -> Path:
     """Write an encoder as another library opens it, open it there, and compare the two on images.
 
@@ -45,6 +49,9 @@ def export(
     hf, is pushed to the Hub. Of a head, which finetune or evaluate --save-head wrote, hf and onnx hold the head too,
     and other formats the encoder alone. A network of timm or transformers that was trained further goes back to its
     library: --to timm or hf.
+
+    In Python `network` opens a run that trained an `nn.Module` of a program: one of the same class, which stays as it
+    is. It goes to onnx alone.
 
     Returns the folder. Raises UsageError.
     """
@@ -59,6 +66,12 @@ def export(
         if request.hub_name or size or licence:
             raise UsageError(f"{model} is a head: it is exported without --image-size, --licence and hub:")
         write_head_export(folder, model, request, overwrite)
+        return folder
+    if own := open_own_at(model, number, network, torch.device("cpu"), torch.float32, which, size):
+        own.licence = licence
+        if num_heads or request.hub_name:
+            raise UsageError(f"{model} holds a network of your own: leave out --num-heads and hub:")
+        write_graph_export(folder, own, Path(model), request, overwrite)
         return folder
     if foreign := trained_foreign_at(model, number, which):
         if num_heads:

@@ -1,6 +1,5 @@
 """`openjepa pretrain DATA --out RUN`: an encoder trained on your own images."""
 
-import copy
 import os
 import time
 from collections.abc import Sequence
@@ -22,7 +21,6 @@ from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError, unknown
 from openjepa.files.lock import locked
 from openjepa.interop.foreign.trainable import from_module
-from openjepa.interop.load import load_encoder
 from openjepa.methods.base import Method
 from openjepa.recipe_settings import config_of
 from openjepa.runs.checkpoints import load_encoder_at
@@ -127,22 +125,23 @@ class Run:
         device: str | torch.device = "cpu",
         precision: str | torch.dtype = torch.float32,
         image_size: tuple[int, int] | None = None,
+        model: nn.Module | None = None,
     ) -> Encoder:
         """The target or context encoder: of the end of the run, or of its last checkpoint while it is not finished.
 
         `step` names another checkpoint that is kept: its number, last, best or best-MONITOR. Other keywords are those
-        of `openjepa.load_encoder`. Raises UsageError.
+        of `openjepa.load_encoder`; `model` can be left out of the run that `pretrain(model=...)` gave. Raises
+        UsageError.
         """
-        where = choose_device(device)
-        own = "model" in self._own and self.stored()[1].foreign is None
-        if own and step is None and self.finished:
-            return load_encoder(self.folder, device, precision, model=copy.deepcopy(self._own["model"]))
+        where, network = choose_device(device), self._own.get("model") if model is None else model
         chosen = "last" if step is None and not self.finished else step
-        return load_encoder_at(str(self), chosen, where, choose_precision(precision, where), which, image_size)
+        how = where, choose_precision(precision, where), which, image_size, network
+        return load_encoder_at(str(self), chosen, *how)
 
     def report(self, *, data: Given | None = None, device: str = "auto", show: list[str] | None = None) -> Path:
         """Write report.html, with the images of the run where they are known; returns the page. UsageError."""
-        return report(self.folder, data=self._data if data is None else data, device=device, show=show)
+        images = self._data if data is None else data
+        return report(self.folder, data=images, device=device, show=show, network=self._own.get("model"))
 
     def resume(self, data: Given | None = None, *, callbacks: Sequence[Callback] = (), **settings: Any) -> "Run":
         """Continue from the last checkpoint, as `pretrain(data, out=run.folder, resume=True)`.
@@ -236,6 +235,6 @@ def pretrain(
             training = time.monotonic() - started
             run.finish()
             where: dict[str, Any] = {"device": config.device} if settings.get("device") is not None else {}
-            on_rank_zero(lambda: report(out, data=source, **where))
+            on_rank_zero(lambda: report(out, data=source, network=own.get("model"), **where))
             on_rank_zero(lambda: log(took(begun, training)))
     return Run(out, source, probed, **own)

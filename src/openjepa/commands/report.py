@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
+from torch import nn
 from typer import Argument, Option
 
-from openjepa.commands.arguments.options import Device, Step
+from openjepa.commands.arguments.options import Device, PythonOnly, Step
 from openjepa.console import log
 from openjepa.data.open import Given, as_source
 from openjepa.reports.run_page import write_run_page
@@ -22,6 +23,7 @@ def report(
         list[str] | None,
         Option(help="Image whose neighbours to show, by its path in the data or the end of it; may be repeated."),
     ] = None,
+    network: Annotated[nn.Module | None, PythonOnly()] = None,
 ) -> Path:
     """Write RUN/report.html: one file that needs no network, with results, curves, masks, patch maps and neighbours.
 
@@ -30,9 +32,12 @@ def report(
     Neighbours are shown of the images that --show names, else of six. Without the images the page has no pictures; of
     an unfinished run it shows what there is.
 
+    In Python `network` shows the encoder of a run that trained an `nn.Module` of a program: one of the same class,
+    which stays as it is.
+
     Returns the page. Raises UsageError if the folder is no run, --data names no images, or --show no image of them.
     """
     images = None if data is None else as_source(data)
-    page = write_run_page(read_run_folder(Path(run), str(device), step), images, [*(show or [])])
+    page = write_run_page(read_run_folder(Path(run), str(device), step, network), images, [*(show or [])])
     log(f"report: {page}")
     return page

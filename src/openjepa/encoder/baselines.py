@@ -77,6 +77,11 @@ def seeded(seed: int, **arguments: Any) -> VisionTransformer:
         return VisionTransformer(**arguments)
 
 
+def has_first_weights(encoder: Encoder) -> bool:
+    """Whether first weights can be drawn for the network of an encoder: not for one of a program."""
+    return isinstance(encoder, ForeignEncoder) or isinstance(encoder.network, VisionTransformer)
+
+
 def untrained_like(encoder: Encoder, seed: int = 0) -> Encoder:
     """An untrained encoder with the shape, initialisation, preprocessing, device and precision of another."""
     if isinstance(encoder, ForeignEncoder):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import Model
 from openjepa.encoder.foreign import ForeignEncoder
 from openjepa.errors import UsageError
@@ -72,13 +73,11 @@ class Reads(StrEnum):
 
     def check(self, task: str, model: Model) -> None:
         """Raise UsageError where a model has none."""
-        if not isinstance(model, ForeignEncoder):
-            return
-        if self is Reads.TOKENS and not model.has_tokens:
+        if self is Reads.TOKENS and isinstance(model, ForeignEncoder) and not model.has_tokens:
             raise UsageError(
                 f"{task} needs patch tokens, and {model.name} has only features of whole images: leave one of them out"
             )
-        if self is Reads.NETWORK and not is_transformer(model):
+        if self is Reads.NETWORK and isinstance(model, Encoder) and not is_transformer(model):
             raise UsageError(
                 f"{task} needs a vision transformer of equal blocks, and {model.name} is none: leave one of them out"
             )

@@ -31,6 +31,7 @@ from openjepa.models.vit import VisionTransformer
 from openjepa.safety.schema import Json, checked, read_json
 
 FACTS = "openjepa.json"
+OWN_MODEL = "own_model"  # what states that a folder holds a network of a program
 AGAIN = "resume its run or train again"
 
 
@@ -154,6 +155,15 @@ def hf_preprocessor(frame: Frame, mean: list[float], std: list[float], pixel_for
     }
 
 
+def needs_network(name: str, kind: str = "") -> str:
+    """What to say of a model whose network a program gave: a class, where its name is known."""
+    held = f"a network of the class {kind}" if kind else "the weights of a network"
+    return (
+        f"{name} holds {held} of your own: open it in Python with one of the same class, as network=... of "
+        "openjepa.evaluate, embed, export and report, or model=... of openjepa.load_encoder"
+    )
+
+
 def load_artifact(path: Path) -> Source:
     """All networks of an artifact folder, or of a run folder's `encoder/`, with their preprocessing.
 
@@ -161,11 +171,8 @@ def load_artifact(path: Path) -> Source:
     """
     folder = find_artifact(path)
     about = read_json(folder / FACTS, dict[str, Json], AGAIN)
-    if "own_model" in about:
-        raise UsageError(
-            f"{path} holds the weights of a network of your own: open it in Python, as openjepa.load_encoder(path, "
-            "model=...) with a network of the same class"
-        )
+    if OWN_MODEL in about:
+        raise UsageError(needs_network(str(path)))
     if "foreign" in about:
         raise UsageError(f"{path} holds a network of another library, which cannot become a plain ViT")
     facts = checked(Facts, about, str(folder / FACTS), AGAIN)

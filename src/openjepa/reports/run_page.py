@@ -39,7 +39,7 @@ def write_run_page(run: RunFolder, data: DataSource | None, asked: Sequence[str]
     Raises UsageError if `data` is given and holds no images, and for names that are not those of an image.
     """
     images, missing = _images(run, data, asked)
-    notes = [*_unfinished(run), *missing]
+    notes = [*_unfinished(run), *_own_network(run), *missing]
     text = render(
         "run.html",
         run=run,
@@ -77,12 +77,17 @@ def _images(run: RunFolder, data: DataSource | None, asked: Sequence[str]) -> tu
 def _report_command(run: RunFolder, show: str | None = None) -> str:
     """The command that writes the report with its pictures, and with the neighbours of an image to `show`."""
     path = str(run.path)
-    if run.from_python:
-        at = "" if run.step is None else f", step={run.step}"
-        return f"openjepa.report({path!r}, data=images{at}{f', show=[{show!r}]' if show else ''})"
+    if run.from_python or run.own_class:
+        return f"openjepa.report({path!r}, data=images{_keywords(run)}{f', show=[{show!r}]' if show else ''})"
     data = [] if scenes.takes(run.data) else ["--data", run.data]
     data += [] if run.step is None else ["--step", str(run.step)]
     return shlex.join(["openjepa", "report", path, *data, *(["--show", show] if show else [])])
+
+
+def _keywords(run: RunFolder) -> str:
+    """What calls of functions on a run also need: the step that is shown, a network of its class."""
+    step = "" if run.step is None else f", step={run.step}"
+    return step + (f", network={run.own_class}(...)" if run.own_class else "")
 
 
 def _verdict(run: RunFolder) -> dict[str, str]:
@@ -102,6 +107,13 @@ def _unfinished(run: RunFolder) -> list[str]:
     command = resume_command(None if run.from_python else run.data, run.path, run.config, run.probe)
     kept = f" The encoder shown is of step {run.encoder_step:,}." if run.encoder and run.encoder_step else ""
     return [f"Not finished: step {run.done:,} of {run.steps:,}.{kept} Continue with {command}"]
+
+
+def _own_network(run: RunFolder) -> list[str]:
+    """A note where the encoder is a network of a program, which was not given."""
+    if run.encoder or not run.own_class or not (run.finished or run.step):
+        return []
+    return [f"Its encoder is a {run.own_class} of a program, and is shown where one is given: {_report_command(run)}"]
 
 
 def _segments(run: RunFolder) -> list[tuple[str, ...]]:
@@ -136,10 +148,10 @@ def _about_images(run: RunFolder) -> list[tuple[str, ...]]:
 def _next_commands(run: RunFolder) -> list[str]:
     """The commands that measure a run on its own images, if they have labels; else what can be done without."""
     path = str(run.path)
-    if run.from_python:
-        at = "" if run.step is None else f", step={run.step}"
-        measured = f"openjepa.evaluate([{path!r}], images{at}); {_report_command(run)}"
-        return [measured if run.images.classes else f"openjepa.embed({path!r}, images{at}, out='vectors.parquet')"]
+    if run.from_python or run.own_class:
+        measured = f"openjepa.evaluate([{path!r}], images{_keywords(run)}); {_report_command(run)}"
+        embedded = f"openjepa.embed({path!r}, images{_keywords(run)}, out='vectors.parquet')"
+        return [measured if run.images.classes else embedded]
     step = [] if run.step is None else ["--step", str(run.step)]
     if not run.images.classes:
         embed = ["openjepa", "embed", path, run.data, *step, "--out", "vectors.parquet"]

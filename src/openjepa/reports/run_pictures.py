@@ -12,7 +12,7 @@ from openjepa.data.decoding.pixel_format import RGB, PixelFormat
 from openjepa.data.named_images import indices_of
 from openjepa.data.open import DataSource, open_dataset
 from openjepa.data.summary import inspect_dataset
-from openjepa.encoder.baselines import untrained_like
+from openjepa.encoder.baselines import has_first_weights, untrained_like
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import Crops
 from openjepa.errors import UsageError
@@ -63,7 +63,8 @@ def draw_pictures(run: RunFolder, sample: Sample | None) -> dict[str, Any]:
     if run.masks:
         pictures |= _coverage(run, run.masks) | {"masks": _masks(run, run.masks, shown)}
     if sample and encoder:
-        maps = {"trained": _maps(encoder, images), "untrained": _maps(untrained_like(encoder), images)}
+        maps = {"trained": _maps(encoder, images)}
+        maps |= {"untrained": _maps(untrained_like(encoder), images)} if has_first_weights(encoder) else {}
         found = find_neighbours(encoder, sample.dataset, config.readers, sample.asked)
         pictures |= {"maps": {"image": shown, **maps}, "neighbours": found.rows, "searched": found.searched}
     return pictures

@@ -1,5 +1,6 @@
 """The encoder of a checkpoint of a run, also while the run trains: files are read whole, without the run's lock."""
 
+import copy
 import dataclasses
 import time
 from collections.abc import Sequence
@@ -8,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from openjepa.config import Config
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import Model
 from openjepa.encoder.foreign import OURS, check_pooling
 from openjepa.errors import UsageError
-from openjepa.interop.artifact import readable, vits
+from openjepa.interop.artifact import needs_network, readable, vits
 from openjepa.interop.foreign.artifact import foreign_folder
 from openjepa.interop.foreign.open import open_foreign
+from openjepa.interop.foreign.own_artifact import load_own, own_class
 from openjepa.interop.foreign.patch_encoder import ForeignPatchEncoder
 from openjepa.interop.foreign.source import ForeignSource
 from openjepa.interop.load import load_encoder, open_source
@@ -28,6 +30,7 @@ from openjepa.runs.planning.build_model import build_model
 from openjepa.runs.planning.foreign_weights import stored_foreign
 from openjepa.runs.planning.frozen_teacher import AbsentTeacher
 from openjepa.runs.planning.initial_weights import stored_networks
+from openjepa.runs.planning.own_classes import OwnModel, check_same_model
 from openjepa.runs.settings import CONFIG, StoredRun, read_config
 from openjepa.training.checkpoint import (
     DamagedCheckpoint,
@@ -91,8 +94,58 @@ def trained_foreign_at(name: str, step: Step, which: str = "target") -> ForeignS
     return open_foreign_at(name, step, which) if found else None
 
 
-def open_model_at(name: str, step: Step, device: torch.device, precision: torch.dtype, pooling: str = "auto") -> Model:
-    """The model of a name or, with a `step`, the encoder of that checkpoint of the run `name`. Raises UsageError."""
+def open_own_at(
+    name: str,
+    step: Step,
+    network: nn.Module | None,
+    device: torch.device,
+    precision: torch.dtype,
+    which: str = "target",
+    image_size: tuple[int, int] | None = None,
+) -> Encoder | None:
+    """The encoder of a run that trained a network of a program, in a copy of `network`; None for any other model.
+
+    Without a `step` it is that of the finished run, of which the context encoder is in the last checkpoint. Raises
+    UsageError where no network of its class is given, and where one does not fit.
+    """
+    path = Path(name)
+    with readable(name):
+        kind = own_class(path) if step is None else own_class_of_run(path)
+    if kind is None:
+        return None
+    if network is None:
+        raise UsageError(needs_network(name, kind))
+    if image_size not in (None, getattr(network, "image_size", None)):
+        raise UsageError(f"{name} holds a network of the class {kind}, whose image size is its own: leave it out")
+    if step is None and which == "target":
+        return load_own(path, copy.deepcopy(network), device, precision)
+    config, stored, number, (target, context, _) = networks_at(path, LAST if step is None else step, network)
+    chosen = context if which == "context" and context else target
+    how = device, precision, stored.read_as, config.max_stretch
+    return Encoder(chosen, stored.mean, stored.std, label_at(name, None if step is None else number), *how)
+
+
+def own_class_of_run(folder: Path) -> str | None:
+    """The name of the class of the network that a program gave for a run; None for other networks."""
+    stored = read_config(folder / CONFIG, REPAIR)[1] if is_run_folder(folder) else None
+    return stored.own_model.name.partition(":")[2] if stored and stored.own_model and not stored.foreign else None
+
+
+def open_model_at(
+    name: str,
+    step: Step,
+    device: torch.device,
+    precision: torch.dtype,
+    pooling: str = "auto",
+    network: nn.Module | None = None,
+) -> Model:
+    """The model of a name or, with a `step`, the encoder of that checkpoint of the run `name`. Raises UsageError.
+
+    `network` is for a run that trained one of a program: one of the same class, which stays as it is.
+    """
+    if own := open_own_at(name, step, network, device, precision):
+        check_pooling(pooling, OURS, name)
+        return own
     if step is None:
         return open_model(name, device, precision, pooling=pooling)
     if foreign := open_foreign_at(name, step):
@@ -108,8 +161,11 @@ def load_encoder_at(
     precision: torch.dtype,
     which: str = "target",
     image_size: tuple[int, int] | None = None,
+    network: nn.Module | None = None,
 ) -> Encoder:
-    """The encoder of a run or, with a `step`, of that checkpoint of it. Raises UsageError."""
+    """The encoder of a run or, with a `step`, of that checkpoint of it. Raises UsageError. `network` as above."""
+    if own := open_own_at(name, step, network, device, precision, which, image_size):
+        return own
     if step is None:
         return load_encoder(name, device, precision, which=which, image_size=image_size)
     if foreign := open_foreign_at(name, step, which):
@@ -148,11 +204,17 @@ def checkpoint_source(folder: Path, step: int | str) -> Source:
     return _source_of(folder, config, stored, number, networks)
 
 
-def networks_at(folder: Path, step: int | str) -> tuple[Config, StoredRun, int, Parts]:
+def networks_at(
+    folder: Path, step: int | str, network: nn.Module | None = None
+) -> tuple[Config, StoredRun, int, Parts]:
     """The settings of a run, the number of a step, and the networks as they were after it; UsageError as above."""
     tensors, number = _tensors_of(folder, step)
     config, stored = read_config(folder / CONFIG, REPAIR)
     networks = stored_foreign(config, stored) or stored_networks(config, stored)
+    if network is not None and not networks:
+        model = OwnModel.of(network)
+        check_same_model(model, stored.own_model)
+        networks = model.networks(config)
     teacher = AbsentTeacher(stored.teacher.embed_dim) if stored.teacher else None
     method = networks.build() if networks else build_model(config, len(stored.mean), teacher)
     weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}

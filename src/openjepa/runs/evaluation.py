@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from openjepa._version import __version__
 from openjepa.config import MAX_SKIPPED
@@ -20,7 +21,7 @@ from openjepa.data.proportions import seen_lines
 from openjepa.data.shard_folders import shard_lines
 from openjepa.data.summary import counted
 from openjepa.device import choose_device, choose_precision
-from openjepa.encoder.baselines import pixels_beside, untrained_like
+from openjepa.encoder.baselines import has_first_weights, pixels_beside, untrained_like
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.feature_cache import FeatureStore
 from openjepa.encoder.features import Model, frame_of
@@ -40,7 +41,7 @@ from openjepa.interop.loaded_weights import WHICH
 from openjepa.interop.open_model import is_folder, open_model
 from openjepa.ranks import on_rank_zero
 from openjepa.rng import SAMPLES, generator
-from openjepa.runs.checkpoints import label_at, open_foreign_at, open_source_at
+from openjepa.runs.checkpoints import label_at, open_foreign_at, open_own_at, open_source_at
 from openjepa.runs.images import check_skipped, prepare_images
 
 Measured = dict[str, list[Result]]  # by the model's name
@@ -69,8 +70,11 @@ def open_models(
     encoder: str = "target",
     steps: Mapping[str, int] = {},
     pooling: str = "auto",
+    network: nn.Module | None = None,
 ) -> list[Model]:
     """The named models after the two baselines, which have the first encoder's shape.
+
+    Of a network of a program, given as `network` to open its runs, there are no first weights, so no second baseline.
 
     `encoder`: target, context, or both, for models that have both. `steps`: of which checkpoint a run is opened, by its
     name. `pooling` as of `load_encoder`. Raises UsageError.
@@ -80,7 +84,9 @@ def open_models(
     where = choose_device(device)
     dtype = on_rank_zero(lambda: choose_precision(precision, where))  # timed, so processes could choose differently
     folders = {
-        name: _encoders(name, steps.get(name), where, dtype, encoder, pooling) for name in names if is_folder(name)
+        name: _encoders(name, steps.get(name), where, dtype, encoder, pooling, network)
+        for name in names
+        if is_folder(name)
     }
     frame = frame_of(next(iter(folders.values()))[0]) if folders else None
     models: list[Model] = []
@@ -92,7 +98,10 @@ def open_models(
         pixels = pixels_beside(first.pixel_format, first.mean, first.std) if first else None
         baselines.append(pixels or open_model("pixels", where, dtype, frame))
     if first and not any(name.startswith("untrained:") for name in names):
-        baselines.append(untrained_like(first))
+        if has_first_weights(first):
+            baselines.append(untrained_like(first))
+        else:
+            log(f"{first.name} is a {type(first.network).__name__}, of which none without training can be made")
     return baselines + models
 
 
@@ -101,9 +110,21 @@ def first_encoder(models: Iterable[Model]) -> Encoder | None:
 
 
 def _encoders(
-    name: str, step: int | None, where: torch.device, dtype: torch.dtype, encoder: str, pooling: str
+    name: str,
+    step: int | None,
+    where: torch.device,
+    dtype: torch.dtype,
+    encoder: str,
+    pooling: str,
+    network: nn.Module | None,
 ) -> list[Encoder]:
     """The encoders asked for, or the only one that a source holds; logs what the user needs to know of them."""
+    if own := open_own_at(name, step, network, where, dtype, "context" if encoder == "context" else "target"):
+        check_pooling(pooling, OURS, name)
+        if encoder == "both":
+            log(f"of {name} the target encoder alone is measured: give encoder context for the other")
+        own.name = label_at(name, step) + (CONTEXT if encoder == "context" else "")
+        return [own]
     if foreign := open_foreign_at(name, step):
         return _foreign_encoders(foreign, name, step, where, dtype, encoder, pooling)
     check_pooling(pooling, OURS, name)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, Field
+from torch import nn
 
 from openjepa.config import FIELDS, LENGTH, Config, build_config
 from openjepa.data.decoding.pixel_format import PixelFormat
@@ -20,11 +21,19 @@ from openjepa.masking.samplers import targets_in_words
 from openjepa.masking.settings import MaskSettings
 from openjepa.own import names_own
 from openjepa.recipe_settings import recipe
-from openjepa.runs.checkpoints import Step, file_at, find_step, is_run_folder, label_at, load_encoder_at
+from openjepa.runs.checkpoints import (
+    Step,
+    file_at,
+    find_step,
+    is_run_folder,
+    label_at,
+    load_encoder_at,
+    own_class_of_run,
+)
 from openjepa.runs.command_line import option_words, python_call, setting_in_words
 from openjepa.runs.images import mask_settings
 from openjepa.runs.planning.unused_settings import without_effect
-from openjepa.runs.settings import CONFIG, Segment, StoredRun, read_config
+from openjepa.runs.settings import CONFIG, Segment, read_config
 from openjepa.safety.schema import Json, Name, PositiveInt, Schema, Text, read_json
 from openjepa.training.monitoring.metrics_log import read_metrics
 
@@ -95,6 +104,7 @@ class RunFolder:
     encoder_step  the step of the finished encoder, which an extended run keeps until its end; None if there is none
     probe         the images of the online probe as given, where they are not those of the run
     teacher       the frozen target encoder, where there was one
+    own_class     the class of the network of a program, which has to be given to open its encoder; None for others
     step          of the checkpoint that `encoder`, `records` up to it and `results` are of; None for the run as it is
     """
 
@@ -114,12 +124,13 @@ class RunFolder:
     encoder_step: int | None = None
     probe: str | None = None
     teacher: StoredTeacher | None = None
+    own_class: str | None = None
     step: int | None = None
 
     @property
     def finished(self) -> bool:
         """Whether there is an encoder of the whole run."""
-        return self.encoder is not None and self.encoder_step in (None, self.steps)
+        return self.encoder_step == self.steps or (self.encoder is not None and self.encoder_step is None)
 
     @property
     def epochs(self) -> float:
@@ -182,8 +193,12 @@ class RunFolder:
         return shlex.join([*words, "--steps", str(self.steps), *option_words(differ)])
 
 
-def read_run_folder(run: str | os.PathLike[str], device: str = "auto", step: Step = None) -> RunFolder:
+def read_run_folder(
+    run: str | os.PathLike[str], device: str = "auto", step: Step = None, network: nn.Module | None = None
+) -> RunFolder:
     """Read a run folder, as of a `step` where one is given (`checkpoint_source` says which there are).
+
+    `network` is for a run that trained one of a program: one of the same class, without which there is no encoder.
 
     Raises UsageError if it is no run or one of its files is damaged.
 
@@ -207,10 +222,11 @@ def read_run_folder(run: str | os.PathLike[str], device: str = "auto", step: Ste
         records=[record for record in read_metrics(folder) if record["step"] <= last],
         results=_read_results(folder, number),
         teacher=stored.teacher,
-        encoder=_read_encoder(folder, config, stored, device, number),
+        encoder=_read_encoder(folder, config, device, number, network),
         segments=[segment for segment in stored.segments if number is None or segment.from_step < number],
         encoder_step=encoder_step(folder),
         probe=stored.probe.data if stored.probe else None,
+        own_class=own_class_of_run(folder),
         step=number,
     )
 
@@ -223,13 +239,15 @@ def check_run(folder: Path) -> None:
         raise UsageError(f"{folder} is no run: {RUNS}")
 
 
-def _read_encoder(folder: Path, config: Config, stored: StoredRun, wanted: str, step: int | None) -> Encoder | None:
+def _read_encoder(
+    folder: Path, config: Config, wanted: str, step: int | None, network: nn.Module | None
+) -> Encoder | None:
     """The encoder of a finished run, or of a checkpoint."""
-    own = names_own(config.model) and not stored.foreign
-    if own or (step is None and not (folder / "encoder").is_dir()):
+    lacks = network is None and own_class_of_run(folder)
+    if lacks or (step is None and not (folder / "encoder").is_dir()):
         return None
     device = choose_device("cpu" if wanted == "auto" and config.device.startswith("cpu") else wanted)
-    return load_encoder_at(str(folder), step, device, choose_precision("auto", device))
+    return load_encoder_at(str(folder), step, device, choose_precision("auto", device), network=network)
 
 
 def encoder_step(folder: Path) -> int | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openjepa.console import Bold, fits, log, show_table
+from openjepa.encoder.baselines import has_first_weights
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import Model
 from openjepa.errors import UsageError
@@ -60,6 +61,9 @@ class Outputs:
     def check_models(self, models: Sequence[Model]) -> None:
         if self.head and not any(isinstance(model, Encoder) for model in models):
             raise UsageError("--save-head needs an encoder: name a run, an artifact or a model of another library")
+        last = models[-1]
+        if self.head and isinstance(last, Encoder) and not has_first_weights(last):
+            raise UsageError(f"{last.name} holds a network of your own, which no head can be stored with: leave it out")
 
     def write(
         self,

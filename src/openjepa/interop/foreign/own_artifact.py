@@ -15,7 +15,7 @@ from openjepa.data.decoding.pixel_format import RGB, PixelFormat
 from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError
 from openjepa.files import atomic_folder, write_json
-from openjepa.interop.artifact import AGAIN, FACTS, find_artifact
+from openjepa.interop.artifact import AGAIN, FACTS, OWN_MODEL, find_artifact
 from openjepa.interop.weights.files import read_safetensors, save_tensors
 from openjepa.interop.weights.shapes import Preprocessing
 from openjepa.models.protocol import PatchEncoder, check_patch_encoder
@@ -25,6 +25,10 @@ from openjepa.safety.schema import Json, Name, Schema, checked, read_json
 class OwnNetwork(Schema):
     name: Name
     shapes: Name
+
+    @property
+    def class_name(self) -> str:
+        return self.name.partition(":")[2]
 
 
 class OwnFacts(Preprocessing):
@@ -49,11 +53,23 @@ def save_own(
         write_json(part / FACTS, {**about, **how})
 
 
+def own_class(path: Path) -> str | None:
+    """The name of the class of the network in the artifact that a path names; None where it is not of a program."""
+    for folder in (path, path / "encoder"):
+        if (folder / FACTS).is_file() and OWN_MODEL in read_json(folder / FACTS, dict[str, Json], AGAIN):
+            return _facts(folder).own_model.class_name
+    return None
+
+
+def _facts(folder: Path) -> OwnFacts:
+    return checked(OwnFacts, read_json(folder / FACTS, dict[str, Json], AGAIN), str(folder / FACTS), AGAIN)
+
+
 def load_own(path: Path, network: Any, device: torch.device, precision: torch.dtype) -> Encoder:
     """The encoder of such a folder in a network of the same class, whose weights are replaced. Raises UsageError."""
     folder = find_artifact(path)
-    facts = checked(OwnFacts, read_json(folder / FACTS, dict[str, Json], AGAIN), str(folder / FACTS), AGAIN)
-    name = facts.own_model.name.partition(":")[2]
+    facts = _facts(folder)
+    name = facts.own_model.class_name
     try:
         if not isinstance(network, nn.Module):
             raise ValueError("it is no nn.Module")

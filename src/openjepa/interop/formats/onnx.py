@@ -1,8 +1,9 @@
 """An encoder as an ONNX graph: pixels in, pooled embedding and patch tokens out, for any batch size."""
 
+import contextlib
 import copy
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from openjepa.interop.artifact import preprocessing
 from openjepa.interop.formats.registry import Forward, Options
 from openjepa.interop.loaded_weights import Source
 from openjepa.models.protocol import PatchEncoder
-from openjepa.models.vit import VisionTransformer
 from openjepa.optional import require
 
 FILE, NAMES = "encoder.onnx", ("embedding", "patch_tokens")
@@ -24,7 +24,7 @@ Run = Callable[[Tensor], tuple[Tensor, Tensor]]
 class Graph(nn.Module):
     """Pixels [B, C, H, W] float32 to (embedding [B, D], patch_tokens [B, N, D]), float32 whatever is between."""
 
-    def __init__(self, encoder: VisionTransformer, dtype: torch.dtype) -> None:
+    def __init__(self, encoder: PatchEncoder, dtype: torch.dtype) -> None:
         super().__init__()
         self.encoder, self.dtype = encoder.to(dtype), dtype
 
@@ -38,13 +38,17 @@ def write(folder: Path, source: Source, options: Options) -> None:
 
     The graph takes `pixel_values` [B, C, H, W], standardised, of the encoder's image size, any B.
     """
+    about = {**preprocessing(source), "licence": source.licence}
+    write_graph(folder, source.encoder(options.which), about, options.half)
+
+
+def write_graph(folder: Path, encoder: PatchEncoder, about: dict[str, Any], half: bool) -> None:
+    """The same of any encoder, `about` being its preprocessing and licence."""
     require("onnx", "onnx")
-    path, encoder = folder / FILE, source.encoder(options.which)
-    dtype = torch.float16 if options.half else torch.float32
-    graph = Graph(copy.deepcopy(encoder) if options.half else encoder, dtype).eval()
-    trace(graph, encoder, path, NAMES)
-    about = {"image_size": encoder.image_size, **preprocessing(source), "licence": source.licence}
-    write_json(folder / "encoder.json", {**about, "input": "pixel_values", "outputs": NAMES, "half": options.half})
+    graph = Graph(copy.deepcopy(encoder) if half else encoder, torch.float16 if half else torch.float32).eval()
+    trace(graph, encoder, folder / FILE, NAMES)
+    known = {"input": "pixel_values", "outputs": NAMES, "half": half}
+    write_json(folder / "encoder.json", {"image_size": encoder.image_size, **about, **known})
 
 
 def reopen(folder: Path, options: Options, source: Source) -> Forward:
@@ -57,10 +61,22 @@ def trace(graph: nn.Module, encoder: PatchEncoder, path: Path, outputs: Sequence
     pixels = torch.zeros(2, encoder.in_chans, *encoder.image_size)
     axes = {name: {0: "batch"} for name in ("pixel_values", *outputs)}
     names: dict[str, Any] = {"input_names": ["pixel_values"], "output_names": list(outputs), "dynamic_axes": axes}
-    with warnings.catch_warnings(action="ignore"), torch.no_grad():  # the comparison shows whether the tracing worked
+    # The comparison shows whether the tracing worked.
+    with warnings.catch_warnings(action="ignore"), torch.no_grad(), _operations_of_onnx():
         # The tracing exporter: many times faster than the newer one, and needs no other library.
         torch.onnx.export(graph, (pixels,), str(path), dynamo=False, opset_version=18, **names)
     gather_weights(path)
+
+
+@contextlib.contextmanager
+def _operations_of_onnx() -> Iterator[None]:
+    """Without the fused layers of `nn.TransformerEncoder` and the like, which the exporter does not know."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def gather_weights(path: Path) -> None:
