@@ -46,5 +46,9 @@ name: str = run.folder  # wrong
 run.steps = 7  # wrong
 run.encoder(which=3)  # wrong
 rows: int = run.metrics().num_rows
+run.resume(images, steps=12, lr=1e-4, data_changed=True, probe="labelled", method="mae")
 run.resume(callbacks=Loud())  # wrong
+run.resume(steps="12")  # wrong
+run.resume(learning_rate=1e-4)  # wrong
+run.resume(data_changed="yes")  # wrong
 openjepa.load_encoder(run, image_size=32)  # wrong

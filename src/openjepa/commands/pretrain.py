@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 import pyarrow as pa
 import torch
@@ -35,6 +35,9 @@ from openjepa.training.callbacks import Callback, Callbacks
 from openjepa.training.checkpoint import checkpoint_steps
 from openjepa.training.distributed import PARALLEL, is_restart, joined, on_rank_zero
 from openjepa.training.monitoring.metrics_log import metrics_table, read_metrics
+
+if TYPE_CHECKING:
+    from openjepa import TrainingSettings
 
 SETTINGS = Settings()
 
@@ -143,8 +146,18 @@ class Run:
         images = self._data if data is None else data
         return report(self.folder, data=images, device=device, show=show, network=self._own.get("model"))
 
-    def resume(self, data: Given | None = None, *, callbacks: Sequence[Callback] = (), **settings: Any) -> "Run":
-        """Continue from the last checkpoint, as `pretrain(data, out=run.folder, resume=True)`.
+    def resume(
+        self,
+        data: Given | None = None,
+        *,
+        recipe: str | None = None,
+        probe: Given | None = None,
+        data_changed: bool = False,
+        parallel: str = "auto",
+        callbacks: Sequence[Callback] = (),
+        **settings: "Unpack[TrainingSettings]",
+    ) -> "Run":
+        """Continue from the last checkpoint, as `pretrain(data, out=run.folder, resume=True)` with the same keywords.
 
         `data` must be given for a run that `open_run` opened, and `method` and `model` where they were classes or
         networks of a program; they are the same as before. Raises UsageError.
@@ -152,8 +165,9 @@ class Run:
         images = self._data if data is None else data
         if images is None:
             raise UsageError(f"the images of {self.folder} are not known here: give them, as run.resume(images)")
-        probe = settings.pop("probe", self._probe)
-        return pretrain(images, out=self.folder, resume=True, callbacks=callbacks, probe=probe, **self._own | settings)
+        how: dict[str, Any] = {"recipe": recipe, "data_changed": data_changed, "parallel": parallel}
+        how |= {"probe": self._probe if probe is None else probe, "callbacks": callbacks}
+        return pretrain(images, out=self.folder, resume=True, **how, **self._own | {**settings})
 
 
 def open_run(folder: str | os.PathLike[str]) -> Run:
