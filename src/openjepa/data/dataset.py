@@ -9,10 +9,10 @@ from typing import IO, Protocol, runtime_checkable
 
 import numpy as np
 
+from openjepa.data.decoding.kept_open import KeptOpen
 from openjepa.data.decoding.pillow import bad_image_on_error
 from openjepa.data.decoding.pixel_format import RGB, Header, PixelFormat, Pixels, as_pixels, disagreement
-from openjepa.data.decoding.read import read_pixels
-from openjepa.data.decoding.tiff_directories import at_directory
+from openjepa.data.decoding.read import read_pixels, read_tiff_page
 from openjepa.data.storage.names import Names
 from openjepa.data.storage.storage import Skipped, Storage, Versioned
 from openjepa.errors import BadImage, UsageError
@@ -118,6 +118,7 @@ class ImageFiles(ImageDataset):
         self._rows = np.arange(len(paths)) if rows is None else rows
         self.pages = np.zeros(len(paths), np.int64)
         self._starts = np.zeros(len(paths), np.int64)
+        self._kept_open = KeptOpen()
         self._last: tuple[int, bytes] | None = None  # the file of several pages whose digest was asked for last
 
     def __len__(self) -> int:
@@ -126,8 +127,8 @@ class ImageFiles(ImageDataset):
     def load(self, index: int) -> Pixels:
         if not self._starts[index]:
             return self.decode(index, self.read(index))
-        with bad_image_on_error(), self.open(index) as stream:
-            return read_pixels(at_directory(stream, int(self._starts[index])), self.pixel_format)
+        kept = self._kept_open.get(int(self._rows[index]), lambda: self.open(index))
+        return read_tiff_page(kept.stream, self.pixel_format, int(self._starts[index]))
 
     def decode(self, index: int, data: bytes, times: Callable[[int, int], int] | None = None) -> Pixels:
         """The image of a file that was read; a JPEG `times(width, height)` smaller. Raises BadImage."""

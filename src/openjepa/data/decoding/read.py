@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import IO
 
-from PIL import UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -21,6 +21,7 @@ from openjepa.data.decoding.pillow import (
     upright_rgb,
 )
 from openjepa.data.decoding.pixel_format import RGB, Header, PixelFormat, Pixels, as_pixels
+from openjepa.data.decoding.plain_tiff import plain_image
 from openjepa.data.decoding.scientific import (
     dicom_header,
     numpy_header,
@@ -86,7 +87,18 @@ def read_pixels(
         starts = directories(stream) if kind == "tiff" and (stacked or page) else []
         if stacked and len(starts) > 1:
             return as_pixels(read_tiff(stream, range(len(starts))), pixel_format)
-        return _read_one(at_directory(stream, starts[page]) if page else stream, kind, pixel_format, times)
+        return (
+            read_tiff_page(stream, pixel_format, starts[page]) if page else _read_one(stream, kind, pixel_format, times)
+        )
+
+
+def read_tiff_page(stream: IO[bytes], pixel_format: PixelFormat, start: int) -> Pixels:
+    """As `read_pixels`: the image of a TIFF whose directory lies at the offset `start`. Raises BadImage."""
+    with bad_image_on_error():
+        if plain := plain_image(stream, start):
+            as_it_is = pixel_format.picture and plain.mode == ("L" if pixel_format.channels == 1 else "RGB")
+            return plain if as_it_is else _as_asked(plain, pixel_format)
+        return _read_one(at_directory(stream, start), "tiff", pixel_format, None)
 
 
 def _read_one(
@@ -108,6 +120,10 @@ def _read_one(
         return as_pixels(read_tiff(stream, range(1)), pixel_format)
     if pixel_format.values != "uint8" and is_deep_colour(image):
         return as_pixels(_deep_colour(stream, image), pixel_format)
+    return _as_asked(image, pixel_format)
+
+
+def _as_asked(image: Image.Image, pixel_format: PixelFormat) -> Pixels:
     if pixel_format.picture:
         rgb = upright_rgb(image)
         return rgb if pixel_format.channels == 3 else rgb.convert("L")

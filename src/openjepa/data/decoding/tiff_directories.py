@@ -25,7 +25,7 @@ def directories(stream: IO[bytes]) -> list[int]:
 
 def _chain(stream: IO[bytes]) -> Iterator[int]:
     """Offset after offset; it ends where one lies outside of the file, as that of a file that is cut does."""
-    order, big = _kind(stream)
+    order, big = byte_order(_magic(stream))
     count, pointer = struct.Struct(order + ("Q" if big else "H")), struct.Struct(order + ("Q" if big else "I"))
     start = pointer.size if big else 4
     while True:
@@ -43,16 +43,19 @@ def _chain(stream: IO[bytes]) -> Iterator[int]:
             return
 
 
-def _kind(stream: IO[bytes]) -> tuple[str, bool]:
-    """The byte order of a TIFF for `struct`, and whether it is a BigTIFF."""
-    stream.seek(0)
-    magic = stream.read(4)
+def byte_order(magic: bytes) -> tuple[str, bool]:
+    """The byte order of a TIFF with these first four bytes, for `struct`, and whether it is a BigTIFF."""
     return "<" if magic[:1] == b"I" else ">", magic[2:4] in (b"+\0", b"\0+")
+
+
+def _magic(stream: IO[bytes]) -> bytes:
+    stream.seek(0)
+    return stream.read(4)
 
 
 def at_directory(stream: IO[bytes], start: int) -> IO[bytes]:
     """The same TIFF file, but its first image is the one with the directory at `start`. Closing it closes nothing."""
-    order, big = _kind(stream)
+    order, big = byte_order(_magic(stream))
     stream.seek(0)
     head = stream.read(8 if big else 4) + struct.pack(order + ("Q" if big else "I"), start)
     stream.seek(0)
