@@ -5,10 +5,15 @@ import shutil
 from itertools import pairwise
 
 import pytest
+import timm
+from support.foreign import timm_folder
 from support.photos import draw_photos
 
 import openjepa
+from openjepa.encoder.baselines import seeded
 from openjepa.errors import UsageError
+from openjepa.interop.artifact import write_artifact
+from openjepa.interop.loaded_weights import Source
 from openjepa.runs.settings import read_config
 from openjepa.training.checkpoint import checkpoint_path, checkpoint_steps
 from openjepa.training.monitoring.metrics_log import read_metrics
@@ -222,3 +227,55 @@ def test_a_run_is_changed_a_bounded_number_of_times(pictures, run, monkeypatch):
     monkeypatch.setattr("openjepa.runs.resuming.resume.MOST_SEGMENTS", 1)
     with pytest.raises(UsageError, match="was changed 1 times, which is the most"):
         openjepa.pretrain(pictures[0], out=run, steps=8, **LATER)
+
+
+@pytest.mark.parametrize("kind", ["ours", "timm"])
+def test_a_run_from_other_weights_that_has_no_checkpoint_yet_starts_from_them_again(pictures, four, tmp_path, kind):
+    first, how = four, {"steps": 2} | {name: SMALL[name] for name in SMALL if name != "image_size"}
+    if kind == "timm":
+        first = tmp_path / "model"
+        timm_folder(first, "vit_small_patch16_dinov3")
+    whole = openjepa.pretrain(pictures[0], out=tmp_path / "run", init=first, device="cpu", **how)
+    killed = shutil.copytree(whole, tmp_path / "killed")
+    for name in ("checkpoints", "encoder"):
+        shutil.rmtree(killed / name)
+    with pytest.raises(
+        UsageError, match=r"no checkpoint yet: give --init .* again, to start from it, or --out another"
+    ):
+        openjepa.pretrain(pictures[0], out=killed, **LATER)
+    openjepa.pretrain(pictures[0], out=killed, init=first, **LATER)
+    for name in ("model.safetensors", "context_encoder.safetensors"):
+        assert (killed / "encoder" / name).read_bytes() == (whole / "encoder" / name).read_bytes()
+    shutil.rmtree(killed / "checkpoints")
+    moved = shutil.move(first, tmp_path / "moved")
+    try:
+        first.symlink_to(seeded_artifact(tmp_path))
+        with pytest.raises(UsageError, match=r"holds other networks than .* was started with: give --out another name"):
+            openjepa.pretrain(pictures[0], out=killed, init=first, **LATER)
+    finally:
+        first.unlink()
+        shutil.move(moved, first)
+
+
+def seeded_artifact(folder):
+    """An artifact of another depth."""
+    network = seeded(0, image_size=(16, 16), patch_size=4, embed_dim=128, depth=1, num_heads=2)
+    source = Source("ours", "openjepa", [0.5] * 3, [0.5] * 3, target=network)
+    (folder / "other").mkdir()
+    write_artifact(folder / "other", source, "target", {})
+    return folder / "other"
+
+
+def test_a_run_from_a_module_that_has_no_checkpoint_yet_is_given_it_again(pictures, tmp_path):
+    timm_folder(tmp_path / "model", "vit_small_patch16_dinov3")
+    module = timm.create_model(f"local-dir:{tmp_path / 'model'}", pretrained=True)
+    how = {name: SMALL[name] for name in SMALL if name != "image_size"}
+    whole = openjepa.pretrain(pictures[0], out=tmp_path / "run", model=module, device="cpu", steps=2, **how)
+    killed = shutil.copytree(whole, tmp_path / "killed")
+    for name in ("checkpoints", "encoder"):
+        shutil.rmtree(killed / name)
+    with pytest.raises(UsageError, match=r"no checkpoint yet: give model=... again"):
+        openjepa.pretrain(pictures[0], out=killed, **LATER)
+    openjepa.pretrain(pictures[0], out=killed, model=module, **LATER)
+    name = "encoder/model.safetensors"
+    assert (killed / name).read_bytes() == (whole / name).read_bytes()

@@ -24,15 +24,25 @@ from openjepa.runs.command_line import typed_command
 from openjepa.runs.folder import EVALUATION, encoder_step, training_seconds
 from openjepa.runs.images import LISTED, leave_out_small, prepare_images
 from openjepa.runs.planning.build import draft, settle_compiler
-from openjepa.runs.planning.foreign_weights import stored_foreign
-from openjepa.runs.planning.initial_weights import stored_networks
+from openjepa.runs.planning.build_model import Networks
+from openjepa.runs.planning.foreign_weights import open_foreign_init, stored_foreign
+from openjepa.runs.planning.initial_weights import continued_networks, open_init, shapes_of, stored_networks
 from openjepa.runs.planning.memory import check_memory
 from openjepa.runs.planning.own_classes import OwnModel, check_same_model
 from openjepa.runs.planning.plan import steps_within
 from openjepa.runs.planning.teacher import same_teacher, taught
 from openjepa.runs.probe_images import check_same_probe, check_same_probe_images, open_probe
 from openjepa.runs.resuming.image_names import compare_names, names_file, remove_other_names, write_names
-from openjepa.runs.settings import CONFIG, MOST_SEGMENTS, ImageChange, Segment, StoredRun, read_config, save_config
+from openjepa.runs.settings import (
+    CONFIG,
+    MOST_SEGMENTS,
+    ImageChange,
+    Segment,
+    StoredNetworks,
+    StoredRun,
+    read_config,
+    save_config,
+)
 from openjepa.runs.start import StartedRun, as_started, check_ranks, check_same_command, check_same_images
 from openjepa.safety.schema import MAX_TEXT
 from openjepa.training.checkpoint import DamagedCheckpoint, State, checkpoint_steps
@@ -84,11 +94,13 @@ def resume_run(
     images = on_rank_zero(lambda: _image_change(data, dataset, out, resolved, done, data_changed))
     length = _new_length(stored, given)
     config = dataclasses.replace(config, **length)
-    networks = stored_foreign(config, resolved) or (
-        model.networks(config) if model else stored_networks(config, resolved)
-    )
-    if state is None and (resolved.networks or resolved.foreign):
-        raise UsageError(f"{out} has no checkpoint yet, and the weights it started from are not in it: start it again")
+    networks: Networks | None
+    if model and (state is None or not resolved.foreign):
+        networks = model.networks(config)
+    elif state is None and (resolved.networks or resolved.foreign):
+        networks = _first_networks(out, config, resolved, given)
+    else:
+        networks = stored_foreign(config, resolved) or stored_networks(config, resolved)
     if resolved.teacher:
         teacher = same_teacher(config, resolved.teacher)
         networks = taught(config, teacher, resolved.mean, resolved.std, resolved.read_as)
@@ -111,6 +123,29 @@ def resume_run(
     log(f"resuming after step {done:,} of {steps:,}" if state else "no checkpoint yet: starting from step 0")
     source = resolved.source.model_dump() if resolved.source else None
     return as_started(run, blueprint, data, summary, source)
+
+
+def _first_networks(out: Path, config: Config, stored: StoredRun, given: Mapping[str, Any]) -> Networks:
+    """The networks before the first step of a run that has no checkpoint yet, from the weights that --init names again.
+
+    Raises UsageError without it, because a name that config.json states is not opened, and where other networks are
+    there now.
+    """
+    if given.get("init") is None:
+        again = f"--init {config.init}" if config.init else "model=..."
+        raise UsageError(f"{out} has no checkpoint yet: give {again} again, to start from it, or --out another name")
+    size = {"image_size": config.image_size}
+    _, foreign = open_foreign_init(config, size)
+    if foreign:
+        networks = foreign.networks(config)
+        same = stored.foreign is not None and networks.about["foreign"] == stored.foreign.model_dump()
+    else:
+        source = open_init(config, size)[1]
+        networks = continued_networks(config, source)
+        same = StoredNetworks.model_validate(shapes_of(config, source)) == stored.networks
+    if not same:
+        raise UsageError(f"{config.init} holds other networks than {out} was started with: give --out another name")
+    return networks
 
 
 def _without_lost(dataset: ImageDataset, summary: Summary, stored: StoredRun) -> ImageDataset:
