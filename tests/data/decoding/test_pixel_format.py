@@ -329,3 +329,39 @@ def test_odd_dicom_warns_nobody():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert head(data.replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.1000\x01.1.2.1\0")).size == (11, 9)
+
+
+class Counted(io.BytesIO):
+    """Counts the bytes that are read."""
+
+    count = 0
+
+    def read(self, size=-1):
+        data = super().read(size)
+        self.count += len(data)
+        return data
+
+
+@pytest.mark.parametrize("kind", ["plain", "rle", "rle without offsets"])
+def test_of_a_dicom_of_many_frames_one_is_read(kind):
+    pydicom = pytest.importorskip("pydicom")
+    values = RNG.integers(0, 4096, (20, 40, 50), dtype=np.uint16)
+    data = dicom(values, NumberOfFrames=20, BitsStored=12, HighBit=11)
+    if kind != "plain":
+        whole = pydicom.dcmread(io.BytesIO(data))
+        whole.compress(pydicom.uid.RLELossless, encapsulate_ext=False)
+        if kind == "rle without offsets":
+            frames = list(pydicom.encaps.generate_frames(whole.PixelData, number_of_frames=20))
+            whole.PixelData = pydicom.encaps.encapsulate(frames, has_bot=False)
+        whole.save_as(stream := io.BytesIO(), enforce_file_format=True)
+        data = stream.getvalue()
+    for page in (0, 7, 19):
+        stream = Counted(data)
+        found = read_pixels(stream, PixelFormat(1, "raw"), page)
+        np.testing.assert_allclose(found[..., 0], values[page] / 4095, rtol=1e-6)
+        assert stream.count < len(data) / 4
+    stacked = read(data, PixelFormat(20, "raw", "channels"))
+    np.testing.assert_allclose(stacked, np.moveaxis(values, 0, 2) / 4095, rtol=1e-6)
+    if kind == "plain":
+        with pytest.raises(BadImage, match=r"^truncated$"):
+            read(data[:-1], PixelFormat(1, "raw"))

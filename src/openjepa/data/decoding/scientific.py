@@ -14,6 +14,9 @@ from openjepa.errors import BadImage
 from openjepa.safety.limits import MAX_IMAGE_BYTES, MAX_PAGES, MAX_PIXELS
 
 WHITE_IS_ZERO = 0  # a photometric interpretation of TIFF
+# Transfer syntaxes of DICOM that do not compress pixels, and the bytes of the tag before these.
+UNCOMPRESSED = {"1.2.840.10008.1.2": 8, "1.2.840.10008.1.2.1": 12, "1.2.840.10008.1.2.2": 12}
+HALVED = "YBR_FULL_422"  # colours at half the resolution
 DEFLATED = "1.2.840.10008.1.2.1.99"  # the transfer syntax of DICOM that is compressed as a whole
 
 
@@ -150,14 +153,16 @@ def dicom_header(stream: IO[bytes]) -> Header:
 
 
 def read_dicom(stream: IO[bytes], frames: range) -> np.ndarray:
-    """Grey [H, W, frames], bright where dense, or colour uint8 [H, W, 3].
+    """Grey [H, W, frames], bright where dense, or colour uint8 [H, W, 3]. Of the pixels, only those frames are read.
 
     Grey is float32 in the units of its rescaling; without one, more than 8 bits become a fraction of the largest value.
     """
     data = _dicom(stream)
     pixels = needs("pydicom.pixels", "dicom")
     check_size(int(data.Columns), int(data.Rows), 4 * len(frames))
-    array = np.concatenate([_frame(data, pixels, number) for number in frames], axis=2)
+    stream.seek(0)
+    read = pixels.iter_pixels(stream, indices=list(frames))
+    array = np.concatenate([_upright_values(data, frame) for frame in read], axis=2)
     if data.get("SamplesPerPixel", 1) > 1 or ("RescaleSlope" not in data and data.BitsAllocated <= 8):
         return array
     if "RescaleSlope" in data:
@@ -166,8 +171,8 @@ def read_dicom(stream: IO[bytes], frames: range) -> np.ndarray:
     return array / np.float32(2 ** int(data.BitsStored) - 1)
 
 
-def _frame(data, pixels: ModuleType, number: int) -> np.ndarray:
-    array = pixels.pixel_array(data, index=number)
+def _upright_values(data, array: np.ndarray) -> np.ndarray:
+    """A frame [H, W, C] whose large values are bright."""
     if data.get("PhotometricInterpretation") == "MONOCHROME1":  # small values are bright
         array = 2 ** int(data.BitsStored) - 1 - array.astype(np.int32)
         array = array.astype(np.uint8) if data.BitsAllocated <= 8 else array
@@ -175,6 +180,7 @@ def _frame(data, pixels: ModuleType, number: int) -> np.ndarray:
 
 
 def _dicom(stream: IO[bytes]):
+    """What a file says before its pixels, which are not read."""
     reader = needs("pydicom.filereader", "dicom")
     silence_decoders()
     stream.seek(132)
@@ -182,8 +188,15 @@ def _dicom(stream: IO[bytes]):
     if str(about.get("TransferSyntaxUID")) == DEFLATED:  # pydicom would unpack it whatever its size
         raise BadImage("DICOM deflated as a whole, which is not read: store it in another transfer syntax")
     stream.seek(0)
-    data = reader.dcmread(stream)
+    data = reader.dcmread(stream, stop_before_pixels=True)
     check_size(int(data.Columns), int(data.Rows), int(data.BitsAllocated) // 8 * int(data.get("SamplesPerPixel", 1)))
+    tag = UNCOMPRESSED.get(str(about.get("TransferSyntaxUID")))
+    if tag and data.get("PhotometricInterpretation") != HALVED:
+        numbers = int(data.Columns) * int(data.Rows) * int(data.get("SamplesPerPixel", 1))
+        bits = numbers * int(data.BitsAllocated) * int(data.get("NumberOfFrames", 1) or 1)
+        start = stream.tell() + tag
+        if stream.seek(0, io.SEEK_END) - start < bits // 8:
+            raise BadImage("truncated")
     return data
 
 
