@@ -361,32 +361,25 @@ def test_an_untrained_name_without_a_size_is_of_the_usual_one():
     assert open_model("untrained:vit_nano_patch16", "cpu", torch.float32, Frame((64, 64))).image_size == (64, 64)
 
 
-def torchrun(processes: int, *words: str) -> subprocess.CompletedProcess:
-    """The command under torchrun, on one thread a process; alone for one process."""
+def in_two_processes(*words: str) -> str:
+    """What the command prints under torchrun, on one thread a process."""
     environment = os.environ | {"PYTHONPATH": str(Path(openjepa.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    return subprocess.run(
-        [sys.executable, *(launch if processes > 1 else []), "-m", "openjepa", *words],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*launch, "-m", "openjepa", *words]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
 
-def test_two_processes_give_the_numbers_of_one(tmp_path):
-    words = ["evaluate", "untrained:vit_nano_patch8_16", str(draw_photos(tmp_path / "train", 300)), "--workers", "0"]
-    words += ["--tasks", "linear,attentive,probe-appearance", "--precision", "float32"]
-    words += ["--test", str(draw_photos(tmp_path / "test", 30, ("cat", "dog")))]
-    bad = sorted((tmp_path / "train").rglob("*.jpg"))[3]
+def test_two_processes_give_the_numbers_of_one(tmp_path, capsys):
+    model, train = "untrained:vit_nano_patch8_16", draw_photos(tmp_path / "train", 120)
+    test, bad = draw_photos(tmp_path / "test", 30, ("cat", "dog")), sorted(train.rglob("*.jpg"))[3]
     bad.write_bytes(bad.read_bytes()[:300])
-    found, said = {}, {}
-    for processes in (1, 2):
-        place = tmp_path / f"{processes}.json"
-        said[processes] = torchrun(processes, *words, "--json", str(place), "--cache", f"{tmp_path}/{processes}").stdout
-        found[processes] = json.loads(place.read_text())
-    assert found[1] == found[2]
-    assert said[1] == said[2]  # once, by the first process alone
+    settings = {"test": str(test), "workers": 0, "tasks": "linear,attentive,probe-appearance", "precision": "float32"}
+    openjepa.evaluate([model], str(train), json=tmp_path / "1.json", cache=f"{tmp_path}/1", **settings)
+    words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    places = "--json", str(tmp_path / "2.json"), "--cache", f"{tmp_path}/2"
+    said = in_two_processes("evaluate", model, str(train), *words, *places)
+    assert json.loads((tmp_path / "1.json").read_text()) == json.loads((tmp_path / "2.json").read_text())
+    assert said == capsys.readouterr().out  # once, by the first process alone
 
 
 @pytest.mark.parametrize(
