@@ -4,6 +4,7 @@ import contextlib
 import errno
 import functools
 import glob
+import math
 import os
 import re
 import stat
@@ -18,6 +19,7 @@ EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 NO_WAIT = os.O_NONBLOCK  # for the writer of a pipe
 MOST_EXPANDED, AT_MOST = 10**6, "give a million at most"
 MOST_BRACES = 20
+BRACES, SPAN = re.compile(r"\{([^{}]*(?:\.\.|,)[^{}]*)\}"), re.compile(r"(\d{1,18})\.\.(\d{1,18})")
 NOT_REGULAR = "not a regular file"
 SETTLED = 2 * 10**9  # ns: a change sooner after another may leave the time of the file or folder as it is
 TIMEOUT = 30.0  # seconds without an answer from a server
@@ -102,28 +104,35 @@ def expand(pattern: str) -> list[str]:
     if pattern.count("{") > MOST_BRACES:
         raise UsageError(f"{printable(pattern)[:100]} has more than {MOST_BRACES} braces: give a simpler pattern")
     found = []
+    most = f"{printable(pattern)} stands for more than {MOST_EXPANDED:,} files: {AT_MOST}"
+    if math.prod(_count(match[1]) for match in BRACES.finditer(pattern)) > MOST_EXPANDED:
+        raise UsageError(most)
     for number, path in enumerate(_braces(pattern)):
-        if number >= MOST_EXPANDED:
-            raise UsageError(f"{printable(pattern)} stands for more than {MOST_EXPANDED:,} files: {AT_MOST}")
+        if number >= MOST_EXPANDED:  # braces within braces stand for more than was counted
+            raise UsageError(most)
         found += _globbed(path) if glob.has_magic(path) else [path]
     return found
 
 
 def has_magic(path: str) -> bool:
-    return glob.has_magic(path) or re.search(r"\{[^{}]*(\.\.|,)[^{}]*\}", path) is not None
+    return glob.has_magic(path) or BRACES.search(path) is not None
+
+
+def _count(inside: str) -> int:
+    """How many values the inside of innermost braces has."""
+    span = SPAN.fullmatch(inside)
+    return max(0, int(span[2]) - int(span[1]) + 1) if span else inside.count(",") + 1
 
 
 def _braces(pattern: str) -> Iterator[str]:
-    match = re.search(r"\{([^{}]*(?:\.\.|,)[^{}]*)\}", pattern)
+    match = BRACES.search(pattern)
     if not match:
         yield pattern
         return
-    span = re.fullmatch(r"(\d{1,18})\.\.(\d{1,18})", match[1])
+    span = SPAN.fullmatch(match[1])
     values: Iterable[str]
     if span:
         first, last = int(span[1]), int(span[2])
-        if last - first >= MOST_EXPANDED:
-            raise UsageError(f"{printable(pattern)} stands for {last - first + 1:,} files: {AT_MOST}")
         values = (f"{number:0{len(span[1])}d}" for number in range(first, last + 1))
     else:
         values = match[1].split(",")
