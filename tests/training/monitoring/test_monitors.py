@@ -4,11 +4,12 @@ import copy
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from openjepa.config import build_config
-from openjepa.data.open import open_dataset
+from openjepa.data.sources.objects import as_dataset
 from openjepa.masking.settings import MaskSettings
 from openjepa.methods.ijepa import IJEPA
 from openjepa.models.predictor import Predictor
@@ -234,7 +235,8 @@ def test_a_wide_encoder_is_judged_by_twice_as_many_images_as_it_is_wide(tmp_path
     assert [monitored_images(SIZES[name][0]) for name in ("vit_nano", "vit_micro", "vit_base")] == [256, 384, 1536]
     config = build_config({}, {"model": "vit_micro", "predictor_dim": 128, "image_size": "16", "steps": 2})
     known = {"statistics": ([0.5] * 3, [0.25] * 3)}
-    runs = [build_run(config, open_dataset(f"scenes:{count}"), tmp_path, **known) for count in (300, 500)]
+    grey = [np.full((16, 16, 3), 99, np.uint8)] * 500
+    runs = [build_run(config, as_dataset(grey[:count]), tmp_path, **known) for count in (300, 500)]
     assert [sum(map(len, [run.monitor.images, *run.monitor.more])) for run in runs] == [300, 384]
 
 
