@@ -4,7 +4,6 @@ import ast
 import importlib
 import importlib.util
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -129,14 +128,34 @@ def test_the_table_names_the_first_alarm():
     assert said == ["dimensional collapse at 40%", "healthy", "20.0 to 19.0", "40.0 to 30.0"]
 
 
-def test_the_gpu_script_runs_on_a_cpu(tmp_path):
-    command = [sys.executable, BENCHMARKS / "gpu.py", "--device", "cpu", "--tiny", "--out", tmp_path]
-    done = subprocess.run([*command, "--carry", tmp_path / "none"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_the_gpu_script_runs_on_a_cpu(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as the script sets it
+    words = ["gpu.py", "--device", "cpu", "--tiny", "--out", str(tmp_path), "--carry", str(tmp_path / "none")]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as end:
+        script("gpu").main()
     rows = [json.loads(line) for line in (tmp_path / "gpu-cpu-tiny.jsonl").read_text().splitlines()]
+    assert end.value.code == 0, [row for row in rows if "error" in row]
     assert [row["part"] for row in rows if row["name"] == "end"] == ["correctness", "speed", "learning"]
     assert not [row for row in rows if row.get("holds") is False]
     assert {row["task"] for row in rows if row["name"] == "score"} == {"linear", "knn"}
+
+
+def test_a_part_of_the_gpu_script_is_a_process_that_is_ended_in_time(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    gpu = script("gpu")
+    monkeypatch.setattr(gpu, "HERE", tmp_path)
+    monkeypatch.setattr(gpu, "GRACE", 0)
+    (tmp_path / "gpu_speed.py").write_text("import sys, time\nprint(sys.argv)\ntime.sleep(60)\n")
+    (tmp_path / "gpu_learning.py").write_text("import sys\nsys.exit('--settings' not in sys.argv)\n")
+    words = ["gpu.py", "--device", "cpu", "--limit", "0.5", "--out", str(tmp_path), "--settings", "lr=1"]
+    monkeypatch.setattr(sys, "argv", [*words, "--parts", "speed", "learning"])
+    with pytest.raises(SystemExit) as end:
+        gpu.main()
+    rows = [json.loads(line) for line in (tmp_path / "gpu-cpu.jsonl").read_text().splitlines()]
+    assert [row["status"] for row in rows] == ["time limit", 0]
+    assert end.value.code == 1
 
 
 def test_killed_commands_go_on_and_end_equal(tmp_path):
