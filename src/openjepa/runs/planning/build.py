@@ -134,7 +134,7 @@ class Blueprint:
         stepper = self.stepper(1)
         cost = measure_cost(stepper, self.batches, self.first_workers)
         workers = settled_workers(self.config, self.batches, cost)
-        if workers > cost.workers:
+        if on_rank_zero(lambda: workers > cost.workers):  # else some processes would take steps alone
             cost = measure_cost(stepper, self.batches, workers)
         cost = dataclasses.replace(cost, monitored=self.monitored, workers=workers)
         if stepper.device.type != "cuda" and not self.config.time:

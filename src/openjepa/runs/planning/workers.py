@@ -31,7 +31,7 @@ def first_workers(config: Config, dataset: ImageDataset) -> int:
 
 
 def settled_workers(config: Config, batches: Batches, cost: Cost) -> int:
-    """As set, or by `auto` what steps of a measured cost need; the same in all processes of a run.
+    """As set, or by `auto` what steps of a measured cost need. All processes of a run must call it.
 
     On a GPU `SPARE` times the seconds of reading a batch over those of a step, at most those that were tried.
     """
@@ -41,7 +41,8 @@ def settled_workers(config: Config, batches: Batches, cost: Cost) -> int:
     if device.type == "cpu":
         slow = _beside_steps("cpu", batches.dataset) and cost.input_fraction >= ALONE
         return on_rank_zero(lambda: usual_workers(device) if slow else tried)
-    return on_rank_zero(lambda: min(tried, max(1, math.ceil(SPARE * reading_seconds(batches) / cost.step_seconds))))
+    needed = on_rank_zero(lambda: math.ceil(SPARE * reading_seconds(batches) / cost.step_seconds))
+    return min(tried, max(1, needed))
 
 
 def reading_seconds(batches: Batches) -> float:
