@@ -160,6 +160,11 @@ def test_a_damaged_index_is_refused_in_one_line(photos, tmp_path):
     with pytest.raises(UsageError, match="is damaged"):
         rows(out)
     for manifest in (out / "images.lance" / "_versions").glob("*.manifest"):
+        content = manifest.read_bytes()
+        manifest.write_bytes(content[:-16] + (5).to_bytes(8, "little") + content[-8:])  # LanceDB panics
+    with pytest.raises(UsageError, match=r"is damaged \(rust future panicked"):
+        make(photos, out)
+    for manifest in (out / "images.lance" / "_versions").glob("*.manifest"):
         os.truncate(manifest, 10)
     with pytest.raises(UsageError, match="is damaged"):
         make(photos, out)

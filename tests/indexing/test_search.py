@@ -13,8 +13,9 @@ from support.photos import draw_photos
 
 import openjepa
 from openjepa.errors import UsageError
+from openjepa.indexing import open as opening
 from openjepa.indexing import vectors as vectors_module
-from openjepa.indexing.store import Store
+from openjepa.indexing.store import KEY, Store, lancedb
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,18 @@ def test_what_cannot_be_searched_is_refused(index, folder, tmp_path):
     Image.new("RGB", (9, 9)).save(tmp_path / "other.png")
     with pytest.raises(UsageError, match="is not the model that"):
         other.search(tmp_path / "other.png")
+
+
+@pytest.mark.parametrize("name", ["timm:resnet18.a1_in1k", "vit_tiny_patch16_224", "hf:evil/x", "http://evil.test/x"])
+def test_a_model_that_an_index_names_is_not_fetched(folder, tmp_path, monkeypatch, name):
+    table = Store.open(folder / "index").table.to_arrow()
+    about = json.loads(table.schema.metadata[KEY]) | {"model": name}
+    lying = lancedb().connect(str(tmp_path / "index"))
+    lying.create_table("images", table.replace_schema_metadata({KEY: json.dumps(about)}))
+    monkeypatch.setattr(opening, "opened_model", lambda *given: pytest.fail("opened"))
+    Image.new("RGB", (9, 9)).save(tmp_path / "other.png")
+    with pytest.raises(UsageError, match="which is not a folder here: name it with --model"):
+        openjepa.open_index(tmp_path / "index").search(tmp_path / "other.png")
 
 
 def test_the_command_writes_a_page_a_table_and_json(folder, tmp_path, capsys):

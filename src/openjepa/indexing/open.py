@@ -18,6 +18,8 @@ from openjepa.indexing.build import dimensions_of
 from openjepa.indexing.store import LAYOUT, TABLE, About, Store, holds_index
 from openjepa.runs.checkpoints import Step, find_step, open_model_at
 
+UNTRAINED = "untrained:"  # begins names of networks that are made here, of a size or of a folder's shape
+
 
 def opened_model(model: str, step: Step, device: str, precision: str, pooling: str) -> Model:
     where = choose_device(device)
@@ -68,9 +70,14 @@ def open_store(
 
 
 def model_of(store: Store, moved_to: str | None = None, device: str = "auto", precision: str = "auto") -> Model:
-    """The model of an index, where it was or where it has `moved_to`; raises UsageError where it is another one now."""
+    """The model of an index, where it was or where it has `moved_to`; raises UsageError where it is another one now.
+
+    Nothing is fetched that the user did not name: a model that is not on this machine must be named again.
+    """
     about = store.about
     name, step = moved_to or about.model, None if moved_to else about.step
+    if not moved_to and not (name == "pixels" or name.startswith(UNTRAINED) or os.path.exists(name)):
+        raise UsageError(f"{store.folder} is of the model {name}, which is not a folder here: name it with --model")
     try:
         model = opened_model(name, step, device, precision, about.pooling)
     except UsageError as error:

@@ -29,6 +29,7 @@ STAMP_BYTES = 16
 MOST_DIMENSIONS, MOST_LABELS = 65_536, 200
 AT_ONCE = 500  # rows of a delete
 KEPT = timedelta(days=1)  # older versions of the table are deleted, since a search may still read one
+PANICS = ("PanicException", "RustPanic")  # what a fault in Rust raises
 AGAIN = "delete it and index the images again"
 BASE = {
     "path": pa.string(),
@@ -241,7 +242,7 @@ def _writing(folder: Path) -> Iterator[None]:
 def _in_words(error: BaseException, what: str, to_do: str) -> BaseException:
     """A UsageError for an error of LanceDB or Arrow, also where Rust panicked; any other error as it is."""
     known = isinstance(error, RuntimeError | ValueError | OSError | pa.ArrowException)
-    if not (known or type(error).__name__ == "PanicException"):
+    if not (known or type(error).__name__ in PANICS):
         return error
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
     return UsageError(f"{what} ({reason}): {to_do}")
