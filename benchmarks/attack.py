@@ -19,6 +19,7 @@ import shutil
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import attack_child
+import attack_indexes
 import attack_models
 import attack_others
 from attack_child import Guard
@@ -48,9 +50,14 @@ CLASSES: dict[str, tuple[Make, int]] = {
     "begun run": (attack_models.begun_run, 1),
     "study": (attack_models.study, 1),
     "comparison": (attack_models.comparison, 1),
-    "options": (attack_others.options, 4),
+    "foreign": (attack_models.foreign, 2),
+    "runs": (attack_models.runs_below, 1),
+    "index": (attack_indexes.index, 4),
+    "filter": (attack_indexes.condition, 1),
+    "options": (attack_others.options, 5),
 }
 STUDIES = ("study", "comparison")
+HEAVY = (*STUDIES, "foreign", "index", "filter")  # classes that a light selection leaves out
 ROUND = [name for name, (_, weight) in CLASSES.items() for _ in range(weight)]
 WRONG = ("crashed", "traceback", "hung", "grew", "wrote outside", "changed an input", "read outside", "connected")
 FORK = multiprocessing.get_context("fork")
@@ -103,6 +110,18 @@ def harmless_lines(forge: Forge) -> dict[str, list[str]]:
         "export timm": ["export", run, "--to", "timm", "--out", "out"],
         "export onnx": ["export", run, "--to", "onnx", "--out", "out"],
         "pretrain": ["pretrain", data, "--out", "new", *RUN],
+        "import foreign": ["import", str(forge.harmless / "foreign/timm"), "new"],
+        "import foreign hf": ["import", str(forge.harmless / "foreign/hf"), "new"],
+        "anomaly fit": ["anomaly", "fit", run, data, "--out", "new", *USUAL],
+        "anomaly score": ["anomaly", "score", str(forge.harmless / "detector"), data, "--out", "a.csv", *USUAL],
+        "anomaly evaluate": ["anomaly", "evaluate", str(forge.harmless / "detector"), data, "--normal", "a", *USUAL],
+        "runs": ["runs", str(forge.harmless), "--csv", "a.csv", "--json", "a.json"],
+        "index": ["index", run, data, "--out", "new", *USUAL],
+        "search": ["search", forge.copy("index"), "a/0.png", "--html", "a.html", *USUAL],
+        "search image": ["search", forge.copy("index"), f"{data}/a/0.png", *USUAL],
+        "curate duplicates": ["curate", "duplicates", forge.copy("index"), "--out", "a.csv"],
+        "curate outliers": ["curate", "outliers", forge.copy("index"), "--out", "a.parquet"],
+        "curate clusters": ["curate", "clusters", forge.copy("index"), "--link", "new", "--yes"],
         "tune": ["tune", data, "--out", forge.copy("study"), "--resume", *again],
         "compare": ["compare", data, "--out", forge.copy("comparison"), "--resume", *COMPARED],
     }
@@ -123,6 +142,8 @@ NAMES += (
     "tune",
     "compare",
 )
+NAMES += ("anomaly fit", "anomaly score", "anomaly evaluate", "runs", "index", "search", "search image")
+NAMES += ("curate duplicates", "curate outliers", "curate clusters", "import foreign", "import foreign hf")
 NAMES += ("import hf", "import timm", "export", "export timm", "export onnx")
 
 
@@ -153,7 +174,7 @@ def _import(modules: list[str]) -> None:
 
 
 def command_of(words: list[str]) -> str:
-    return " ".join(words[: 2 if words[:1] == ["data"] else 1])
+    return " ".join(words[: 2 if words[:1] in (["data"], ["anomaly"], ["curate"]) else 1])
 
 
 @dataclass
@@ -211,7 +232,7 @@ def cases(given: argparse.Namespace) -> Iterator[Case]:
     names = [each for each in given.only if not each.isdecimal()]
     for number in numbers or range(given.start, given.start + given.count):
         case = Case(given.seed, number)
-        if (not names or case.group in names) and not (given.light and case.group in STUDIES):
+        if (not names or case.group in names) and not (given.light and case.group in HEAVY):
             yield case
 
 
@@ -253,7 +274,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*", default=[], help=f"numbers of cases, or classes: {', '.join(CLASSES)}")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--light", action="store_true", help="without studies, transformers, timm and ONNX")
+    parser.add_argument("--light", action="store_true", help="without studies, indexes, transformers, timm and ONNX")
     parser.add_argument("--harmless", type=Path, help="folder of harmless inputs; made if it is not there, and kept")
     parser.add_argument("--out", type=Path, help="file to list every case and what came of it (JSON)")
     parser.add_argument("--keep", type=Path, help="folder to keep the files of cases that went wrong")
@@ -263,6 +284,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
 
 def main(words: list[str] | None = None) -> int:
     given = parse(words)
+    warnings.filterwarnings("ignore", "lancedb fork support")  # of the children only one thread runs
     blocked = attack_child.no_network()
     print("the network is", "blocked" if blocked else "not blocked (that needs root): only proxies count connections")
     begun, rows = time.monotonic(), []

@@ -102,6 +102,21 @@ def _make(folder: Path, light: bool) -> None:
     if not light:
         _study(folder, data)
         command("compare", str(data), "--out", str(folder / "comparison"), *COMPARED)
+        command("index", str(run), str(data), "--out", str(folder / "index"), *MACHINE)
+        _foreign(folder / "foreign")
+
+
+def _foreign(folder: Path) -> None:
+    """Small networks that are no ViT, as timm and transformers store them."""
+    import timm
+    from timm.models._hub import save_for_hf
+    from transformers import ConvNextConfig, ConvNextModel
+
+    sizes = {"dims": (8, 8, 16, 16), "depths": (1, 1, 1, 1)}
+    model = timm.create_model("convnext_tiny", pretrained=False, num_classes=5, **sizes)
+    save_for_hf(model, folder / "timm", model_args=sizes, safe_serialization=True)
+    config = ConvNextConfig(hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1], image_size=32)
+    ConvNextModel(config).save_pretrained(folder / "hf")
 
 
 def draw(folder: Path, count: int = 12) -> None:

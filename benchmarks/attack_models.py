@@ -17,6 +17,7 @@ from attack_containers import Owned
 from attack_files import Forge, Raw, damage, dump, lie, lying_json, lying_lines, lying_text
 from attack_harmless import COMPARED, RUN, TUNE, link_tree, rewrite
 
+STEP = ["--batch-size", "4", "--workers", "0", "--precision", "float32", "--device", "cpu", "--steps", "1"]
 TENSOR_NAMES = [
     "blocks.3000000.attn.qkv.weight",
     "encoder.layer.3000000.output.dense.weight",
@@ -201,6 +202,32 @@ def folder_of_weights(forge: Forge) -> tuple[str, list[str]]:
     names = ["weights/hf", "weights/timm", "artifact", "artifact", "run/encoder"]
     name = forge.dice.choice([name for name in names if (forge.harmless / name).exists()])
     return f"folder {name}", _use(forge, str(copied(forge, name)))
+
+
+def foreign(forge: Forge) -> tuple[str, list[str]]:
+    """A folder of timm or transformers with a network that only their own code can build."""
+    name, data = forge.dice.choice(["timm", "hf"]), str(forge.harmless / "classes")
+    model = str(copied(forge, f"foreign/{name}", "*.json", "*.json", "*.safetensors"))
+    usual = ["--workers", "0", "--device", "cpu"]
+    ways = [
+        ["embed", model, data, "--out", "a.parquet", *usual],
+        ["embed", f"untrained:{model}", data, "--out", "a.parquet", *usual],
+        ["import", model, "new"],
+        ["export", model, "--to", name, "--out", "out"],
+        ["pretrain", data, "--out", "new", "--init", model, "--method", "vicreg", *STEP],
+        ["finetune", model, data, "--out", "new", "--epochs", "1", "--time", "1s", *usual],
+        ["index", model, data, "--out", "new", *usual],
+        ["anomaly", "fit", model, data, "--out", "new", *usual],
+    ]
+    return f"foreign {name}", forge.dice.choice(ways)
+
+
+def runs_below(forge: Forge) -> tuple[str, list[str]]:
+    """A folder of runs, some of which lie."""
+    for name in ("run", "begun", "tuned"):
+        copied(forge, name, "*.json", "*.jsonl", "*.jsonl")
+    place = str(forge.folder) if forge.chance(2) else str(forge.folder / forge.dice.choice(["run", "begun", "tuned"]))
+    return "runs", ["runs", place, "--csv", "a.csv", "--json", "a.json"]
 
 
 def head(forge: Forge) -> tuple[str, list[str]]:

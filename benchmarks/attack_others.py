@@ -7,7 +7,7 @@ from typing import Any
 
 from attack_containers import CONTAINERS
 from attack_files import Forge, hostile_image, images, lying_json, lying_text, png, small_image
-from attack_harmless import RUN
+from attack_harmless import COMPARED, RUN
 
 USUAL = ["--workers", "0", "--device", "cpu"]
 
@@ -15,7 +15,7 @@ USUAL = ["--workers", "0", "--device", "cpu"]
 def read_data(forge: Forge, data: str) -> list[str]:
     """A command that reads DATA. The dear ones are rare."""
     any_way = ["--max-skipped", forge.dice.choice(["1", "1", "0.5", "0.01"])]
-    head = str(forge.harmless / "head")
+    head, detector, artifact = (str(forge.harmless / name) for name in ("head", "detector", "artifact"))
     processes = "2" if (forge.harmless / "study").exists() else "0"  # a light selection waits for no processes
     cheap = [
         ["embed", "pixels", data, "--out", "a.parquet", *USUAL, *any_way],
@@ -23,6 +23,7 @@ def read_data(forge: Forge, data: str) -> list[str]:
         ["data", "prepare", data, "small", "--size", forge.dice.choice(["8", "64"]), "--workers", "0", *any_way],
         ["predict", head, data, "--out", "a.csv", *USUAL, *any_way],
         ["embed", str(forge.harmless / "artifact"), data, "--out", "a.parquet", *USUAL, *any_way],
+        ["anomaly", "score", detector, data, "--out", "a.csv", "--page", "a.html", *USUAL, *any_way],
     ]
     dear = [
         ["evaluate", "pixels", data, *USUAL, *any_way, "--csv", "a.csv", "--page", "a.html", "--json", "a.json"],
@@ -30,7 +31,12 @@ def read_data(forge: Forge, data: str) -> list[str]:
         ["pretrain", data, "--out", "new", *RUN[:-1], "1", *any_way],
         ["evaluate", "pixels", str(forge.harmless / "classes"), "--test", data, *USUAL, *any_way],
         ["embed", "pixels", data, "--out", "a.parquet", "--workers", processes, "--device", "cpu", *any_way],
+        ["anomaly", "fit", artifact, data, "--out", "new", *USUAL, *any_way],
+        ["anomaly", "evaluate", detector, data, "--normal", "a", *USUAL, *any_way],
+        ["finetune", artifact, data, "--out", "new", "--epochs", "1", "--time", "1s", *USUAL, *any_way],
     ]
+    if (forge.harmless / "index").exists():
+        cheap.append(["index", artifact, data, "--out", "new", *USUAL, *any_way])
     return forge.dice.choice(dear) if forge.chance(8) else forge.dice.choice(cheap)
 
 
@@ -39,7 +45,10 @@ def picture(forge: Forge) -> tuple[str, list[str]]:
     name, suffix, data = hostile_image(forge)
     path = forge.file(f"set/a/x{suffix}", data)
     if forge.chance(10):
-        return f"image {name}", ["masks", "--image", path, "--out", "m.png"]
+        masks = ["masks", "--image", path, "--out", "m.png"]
+        if not (forge.harmless / "index").exists() or forge.chance(2):
+            return f"image {name}", masks
+        return f"image {name}", ["search", forge.copy("index"), path, "--html", "a.html", *USUAL]
     if not forge.chance(5):
         for harmless, content in images(forge):
             forge.file(f"set/{harmless}", content)
@@ -128,8 +137,21 @@ LONG = {"time", "epochs", "steps", "budget", "seconds"}  # a large value of thes
 
 def lines(forge: Forge) -> dict[str, list[str]]:
     """A harmless line of each command."""
-    data, head, artifact = (str(forge.harmless / name) for name in ("classes", "head", "artifact"))
-    return {
+    names = ("classes", "head", "artifact", "detector")
+    data, head, artifact, detector = (str(forge.harmless / name) for name in names)
+    index = forge.copy("index")  # empty in a light selection
+    indexed = {
+        "index": [artifact, data, "--out", "new", *USUAL],
+        "search": [index, "a/0.png", *USUAL],
+        "curate duplicates": [index],
+        "curate outliers": [index],
+        "curate clusters": [index],
+        "curate sample": [index],
+        "curate labels": [index, forge.file("labels.csv", b"path,kind\na/0.png,x\nb/1.png,y\n")],
+        "compare": [data, "--out", "new", *COMPARED],
+    }
+    more = indexed if os.path.isdir(index) else {}
+    return more | {
         "embed": ["pixels", data, "--out", "a.parquet", *USUAL],
         "evaluate": ["pixels", data, *USUAL],
         "predict": [head, data, "--out", "a.csv", *USUAL],
@@ -141,12 +163,16 @@ def lines(forge: Forge) -> dict[str, list[str]]:
         "bench": [data, "--seconds", "0.01", *RUN[:12]],
         "import": [artifact, "new"],
         "export": [artifact, "--to", "safetensors", "--out", "out"],
+        "anomaly fit": [artifact, data, "--out", "new", *USUAL],
+        "anomaly score": [detector, data, "--out", "a.csv", *USUAL],
+        "anomaly evaluate": [detector, data, "--normal", "a", *USUAL],
+        "runs": [str(forge.harmless)],
         "data check": [data, "--workers", "0"],
         "data prepare": [data, "small", "--workers", "0"],
     }
 
 
-FLAGS = ("flip", "onnx", "regression")  # which take no value
+FLAGS = ("flip", "onnx", "regression", "yes")  # which take no value
 OFTEN = [
     "embed",
     "evaluate",

@@ -11,7 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LARGE = 2**20
-WRITABLE = ("run", "begun", "study", "tuned")  # commands keep results in these, in all but the encoder or head
+WRITABLE = (
+    "run",
+    "begun",
+    "study",
+    "tuned",
+    "comparison",
+    "index",
+    "taken",
+)  # commands keep results in these, in all but the encoder or head
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 FORMULA = re.compile(r"^[=+@\t\r＝＋－＠]|^-[^\d.]")
 OURS = re.compile(r"openjepa: |Traceback|Exception|\s|.*\.py\b")  # lines of Python; libtiff writes some of its own

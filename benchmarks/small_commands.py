@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -15,23 +16,30 @@ from PIL import Image
 
 from openjepa import cli
 from openjepa.commands import COMMANDS as ALL
+from openjepa.indexing.store import BASE, Store, holds_index
 
 FORK = multiprocessing.get_context("fork")
 RUN = ["--recipe", "laptop", "--image-size", "16", "--batch-size", "8", "--predictor-depth", "1", "--log-every", "5"]
 RUN += ["--precision", "float32", "--workers", "2", "--checkpoint-minutes", "0"]
 FAST = ["--workers", "2", "--precision", "float32"]
 CACHE = "cache"
+PHOTOS = 48
 KEEP = ["--json", "OUT/a.json", "--csv", "OUT/a.csv", "--page", "OUT/a.html", "--save-head", "OUT/head"]
 KEEP += ["--cache", f"OUT/{CACHE}"]
 
 
 @dataclass(frozen=True)
 class Small:
-    """A command: its words, in which OUT is the folder to write to, and patterns of the files that must be equal."""
+    """A command: its words, in which OUT is the folder to write to, and patterns of the files that must be equal.
+
+    `index` is the folder of an index, whose rows must be equal; until it has all of them, the command is to be given
+    again.
+    """
 
     name: str
     words: list[str]
-    equal: tuple[str, ...]
+    equal: tuple[str, ...] = ()
+    index: str = ""
 
     def given(self, out: Path) -> list[str]:
         """The words; a run that has begun is resumed."""
@@ -43,7 +51,17 @@ class Small:
         """A hash of every file that must be equal, by its name; locks and files being written are hidden."""
         files = sorted(path for pattern in self.equal for path in out.glob(pattern) if path.is_file())
         files = [file for file in files if not file.name.startswith(".")]
-        return {str(file.relative_to(out)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+        found = {str(file.relative_to(out)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+        if self.index and holds_index(out / self.index):
+            with FORK.Pool(1) as pool:  # LanceDB is not forked safely once it was used
+                found |= pool.apply(_rows_of, (out / self.index,))
+        return found
+
+
+def _rows_of(folder: Path) -> dict[str, str]:
+    """A hash of the rows of an index by its name; {} until it has all of them."""
+    rows = sorted(Store.open(folder).read([*BASE, "vector"]).to_pylist(), key=itemgetter("path"))
+    return {folder.name: hashlib.sha256(repr(rows).encode()).hexdigest()} if len(rows) == PHOTOS else {}
 
 
 COMMANDS = [
@@ -65,12 +83,13 @@ COMMANDS = [
         ["anomaly", "fit", "run", "photos", "--out", "OUT/detector", "--device", "cpu", *FAST],
         ("detector/*",),
     ),
+    Small("index", ["index", "run", "photos", "--out", "OUT/index", "--device", "cpu", *FAST], index="index"),
     Small("export", ["export", "run", "--to", "safetensors", "--out", "OUT/export"], ("export/*.safetensors",)),
     Small("import", ["import", "run", "OUT/artifact"], ("artifact/*",)),
 ]
 
 
-def draw(folder: Path, count: int = 48) -> None:
+def draw(folder: Path, count: int = PHOTOS) -> None:
     """Photos in two classes."""
     for i in range(count):
         home = folder / "ab"[i % 2]

@@ -5,6 +5,7 @@ import json
 import shutil
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
@@ -107,6 +108,14 @@ def test_a_model_that_an_index_names_is_not_fetched(folder, tmp_path, monkeypatc
     Image.new("RGB", (9, 9)).save(tmp_path / "other.png")
     with pytest.raises(UsageError, match="which is not a folder here: name it with --model"):
         openjepa.open_index(tmp_path / "index").search(tmp_path / "other.png")
+
+
+def test_an_image_without_a_path_is_refused(folder, tmp_path):
+    table = Store.open(folder / "index").table.to_arrow()
+    paths = pa.array([None, *table["path"].to_pylist()[1:]], pa.string())
+    lancedb().connect(str(tmp_path / "index")).create_table("images", table.set_column(0, "path", paths))
+    with pytest.raises(UsageError, match="is damaged: path is missing of 1 image"):
+        openjepa.open_index(tmp_path / "index").search("cat/000.jpg")
 
 
 def test_the_command_writes_a_page_a_table_and_json(folder, tmp_path, capsys):

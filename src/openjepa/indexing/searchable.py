@@ -65,8 +65,8 @@ class Searchable:
 
     @cached_property
     def paths(self) -> pa.Array:
-        """The paths of the images, in stored order."""
-        return self._store.read(["path"])["path"].combine_chunks()
+        """The paths of the images, in stored order. Raises UsageError where an image has none."""
+        return self.column("path").combine_chunks()
 
     @cached_property
     def _row_ids(self) -> np.ndarray:
