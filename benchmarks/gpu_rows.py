@@ -46,7 +46,7 @@ def shown(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def drawn(folder: Path, classes: int = 3, each: int = 40) -> str:
+def drawn(folder: Path, classes: int = 3, each: int = 20) -> str:
     """A folder of random pictures of 48 px, one folder a class, which differ in their mean colour; returns its name."""
     rng = np.random.default_rng(0)
     for label in range(classes):

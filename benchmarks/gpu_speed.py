@@ -4,22 +4,20 @@ Every contender has the same images and ids, AdamW, and bf16 where nothing else 
 median of the rounds' own. The share of the peak counts the products that the method needs.
 """
 
-import contextlib
-import dataclasses
-import os
+import math
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import torch
 from gpu_rows import Rows, about, arguments, photos
 from plain import PLAIN
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import openjepa
 from openjepa.config import build_config
@@ -27,13 +25,13 @@ from openjepa.data.batches import Batch
 from openjepa.data.crops import standardise
 from openjepa.masking.samplers import sample_masks
 from openjepa.masking.settings import MaskSettings
-from openjepa.models.vit import SIZES, attend
-from openjepa.runs.planning.build import build_stepper
-from openjepa.training.graphs import capture
+from openjepa.models.attention import attention_seconds, fastest
+from openjepa.runs.planning.build import build_stepper, calls_in_step, with_attention, with_graph
 from openjepa.training.step import Stepper
 from openjepa.training.timing import matrix_peak, seconds_of, step_flops, synchronise
 
 MEAN, STD, COUNTED = [0.5] * 3, [0.25] * 3, 32
+RIVAL = "lightly bf16"
 Step = Callable[[int], object]
 
 
@@ -87,28 +85,34 @@ def rival(setting: Setting, batch: Batch, dtype: torch.dtype) -> Step:
 
 
 def contenders(setting: Setting, batch: Batch) -> dict[str, Callable[[], Step]]:
-    """What builds each contender, by its name; the slowest to build last."""
+    """What builds each contender, by its name. Ours take the fastest kernel of attention, as runs do."""
 
-    def steps(stepper: Stepper) -> Step:
+    def ours(graph: bool = False, default_attention: bool = False, **changes: object) -> Step:
+        stepper = setting.stepper(**changes)
+        if setting.device == "cuda" and not default_attention:
+            stepper = with_attention(stepper, batch)
+        stepper = with_graph(stepper, batch) if graph else stepper
         return lambda step: stepper(step, batch)
 
-    def graphed(**changes: object) -> Step:
-        stepper = setting.stepper(**changes)
-        inputs = stepper.prepare(batch)
-        return steps(dataclasses.replace(stepper, forward=capture(stepper.model, inputs, stepper.precision)))
+    found: dict[str, Callable[[], Step]] = {"eager": ours, RIVAL: lambda: rival(setting, batch, torch.bfloat16)}
+    if setting.device != "cuda":
+        return found | {"eager, muon": partial(ours, optimizer="muon")}
+    found["cuda graph"] = partial(ours, True)
+    found["cuda graph, PyTorch's attention"] = partial(ours, True, True)
+    return found | {"cuda graph, muon": partial(ours, True, optimizer="muon")}
 
-    found: dict[str, Callable[[], Step]] = {
-        "eager": lambda: steps(setting.stepper()),
-        "lightly bf16": lambda: rival(setting, batch, torch.bfloat16),
-    }
-    if setting.device == "cuda":
-        found["cuda graph"] = graphed
-        found["cuda graph, muon"] = lambda: graphed(optimizer="muon")
-        found["compiled"] = lambda: steps(setting.stepper(compile=True))
-        found["compiled, cuda graph"] = lambda: graphed(compile=True)
-    else:
-        found["eager, muon"] = lambda: steps(setting.stepper(optimizer="muon"))
-    return found
+
+def compiled(setting: Setting, batch: Batch) -> dict[str, Callable[[], Step]]:
+    """What builds the compiled contenders, which takes long."""
+    if setting.device != "cuda":
+        return {}
+
+    def ours(graph: bool) -> Step:
+        stepper = with_attention(setting.stepper(compile=True), batch)
+        stepper = with_graph(stepper, batch) if graph else stepper
+        return lambda step: stepper(step, batch)
+
+    return {"compiled": partial(ours, False), "compiled, cuda graph": partial(ours, True)}
 
 
 def memory_of(step: Step, device: torch.device) -> float:
@@ -121,70 +125,90 @@ def memory_of(step: Step, device: torch.device) -> float:
     return torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0.0
 
 
-def race(runners: dict[str, Step], batch_size: int, device: torch.device, until: float) -> dict[str, list[float]]:
-    """Images a second of every contender in every round, at most six rounds and no new one after `until`."""
+def race(
+    runners: dict[str, Step], batch_size: int, device: torch.device, until: float, rounds: int = 6, steps: int = 8
+) -> dict[str, list[float]]:
+    """Images a second of every contender in every round, two rounds or more and no new one after `until`."""
     rates: dict[str, list[float]] = {name: [] for name in runners}
-    for turn in range(6):
+    for turn in range(rounds):
         for name, run in runners.items():
             begun = time.perf_counter()
-            for i in range(8):
+            for i in range(steps):
                 run(i)
             synchronise(device)
-            rates[name].append(8 * batch_size / (time.perf_counter() - begun))
+            rates[name].append(steps * batch_size / (time.perf_counter() - begun))
         if turn > 0 and time.monotonic() > until:
             break
     return rates
 
 
-def measure(setting: Setting, rows: Rows, peak: float, until: float) -> None:
-    """One row for each contender that can be built."""
-    device, batch = torch.device(setting.device), setting.batch(setting.batch_size)
-    counted = min(COUNTED, setting.batch_size)
+@dataclass
+class Contest:
+    """Contenders of one setting, and the rows of their races."""
+
+    setting: Setting
+    rows: Rows
+    peak: float
+    until: float
+    runners: dict[str, Step] = field(default_factory=dict)
+    memory: dict[str, float] = field(default_factory=dict)
+
+    def build(self, makers: dict[str, Callable[[], Step]]) -> None:
+        """Build those that can be built, and run three steps of each; a row for one that fails."""
+        device = torch.device(self.setting.device)
+        for name, make in makers.items():
+            begun = time.monotonic()
+            try:
+                before = torch.cuda.memory_allocated() / 2**30 if device.type == "cuda" else 0.0
+                step = make()
+                self.memory[name] = memory_of(step, device) - before
+                self.runners[name] = step
+            except Exception as error:  # a contender that fails must not cost the others
+                self.rows.add(f"{self.setting.name} {name}", error=f"{type(error).__name__}: {str(error)[:300]}")
+            if "compiled" in name:
+                self.rows.add(f"{self.setting.name} {name}, built", seconds=time.monotonic() - begun)
+
+    def run(self, names: Collection[str], flops: float, **lengths: int) -> None:
+        """A race of those with these names, and a row for each: `flops` are those of an image."""
+        taking = {name: step for name, step in self.runners.items() if name in names}
+        rates = race(taking, self.setting.batch_size, torch.device(self.setting.device), self.until, **lengths)
+        for name, found in rates.items():
+            rate = statistics.median(found)
+            row: dict[str, object] = {"images_per_second": rate, "memory_gib": self.memory[name]}
+            row |= {"rounds": len(found), "contenders": len(rates)}
+            if name != RIVAL:
+                row["fraction_of_peak"] = rate * flops / self.peak
+            if RIVAL in rates and name != RIVAL:
+                row[f"times {RIVAL}"] = statistics.median(a / b for a, b in zip(found, rates[RIVAL], strict=True))
+            self.rows.add(f"{self.setting.name} {name}", **row)
+
+
+def measure(setting: Setting, rows: Rows, peak: float, until: float, tiny: bool) -> None:
+    """One row for each contender that can be built; then the compiled ones in a race of their own, if there is time."""
+    batch, counted = setting.batch(setting.batch_size), min(COUNTED, setting.batch_size)
     flops = step_flops(setting.stepper(), setting.batch(counted)) / counted
-    runners: dict[str, Step] = {}
-    memory: dict[str, float] = {}
-    for name, build in contenders(setting, batch).items():
-        if "compiled" in name and time.monotonic() > until:
-            continue
-        try:
-            before = torch.cuda.memory_allocated() / 2**30 if device.type == "cuda" else 0.0
-            step = build()
-            memory[name] = memory_of(step, device) - before
-            runners[name] = step
-        except Exception as error:  # a contender that fails must not cost the others
-            rows.add(f"{setting.name} {name}", error=f"{type(error).__name__}: {str(error)[:300]}")
-    rates = race(runners, setting.batch_size, device, until)
-    for name, found in rates.items():
-        rate = statistics.median(found)
-        row: dict[str, object] = {"images_per_second": rate, "memory_gib": memory[name], "rounds": len(found)}
-        if name != "lightly bf16":
-            row["fraction_of_peak"] = rate * flops / peak
-        if (other := "lightly bf16") in rates and name != other:
-            row[f"times {other}"] = statistics.median(a / b for a, b in zip(found, rates[other], strict=True))
-        rows.add(f"{setting.name} {name}", **row)
+    contest, lengths = Contest(setting, rows, peak, until), {"rounds": 2, "steps": 2} if tiny else {}
+    contest.build(contenders(setting, batch))
+    contest.run([*contest.runners], flops, **lengths)
+    makers = compiled(setting, batch)
+    if makers and time.monotonic() < until:
+        contest.build(makers)
+        contest.run([*makers, "cuda graph", RIVAL], flops)
 
 
 def attention(setting: Setting) -> dict:
-    """Milliseconds of attention, forward and backward, over the tokens of a batch, by each of torch's kernels."""
-    width, heads = SIZES[setting.model][0], SIZES[setting.model][2]
-    tokens = (setting.image_size // setting.patch_size) ** 2
-    shape = (setting.batch_size, heads, tokens, width // heads)
-    q, k, v = (torch.randn(shape, device=setting.device, dtype=torch.bfloat16, requires_grad=True) for _ in range(3))
-    found: dict[str, object] = {"tokens": tokens}
-    for backend in (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, None):
-        with sdpa_kernel(backend) if backend else contextlib.nullcontext():
-            try:
-                seconds = seconds_of(lambda: [attend(q, k, v).sum().backward() for _ in range(20)], q.device)
-            except RuntimeError as error:
-                found[backend.name.lower() if backend else "default"] = str(error)[:80]
-                continue
-        found[backend.name.lower() if backend else "default"] = 50 * seconds
-    return found
+    """Milliseconds of all attention of a step by each of PyTorch's kernels, and the one that runs choose."""
+    device = torch.device(setting.device)
+    calls = calls_in_step(setting.stepper(), setting.batch(setting.batch_size))
+    seconds = attention_seconds(calls, device, partial(seconds_of, device=device))
+    found = {name: 1000 * each for name, each in seconds.items() if math.isfinite(each)}
+    return {"calls": sum(calls.values()), **found, "chosen": fastest(seconds)}
 
 
 def kernels(setting: Setting, **changes: object) -> dict:
     """The kernels that take most of a step's time, in percent of it."""
-    stepper, batch = setting.stepper(**changes), setting.batch(setting.batch_size)
+    batch = setting.batch(setting.batch_size)
+    stepper = with_attention(setting.stepper(**changes), batch)
     for step in range(3):
         stepper(step, batch)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
@@ -200,18 +224,16 @@ def kernels(setting: Setting, **changes: object) -> dict:
 
 def whole(carry: Path, tiny: bool, device: str) -> dict:
     """`openjepa bench` of the recipe `small`: the step, the input and both."""
-    workers = 0 if tiny else max(1, (os.cpu_count() or 2) - 2)
     changes = {"model": "vit_nano", "image_size": 32, "patch_size": 8, "batch_size": 8} if tiny else {}
     changes |= {"predictor_dim": 64, "predictor_heads": 4} if tiny else {}
     with tempfile.TemporaryDirectory() as folder:
         data, _ = photos(Path("none") if tiny else carry, Path(folder))
-        seconds = 0.2 if tiny else 4.0
-        found = openjepa.bench(data, recipe="small", device=device, workers=workers, seconds=seconds, **changes)
-    return {"workers": workers, **found}
+        return openjepa.bench(data, recipe="small", device=device, seconds=0.1 if tiny else 4.0, **changes)
 
 
-def main() -> None:
-    given = arguments(__doc__).parse_args()
+def main(words: list[str] | None = None) -> bool:
+    """Run the part with the options `words` (those of the command line); whether something failed."""
+    given = arguments(__doc__).parse_args(words)
     rows, begun = Rows(given.rows, "speed"), time.monotonic()
     rows.add("about", **about(given.device))
     torch.manual_seed(0)
@@ -219,22 +241,18 @@ def main() -> None:
     rows.add("peak", bf16_tflops=peak / 1e12)
     settings = TINY if given.tiny else SETTINGS
     for place, setting in enumerate(settings, 1):
-        rows.attempt(
-            setting.name,
-            lambda setting=setting, place=place: (
-                measure(setting, rows, peak, begun + given.limit * place / (len(settings) + 1)) or {}
-            ),
-        )
+        until = begun + given.limit * place / (len(settings) + 1)
+        rows.attempt(setting.name, lambda: measure(setting, rows, peak, until, given.tiny) or {})  # noqa: B023
         if given.device.type == "cuda":
             torch.cuda.empty_cache()
-    if given.device.type == "cuda":
-        for setting in settings[:1]:
-            rows.attempt(f"attention, {setting.name}", lambda setting=setting: attention(setting))
-            rows.attempt(f"kernels, {setting.name}, compiled", lambda setting=setting: kernels(setting, compile=True))
-            rows.attempt(f"kernels, {setting.name}", lambda setting=setting: kernels(setting))
+    rows.attempt(f"attention, {settings[0].name}", lambda: attention(settings[0]))
     rows.attempt("input, small", lambda: whole(given.carry, given.tiny, str(given.device)))
-    sys.exit(rows.failed)
+    for changes in ({"compile": True}, {}) if given.device.type == "cuda" else ():
+        if time.monotonic() < begun + given.limit:
+            name = f"kernels, {settings[0].name}{', compiled' * bool(changes)}"
+            rows.attempt(name, partial(kernels, settings[0], **changes))
+    return rows.failed
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
