@@ -1,4 +1,4 @@
-"""docs/evaluation.md says what works: each command in its blocks is run, on stand-ins for the archives it names."""
+"""docs/evaluation.md and its results say what works: each command in their blocks is run, on stand-ins for archives."""
 
 import json
 import re
@@ -14,13 +14,13 @@ from support.photos import draw_photos
 import openjepa
 from openjepa.cli import main
 
-PAGE = Path(__file__).parents[1] / "docs" / "evaluation.md"
+PAGES = [Path(__file__).parents[1] / "docs" / name for name in ("evaluation.md", "results/evaluation.md")]
 TORCHRUN = "torchrun --nproc-per-node 8 -m "  # several processes are tested elsewhere
 PHOTOS = {"side": 32, "count": 24}
 
 
 def commands() -> list[str]:
-    blocks = re.findall(r"^```\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```\n(.*?)^```", "".join(page.read_text() for page in PAGES), re.MULTILINE | re.DOTALL)
     lines = "".join(blocks).replace("\\\n", "").replace(TORCHRUN, "").splitlines()
     return [line for line in lines if line.startswith("openjepa ")]
 

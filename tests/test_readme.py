@@ -1,0 +1,84 @@
+"""README.md is short, has every command, and its code and links hold; so do the links of all other pages."""
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import openjepa
+from openjepa.cli import parse
+from openjepa.commands import COMMANDS
+from openjepa.config import FIELDS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")} - {*(ROOT / "docs/reference").glob("*.md")})
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+def prose(text: str) -> list[str]:
+    """The paragraphs and items of lists of a page, without code, tables and addresses."""
+    text = re.sub(r"\]\([^)]*\)", "]", FENCED.sub("", text))
+    parts = re.split(r"\n\s*\n|\n(?=\s*(?:- |\d+\. ))", text)
+    return [part.strip() for part in parts if part.strip() and part.strip()[0] not in "|#!"]
+
+
+def sentences(text: str) -> list[str]:
+    return re.split(r"(?<=[.:;?!])\s+", text)
+
+
+def test_it_is_short():
+    assert len(README.splitlines()) < 120
+    numbers = re.findall(r"\d+(?:[.,]\d+)*", re.sub(r"\]\([^)]*\)", "]", FENCED.sub("", README)))
+    assert len(numbers) < 30, numbers
+    assert all(len(part.splitlines()) <= 5 for part in prose(README))
+    assert [each for part in prose(README) for each in sentences(part) if len(each.split()) > 35] == []
+
+
+def test_every_command_has_a_row():
+    (table,) = re.findall(r"^\| command \|.*?\n\n", README, re.MULTILINE | re.DOTALL)
+    for command in COMMANDS:
+        group, _, rest = command.name.partition(" ")
+        row = next((line for line in table.splitlines() if f"`openjepa {group}" in line), "")
+        assert row and (rest in row or f"{rest}s" in row), command.name
+
+
+def test_every_option_of_its_commands_exists(capsys):
+    lines = re.findall(r"openjepa ((?:data|curate|anomaly) \w+|\w+)([^`#\n]*)", README)
+    for words, rest in lines:
+        if words.split()[0] not in {command.words[0] for command in COMMANDS}:
+            continue
+        parse([*words.split(), "--help"])
+        known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+        assert set(re.findall(r"--[a-z-]+", rest)) <= known, (words, rest)
+
+
+def test_its_python_calls_what_exists():
+    (block,) = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    calls = [node for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Call)]
+    owners = {"openjepa": openjepa, "encoder": openjepa.Encoder}
+    called = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.value.id in owners]
+    assert len(called) == 4
+    for call in called:
+        function = getattr(owners[call.func.value.id], call.func.attr)
+        names = inspect.signature(function).parameters
+        assert {word.arg for word in call.keywords} <= {*names, *FIELDS}, call.func.attr
+
+
+def anchors(page: Path) -> set[str]:
+    """The names that GitHub and MyST give to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", FENCED.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", FENCED.sub("", page.read_text())):
+        name, _, anchor = target.partition("#")
+        if name.startswith("reference/"):  # made from the code when the site is built
+            continue
+        found = page.parent / name if name else page
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found), target
