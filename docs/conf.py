@@ -16,6 +16,7 @@ project, author, release = "openjepa", "the openjepa maintainers", __version__
 extensions = ["myst_parser"]
 exclude_patterns = ["_build"]
 myst_heading_anchors = 4
+highlight_language = "text"  # blocks without a language are commands, output and formulas
 smartquotes = False  # two hyphens are those of an option
 html_theme = "furo"
 html_title = "openjepa"
