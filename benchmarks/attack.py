@@ -110,8 +110,8 @@ def harmless_lines(forge: Forge) -> dict[str, list[str]]:
         "export timm": ["export", run, "--to", "timm", "--out", "out"],
         "export onnx": ["export", run, "--to", "onnx", "--out", "out"],
         "pretrain": ["pretrain", data, "--out", "new", *RUN],
-        "import foreign": ["import", str(forge.harmless / "foreign/timm"), "new"],
-        "import foreign hf": ["import", str(forge.harmless / "foreign/hf"), "new"],
+        "embed foreign": ["embed", str(forge.harmless / "foreign/timm"), data, "--out", "v.csv", *USUAL],
+        "embed foreign hf": ["embed", str(forge.harmless / "foreign/hf"), data, "--out", "v.csv", *USUAL],
         "anomaly fit": ["anomaly", "fit", run, data, "--out", "new", *USUAL],
         "anomaly score": ["anomaly", "score", str(forge.harmless / "detector"), data, "--out", "a.csv", *USUAL],
         "anomaly evaluate": ["anomaly", "evaluate", str(forge.harmless / "detector"), data, "--normal", "a", *USUAL],
@@ -143,7 +143,7 @@ NAMES += (
     "compare",
 )
 NAMES += ("anomaly fit", "anomaly score", "anomaly evaluate", "runs", "index", "search", "search image")
-NAMES += ("curate duplicates", "curate outliers", "curate clusters", "import foreign", "import foreign hf")
+NAMES += ("curate duplicates", "curate outliers", "curate clusters", "embed foreign", "embed foreign hf")
 NAMES += ("import hf", "import timm", "export", "export timm", "export onnx")
 
 

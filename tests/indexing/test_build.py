@@ -12,12 +12,15 @@ from PIL import Image
 
 import openjepa
 import openjepa.files.lock
+from openjepa.data.dataset import ImageFiles
 from openjepa.encoder.baselines import Pixels
 from openjepa.encoder.feature_cache import model_hash
 from openjepa.errors import UsageError
 from openjepa.indexing import build, facts, store
 from openjepa.indexing.store import BASE, KEY, Store
 from openjepa.interop.open_model import open_model
+
+open_image = ImageFiles.open
 
 
 def make(photos, out, **more):
@@ -37,6 +40,25 @@ def embedded(monkeypatch):
     compute = Pixels.features
     monkeypatch.setattr(Pixels, "features", lambda self, images: (counts.append(len(images)), compute(self, images))[1])
     return counts
+
+
+def test_no_header_is_read_of_images_that_are_there(photos, tmp_path, monkeypatch):
+    """Nor of new ones, where the model says how images are read."""
+    model, out = "untrained:vit_nano_patch8_16", tmp_path / "index"
+    openjepa.index(model, photos, out=out, workers=0)
+    opened = []
+    monkeypatch.setattr(ImageFiles, "open", lambda self, index: opened.append(index) or open_image(self, index))
+    shutil.copy(next(photos.rglob("*.jpg")), photos / "new.jpg")
+    openjepa.index(model, photos, out=out, workers=0)
+    assert len(opened) <= 2 and len(Store.open(out)) == 25
+
+
+def test_a_folder_without_a_readable_image_is_refused(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"\xff\xd8\xff")
+    for model in ("pixels", "untrained:vit_nano_patch8_16"):
+        with pytest.raises(UsageError, match=r"no image in .*photos can be read .1 tried; a.jpg"):
+            openjepa.index(model, tmp_path / "photos", out=tmp_path / model[:4], workers=0, max_skipped=1.0)
 
 
 def test_a_row_holds_the_vector_and_the_facts_of_its_image(photos, tmp_path):

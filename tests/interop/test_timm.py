@@ -66,6 +66,12 @@ def test_other_arguments_are_refused(folder, no_network, part, fields):
     assert "\n" not in str(caught.value)
 
 
+def test_a_network_that_import_does_not_take_is_not_called_damaged(folder):
+    change(folder, None, architecture="convnext_tiny", model_args={"dims": [8, 8, 16, 16]})
+    with pytest.raises(UsageError, match=r"is a convnext_tiny of timm with 'dims' .* embed, evaluate and others take"):
+        open_source(str(folder))
+
+
 def test_names_beside_the_weights_are_not_followed(folder, no_network):
     change(folder, "pretrained_cfg", url="http://127.0.0.1:9/w.pth", file="/etc/passwd", hf_hub_id="lab/model")
     assert open_source(str(folder)).target.num_heads == 4

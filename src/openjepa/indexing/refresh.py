@@ -2,22 +2,27 @@
 
 import hashlib
 import os
+from collections import Counter
 from pathlib import Path
 
-from openjepa.console import log, pacing
-from openjepa.data.open import Given, as_source
+from openjepa.console import counting, log, pacing
+from openjepa.data.dataset import ImageDataset, ImageFiles
+from openjepa.data.decoding.pixel_format import PixelFormat
+from openjepa.data.open import Given, as_source, open_dataset
 from openjepa.data.proportions import seen_lines
-from openjepa.data.storage.storage import skipped_lines
-from openjepa.data.summary import counted
+from openjepa.data.storage.storage import Skipped, skipped_lines
+from openjepa.data.summary import counted, inspect_dataset
 from openjepa.encoder.feature_cache import model_hash
 from openjepa.encoder.features import frame_of
+from openjepa.errors import UsageError
 from openjepa.files import cache_folder
 from openjepa.files.lock import locked
 from openjepa.indexing.build import Changes, update
 from openjepa.indexing.label_columns import label_columns
 from openjepa.indexing.open import lasting, open_store, opened_model
+from openjepa.indexing.store import Store
 from openjepa.runs.checkpoints import Step
-from openjepa.runs.images import check_skipped, open_images
+from openjepa.runs.images import check_skipped
 
 
 def refreshed(
@@ -38,19 +43,48 @@ def refreshed(
     """
     source = as_source(data)
     encoder = opened_model(model, step, device, precision, pooling)
-    dataset, summary = open_images(source, encoder.pixel_format, max_skipped)
+    dataset, skipped = _opened(source, encoder.pixel_format)
     found = label_columns(dataset, labels)
-    log(*seen_lines(summary.sizes, frame_of(encoder)))
     key = f"{model_hash(encoder, arithmetic=False)} {lasting(str(source))}"
     out = out or cache_folder("indexes", hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32])
     with locked(out):
         store = open_store(out, encoder, model, step, pooling, dataset, str(source))
         with pacing(f"indexing {dataset.source}", "images") as progress:
             changes = update(store, encoder, dataset, found, workers, progress)
-        log(*skipped_lines(summary.skipped + changes.skipped))
+        skipped += changes.skipped
+        if not len(store):
+            raise UsageError(_nothing(str(source), skipped))
+        log(*seen_lines(_sizes(store), frame_of(encoder)), *skipped_lines(skipped))
         log(_line(changes, len(store), out))
-    check_skipped(str(source), summary.skipped + changes.skipped, len(store), max_skipped)
+    check_skipped(str(source), skipped, len(store), max_skipped)
     return out
+
+
+def _opened(source: Given, pixel_format: PixelFormat | None) -> tuple[ImageDataset, Skipped]:
+    """The images of a source, and (path, reason) of what lies there and is none.
+
+    Headers are read only where they decide how images are read: so the time to bring an index up to date depends on
+    what has changed alone.
+    """
+    with counting(f"opening {source}") as progress:
+        dataset = open_dataset(source, progress)
+    if isinstance(dataset, ImageFiles) and pixel_format and pixel_format.pages != "images":
+        return dataset.read_as(pixel_format), [*dataset.skipped]
+    with counting(f"looking at {dataset.source}") as progress:
+        dataset, summary = inspect_dataset(dataset, progress, pixel_format)
+    return dataset, summary.skipped
+
+
+def _nothing(source: str, skipped: Skipped) -> str:
+    example = f" ({len(skipped):,} tried; {skipped[0][0]}: {skipped[0][1]})" if skipped else ""
+    return f"no image in {source} can be read{example}"
+
+
+def _sizes(store: Store) -> list[tuple[int, int, int]]:
+    """(width, height, images) of an index."""
+    sides = store.read(["width", "height"])
+    counted_sizes = Counter(zip(sides["width"].to_pylist(), sides["height"].to_pylist(), strict=True))
+    return [(*size, count) for size, count in counted_sizes.items()]
 
 
 def _line(changes: Changes, total: int, out: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from openjepa.errors import UsageError
 from openjepa.interop.hub import fetch_file, fetch_repository
@@ -16,42 +16,25 @@ from openjepa.interop.published import OFFICIAL, official_source, plain_vit
 from openjepa.interop.weights.files import FETCH, read_folder, read_weights, tensors_of
 from openjepa.interop.weights.shapes import Channels, Heads, Mean, Side, Std
 from openjepa.optional import require
-from openjepa.safety.schema import Json, Name, Schema, read_json
+from openjepa.safety.schema import Json, Name, Schema, checked, read_json
 
 PREFIX = "timm:"
 NAME = re.compile(rf"{PREFIX}\w+(\.\w+)?|(?=\w*[\d_])[a-z]\w*(\.\w+)?")
 
 
+# Arguments whose effect shows in the tensors. Any other can change what is computed without a trace in them.
+NAMES = """
+num_heads img_size patch_size in_chans embed_dim depth mlp_ratio num_classes global_pool class_token
+no_embed_class reg_tokens fc_norm pre_norm final_norm qkv_bias qk_norm init_values dynamic_img_size weight_init
+drop_rate drop_path_rate
+"""
+SEEN_IN_TENSORS = frozenset(NAMES.split())
+
+
 class Arguments(Schema):
-    """model_args of config.json. Only `num_heads` is used; what the others change shows in the tensors.
-
-    Any other argument can change what is computed without a trace in the tensors, so it is refused.
-    """
-
-    model_config = ConfigDict(extra="forbid")
+    """What of model_args is used."""
 
     num_heads: Heads | None = None
-    img_size: Json = None
-    patch_size: Json = None
-    in_chans: Json = None
-    embed_dim: Json = None
-    depth: Json = None
-    mlp_ratio: Json = None
-    num_classes: Json = None
-    global_pool: Json = None
-    class_token: Json = None
-    no_embed_class: Json = None
-    reg_tokens: Json = None
-    fc_norm: Json = None
-    pre_norm: Json = None
-    final_norm: Json = None
-    qkv_bias: Json = None
-    qk_norm: Json = None
-    init_values: Json = None
-    dynamic_img_size: Json = None
-    weight_init: Json = None
-    drop_rate: Json = None
-    drop_path_rate: Json = None
 
 
 class PretrainedConfig(Schema):
@@ -67,7 +50,7 @@ class TimmConfig(Schema):
     """config.json of a folder of timm."""
 
     architecture: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,100}$")]
-    model_args: Arguments = Arguments()
+    model_args: Annotated[dict[str, Json], Field(max_length=100)] = Field(default_factory=dict)
     pretrained_cfg: PretrainedConfig = PretrainedConfig()
 
 
@@ -110,11 +93,16 @@ def timm_folder_source(folder: Path, name: str) -> Source:
     not are used.
     """
     config = read_json(folder / "config.json", TimmConfig, FETCH)
-    about = config.pretrained_cfg
+    if unknown := config.model_args.keys() - SEEN_IN_TENSORS:
+        raise UsageError(
+            f"{name} is a {config.architecture} of timm with {min(unknown)[:60]!r} in model_args of config.json: "
+            "import takes plain ViTs without it; embed, evaluate and others take the folder as it is"
+        )
+    arguments, about = checked(Arguments, config.model_args, f"{folder}/config.json", FETCH), config.pretrained_cfg
     state = tensors_of(read_folder(folder), name)
     usual = heads(config.architecture)
     try:
-        network, notes = plain_vit(state, name, config.model_args.num_heads or usual, about.input_size[1:])
+        network, notes = plain_vit(state, name, arguments.num_heads or usual, about.input_size[1:])
     except UsageError as error:
         raise UsageError(f"{error}; import takes plain ViTs, pretrain --init others too") from error
     mean, std = list(about.mean or IMAGENET_MEAN), list(about.std or IMAGENET_STD)
