@@ -1,4 +1,4 @@
-"""docs/search.md: its commands and its Python run, and do what the page says."""
+"""docs/collections.md: its commands and its Python run, and do what the page says."""
 
 import re
 import shlex
@@ -10,7 +10,7 @@ from support.photos import draw_photos
 from openjepa import cli
 from openjepa.indexing.curation import duplicates
 
-PAGE = Path(__file__).parents[1] / "docs" / "search.md"
+PAGE = Path(__file__).parents[1] / "docs" / "collections.md"
 
 
 def test_the_commands_and_the_python_of_the_page_run(tmp_path, monkeypatch, capsys):
@@ -33,6 +33,6 @@ def test_the_commands_and_the_python_of_the_page_run(tmp_path, monkeypatch, caps
     capsys.readouterr()
     names: dict = {}
     for block in re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
-        exec(compile(block, "search.md", "exec"), names)
+        exec(compile(block, "collections.md", "exec"), names)
     assert len(names["first"]) == 10 and len(names["spread"]) == len(names["index"])
     assert Path("found.html").is_file() and Path("copies.csv").is_file()
