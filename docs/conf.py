@@ -20,6 +20,7 @@ highlight_language = "text"  # blocks without a language are commands, output an
 smartquotes = False  # two hyphens are those of an option
 html_theme = "furo"
 html_title = "openjepa"
+html_show_copyright = False
 html_static_path = ["static"]
 html_css_files = ["tables.css"]
 html_theme_options = {"navigation_with_keys": True}
