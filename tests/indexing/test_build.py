@@ -45,6 +45,8 @@ def embedded(monkeypatch):
 def test_no_header_is_read_of_images_that_are_there(photos, tmp_path, monkeypatch):
     """Nor of new ones, where the model says how images are read."""
     model, out = "untrained:vit_nano_patch8_16", tmp_path / "index"
+    for path in photos.rglob("*.jpg"):
+        os.utime(path, (10**9, 10**9))  # files that have just changed are read again
     openjepa.index(model, photos, out=out, workers=0)
     opened = []
     monkeypatch.setattr(ImageFiles, "open", lambda self, index: opened.append(index) or open_image(self, index))

@@ -118,6 +118,26 @@ def test_an_image_without_a_path_is_refused(folder, tmp_path):
         openjepa.open_index(tmp_path / "index").search("cat/000.jpg")
 
 
+@pytest.mark.parametrize("name", ["vector", "contrast"])
+def test_numbers_that_are_not_finite_are_refused(folder, tmp_path, name):
+    table = Store.open(folder / "index").table.to_arrow()
+    rows = table[name].to_pylist()
+    rows[1] = [float("inf")] * len(rows[1]) if name == "vector" else float("nan")
+    lying = table.set_column(
+        table.schema.get_field_index(name), table.schema.field(name), pa.array(rows, table[name].type)
+    )
+    lancedb().connect(str(tmp_path / "index")).create_table("images", lying)
+    with pytest.raises(UsageError, match=f"is damaged: {name} of an image is not finite"):
+        openjepa.open_index(tmp_path / "index").search("cat/000.jpg", top=40)
+
+
+def test_a_label_without_a_number_is_null_in_json(photos, tmp_path):
+    (tmp_path / "labels.csv").write_text("path,weight\ncat/000.jpg,1.5\ncat/002.jpg,nan\n")
+    openjepa.index("pixels", photos, out=tmp_path / "index", labels=tmp_path / "labels.csv", workers=0)
+    openjepa.search(tmp_path / "index", ["cat/000.jpg"], json=tmp_path / "found.json")
+    assert "NaN" not in (tmp_path / "found.json").read_text()
+
+
 def test_the_command_writes_a_page_a_table_and_json(folder, tmp_path, capsys):
     outputs = {name: tmp_path / f"found.{name}" for name in ("html", "csv", "json")}
     where = "path != '<b>' and class = 'cat'"

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -47,6 +47,8 @@ BASE = {
     "grey": pa.binary(GREY_SIDE**2),
     "thumbnail": pa.binary(),
 }
+MEASURED = frozenset({"vector", "brightness", "contrast", "sharpness"})
+Found = TypeVar("Found", pa.Table, pa.RecordBatch)
 LABEL_TYPES = (pa.string(), pa.float64())
 
 
@@ -122,7 +124,7 @@ class Store:
     def read(self, columns: Sequence[str], where: str | None = None) -> pa.Table:
         """Columns of all rows, or of those that an SQL condition made by `filters` holds for, in their stored order."""
         with reading(self.folder):
-            return self._query(columns, where).to_arrow()
+            return self._finite(self._query(columns, where).to_arrow())
 
     def row_ids(self, where: str | None = None) -> np.ndarray:
         """LanceDB's numbers of rows, uint64, in their stored order."""
@@ -135,12 +137,21 @@ class Store:
         with reading(self.folder):
             found = self.table.take_row_ids([*row_ids]).select([*columns]).with_row_id().to_arrow()
         places = pc.index_in(pa.array(row_ids, pa.uint64()), found["_rowid"])
-        return found.select([*columns]).take(places)
+        return self._finite(found.select([*columns]).take(places))
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Columns of all rows, a few thousand at a time."""
         with reading(self.folder):
-            yield from self._query(columns, None).to_batches()
+            yield from map(self._finite, self._query(columns, None).to_batches())
+
+    def _finite(self, found: Found) -> Found:
+        """Rows as they are; raises UsageError where a measured number is none."""
+        for name in MEASURED.intersection(found.schema.names):
+            column = found.column(name)
+            values = pc.list_flatten(column) if name == "vector" else column
+            if not np.isfinite(np.asarray(values.drop_null())).all():
+                raise UsageError(f"{self.folder} is damaged: {name} of an image is not finite: {AGAIN}")
+        return found
 
     def _query(self, columns: Sequence[str], where: str | None) -> Any:
         query = self.table.search().select(list(columns))

@@ -111,6 +111,12 @@ def _show(rows: Sequence[dict[str, Any]], index: Index) -> None:
         log(f"no image of {index.folder} was found")
 
 
+def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with null for numbers that JSON lacks, which labels may be."""
+    lacking = {name for name, value in row.items() if isinstance(value, float) and not math.isfinite(value)}
+    return row | dict.fromkeys(lacking)
+
+
 def _text(value: Any) -> str:
     return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
@@ -124,7 +130,7 @@ def _write(
     where: str | None,
 ) -> None:
     if path := outputs["json"]:
-        write_output(Path(path), json_format.dumps(rows, indent=2) + "\n")
+        write_output(Path(path), json_format.dumps([_without_nan(row) for row in rows], indent=2) + "\n")
     if path := outputs["csv"]:
         names = [*rows[0]] if rows else ["query", "rank", "path", "cosine", "percentile"]
         write_rows(Path(path), names, (["" if row[name] is None else row[name] for name in names] for row in rows))
