@@ -105,7 +105,7 @@ def test_what_has_not_changed_can_be_given_again(run, monkeypatch):
 def test_the_report_of_a_run_on_the_cpu_uses_the_cpu(run, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "openjepa.runs.folder.load_encoder_at", lambda folder, step, device, precision: asked.append(device)
+        "openjepa.runs.folder.load_encoder_at", lambda folder, step, device, precision, **_: asked.append(device)
     )
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     for device in ("cpu", "cpu:0"):
@@ -119,6 +119,6 @@ def test_the_report_of_a_run_on_the_cpu_uses_the_cpu(run, monkeypatch):
 
 def test_the_report_of_a_run_that_is_resumed_on_the_cpu_uses_the_cpu(run, monkeypatch):
     asked = []
-    monkeypatch.setattr("openjepa.commands.pretrain.report", lambda out, data, device="auto": asked.append(device))
+    monkeypatch.setattr("openjepa.commands.pretrain.report", lambda out, data, device="auto", **_: asked.append(device))
     openjepa.pretrain("scenes:40", out=run, resume=True, device="cpu")
     assert asked == ["cpu"]
