@@ -14,7 +14,7 @@ make_reference.write(HERE / "reference")
 
 project, author, release = "openjepa", "the openjepa maintainers", __version__
 extensions = ["myst_parser"]
-exclude_patterns = ["_build", "search.md"]  # search.html is the page of results of the search of the site
+exclude_patterns = ["_build"]
 myst_heading_anchors = 4
 highlight_language = "text"  # blocks without a language are commands, output and formulas
 smartquotes = False  # two hyphens are those of an option

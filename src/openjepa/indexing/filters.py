@@ -57,7 +57,7 @@ def _tokens(condition: str) -> list[Token]:
     while condition[place:].strip():
         match = TOKEN.match(condition, place)
         if match is None:
-            raise UsageError(f"--where is not understood at {condition[place:].strip()[:20]}: see docs/search.md")
+            raise UsageError(f"--where is not understood at {condition[place:].strip()[:20]}: see docs/collections.md")
         kind = match.lastgroup or ""
         text = match[kind].replace("''", "'") if kind == "text" else match[kind]
         found.append(Token("word" if kind == "word" else kind, text))

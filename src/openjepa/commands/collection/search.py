@@ -55,7 +55,7 @@ def search(
     those of --unlike. Beside the cosine stands the percentage of all pairs of images of the index that are less
     similar. Images of the index that are asked with are left out of the results.
 
-    --where compares columns of the index (docs/search.md) with numbers, texts and times: =, !=, <, <=, >, >=, in,
+    --where compares columns of the index (docs/collections.md) with numbers, texts and times: =, !=, <, <=, >, >=, in,
     like, between, is null, joined by and, or, not.
 
     Returns the results, a dict for each with the keys query, rank, path, cosine, percentile and what the index knows
