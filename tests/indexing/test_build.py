@@ -58,9 +58,18 @@ def test_no_header_is_read_of_images_that_are_there(photos, tmp_path, monkeypatc
 def test_a_folder_without_a_readable_image_is_refused(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"\xff\xd8\xff")
+    (tmp_path / "photos" / "notes.txt").write_text("no image")
     for model in ("pixels", "untrained:vit_nano_patch8_16"):
         with pytest.raises(UsageError, match=r"no image in .*photos can be read .1 tried; a.jpg"):
             openjepa.index(model, tmp_path / "photos", out=tmp_path / model[:4], workers=0, max_skipped=1.0)
+        assert not (tmp_path / model[:4]).exists()
+
+
+def test_an_index_whose_images_are_gone_says_so(photos, tmp_path):
+    out = make(photos, tmp_path / "index")
+    Store.open(out).remove([*rows(out)])
+    with pytest.raises(UsageError, match=r"a.jpg is not a file, and names none of the images of .*, which has none"):
+        openjepa.open_index(out).search("a.jpg")
 
 
 def test_a_row_holds_the_vector_and_the_facts_of_its_image(photos, tmp_path):

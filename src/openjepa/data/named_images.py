@@ -33,6 +33,8 @@ def index_of(paths: Sequence[str], name: str, given: str, source: str) -> int:
     plain = name.replace("\\", "/").removeprefix("./")
     found = [i for i, path in enumerate(paths) if path == plain]
     found = found or [i for i, path in enumerate(paths) if path.endswith(f"/{plain}") or plain.endswith(f"/{path}")]
+    if not paths:
+        raise UsageError(f"{given} names none of the images of {source}, which has none: give other images")
     if not found:
         raise UsageError(f"{given} is none of the {len(paths):,} images of {source}: {_suggestion(paths, plain)}")
     if len(found) > 1:

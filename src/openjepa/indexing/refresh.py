@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from openjepa.data.dataset import ImageDataset, ImageFiles
 from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.data.open import Given, as_source, open_dataset
 from openjepa.data.proportions import seen_lines
-from openjepa.data.storage.storage import Skipped, skipped_lines
+from openjepa.data.storage.storage import Skipped, is_lost, skipped_lines
 from openjepa.data.summary import counted, inspect_dataset
 from openjepa.encoder.feature_cache import model_hash
 from openjepa.encoder.features import frame_of
@@ -20,7 +21,7 @@ from openjepa.files.lock import locked
 from openjepa.indexing.build import Changes, update
 from openjepa.indexing.label_columns import label_columns
 from openjepa.indexing.open import lasting, open_store, opened_model
-from openjepa.indexing.store import Store
+from openjepa.indexing.store import Store, holds_index, table_folder
 from openjepa.runs.checkpoints import Step
 from openjepa.runs.images import check_skipped
 
@@ -48,11 +49,14 @@ def refreshed(
     key = f"{model_hash(encoder, arithmetic=False)} {lasting(str(source))}"
     out = out or cache_folder("indexes", hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32])
     with locked(out):
+        new = not holds_index(out)
         store = open_store(out, encoder, model, step, pooling, dataset, str(source))
         with pacing(f"indexing {dataset.source}", "images") as progress:
             changes = update(store, encoder, dataset, found, workers, progress)
         skipped += changes.skipped
         if not len(store):
+            if new:
+                shutil.rmtree(table_folder(out))
             raise UsageError(_nothing(str(source), skipped))
         log(*seen_lines(_sizes(store), frame_of(encoder)), *skipped_lines(skipped))
         log(_line(changes, len(store), out))
@@ -61,10 +65,9 @@ def refreshed(
 
 
 def _opened(source: Given, pixel_format: PixelFormat | None) -> tuple[ImageDataset, Skipped]:
-    """The images of a source, and (path, reason) of what lies there and is none.
+    """The images of a source, and (path, reason) of other files that lie there.
 
-    Headers are read only where they decide how images are read: so the time to bring an index up to date depends on
-    what has changed alone.
+    Headers are read only where they decide how images are read, so that an update reads no image that is unchanged.
     """
     with counting(f"opening {source}") as progress:
         dataset = open_dataset(source, progress)
@@ -76,7 +79,8 @@ def _opened(source: Given, pixel_format: PixelFormat | None) -> tuple[ImageDatas
 
 
 def _nothing(source: str, skipped: Skipped) -> str:
-    example = f" ({len(skipped):,} tried; {skipped[0][0]}: {skipped[0][1]})" if skipped else ""
+    tried = [(path, reason) for path, reason in skipped if is_lost(reason)]
+    example = f" ({len(tried):,} tried; {tried[0][0]}: {tried[0][1]})" if tried else ""
     return f"no image in {source} can be read{example}"
 
 

@@ -206,8 +206,13 @@ def quoted(text: str) -> str:
 
 def holds_index(folder: Path) -> bool:
     """Whether a folder holds the table of an index, finished or damaged."""
-    versions = folder / f"{TABLE}.lance" / "_versions"
+    versions = table_folder(folder) / "_versions"
     return versions.is_dir() and any(path.suffix == ".manifest" for path in versions.iterdir())
+
+
+def table_folder(folder: Path) -> Path:
+    """The folder in an index that LanceDB writes."""
+    return folder / f"{TABLE}.lance"
 
 
 def _address(folder: Path) -> str:

@@ -94,16 +94,7 @@ def resume_run(
     images = on_rank_zero(lambda: _image_change(data, dataset, out, resolved, done, data_changed))
     length = _new_length(stored, given)
     config = dataclasses.replace(config, **length)
-    networks: Networks | None
-    if model and (state is None or not resolved.foreign):
-        networks = model.networks(config)
-    elif state is None and (resolved.networks or resolved.foreign):
-        networks = _first_networks(out, config, resolved, given)
-    else:
-        networks = stored_foreign(config, resolved) or stored_networks(config, resolved)
-    if resolved.teacher:
-        teacher = same_teacher(config, resolved.teacher)
-        networks = taught(config, teacher, resolved.mean, resolved.std, resolved.read_as)
+    networks = _networks(out, config, resolved, given, model, begun=state is not None)
     how = parallel, resolved.monitored, probed
     blueprint = draft(config, dataset, resolved.mean, resolved.std, networks, *how)
     cost = blueprint.cost() if length and config.time else None
@@ -123,6 +114,22 @@ def resume_run(
     log(f"resuming after step {done:,} of {steps:,}" if state else "no checkpoint yet: starting from step 0")
     source = resolved.source.model_dump() if resolved.source else None
     return as_started(run, blueprint, data, summary, source)
+
+
+def _networks(
+    out: Path, config: Config, stored: StoredRun, given: Mapping[str, Any], model: OwnModel | None, begun: bool
+) -> Networks | None:
+    """The networks of a run, as they are before a checkpoint is loaded, or before the first step where it has none.
+
+    None for those that the settings alone describe. Raises UsageError.
+    """
+    if stored.teacher:
+        return taught(config, same_teacher(config, stored.teacher), stored.mean, stored.std, stored.read_as)
+    if model and not (begun and stored.foreign):
+        return model.networks(config)
+    if not begun and (stored.networks or stored.foreign):
+        return _first_networks(out, config, stored, given)
+    return stored_foreign(config, stored) or stored_networks(config, stored)
 
 
 def _first_networks(out: Path, config: Config, stored: StoredRun, given: Mapping[str, Any]) -> Networks:
