@@ -45,12 +45,20 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def changed(folder: Path, known: dict[str, str]) -> list[str]:
-    """A finding for every input that is not as it was, in a run or study of an encoder; what is added is no fault."""
+    """A finding for every input that is not as it was, in a run or study of an encoder; what is added is no fault.
+
+    A comparison that is resumed trains again what its record does not hold, and so replaces encoders of its own runs.
+    """
     now = hashes(folder)
     found = (os.path.relpath(path, folder) for path in known if now.get(path) != known[path])
-    kept = ("/encoder/", "/model/")
-    wrong = [name for name in found if any(part in name for part in kept) or name.split("/")[0] not in WRITABLE]
+    wrong = [name for name in found if not writable(name)]
     return [f"changed an input: {name}" for name in wrong[:5]]
+
+
+def writable(name: str) -> bool:
+    """Whether commands may change a file, named relative to the folder of inputs."""
+    encoder = "/encoder/" in name or "/model/" in name
+    return name.split("/")[0] in WRITABLE and (not encoder or name.startswith("comparison/trials/"))
 
 
 def printed(out: str, err: str, code: int) -> list[str]:
