@@ -24,7 +24,7 @@ from torchvision.models import resnet18
 import openjepa
 from openjepa.anomaly.energy import Energies
 from openjepa.anomaly.evaluate import region_histograms
-from openjepa.anomaly.fit import FitSettings, Fitter
+from openjepa.anomaly.fitting.fit import FitSettings, Fitter
 from openjepa.anomaly.labelled import label_images
 from openjepa.anomaly.metrics import aupro
 from openjepa.anomaly.patches import PatchFeatures, PatchModel, PatchSettings, most_layers

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from openjepa.anomaly.evaluate import enlarged
-from openjepa.anomaly.fit import FitSettings, Fitter
+from openjepa.anomaly.fitting.fit import FitSettings, Fitter
 from openjepa.data.sources.objects import as_dataset
 from openjepa.encoder.baselines import seeded
 from openjepa.encoder.encoder import Encoder

@@ -14,6 +14,7 @@ from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.data.summary import counted
 
 COMBINED = "score"  # the name of the combination of all scores
+NAMED = 5  # suspects in a warning
 
 
 class Scored(NamedTuple):
@@ -21,6 +22,16 @@ class Scored(NamedTuple):
 
     scores: Tensor
     maps: Tensor
+
+
+class Suspect(NamedTuple):
+    """A normal image that may not be normal: its path, and how far it is from the others.
+
+    `above` is in standard deviations above the median of all normal images.
+    """
+
+    path: str
+    above: float
 
 
 @dataclass(frozen=True)
@@ -31,12 +42,27 @@ class Facts:
     source    of the normal images
     images    that it was fitted on, without those held out
     size      (width, height) of most of the normal images
+    suspects  normal images that may not be normal, the farthest from the others first
     """
 
     model: str
     source: str
     images: int
     size: tuple[int, int]
+    suspects: tuple[Suspect, ...] = ()
+
+    def warnings(self) -> list[str]:
+        """A line where some of the normal images may not be normal."""
+        if not self.suspects:
+            return []
+        named = ", ".join(f"{suspect.path} ({suspect.above:.1f})" for suspect in self.suspects[:NAMED])
+        rest = len(self.suspects) - NAMED
+        more = f" and {rest} more in detector.json" if rest > 0 else ""
+        return [
+            f"warning: far from all other normal images, in standard deviations above the median: {named}{more}. Look "
+            "whether they are normal; if not, take them out and fit again: a defect among normal images hides others "
+            "like it, and raises the threshold"
+        ]
 
 
 class Detector:
@@ -90,7 +116,7 @@ class Detector:
                 f"{100 * threshold.rate:g}%; by {threshold.count:,} held-out ones, the rate of this threshold is "
                 f"{threshold.low:.2%} to {threshold.high:.2%} (95 %)"
             )
-        return lines
+        return lines + self.facts.warnings()
 
     def split(self, features: Tensor) -> Scored:
         """What `features` put together."""

@@ -39,6 +39,10 @@ class MemoryPart:
     def __call__(self, reading: Tensor) -> Score:
         return of_maps(self.memory.distances(reading[..., :-1]))
 
+    def left_out(self, reading: Tensor, numbers: Tensor) -> Score:
+        """Of normal images in the memory, each as if it were not; `numbers` [B] are those they are in there by."""
+        return of_maps(self.memory.distances(reading[..., :-1], without=numbers))
+
 
 class DensityPart:
     def __init__(self, density: PlaceDensity) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from openjepa.anomaly.calibration import Calibration, Spread, Threshold
 from openjepa.anomaly.density import WIDTH, ImageDensity, PlaceDensity
-from openjepa.anomaly.detector import Detector, Facts
+from openjepa.anomaly.detector import Detector, Facts, Suspect
 from openjepa.anomaly.energy import Energies
 from openjepa.anomaly.memory import PatchMemory
 from openjepa.anomaly.patches import PatchFeatures, PatchModel, PatchSettings, feature_width
@@ -48,6 +48,11 @@ class StoredThreshold(Schema):
     high: Annotated[float, Field(ge=0, le=1)]
 
 
+class StoredSuspect(Schema):
+    path: Name
+    above: float
+
+
 class StoredFacts(Schema):
     """detector.json."""
 
@@ -65,6 +70,7 @@ class StoredFacts(Schema):
     spreads: dict[Literal["memory", "density", "image", "energy"], StoredSpread]
     how: Name
     threshold: StoredThreshold | None = None
+    suspects: Annotated[tuple[StoredSuspect, ...], Field(max_length=100)] = ()
 
     @model_validator(mode="after")
     def _has_maps(self) -> Self:
@@ -94,6 +100,7 @@ def write_detector(folder: Path, detector: Detector, step: int | None = None) ->
         spreads=spreads,
         how=calibration.how,
         threshold=StoredThreshold(**vars(calibration.threshold)) if calibration.threshold else None,
+        suspects=tuple(StoredSuspect(path=path[:1000], above=above) for path, above in facts.suspects),
     )
     save_tensors(_tensors(detector), folder / TENSORS)
     write_json(folder / FACTS, stored.model_dump())
@@ -137,7 +144,8 @@ def read_detector(folder: Path, stored: StoredFacts, model: PatchModel, energies
     spreads: dict[str, Spread] = {name: Spread(spread.image, spread.maps) for name, spread in stored.spreads.items()}
     held_out = tensors.take("held_out", (None,), torch.float64).numpy()
     calibration = Calibration(spreads, stored.how, held_out, threshold)
-    facts = Facts(stored.model, stored.source, stored.images, stored.size)
+    suspects = tuple(Suspect(suspect.path, suspect.above) for suspect in stored.suspects)
+    facts = Facts(stored.model, stored.source, stored.images, stored.size, suspects)
     return Detector(Reader(PatchFeatures(model, settings), energies), parts, calibration, facts, str(folder))
 
 

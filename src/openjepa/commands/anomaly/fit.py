@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from openjepa.anomaly.fit import FitSettings, Fitter
+from openjepa.anomaly.fitting.fit import FitSettings, Fitter
 from openjepa.anomaly.labelled import normals_in
 from openjepa.anomaly.memory import CORESETS, PATCHES
 from openjepa.anomaly.patches import PatchSettings, check_pool
@@ -75,7 +75,8 @@ def anomaly_fit(
 
     Each score is how far an image is from normal ones; how much that varies among normal images is learned from some
     that are held out, so that scores can be added. With --false-alarms further images are held out for the threshold;
-    of too few it is refused. `openjepa anomaly score` and `openjepa anomaly evaluate` use the detector.
+    of too few it is refused. Normal images that are far from all others, and so may have defects, are named.
+    `openjepa anomaly score` and `openjepa anomaly evaluate` use the detector.
 
     Returns the folder. Raises UsageError.
     """

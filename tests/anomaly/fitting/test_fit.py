@@ -7,7 +7,7 @@ from support.anomaly_parts import draw_parts, untrained
 from support.foreign import timm_folder
 
 from openjepa.anomaly.detector import Detector
-from openjepa.anomaly.fit import FitSettings, Fitter
+from openjepa.anomaly.fitting.fit import FitSettings, Fitter
 from openjepa.anomaly.patches import PatchSettings, check_patch_model
 from openjepa.anomaly.stored import TENSORS, read_detector, read_detector_facts, write_detector
 from openjepa.data.open import open_dataset

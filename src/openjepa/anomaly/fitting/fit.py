@@ -1,6 +1,6 @@
 """From normal images to a detector: some are fitted on, others are held out to learn how scores vary."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,11 +19,12 @@ from openjepa.anomaly.calibration import (
 )
 from openjepa.anomaly.detector import Detector, Facts
 from openjepa.anomaly.energy import Energies
-from openjepa.anomaly.gathering import Gathered
+from openjepa.anomaly.fitting.gathering import Gathered
+from openjepa.anomaly.fitting.suspects import Batch, TwoPasses, find_suspects
 from openjepa.anomaly.memory import PATCHES
 from openjepa.anomaly.patches import PatchFeatures, PatchModel, PatchSettings
 from openjepa.anomaly.reading import Reader
-from openjepa.anomaly.scorer import Part, Score, score_all
+from openjepa.anomaly.scorer import MemoryPart, Part, Score, score_all
 from openjepa.data.dataset import ImageDataset
 from openjepa.encoder.features import (
     Progress,
@@ -102,6 +103,7 @@ class Fitter:
         self.model, self.settings, self.workers, self.progress = model, settings, workers, progress
         self.reader = Reader(PatchFeatures(model, settings.patches), energies)
         self.skipped: Skipped = []
+        self.distances: dict[int, float] = {}  # of normal images from the others, by their places in the dataset
         self.done = self.total = 0
 
     def fit(self, dataset: ImageDataset, model: str, size: tuple[int, int]) -> Fitted:
@@ -114,29 +116,36 @@ class Fitter:
         self.total = len(dataset)
         parts, spreads, how = self._parts(dataset, split)
         parts = {name: parts[name] for name in spreads}
-        held_out = [combined(score_all(parts, part), spreads).images for part in self._read(dataset, split.threshold)]
+        held_out = [
+            combined(self._scored(parts, batch), spreads).images for batch in self._read(dataset, split.threshold)
+        ]
         scores = torch.cat(held_out).double().numpy() if held_out else np.zeros(0)
         rate = self.settings.false_alarms
         threshold = None if rate is None else conformal_threshold(scores, rate)
         calibration = Calibration(spreads, how, scores, threshold)
-        facts = Facts(model, str(dataset.source), len(split.fit), size)
+        paths = [dataset.paths[place] for place in self.distances]
+        suspects = find_suspects(paths, np.array(list(self.distances.values())))
+        facts = Facts(model, str(dataset.source), len(split.fit), size, suspects)
         return Fitted(Detector(self.reader, parts, calibration, facts), self.skipped)
 
     def _parts(self, dataset: ImageDataset, split: Split) -> tuple[dict[str, Part], dict[str, Spread], str]:
         """The scores, how they vary among normal images, and in words which these were."""
         if len(split.spread):
-            parts = self._gather(self._read(dataset, split.fit)).parts()
-            scores = join([score_all(parts, part) for part in self._read(dataset, split.spread)])
+            passes = TwoPasses()
+            parts = self._gather(batch.values for batch in passes.first(self._read(dataset, split.fit))).parts()
+            self._leave_out(parts, passes.again(lambda places: self._read_again(dataset, places)))
+            scores = join([self._scored(parts, batch) for batch in self._read(dataset, split.spread)])
             return parts, spreads_of(scores), f"{len(split.spread):,} normal images set aside"
         images = list(self._stream(dataset, split.fit, lambda images: images))
         require_some(images, dataset)
-        pixels = torch.cat(images)
+        pixels = torch.cat([batch.values for batch in images])
         readings = torch.cat([self.reader(part) for part in pixels.split(BATCH)])
         parts = self._gather([readings]).parts()
         if len(readings) == 1:
             copies = self.reader(changed_copies(pixels))
             how = "copies of the one normal image, moved and relit a little"
             return parts, spreads_of(score_all(parts, copies)), how
+        self._leave_out(parts, [Batch(readings, [place for batch in images for place in batch.places])])
         scores = join(list(self._in_turn(readings)))
         return parts, spreads_of(scores), f"{len(readings):,} normal images, each scored by the others"
 
@@ -147,7 +156,27 @@ class Fitter:
             others = np.setdiff1d(np.arange(len(readings)), fold)
             yield score_all(self._gather([readings[others]]).parts(), readings[fold])
 
-    def _gather(self, readings: Sequence[Tensor] | Iterator[Tensor]) -> Gathered:
+    def _leave_out(self, parts: dict[str, Part], batches: Iterable[Batch]) -> None:
+        """Note how far each image that was fitted on is from the others, where there is a memory of several."""
+        memory, number = parts.get("memory"), 0
+        if not isinstance(memory, MemoryPart) or len(memory.memory.owners.unique()) == 1:
+            return
+        for reading, places in batches:
+            numbers = torch.arange(number, number + len(places))
+            self._note(places, memory.left_out(reading, numbers))
+            number += len(places)
+
+    def _scored(self, parts: dict[str, Part], batch: Batch) -> dict[str, Score]:
+        """The scores of images that were not fitted on."""
+        scores = score_all(parts, batch.values)
+        if "memory" in scores:
+            self._note(batch.places, scores["memory"])
+        return scores
+
+    def _note(self, places: Sequence[int], score: Score) -> None:
+        self.distances |= zip(places, score.images.tolist(), strict=True)
+
+    def _gather(self, readings: Iterable[Tensor]) -> Gathered:
         settings = self.settings
         gathered = Gathered(settings.scores, settings.memory_patches, settings.coreset)
         for reading in readings:
@@ -156,19 +185,24 @@ class Fitter:
             raise UsageError("none of the normal images to fit on can be read: give others")
         return gathered
 
-    def _read(self, dataset: ImageDataset, chosen: np.ndarray) -> Iterator[Tensor]:
+    def _read(self, dataset: ImageDataset, chosen: np.ndarray) -> Iterator[Batch]:
+        return self._stream(dataset, chosen, self.reader)
+
+    def _read_again(self, dataset: ImageDataset, chosen: np.ndarray) -> Iterator[Batch]:
+        self.total += len(chosen)
         return self._stream(dataset, chosen, self.reader)
 
     def _stream(
         self, dataset: ImageDataset, chosen: np.ndarray, compute: Callable[[Tensor], Tensor]
-    ) -> Iterator[Tensor]:
+    ) -> Iterator[Batch]:
         """Batches of what `compute` makes of the chosen images that can be read; the others are noted."""
-        part = dataset.subset(np.sort(chosen))
+        chosen = np.sort(chosen)
+        part = dataset.subset(chosen)
         chunks = stream_features(compute, self.model.frame, part, self.workers, BATCH, self._advance(self.done))
         for reading, indices, bad in only_finite(chunks, self.model, part):
             self.skipped += [(path, reason) for path, reason in bad]  # a DataLoader makes lists of them
             if indices:
-                yield reading
+                yield Batch(reading, chosen[indices].tolist())
         self.done += len(part)
 
     def _advance(self, before: int) -> Progress:
