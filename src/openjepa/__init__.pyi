@@ -435,7 +435,7 @@ def anomaly_fit(
     scores: str = ...,
     layers: int | None = ...,
     pool: int = ...,
-    even_lighting: bool = ...,
+    even_lighting: bool | None = ...,
     memory: int = ...,
     coreset: str = ...,
     image_size: str | None = ...,

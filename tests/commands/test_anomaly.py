@@ -213,7 +213,7 @@ def test_the_guide_says_what_works(place, tmp_path, monkeypatch):
     images = sorted(Path("parts/test").glob("*/*.png"))
     Path("parts.csv").write_text("path,kind\n" + "\n".join(f"{path},{path.parent.name}" for path in images))
     commands = [line for line in PAGE.splitlines() if line.startswith("openjepa ")]
-    assert len(commands) == 8
+    assert len(commands) == 9
     for line in commands:
         monkeypatch.setattr("sys.argv", [*shlex.split(line), "--workers", "0", "--precision", "float32"])
         with pytest.raises(SystemExit) as ended:

@@ -34,6 +34,23 @@ class Suspect(NamedTuple):
     above: float
 
 
+class LightingChoice(NamedTuple):
+    """AUROC of planted defects under changed light, with features as they are and standardised within each image.
+
+    By `images` normal images.
+    """
+
+    plain: float
+    even: float
+    images: int
+
+    def line(self, chosen: bool) -> str:
+        """What was chosen, and by how much."""
+        found = f"AUROC {100 * self.even:.1f} with, {100 * self.plain:.1f} without"
+        how = f"features {'' if chosen else 'not '}standardised within each image"
+        return f"{how}: planted defects under changed light, {found} (by {counted(self.images, 'normal image')})"
+
+
 @dataclass(frozen=True)
 class Facts:
     """What a detector was fitted on.
@@ -43,6 +60,7 @@ class Facts:
     images    that it was fitted on, without those held out
     size      (width, height) of most of the normal images
     suspects  normal images that may not be normal, the farthest from the others first
+    lighting  why features are standardised within each image or not, where that was chosen
     """
 
     model: str
@@ -50,6 +68,7 @@ class Facts:
     images: int
     size: tuple[int, int]
     suspects: tuple[Suspect, ...] = ()
+    lighting: LightingChoice | None = None
 
     def warnings(self) -> list[str]:
         """A line where some of the normal images may not be normal."""
@@ -116,6 +135,8 @@ class Detector:
                 f"{100 * threshold.rate:g}%; by {threshold.count:,} held-out ones, the rate of this threshold is "
                 f"{threshold.low:.2%} to {threshold.high:.2%} (95 %)"
             )
+        if self.facts.lighting:
+            lines.append(self.facts.lighting.line(self.reader.features.settings.lighting))
         return lines + self.facts.warnings()
 
     def split(self, features: Tensor) -> Scored:

@@ -49,7 +49,11 @@ class PatchFeatures:
         self.projections: dict[int, Tensor] = {}
 
     def __call__(self, images: Tensor) -> Tensor:
-        tokens = pooled(self.tokens(images), self.model.grid_size, self.settings.pool)
+        return self.described(self.tokens(images))
+
+    def described(self, tokens: Tensor) -> Tensor:
+        """The features of what `tokens` gave."""
+        tokens = pooled(tokens, self.model.grid_size, self.settings.pool)
         if self.settings.lighting:
             tokens = within_image(tokens)
         return self.narrowed(tokens)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from openjepa.anomaly.calibration import Calibration, Spread, Threshold
 from openjepa.anomaly.density import WIDTH, ImageDensity, PlaceDensity
-from openjepa.anomaly.detector import Detector, Facts, Suspect
+from openjepa.anomaly.detector import Detector, Facts, LightingChoice, Suspect
 from openjepa.anomaly.energy import Energies
 from openjepa.anomaly.memory import PatchMemory
 from openjepa.anomaly.patches import PatchFeatures, PatchModel, PatchSettings, feature_width
@@ -20,7 +20,7 @@ from openjepa.encoder.feature_cache import model_hash
 from openjepa.errors import UsageError
 from openjepa.files import write_json
 from openjepa.interop.weights.files import read_safetensors, save_tensors
-from openjepa.safety.schema import Count, Name, PositiveInt, Schema, read_json
+from openjepa.safety.schema import Count, Fraction, Name, PositiveInt, Schema, read_json
 
 FACTS, TENSORS = "detector.json", "detector.safetensors"
 AGAIN = "fit it again with openjepa anomaly fit"
@@ -53,6 +53,12 @@ class StoredSuspect(Schema):
     above: float
 
 
+class StoredLighting(Schema):
+    plain: Fraction
+    even: Fraction
+    images: PositiveInt
+
+
 class StoredFacts(Schema):
     """detector.json."""
 
@@ -71,6 +77,7 @@ class StoredFacts(Schema):
     how: Name
     threshold: StoredThreshold | None = None
     suspects: Annotated[tuple[StoredSuspect, ...], Field(max_length=100)] = ()
+    lighting: StoredLighting | None = None
 
     @model_validator(mode="after")
     def _has_maps(self) -> Self:
@@ -101,6 +108,7 @@ def write_detector(folder: Path, detector: Detector, step: int | None = None) ->
         how=calibration.how,
         threshold=StoredThreshold(**vars(calibration.threshold)) if calibration.threshold else None,
         suspects=tuple(StoredSuspect(path=path[:1000], above=above) for path, above in facts.suspects),
+        lighting=StoredLighting(**facts.lighting._asdict()) if facts.lighting else None,
     )
     save_tensors(_tensors(detector), folder / TENSORS)
     write_json(folder / FACTS, stored.model_dump())
@@ -145,7 +153,8 @@ def read_detector(folder: Path, stored: StoredFacts, model: PatchModel, energies
     held_out = tensors.take("held_out", (None,), torch.float64).numpy()
     calibration = Calibration(spreads, stored.how, held_out, threshold)
     suspects = tuple(Suspect(suspect.path, suspect.above) for suspect in stored.suspects)
-    facts = Facts(stored.model, stored.source, stored.images, stored.size, suspects)
+    lighting = LightingChoice(**stored.lighting.model_dump()) if stored.lighting else None
+    facts = Facts(stored.model, stored.source, stored.images, stored.size, suspects, lighting)
     return Detector(Reader(PatchFeatures(model, settings), energies), parts, calibration, facts, str(folder))
 
 

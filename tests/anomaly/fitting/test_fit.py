@@ -1,5 +1,7 @@
 """Detectors find planted defects, whatever the model is, from one normal image up."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from support.foreign import timm_folder
 from openjepa.anomaly.detector import Detector
 from openjepa.anomaly.fitting.fit import FitSettings, Fitter
 from openjepa.anomaly.patches import PatchSettings, check_patch_model
-from openjepa.anomaly.stored import TENSORS, read_detector, read_detector_facts, write_detector
+from openjepa.anomaly.stored import FACTS, TENSORS, read_detector, read_detector_facts, write_detector
 from openjepa.data.open import open_dataset
 from openjepa.encoder.baselines import Pixels
 from openjepa.errors import UsageError
@@ -80,6 +82,10 @@ def test_a_stored_detector_gives_the_same_scores_and_is_refused_with_another_mod
     torch.testing.assert_close(detector.features(images), again.features(images), rtol=1e-4, atol=1e-4)
     assert again.calibration.threshold == detector.calibration.threshold
     np.testing.assert_array_equal(again.calibration.held_out, detector.calibration.held_out)
+    earlier = json.loads((tmp_path / "kept" / FACTS).read_text())
+    del earlier["suspects"], earlier["lighting"]
+    (tmp_path / "kept" / FACTS).write_text(json.dumps(earlier))  # as written before these were looked for
+    assert read_detector_facts(tmp_path / "kept") == facts
     with pytest.raises(UsageError, match="kept was fitted on another model than encoder 1 is now"):
         read_detector(tmp_path / "kept", facts, untrained(1))
 

@@ -17,7 +17,7 @@ from openjepa.anomaly.calibration import (
     spread_of,
     too_few,
 )
-from openjepa.anomaly.detector import Detector, Facts
+from openjepa.anomaly.detector import Detector, Facts, LightingChoice
 from openjepa.anomaly.energy import Energies
 from openjepa.anomaly.fitting.gathering import Gathered
 from openjepa.anomaly.fitting.suspects import Batch, TwoPasses, find_suspects
@@ -55,6 +55,7 @@ class FitSettings:
     coreset: str = "greedy"
     false_alarms: float | None = None
     seed: int = 0
+    lighting_choice: LightingChoice | None = None
 
 
 class Fitted(NamedTuple):
@@ -125,7 +126,8 @@ class Fitter:
         calibration = Calibration(spreads, how, scores, threshold)
         paths = [dataset.paths[place] for place in self.distances]
         suspects = find_suspects(paths, np.array(list(self.distances.values())))
-        facts = Facts(model, str(dataset.source), len(split.fit), size, suspects)
+        chosen = self.settings.lighting_choice
+        facts = Facts(model, str(dataset.source), len(split.fit), size, suspects, chosen)
         return Fitted(Detector(self.reader, parts, calibration, facts), self.skipped)
 
     def _parts(self, dataset: ImageDataset, split: Split) -> tuple[dict[str, Part], dict[str, Spread], str]:

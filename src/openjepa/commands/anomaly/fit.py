@@ -6,6 +6,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from openjepa.anomaly.fitting.fit import FitSettings, Fitter
+from openjepa.anomaly.fitting.lighting import choose_lighting
 from openjepa.anomaly.labelled import normals_in
 from openjepa.anomaly.memory import CORESETS, PATCHES
 from openjepa.anomaly.patches import PatchSettings, check_pool
@@ -52,12 +53,14 @@ def anomaly_fit(
     ] = None,
     pool: Annotated[int, Option(help="Average each patch with its neighbours, over so many rows and columns.")] = 1,
     even_lighting: Annotated[
-        bool,
+        bool | None,
         Option(
-            "--even-lighting",
-            help="Standardise features within each image: what changes all of it, as lighting does, counts less.",
+            "--even-lighting/--no-even-lighting",
+            help="Standardise features within each image: what changes all of it, as lighting does, counts less. Left "
+            "out, it is chosen by the normal images.",
+            show_default=False,
         ),
-    ] = False,
+    ] = None,
     memory: Annotated[int, Option(help="Patches that the memory keeps.")] = PATCHES,
     coreset: Annotated[str, Option(help=f"How they are chosen: {' or '.join(CORESETS)}.")] = "greedy",
     image_size: Annotated[
@@ -75,7 +78,8 @@ def anomaly_fit(
 
     Each score is how far an image is from normal ones; how much that varies among normal images is learned from some
     that are held out, so that scores can be added. With --false-alarms further images are held out for the threshold;
-    of too few it is refused. Normal images that are far from all others, and so may have defects, are named.
+    of too few it is refused. Whether features are standardised against changes of light is chosen by defects planted
+    in normal images. Normal images that are far from all others, and so may have defects, are named.
     `openjepa anomaly score` and `openjepa anomaly evaluate` use the detector.
 
     Returns the folder. Raises UsageError.
@@ -89,10 +93,13 @@ def anomaly_fit(
     where = choose_device(device)
     encoder = open_patch_model(model, step, size, where, choose_precision(precision, where))
     energies = energies_for(encoder, model, step, size, chosen)
-    patches = PatchSettings(check_layers(encoder, layers), check_pool(pool, encoder), even_lighting)
+    patches = PatchSettings(check_layers(encoder, layers), check_pool(pool, encoder), bool(even_lighting))
     dataset, summary = open_images(source, encoder.pixel_format, max_skipped)
     log(*seen_lines(summary.sizes, encoder.frame), *size_lines(summary))
     settings = FitSettings(patches, chosen, memory, coreset, rate, seed)
+    if even_lighting is None:
+        with counting("changing the light of normal images") as progress:
+            settings = choose_lighting(encoder, settings, dataset, readers, progress)
     with counting(f"fitting on {source}") as progress:
         fitter = Fitter(encoder, settings, readers, progress, energies)
         detector, bad = fitter.fit(dataset, where_it_is(model), summary.common_size)
