@@ -5,6 +5,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+from PIL import Image
 from support.photos import draw_photos
 
 from openjepa import cli
@@ -23,11 +24,13 @@ def test_the_commands_and_the_python_of_the_page_run(tmp_path, monkeypatch, caps
     Path("some-labels.csv").write_text("path,kind\n" + rows)
     for name in ("holiday", "a", "b", "c"):
         shutil.copy(photos / "cat" / "004.jpg", f"{name}.jpg")
+    with Image.open("a.jpg") as image:
+        image.resize((200, 150)).save("street.jpg")
     text = PAGE.read_text()
     words = [line.split("  #")[0] for line in re.findall(r"^openjepa .*$", text, re.MULTILINE)]
     assert len(words) > 12
     for line in words:
-        given = shlex.split(line.replace("runs/photos", "pixels"), comments=True)[1:]
+        given = shlex.split(line.replace("runs/photos", "untrained:vit_nano_patch8_32"), comments=True)[1:]
         given += ["--workers", "0"] if given[0] in ("index", "search") else []
         assert cli.status_of(given) == 0, (line, capsys.readouterr().err)
     capsys.readouterr()

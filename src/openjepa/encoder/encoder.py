@@ -105,6 +105,11 @@ class Encoder(nn.Module):
         """Standardised images [B, C, H, W] to what `forward` gives, in the dtype that the network computes in."""
         return self.network(pixels).float().mean(dim=1)
 
+    def embedding_and_tokens(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Standardised images [B, C, H, W] to what `embedding` gives and their patch tokens [B, N, D], in one pass."""
+        tokens = self.network(pixels).float()
+        return tokens.mean(dim=1), tokens
+
     def embed(self, images: Images, batch_size: int = 256) -> Tensor:
         """Embeddings [B, D]: the mean over patch tokens after the final norm.
 

@@ -160,7 +160,17 @@ class ForeignEncoder(Encoder):
 
     def embedding(self, pixels: Tensor) -> Tensor:
         """Standardised images [B, C, H, W] to embeddings [B, F] by the pooling."""
-        pooled, class_token, tokens = self.foreign.outputs(pixels)
+        return self._pooled(self.foreign.outputs(pixels))
+
+    def embedding_and_tokens(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """The embeddings and patch tokens of images; raises UsageError for a network without patch tokens."""
+        outputs = self.foreign.outputs(pixels)
+        if outputs.tokens is None:
+            raise UsageError(f"{self.name} has no patch tokens, only features of whole images")
+        return self._pooled(outputs), outputs.tokens
+
+    def _pooled(self, outputs: Outputs) -> Tensor:
+        pooled, class_token, tokens = outputs
         if self.pooling == "class" and class_token is not None:
             return class_token
         return tokens.float().mean(dim=1) if self.pooling == "mean" and tokens is not None else pooled

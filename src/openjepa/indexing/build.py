@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from torch import Tensor
 
 from openjepa.data.batches import in_order
 from openjepa.data.dataset import ImageDataset, ImageFiles
@@ -18,9 +17,11 @@ from openjepa.data.workers import workers_for
 from openjepa.encoder.features import NOT_FINITE, Model, Progress, Skipped, no_progress, read_by
 from openjepa.errors import UsageError
 from openjepa.indexing.facts import CHUNK, Looks, Seen
+from openjepa.indexing.patch_tokens import PATCHES, Outputs, PatchGrid, as_column, outputs
 from openjepa.indexing.store import STAMP_BYTES, Store
 
-SHARD = 1024  # images from which on rows are written
+SHARD = 1024  # images from which on rows are written, or fewer where their patch tokens take
+SHARD_BYTES = 2**26
 
 
 @dataclass
@@ -94,18 +95,18 @@ def update(
     A process that is killed loses the images of one shard at most, and the next run goes on from there; the same
     images give the same vectors however often a run was ended. Raises UsageError.
     """
-    dataset = read_by(model, dataset)
+    dataset, patches = read_by(model, dataset), store.patches
     store.set_labels({field.name: field.type for field in labels.schema})
     todo = plan(store, dataset)
     before, changes = len(store), Changes(removed=len(todo.gone))
     store.remove(todo.gone)
     rows, unchanged = _Rows(dataset, labels, todo.stamps), []
-    for seen, vectors in _embedded(model, dataset, todo, workers, progress):
+    for seen, made in _embedded(model, dataset, todo, patches, workers, progress):
         changes.skipped += seen.skipped
         unchanged += seen.unchanged
         if seen.indices:
             replaced = sum(index in todo.known for index in seen.indices)
-            store.add(rows.of(seen, vectors), replace=replaced > 0)
+            store.add(rows.of(seen, made), replace=replaced > 0)
             changes.added, changes.changed = changes.added + len(seen.indices) - replaced, changes.changed + replaced
     lost = {path for path, _ in changes.skipped}
     unreadable = [path for index in todo.known if (path := dataset.paths[index]) in lost]
@@ -118,40 +119,43 @@ def update(
 
 
 def _embedded(
-    model: Model, dataset: ImageDataset, todo: Plan, workers: int, progress: Progress
-) -> Iterator[tuple[Seen, Tensor]]:
-    """Shard by shard, what was seen of the images that are wanted, and the vectors [b, D] of those to be written."""
+    model: Model, dataset: ImageDataset, todo: Plan, patches: PatchGrid | None, workers: int, progress: Progress
+) -> Iterator[tuple[Seen, Outputs]]:
+    """Shard by shard, what was seen of the images that are wanted, and what the model makes of those to be written."""
     looks, done = Looks(dataset, model.frame, todo.wanted, todo.known), 0
-    shard: list[tuple[Seen, Tensor]] = []
+    most = min(SHARD, SHARD_BYTES // patches.size) if patches else SHARD
+    shard: list[tuple[Seen, Outputs]] = []
     chunks = np.unique(todo.wanted // CHUNK).tolist()
     for chunk, seen in zip(chunks, in_order(looks, chunks, workers_for(dataset, workers)), strict=True):
         done += len(seen.indices) + len(seen.unchanged) + len(seen.skipped)
-        shard.append(_finite(model, dataset, seen))
-        if sum(len(part.indices) for part, _ in shard) >= SHARD or chunk == chunks[-1]:
+        shard.append(_finite(model, dataset, seen, patches))
+        if sum(len(part.indices) for part, _ in shard) >= most or chunk == chunks[-1]:
             yield _joined(shard)
             shard = []
         progress(done, len(todo.wanted))
 
 
-def _finite(model: Model, dataset: ImageDataset, seen: Seen) -> tuple[Seen, Tensor]:
-    """A chunk with its vectors, without the images whose vectors are not finite in float16."""
+def _finite(model: Model, dataset: ImageDataset, seen: Seen, patches: PatchGrid | None) -> tuple[Seen, Outputs]:
+    """A chunk with what the model makes of it, without the images whose vectors are not finite in float16."""
     if not seen.indices:
-        return seen._replace(crops=torch.empty(0)), torch.empty(0)
-    vectors = model.features(seen.crops).half()
-    good = vectors.isfinite().all(dim=1)
+        return seen._replace(crops=torch.empty(0)), Outputs(torch.empty(0), None)
+    made = outputs(model, seen.crops, patches)
+    good = made.vectors.isfinite().all(dim=1)
     if not good.any():
         raise UsageError(f"{model.name} gives numbers that are not finite: its weights are damaged")
     lost = [(dataset.paths[index], NOT_FINITE) for index, fine in zip(seen.indices, good, strict=True) if not fine]
     kept = [row for row, fine in enumerate(good) if fine]
     indices, facts = [seen.indices[row] for row in kept], [seen.facts[row] for row in kept]
-    return Seen(torch.empty(0), indices, facts, seen.unchanged, seen.skipped + lost), vectors[good]
+    return Seen(torch.empty(0), indices, facts, seen.unchanged, seen.skipped + lost), made.at(good)
 
 
-def _joined(shard: list[tuple[Seen, Tensor]]) -> tuple[Seen, Tensor]:
+def _joined(shard: list[tuple[Seen, Outputs]]) -> tuple[Seen, Outputs]:
     parts = [seen for seen, _ in shard]
     lists = (list(chain.from_iterable(part[place] for part in parts)) for place in range(1, len(Seen._fields)))
-    vectors = [vectors for seen, vectors in shard if seen.indices]
-    return Seen(torch.empty(0), *lists), torch.cat(vectors) if vectors else torch.empty(0)
+    made = [made for seen, made in shard if seen.indices]
+    vectors = torch.cat([part.vectors for part in made]) if made else torch.empty(0)
+    patches = [part.patches for part in made if part.patches is not None]
+    return Seen(torch.empty(0), *lists), Outputs(vectors, torch.cat(patches) if patches else None)
 
 
 class _Rows:
@@ -160,13 +164,16 @@ class _Rows:
     def __init__(self, dataset: ImageDataset, labels: pa.Table, stamps: list[bytes | None]) -> None:
         self.dataset, self.labels, self.stamps = dataset, labels, stamps
 
-    def of(self, seen: Seen, vectors: Tensor) -> pa.Table:
+    def of(self, seen: Seen, made: Outputs) -> pa.Table:
         """Rows of images as the table has them, in its order of columns."""
         paths = [self.dataset.paths[index] for index in seen.indices]
         columns = {name: [fact[name] for fact in seen.facts] for name in seen.facts[0]}
         columns |= {"path": paths, "folder": [posixpath.dirname(path) for path in paths]}
-        vector = pa.FixedSizeListArray.from_arrays(pa.array(vectors.numpy().ravel()), vectors.shape[1])
-        return self._with(pa.table(columns | {"vector": vector}), seen.indices)
+        columns |= {
+            "vector": pa.FixedSizeListArray.from_arrays(pa.array(made.vectors.numpy().ravel()), made.vectors.shape[1])
+        }
+        columns |= {} if made.patches is None else {PATCHES: as_column(made.patches)}
+        return self._with(pa.table(columns), seen.indices)
 
     def _with(self, table: pa.Table, indices: list[int]) -> pa.Table:
         """A table of images with their stamps and labels."""

@@ -15,7 +15,8 @@ from openjepa.errors import UsageError
 from openjepa.files.lock import LOCK
 from openjepa.files.temporary import PREFIX
 from openjepa.indexing.build import dimensions_of
-from openjepa.indexing.store import LAYOUT, TABLE, About, Store, holds_index
+from openjepa.indexing.patch_tokens import grid_for
+from openjepa.indexing.store import AGAIN, LAYOUT, TABLE, About, Store, holds_index
 from openjepa.runs.checkpoints import Step, find_step, open_model_at
 
 UNTRAINED = "untrained:"  # begins names of networks that are made here, of a size or of a folder's shape
@@ -37,9 +38,20 @@ def check_free(folder: Path) -> None:
 
 
 def open_store(
-    folder: Path, model: Model, name: str, step: Step, pooling: str, dataset: ImageDataset, source: str
+    folder: Path,
+    model: Model,
+    name: str,
+    step: Step,
+    pooling: str,
+    dataset: ImageDataset,
+    source: str,
+    patches: bool = False,
 ) -> Store:
-    """The index in `folder` of a model's vectors of the images of a source, or a new one. Raises UsageError."""
+    """The index in `folder` of a model's vectors of the images of a source, or a new one. Raises UsageError.
+
+    With `patches` it has a column of patch tokens from now on.
+    """
+    grid = grid_for(model) if patches else None
     digest, source = model_hash(model, arithmetic=False), lasting(source)
     if holds_index(folder):
         store = Store.open(folder)
@@ -52,6 +64,10 @@ def open_store(
             raise UsageError(
                 f"{folder} is of the images {store.about.source}, not {source}: give those, or another --out"
             )
+        if store.patches is None and grid is not None:
+            store.add_patches(grid)
+        elif store.patches is not None and store.patches != grid_for(model):
+            raise UsageError(f"{folder} is damaged: its patch tokens are not those of {name}: {AGAIN}")
         return store
     about = About(
         layout=LAYOUT,
@@ -66,7 +82,7 @@ def open_store(
         source=source,
     )
     no_labels: dict[str, pa.DataType] = {}
-    return Store.create(folder, about, no_labels)
+    return Store.create(folder, about, no_labels, grid)
 
 
 def model_of(store: Store, moved_to: str | None = None, device: str = "auto", precision: str = "auto") -> Model:

@@ -37,8 +37,11 @@ def refreshed(
     precision: str = "auto",
     workers: int = 2,
     max_skipped: float = 1.0,
+    patches: bool = False,
 ) -> Path:
     """Bring the index `out` up to date with images, or make it; without `out` it lies in the cache.
+
+    With `patches` it keeps patch tokens, now and whenever it is brought up to date.
 
     Prints what was done, and returns the folder. Raises UsageError.
     """
@@ -50,7 +53,7 @@ def refreshed(
     out = out or cache_folder("indexes", hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32])
     with locked(out):
         new = not holds_index(out)
-        store = open_store(out, encoder, model, step, pooling, dataset, str(source))
+        store = open_store(out, encoder, model, step, pooling, dataset, str(source), patches)
         with pacing(f"indexing {dataset.source}", "images") as progress:
             changes = update(store, encoder, dataset, found, workers, progress)
         skipped += changes.skipped

@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,16 +14,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from openjepa.data.crops import Box, size_of
 from openjepa.data.decoding.pixel_format import RGB
 from openjepa.data.decoding.read import read_pixels
 from openjepa.data.named_images import index_of
 from openjepa.encoder.encode import encoded, read_file
 from openjepa.encoder.features import Model
+from openjepa.encoder.given_images import as_read
 from openjepa.errors import BadImage, UsageError
 from openjepa.files import file_hash
 from openjepa.indexing.facts import THUMBNAIL, appearance
 from openjepa.indexing.filters import as_sql
 from openjepa.indexing.open import model_of
+from openjepa.indexing.patch_tokens import tokens_of
+from openjepa.indexing.regions import BOX, Region, Regions, box_of, region_of
 from openjepa.indexing.store import AGAIN, About, Store
 from openjepa.indexing.vectors import Vectors, best
 
@@ -92,8 +97,9 @@ class Searchable:
         unlike: Sequence[Query] = (),
         where: str | None = None,
         top: int = 20,
+        box: Box | None = None,
     ) -> pa.Table:
-        """The images most similar to some, best first.
+        """The images most similar to some, best first; with `box` those that show what is in a box of `image`.
 
         An image is a file, the path of one in the index (or enough of its end), a PIL image or an array [H, W, C].
         Images rank by their mean cosine to `image` and `like`, less that to `unlike`. Images of the index that are
@@ -102,8 +108,17 @@ class Searchable:
         Returns a table: path, cosine (mean, to `image` and `like`), percentile (the percentage of all pairs of images
         with a lower cosine; of a large index, of the pairs of 1,500 of its images), score where `unlike` is given, and
         what the index knows of the images. Raises UsageError.
+
+        box: (left, top, right, bottom) in pixels of the upright image; it needs patch tokens in the index. The table
+        has then, in place of percentile and score, the box x0, y0, x1, y1 in pixels of each result that is most similar
+        to it; cosine is the mean over the patches in `box` of that to the best patch of the result, both
+        whitened (docs/collections.md).
         """
         check_top(top)
+        if box is not None:
+            if image is None or like or unlike:
+                raise UsageError("--box is a part of one image: give that image, without --like and --unlike")
+            return self._search_region(image, box, self.rows_where(where), top)
         asked = [*([] if image is None else [image]), *like]
         if not asked:
             raise UsageError("nothing to search for: give an image, or some with --like")
@@ -112,11 +127,46 @@ class Searchable:
         allowed[[row for row, _ in wanted + against if row is not None]] = False
         towards, away = (torch.stack([v for _, v in each]) if each else torch.empty(0) for each in (wanted, against))
         places, cosines, scores = best(self.vectors, towards, away, top, allowed)
-        found = {"path": self.paths.take(pa.array(places)), "cosine": cosines.numpy()}
-        found |= {"percentile": self.vectors.percentile(cosines).numpy()}
+        found = {"cosine": cosines.numpy(), "percentile": self.vectors.percentile(cosines).numpy()}
         found |= {"score": scores.numpy()} if against else {}
+        return self._with_facts(found, places)
+
+    @cached_property
+    def regions(self) -> Regions:
+        """Its patch tokens. Raises UsageError for an index without."""
+        if (grid := self._store.patches) is None:
+            raise UsageError(
+                f"{self.folder} has no patch tokens, which --box needs: give openjepa index {self.about.model} "
+                f"{self.about.source} --out {self.folder} --patches"
+            )
+        return Regions(self._store, self._row_ids, grid)
+
+    def region(self, image: Query, box: Box) -> tuple[int | None, Region]:
+        """The place of an image where it is one of the index, and what a box of it shows. Raises UsageError."""
+        grid, name = self.regions.grid, name_of(image) or "the image"
+        own, known = self._places_of(image)
+        if known is None:
+            (pixels,) = as_read(self._pixels(image), self.model.pixel_format or RGB)
+            size, tokens = size_of(pixels), tokens_of(self.model, pixels, grid)
+        else:
+            (size,), tokens = self.sizes_at([known]), self.regions.stored(np.array([known]))[0]
+        return own, region_of(tokens, box, size, grid, name)
+
+    def _search_region(self, image: Query, box: Box, allowed: np.ndarray, top: int) -> pa.Table:
+        own, region = self.region(image, box)
+        if own is not None:
+            allowed[own] = False
+        places, cosines, windows = self.regions.best(region, allowed, top)
+        named = zip(windows, self.sizes_at(places), strict=True)
+        boxes = [box_of(window, size, self.regions.grid) for window, size in named]
+        sides = {name: pa.array([one[side] for one in boxes], pa.int32()) for side, name in enumerate(BOX)}
+        return self._with_facts({"cosine": cosines.numpy(), **sides}, places)
+
+    def _with_facts(self, found: dict[str, Any], places: np.ndarray) -> pa.Table:
+        """A table of results with the paths and facts of their images."""
         facts = self.rows_at(places, (*FACTS, *self.labels))
-        return pa.table(found | {name: facts[name] for name in facts.column_names})
+        found = {"path": self.paths.take(pa.array(places)), **found}
+        return pa.table(found | {name: facts[name] for name in facts.column_names if name not in found})
 
     def rows_where(self, where: str | None) -> np.ndarray:
         """Which images a condition holds for: bool [n]; all without one. Raises UsageError."""
@@ -133,6 +183,14 @@ class Searchable:
         found = self._store.read([name])[name]
         if found.null_count:
             raise UsageError(f"{self.folder} is damaged: {name} is missing of {found.null_count:,} images: {AGAIN}")
+        return found
+
+    def sizes_at(self, places: Sequence[int] | np.ndarray) -> list[tuple[int, int]]:
+        """(width, height) of the images at some places. Raises UsageError where they are none."""
+        rows = self.rows_at(places, ["width", "height"]).to_pylist()
+        found = [(row["width"] or 0, row["height"] or 0) for row in rows]
+        if any(min(size) < 1 for size in found):
+            raise UsageError(f"{self.folder} is damaged: an image has no width or height: {AGAIN}")
         return found
 
     def sizes(self) -> list[int | None]:
@@ -163,22 +221,35 @@ class Searchable:
 
     def _resolved(self, image: Query) -> tuple[int | None, Tensor]:
         """The place of an image where it is one of the index, and its vector [D]."""
-        if isinstance(image, Image.Image | np.ndarray):
-            return None, self._embedded(image)
-        name = os.fspath(image)
+        own, known = self._places_of(image)
+        return own, self.vectors.at([known])[0] if known is not None else self._embedded(self._pixels(image))
+
+    def _places_of(self, image: Query) -> tuple[int | None, int | None]:
+        """The place of an image where it is one of the index, and that of one with the same content."""
+        name = name_of(image)
+        if name is None:
+            return None, None
         if not os.path.isfile(name):
             place = self.place_of(name)
-            return place, self.vectors.at([place])[0]
+            return place, place
         digest = _digest(name)
         same = self._store.read(["path"], f"content_hash = '{digest}'")["path"].to_pylist()
         if not same:
-            return None, self._embedded(read_file(name, self.model.pixel_format or RGB))
+            return None, None
         own = next((path for path in same if os.path.abspath(name) == os.path.join(self.about.source, path)), None)
-        place = pc.index(self.paths, own or same[0]).as_py()
-        return place if own else None, self.vectors.at([place])[0]
+        known: int = pc.index(self.paths, own or same[0]).as_py()
+        return known if own else None, known
+
+    def _pixels(self, image: Query) -> Image.Image | np.ndarray:
+        return read_file(image, self.model.pixel_format or RGB) if isinstance(image, str | os.PathLike) else image
 
     def _embedded(self, image: Image.Image | np.ndarray) -> Tensor:
         return torch.from_numpy(encoded(self.model, image)).half().float()
+
+
+def name_of(image: Query) -> str | None:
+    """The name of an image that is given by one."""
+    return os.fspath(image) if isinstance(image, str | os.PathLike) else None
 
 
 def check_top(top: int) -> None:

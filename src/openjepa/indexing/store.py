@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from openjepa.errors import UsageError
+from openjepa.indexing.patch_tokens import PATCHES, PatchGrid, field_of, grid_of
 from openjepa.optional import require
 from openjepa.safety.schema import Name, PositiveInt, Schema, Text, parse_json
 
@@ -88,9 +89,12 @@ class Store:
         self.folder, self.table, self.about = folder, table, about
 
     @classmethod
-    def create(cls, folder: Path, about: About, labels: dict[str, pa.DataType]) -> "Store":
-        """A new table without rows in `folder`. Raises UsageError."""
+    def create(
+        cls, folder: Path, about: About, labels: dict[str, pa.DataType], patches: PatchGrid | None = None
+    ) -> "Store":
+        """A new table without rows in `folder`, with a column of patch tokens for `patches`. Raises UsageError."""
         schema = _schema(about, labels)
+        schema = schema.append(field_of(patches)) if patches else schema
         with _writing(folder):
             table = lancedb().connect(_address(folder)).create_table(TABLE, schema=schema, mode="overwrite")
         return cls(folder, table, about)
@@ -115,7 +119,14 @@ class Store:
     @property
     def labels(self) -> dict[str, pa.DataType]:
         """The columns that hold labels, with their types."""
-        return {field.name: field.type for field in self.table.schema if field.name not in {*BASE, "vector"}}
+        known = {*BASE, "vector", PATCHES}
+        return {field.name: field.type for field in self.table.schema if field.name not in known}
+
+    @property
+    def patches(self) -> PatchGrid | None:
+        """What its patch tokens are; None where it has none. Raises UsageError for a damaged table."""
+        schema = self.table.schema
+        return grid_of(schema.field(PATCHES), str(self.folder), AGAIN) if PATCHES in schema.names else None
 
     def __len__(self) -> int:
         with reading(self.folder):
@@ -139,10 +150,10 @@ class Store:
         places = pc.index_in(pa.array(row_ids, pa.uint64()), found["_rowid"])
         return self._finite(found.select([*columns]).take(places))
 
-    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Columns of all rows, a few thousand at a time."""
+    def batches(self, columns: Sequence[str], most: int = 1024) -> Iterator[pa.RecordBatch]:
+        """Columns of all rows, up to so many at a time."""
         with reading(self.folder):
-            yield from map(self._finite, self._query(columns, None).to_batches())
+            yield from map(self._finite, self._query(columns, None).to_batches(most))
 
     def _finite(self, found: Found) -> Found:
         """Rows as they are; raises UsageError where a measured number is none."""
@@ -193,6 +204,12 @@ class Store:
                 names = {pa.string(): "string", pa.float64(): "double"}
                 self.table.add_columns({name: f"cast(NULL as {names[kind]})" for name, kind in fresh.items()})
 
+    def add_patches(self, patches: PatchGrid) -> None:
+        """Give the table a column of patch tokens, and let every image count as changed, so that it is embedded."""
+        with _writing(self.folder):
+            self.table.update(values_sql={"stamp": "NULL", "content_hash": "concat('stale ', content_hash)"})
+            self.table.add_columns(field_of(patches))
+
     def tidy(self) -> None:
         """Join small files, and delete versions that are older than a day."""
         with _writing(self.folder):
@@ -230,7 +247,9 @@ def _check_schema(folder: Path, schema: pa.Schema, about: About) -> None:
     for name, kind in wanted.items():
         if kinds.get(name) != kind:
             raise UsageError(f"{folder} is damaged: its column {name} is {kinds.get(name)}, not {kind}: {AGAIN}")
-    others = {name: kind for name, kind in kinds.items() if name not in wanted}
+    if PATCHES in kinds:
+        grid_of(schema.field(PATCHES), str(folder), AGAIN)
+    others = {name: kind for name, kind in kinds.items() if name not in {*wanted, PATCHES}}
     if len(others) > MOST_LABELS or any(kind not in LABEL_TYPES for kind in others.values()):
         raise UsageError(f"{folder} is damaged: it has columns that openjepa does not write: {AGAIN}")
 

@@ -35,6 +35,7 @@ def index(
         Path | None,
         Option(help="Table of labels (.csv, .tsv, .jsonl, .parquet) with a column path.", show_default=False),
     ] = None,
+    patches: Annotated[bool, Option("--patches", help="Keep patch tokens too, so that search finds regions.")] = False,
     step: Step = None,
     pooling: Pooling = "auto",
     device: Device = "auto",
@@ -49,6 +50,9 @@ def index(
     adds images that are new, drops those that are gone, embeds those that have changed, and keeps the others. A run
     that is ended goes on where it was. An index takes vectors of one model, and images of one source.
 
+    --patches keeps the patch tokens of each image (8 bits a number), by which openjepa search --box finds regions. An
+    index that has none gets them by the same command with --patches, and keeps them from then on.
+
     Images that cannot be read are left out, counted and named. openjepa search and openjepa curate read the index.
 
     Returns the folder. Raises UsageError.
@@ -57,5 +61,5 @@ def index(
     readers = count_workers(workers, device)
     check_free(out)
     check_outside(out, names_of(source))
-    how = step, pooling, device, precision, readers, max_skipped
+    how = step, pooling, device, precision, readers, max_skipped, patches
     return refreshed(out, str(model), source, labels and Path(labels), *how)

@@ -11,15 +11,18 @@ from typer import Argument, Option
 
 from openjepa.commands.arguments.options import Device, Overwrite, Precision, Workers
 from openjepa.console import log, show_table
+from openjepa.data.crops import Box
 from openjepa.data.open import Given, names_of
 from openjepa.errors import UsageError
 from openjepa.files import check_output, write_output, write_rows
 from openjepa.indexing.index import Index, open_index
 from openjepa.indexing.refresh import refreshed
-from openjepa.reports.collection.search_page import SHOWN, page_title, result_tiles, search_page, tile
+from openjepa.indexing.regions import BOX, Region, in_pixels
+from openjepa.reports.collection.search_page import SHOWN, marked, page_title, result_tiles, search_page, tile
 from openjepa.runs.images import count_workers
 
 SUFFIXES = {"json": ".json", "csv": ".csv", "html": ".html"}
+WHOLE = 0.995  # the fraction of a box from which on it counts as seen
 LISTED = 20  # results of a query that are printed
 
 
@@ -36,6 +39,10 @@ def search(
     ] = None,
     like: Annotated[list[str] | None, Option(help="A further image to be similar to; several may be given.")] = None,
     unlike: Annotated[list[str] | None, Option(help="An image to be unlike; several may be given.")] = None,
+    box: Annotated[
+        tuple[float, float, float, float] | None,
+        Option(help="Search for what is in a box of IMAGE, in its pixels.", metavar="X0 Y0 X1 Y1", show_default=False),
+    ] = None,
     where: Annotated[
         str | None, Option(help="Condition on columns: \"width >= 640 and class = 'cat'\".", show_default=False)
     ] = None,
@@ -55,30 +62,42 @@ def search(
     those of --unlike. Beside the cosine stands the percentage of all pairs of images of the index that are less
     similar. Images of the index that are asked with are left out of the results.
 
+    --box searches for a part of one image: X0 Y0 is its corner at the left and top, X1 Y1 that at the right and bottom,
+    in pixels of the upright image. It needs an index made with --patches. Results rank by how similar their patches are
+    to those in the box, with what all patches have in common taken away; with each stands the box of it that is most
+    similar. Parts of an image that the model does not see, as it crops, are not compared.
+
     --where compares columns of the index (docs/collections.md) with numbers, texts and times: =, !=, <, <=, >, >=, in,
     like, between, is null, joined by and, or, not.
 
     Returns the results, a dict for each with the keys query, rank, path, cosine, percentile and what the index knows
-    of the image. Raises UsageError.
+    of the image; with --box x0, y0, x1, y1 in place of percentile. Raises UsageError.
     """
     outputs = {"json": json, "csv": csv, "html": html}
     for name, path in outputs.items():
         if path and Path(path).suffix != SUFFIXES[name]:
             raise UsageError(f"--{name} {path} is not possible: give a name that ends in {SUFFIXES[name]}")
     given = [*([images] if isinstance(images, str) else images or [])]
+    if box is not None and len(given) != 1:
+        raise UsageError("--box is a part of one image: give one IMAGE")
     for path in filter(None, outputs.values()):
         check_output(Path(path), [*given, *(like or []), *(unlike or [])], overwrite, names_of(_named(data)))
     readers = count_workers(workers, device)
     if data is not None:
-        index, model = str(refreshed(None, index, data, device=device, precision=precision, workers=readers)), index
+        how = "auto", device, precision, readers
+        index, model = str(refreshed(None, index, data, None, None, *how, patches=box is not None)), index
     opened = open_index(index, model=model, device=device, precision=precision)
     found: dict[str | None, pa.Table] = {}
     queries: list[str | None] = [*given] if given else [None]
     for query in queries:
-        found[query] = opened.search(query, like=like or (), unlike=unlike or (), where=where, top=top)
+        found[query] = opened.search(query, like=like or (), unlike=unlike or (), where=where, top=top, box=box)
     rows = [row for query, table in found.items() for row in _rows(query or " + ".join(like or ()), table)]
-    _show(rows, opened)
-    _write(outputs, rows, opened, found, like or [], where)
+    region = None if box is None else opened.region(given[0], box)[1]
+    _show(rows, opened, region)
+    _write_lists(outputs, rows)
+    if path := outputs["html"]:
+        write_output(Path(path), _page(opened, found, like or [], where, box, region))
+    log(*(f"{name}: {path}" for name, path in outputs.items() if path))
     return rows
 
 
@@ -93,14 +112,14 @@ def _rows(query: str, table: pa.Table) -> list[dict[str, Any]]:
     return [{"query": query, "rank": rank, **row} for rank, row in enumerate(rows, 1)]
 
 
-def _show(rows: Sequence[dict[str, Any]], index: Index) -> None:
+def _show(rows: Sequence[dict[str, Any]], index: Index, region: Region | None) -> None:
     """Tables of results for the terminal."""
     label = next(iter(index.labels), None)
-    head = ["", "cosine", "percentile", "image", *([label] if label else [])]
+    head = ["", "cosine", "box" if region else "percentile", "image", *([label] if label else [])]
     for query in dict.fromkeys(row["query"] for row in rows):
         mine = [row for row in rows if row["query"] == query]
         cells = [
-            [str(row["rank"]), f"{row['cosine']:.3f}", f"{math.floor(10 * row['percentile']) / 10:.1f}", row["path"]]
+            [str(row["rank"]), f"{row['cosine']:.3f}", _beside(row), row["path"]]
             + ([_text(row[label])] if label else [])
             for row in mine[:LISTED]
         ]
@@ -109,6 +128,13 @@ def _show(rows: Sequence[dict[str, Any]], index: Index) -> None:
             log(f"{len(mine) - LISTED:,} more results: write them with --csv, --json or --html")
     if not rows:
         log(f"no image of {index.folder} was found")
+    if region and region.seen < WHOLE:
+        log(f"the model sees {100 * region.seen:.0f} % of the box: it reads {in_pixels(region.frame)} of the image")
+
+
+def _beside(row: dict[str, Any]) -> str:
+    """The box of a result, or else its percentile."""
+    return in_pixels([row[side] for side in BOX]) if BOX[0] in row else f"{math.floor(10 * row['percentile']) / 10:.1f}"
 
 
 def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
@@ -121,25 +147,29 @@ def _text(value: Any) -> str:
     return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _write(
-    outputs: dict[str, Path | None],
-    rows: list[dict[str, Any]],
-    index: Index,
-    found: dict[str | None, pa.Table],
-    like: Sequence[str],
-    where: str | None,
-) -> None:
+def _write_lists(outputs: dict[str, Path | None], rows: list[dict[str, Any]]) -> None:
     if path := outputs["json"]:
         write_output(Path(path), json_format.dumps([_without_nan(row) for row in rows], indent=2) + "\n")
     if path := outputs["csv"]:
         names = [*rows[0]] if rows else ["query", "rank", "path", "cosine", "percentile"]
         write_rows(Path(path), names, (["" if row[name] is None else row[name] for name in names] for row in rows))
-    if path := outputs["html"]:
-        label, sections = next(iter(index.labels), None), []
-        for query, table in found.items():
-            name = query or like[0]
-            pictures = index.pictures_at([index.place_of(one) for one in table["path"].to_pylist()[:SHOWN]])
-            sections.append((name, tile(index.picture_of(name), name), result_tiles(table, pictures, label)))
-        searched = int(index.rows_where(where).sum())
-        write_output(Path(path), search_page(page_title(index.folder), searched, where, sections))
-    log(*(f"{name}: {path}" for name, path in outputs.items() if path))
+
+
+def _page(
+    index: Index,
+    found: dict[str | None, pa.Table],
+    like: Sequence[str],
+    where: str | None,
+    box: Box | None,
+    region: Region | None,
+) -> str:
+    """The page with the pictures of the results."""
+    label, sections = next(iter(index.labels), None), []
+    for query, table in found.items():
+        name = query or like[0]
+        picture = index.picture_of(name)
+        if box is not None and region is not None:
+            picture = marked(picture, box, region.size)
+        pictures = index.pictures_at([index.place_of(one) for one in table["path"].to_pylist()[:SHOWN]])
+        sections.append((name, tile(picture, name), result_tiles(table, pictures, label)))
+    return search_page(page_title(index.folder), int(index.rows_where(where).sum()), where, sections, box is not None)
