@@ -146,6 +146,13 @@ def test_what_cannot_be_fitted_is_refused_in_one_line(place, tmp_path):
     refused(lambda: fit(coreset="best"), "--coreset best is not known: known are greedy, random")
     refused(lambda: fit(memory=0), "--memory 0 is not possible")
     refused(lambda: fit(image_size="30"), "30")
+    turned = {"any_orientation": True}
+    refused(lambda: fit(**turned), "--any-orientation needs square images, and .* sees 32x24 px: give --image-size")
+    refused(lambda: fit(**turned, image_size="32", scores="memory,density"), "does not work with --scores density")
+    wide = draw_parts(tmp_path / "wide", 2, size=(64, 32))
+    save_encoder(tmp_path / "stretching", max_stretch=9.0)
+    about = {"model": tmp_path / "stretching", "normals": wide, "image_size": "32"}
+    refused(lambda: fit(**turned, **about), "images of 64x32 px as squares: crop them to squares")
     refused(lambda: fit(out=place / "detector"), "holds an earlier output: give --out another name, or --overwrite")
     refused(lambda: fit(out=place / "parts"), "exists and is not empty")
     assert not (tmp_path / "x").exists()
@@ -213,7 +220,7 @@ def test_the_guide_says_what_works(place, tmp_path, monkeypatch):
     images = sorted(Path("parts/test").glob("*/*.png"))
     Path("parts.csv").write_text("path,kind\n" + "\n".join(f"{path},{path.parent.name}" for path in images))
     commands = [line for line in PAGE.splitlines() if line.startswith("openjepa ")]
-    assert len(commands) == 9
+    assert len(commands) == 10
     for line in commands:
         monkeypatch.setattr("sys.argv", [*shlex.split(line), "--workers", "0", "--precision", "float32"])
         with pytest.raises(SystemExit) as ended:

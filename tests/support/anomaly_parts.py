@@ -42,7 +42,7 @@ def untrained(seed: int = 0, image_size: tuple[int, int] = (24, 32)) -> Encoder:
     return Encoder(seeded(seed, image_size=image_size, **SHAPE), GREY, GREY, f"encoder {seed}")
 
 
-def save_encoder(folder: Path, seed: int = 0) -> None:
+def save_encoder(folder: Path, seed: int = 0, max_stretch: float = 0.0) -> None:
     """An artifact of I-JEPA with its predictor, without training."""
     method = IJEPA.build(seeded(seed, image_size=(24, 32), **SHAPE), **PREDICTOR)
-    save_artifact(folder, method, GREY, GREY, {})
+    save_artifact(folder, method, GREY, GREY, {}, max_stretch=max_stretch)

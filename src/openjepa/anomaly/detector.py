@@ -61,6 +61,7 @@ class Facts:
     size      (width, height) of most of the normal images
     suspects  normal images that may not be normal, the farthest from the others first
     lighting  why features are standardised within each image or not, where that was chosen
+    turned    whether the normal images were also turned by quarters
     """
 
     model: str
@@ -69,6 +70,7 @@ class Facts:
     size: tuple[int, int]
     suspects: tuple[Suspect, ...] = ()
     lighting: LightingChoice | None = None
+    turned: bool = False
 
     def warnings(self) -> list[str]:
         """A line where some of the normal images may not be normal."""
@@ -128,7 +130,8 @@ class Detector:
     def lines(self) -> list[str]:
         """What a user should know of it."""
         scores, threshold = ", ".join(self.parts), self.calibration.threshold
-        lines = [f"{scores} of {counted(self.facts.images, 'normal image')}, spread by {self.calibration.how}"]
+        turned = ", each in four orientations" if self.facts.turned else ""
+        lines = [f"{scores} of {counted(self.facts.images, 'normal image')}{turned}, spread by {self.calibration.how}"]
         if threshold:
             lines.append(
                 f"threshold {threshold.value:.3f}: a normal image like these exceeds it with a chance of at most "

@@ -22,3 +22,8 @@ class Reader:
         features = self.features(images)
         energies = self.energies.maps(images) if self.energies else torch.zeros(features.shape[:2])
         return torch.cat([features, energies.unsqueeze(-1)], dim=-1)
+
+    @torch.inference_mode()
+    def turned(self, images: Tensor) -> Tensor:
+        """Of square images also turned by 90, 180 and 270 degrees: [B, 4 * N, D + 1], the upright one first."""
+        return torch.cat([self(torch.rot90(images, quarter, dims=(2, 3))) for quarter in range(4)], dim=1)

@@ -78,6 +78,7 @@ class StoredFacts(Schema):
     threshold: StoredThreshold | None = None
     suspects: Annotated[tuple[StoredSuspect, ...], Field(max_length=100)] = ()
     lighting: StoredLighting | None = None
+    turned: bool = False
 
     @model_validator(mode="after")
     def _has_maps(self) -> Self:
@@ -109,6 +110,7 @@ def write_detector(folder: Path, detector: Detector, step: int | None = None) ->
         threshold=StoredThreshold(**vars(calibration.threshold)) if calibration.threshold else None,
         suspects=tuple(StoredSuspect(path=path[:1000], above=above) for path, above in facts.suspects),
         lighting=StoredLighting(**facts.lighting._asdict()) if facts.lighting else None,
+        turned=facts.turned,
     )
     save_tensors(_tensors(detector), folder / TENSORS)
     write_json(folder / FACTS, stored.model_dump())
@@ -154,7 +156,7 @@ def read_detector(folder: Path, stored: StoredFacts, model: PatchModel, energies
     calibration = Calibration(spreads, stored.how, held_out, threshold)
     suspects = tuple(Suspect(suspect.path, suspect.above) for suspect in stored.suspects)
     lighting = LightingChoice(**stored.lighting.model_dump()) if stored.lighting else None
-    facts = Facts(stored.model, stored.source, stored.images, stored.size, suspects, lighting)
+    facts = Facts(stored.model, stored.source, stored.images, stored.size, suspects, lighting, stored.turned)
     return Detector(Reader(PatchFeatures(model, settings), energies), parts, calibration, facts, str(folder))
 
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from openjepa.anomaly.memory import CORESETS
 from openjepa.anomaly.patches import PatchModel, check_patch_model, most_layers
 from openjepa.anomaly.scorer import SCORES
 from openjepa.anomaly.stored import StoredFacts, read_detector, read_detector_facts, write_detector
+from openjepa.data.crops import stretch
 from openjepa.data.dataset import ImageDataset
 from openjepa.data.summary import Summary
 from openjepa.encoder.encoder import Encoder
@@ -35,6 +36,7 @@ from openjepa.runs.checkpoints import Step, find_steps, load_encoder_at, open_mo
 from openjepa.runs.images import LISTED, write_skipped
 
 BATCH = 16
+MOST_STRETCHED = 1.05  # of images that are turned
 RATE = re.compile(r"(\d{1,3}(?:\.\d{1,9})?)%|(0\.\d{1,9})")
 
 
@@ -98,8 +100,13 @@ def parse_rate(text: str | None) -> float | None:
     return rate
 
 
-def parse_scores(text: str) -> tuple[str, ...]:
-    """Names of scores, separated by commas, of which one must have maps; raises UsageError."""
+def parse_scores(text: str | None, any_orientation: bool = False) -> tuple[str, ...]:
+    """Names of scores, separated by commas, of which one must have maps; raises UsageError.
+
+    None stands for memory and density, or the memory alone where parts lie in any orientation.
+    """
+    if text is None:
+        return ("memory",) if any_orientation else ("memory", "density")
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
     for name in names:
         if name not in SCORES:
@@ -107,6 +114,28 @@ def parse_scores(text: str) -> tuple[str, ...]:
     if names == ("image",):
         raise UsageError("--scores image alone does not say where an image is odd: give another score with it")
     return names
+
+
+def check_any_orientation(model: PatchModel, scores: Sequence[str], size: tuple[int, int]) -> None:
+    """Raise UsageError unless images of most `size` (width, height) can be turned, and no score needs them upright."""
+    if tuple(scores) != ("memory",):
+        others = " and ".join(name for name in scores if name != "memory")
+        raise UsageError(
+            f"--any-orientation does not work with --scores {others}, for which parts must be aligned: give --scores "
+            "memory, or leave it out"
+        )
+    rows, columns = model.image_size
+    if rows != columns or model.grid_size[0] != model.grid_size[1]:
+        raise UsageError(
+            f"--any-orientation needs square images, and {model.name} sees {columns}x{rows} px: give --image-size with "
+            "one number, or another model"
+        )
+    left, top, right, bottom = model.frame.box(*size)
+    if stretch(right - left, bottom - top, (1, 1)) > MOST_STRETCHED:
+        raise UsageError(
+            f"--any-orientation needs images that are not stretched, and {model.name} sees images of "
+            f"{size[0]}x{size[1]} px as squares: crop them to squares"
+        )
 
 
 def check_coreset(name: str, patches: int) -> None:

@@ -1,5 +1,6 @@
 """From normal images to a detector: some are fitted on, others are held out to learn how scores vary."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -47,13 +48,17 @@ GAINS = (0.97, 1.03)
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How a detector is fitted: see the options of `openjepa anomaly fit`."""
+    """How a detector is fitted: see the options of `openjepa anomaly fit`.
+
+    `any_orientation` is for square images, and for the memory as the only score.
+    """
 
     patches: PatchSettings = field(default_factory=PatchSettings)
     scores: tuple[str, ...] = ("memory", "density")
     memory_patches: int = PATCHES
     coreset: str = "greedy"
     false_alarms: float | None = None
+    any_orientation: bool = False
     seed: int = 0
     lighting_choice: LightingChoice | None = None
 
@@ -127,21 +132,23 @@ class Fitter:
         paths = [dataset.paths[place] for place in self.distances]
         suspects = find_suspects(paths, np.array(list(self.distances.values())))
         chosen = self.settings.lighting_choice
-        facts = Facts(model, str(dataset.source), len(split.fit), size, suspects, chosen)
+        turned = self.settings.any_orientation
+        facts = Facts(model, str(dataset.source), len(split.fit), size, suspects, chosen, turned)
         return Fitted(Detector(self.reader, parts, calibration, facts), self.skipped)
 
     def _parts(self, dataset: ImageDataset, split: Split) -> tuple[dict[str, Part], dict[str, Spread], str]:
         """The scores, how they vary among normal images, and in words which these were."""
         if len(split.spread):
             passes = TwoPasses()
-            parts = self._gather(batch.values for batch in passes.first(self._read(dataset, split.fit))).parts()
+            first = self._stream(dataset, split.fit, self._to_fit)
+            parts = self._gather(batch.values for batch in passes.first(first)).parts()
             self._leave_out(parts, passes.again(lambda places: self._read_again(dataset, places)))
             scores = join([self._scored(parts, batch) for batch in self._read(dataset, split.spread)])
             return parts, spreads_of(scores), f"{len(split.spread):,} normal images set aside"
         images = list(self._stream(dataset, split.fit, lambda images: images))
         require_some(images, dataset)
         pixels = torch.cat([batch.values for batch in images])
-        readings = torch.cat([self.reader(part) for part in pixels.split(BATCH)])
+        readings = torch.cat([self._to_fit(part) for part in pixels.split(BATCH)])
         parts = self._gather([readings]).parts()
         if len(readings) == 1:
             copies = self.reader(changed_copies(pixels))
@@ -156,7 +163,7 @@ class Fitter:
         folds = np.array_split(np.arange(len(readings)), min(FOLDS, len(readings)))
         for fold in folds:
             others = np.setdiff1d(np.arange(len(readings)), fold)
-            yield score_all(self._gather([readings[others]]).parts(), readings[fold])
+            yield score_all(self._gather([readings[others]]).parts(), self._upright(readings[fold]))
 
     def _leave_out(self, parts: dict[str, Part], batches: Iterable[Batch]) -> None:
         """Note how far each image that was fitted on is from the others, where there is a memory of several."""
@@ -165,7 +172,7 @@ class Fitter:
             return
         for reading, places in batches:
             numbers = torch.arange(number, number + len(places))
-            self._note(places, memory.left_out(reading, numbers))
+            self._note(places, memory.left_out(self._upright(reading), numbers))
             number += len(places)
 
     def _scored(self, parts: dict[str, Part], batch: Batch) -> dict[str, Score]:
@@ -177,6 +184,14 @@ class Fitter:
 
     def _note(self, places: Sequence[int], score: Score) -> None:
         self.distances |= zip(places, score.images.tolist(), strict=True)
+
+    def _to_fit(self, images: Tensor) -> Tensor:
+        """What is fitted on, of images: of each also turned where any orientation is normal."""
+        return self.reader.turned(images) if self.settings.any_orientation else self.reader(images)
+
+    def _upright(self, readings: Tensor) -> Tensor:
+        """What is scored, of what was fitted on: images as they are."""
+        return readings[:, : math.prod(self.model.grid_size)]
 
     def _gather(self, readings: Iterable[Tensor]) -> Gathered:
         settings = self.settings

@@ -21,6 +21,7 @@ from openjepa.data.storage.storage import files_in, skipped_lines
 from openjepa.data.summary import counted
 from openjepa.device import choose_device, choose_precision
 from openjepa.runs.detectors import (
+    check_any_orientation,
     check_coreset,
     check_layers,
     energies_for,
@@ -33,7 +34,12 @@ from openjepa.runs.detectors import (
 )
 from openjepa.runs.images import check_new_artifact, check_skipped, count_workers, open_images
 
-SCORE_LIST = "\n".join(["Separated by commas:", *(f"{name:<8} {what}" for name, what in SCORES.items())])
+SCORE_LIST = "\n".join(
+    [
+        "Separated by commas; left out, memory,density, or memory with --any-orientation:",
+        *(f"{name:<8} {what}" for name, what in SCORES.items()),
+    ]
+)
 
 
 def anomaly_fit(
@@ -47,7 +53,11 @@ def anomaly_fit(
         str | None,
         Option(help="Set a threshold that at most this part of normal images exceeds, such as 1%.", show_default=False),
     ] = None,
-    scores: Annotated[str, Option(help=SCORE_LIST)] = "memory,density",
+    scores: Annotated[str | None, Option(help=SCORE_LIST, show_default=False)] = None,
+    any_orientation: Annotated[
+        bool,
+        Option("--any-orientation", help="Parts lie in any orientation: also remember normal images turned by 90°."),
+    ] = False,
     layers: Annotated[
         int | None, Option(help="Read the last so many blocks of the encoder; left out, 2 if it has them.")
     ] = None,
@@ -88,15 +98,17 @@ def anomaly_fit(
     check_new_artifact(out, "give --out another name", [model, *names_of(source)], overwrite)
     readers = count_workers(workers, device)
     check_coreset(coreset, memory)
-    rate, chosen = parse_rate(false_alarms), parse_scores(scores)
+    rate, chosen = parse_rate(false_alarms), parse_scores(scores, any_orientation)
     size = None if image_size is None else parsed_size(normal("image_size", image_size))
     where = choose_device(device)
     encoder = open_patch_model(model, step, size, where, choose_precision(precision, where))
     energies = energies_for(encoder, model, step, size, chosen)
     patches = PatchSettings(check_layers(encoder, layers), check_pool(pool, encoder), bool(even_lighting))
     dataset, summary = open_images(source, encoder.pixel_format, max_skipped)
+    if any_orientation:
+        check_any_orientation(encoder, chosen, summary.common_size)
     log(*seen_lines(summary.sizes, encoder.frame), *size_lines(summary))
-    settings = FitSettings(patches, chosen, memory, coreset, rate, seed)
+    settings = FitSettings(patches, chosen, memory, coreset, rate, any_orientation, seed)
     if even_lighting is None:
         with counting("changing the light of normal images") as progress:
             settings = choose_lighting(encoder, settings, dataset, readers, progress)
