@@ -13,6 +13,7 @@ from support.html_checks import check_stands_alone
 from support.photos import draw_photos
 
 import openjepa
+from openjepa.encoder import whitening
 from openjepa.errors import UsageError
 from openjepa.indexing import open as opening
 from openjepa.indexing import vectors as vectors_module
@@ -51,6 +52,25 @@ def test_results_are_those_of_brute_force(index, monkeypatch):
     assert index.search(query, top=99)["path"].to_pylist() == sorted(cosines, key=lambda path: -cosines[path])
     monkeypatch.setattr(vectors_module, "CACHED", 0)
     assert openjepa.open_index(index.folder).search(query, top=7).equals(found)  # read from the table for each query
+
+
+def test_vectors_of_enough_images_are_whitened_and_copies_are_not(folder, tmp_path, monkeypatch):
+    openjepa.index("untrained:vit_nano", folder / "photos", out=tmp_path / "index", workers=0)
+    plain = units(openjepa.open_index(tmp_path / "index"))
+    monkeypatch.setattr(whitening, "LEAST_IMAGES", 40)
+    monkeypatch.setattr(vectors_module, "BLOCK", 128 * 9)
+    index = openjepa.open_index(tmp_path / "index")
+    rows = Store.open(index.folder).read(["path", "vector"]).to_pylist()
+    vectors = torch.tensor([row["vector"] for row in rows])
+    whitened = torch.nn.functional.normalize(whitening.Whitening.fit(vectors)(vectors))
+    cosines = dict(zip(plain, (whitened @ whitened[[*plain].index("cat/004.jpg")]).tolist(), strict=True))
+    del cosines["cat/004.jpg"]
+    found = index.search("cat/004.jpg", top=39)
+    assert found["path"].to_pylist() == sorted(cosines, key=lambda path: -cosines[path])
+    assert found["cosine"].to_pylist() == pytest.approx(sorted(cosines.values(), reverse=True), abs=1e-5)
+    given = Image.open(folder / "photos" / "cat" / "004.jpg")  # not known to be an image of the index
+    assert index.search(given, top=40)["path"].to_pylist() == ["cat/004.jpg", *found["path"].to_pylist()]
+    assert torch.allclose(index.plain_vectors.at([3])[0], [*plain.values()][3])
 
 
 def test_several_images_to_be_like_and_unlike(index):

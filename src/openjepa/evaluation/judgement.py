@@ -8,7 +8,13 @@ CONSTANT = "constant"  # the model that always gives the same answer
 LOWER_IS_BETTER = ("RMSE", "mean error")
 QUANTITIES = ("count", "distance")  # tasks on numbers that are divided into classes
 SEVERAL_MEASURES = ("count", "count-error", "distance", "depth", "depth-delta1")  # named with their measure
-NAMES = {"linear": "linear probe", "knn": "k-NN", "finetune": "fine-tuning", "attentive": "attentive probe"}
+NAMES = {
+    "linear": "linear probe",
+    "knn": "k-NN",
+    "knn-whitened": "k-NN, whitened",
+    "finetune": "fine-tuning",
+    "attentive": "attentive probe",
+}
 NAMES |= {"count-error": "count", "depth-delta1": "depth"}
 NO_MERIT = ("appearance",)  # tasks of which a high number is neither good nor bad
 Record = dict[str, Any]

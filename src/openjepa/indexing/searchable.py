@@ -66,7 +66,13 @@ class Searchable:
 
     @cached_property
     def vectors(self) -> Vectors:
+        """Whitened, which tells what is shown better."""
         return Vectors(self._store)
+
+    @cached_property
+    def plain_vectors(self) -> Vectors:
+        """As the model gives them, which keeps copies closer together."""
+        return Vectors(self._store, whiten=False)
 
     @cached_property
     def paths(self) -> pa.Array:
@@ -102,7 +108,8 @@ class Searchable:
         """The images most similar to some, best first; with `box` those that show what is in a box of `image`.
 
         An image is a file, the path of one in the index (or enough of its end), a PIL image or an array [H, W, C].
-        Images rank by their mean cosine to `image` and `like`, less that to `unlike`. Images of the index that are
+        Images rank by their mean cosine to `image` and `like`, less that to `unlike`; in an index of 100 images and
+        more, by the cosine of whitened vectors (`Vectors`). Images of the index that are
         asked with are not among the results. `where` is a condition such as "width >= 640 and class = 'cat'".
 
         Returns a table: path, cosine (mean, to `image` and `like`), percentile (the percentage of all pairs of images
@@ -244,7 +251,7 @@ class Searchable:
         return read_file(image, self.model.pixel_format or RGB) if isinstance(image, str | os.PathLike) else image
 
     def _embedded(self, image: Image.Image | np.ndarray) -> Tensor:
-        return torch.from_numpy(encoded(self.model, image)).half().float()
+        return self.vectors.unit(torch.from_numpy(encoded(self.model, image)).half().float()[None])[0]
 
 
 def name_of(image: Query) -> str | None:

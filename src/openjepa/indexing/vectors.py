@@ -1,6 +1,7 @@
 """The vectors of an index, a block at a time, so that memory does not grow with their number."""
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from openjepa.encoder.similarity import ROUNDING, pair_cosines
+from openjepa.encoder.whitening import Whitening, chosen, fits
 from openjepa.indexing.store import Store
 from openjepa.rng import SAMPLES, generator
 
@@ -17,12 +19,32 @@ SAMPLED = 1_500  # vectors whose pairs stand for all pairs
 
 
 class Vectors:
-    """The n vectors of an index in its stored order, as unit vectors."""
+    """The n vectors of an index in its stored order, as unit vectors.
 
-    def __init__(self, store: Store) -> None:
+    With `whiten` they are whitened before, by the covariance of the index itself (`Whitening`), where there are enough.
+    """
+
+    def __init__(self, store: Store, whiten: bool = True) -> None:
         self.store, self.count, self.dimensions = store, len(store), store.about.dimensions
+        self._whiten = whiten and fits(self.count, self.dimensions)
         self._held: Tensor | None = None
         self._pairs: Tensor | None = None
+
+    @cached_property
+    def whitening(self) -> Whitening | None:
+        """None where the vectors stay as they are."""
+        if not self._whiten:
+            return None
+        places, start, some = chosen(self.count), 0, []
+        for batch in self.store.batches(["vector"]):
+            matrix = as_matrix(batch)
+            some.append(matrix[places[(places >= start) & (places < start + len(matrix))] - start])
+            start += len(matrix)
+        return Whitening.fit(torch.from_numpy(np.concatenate(some)).float())
+
+    def unit(self, vectors: Tensor) -> Tensor:
+        """Vectors [m, D] of a model, float32, as those of the index are compared: whitened, and of length 1."""
+        return unit(self.whitening(vectors) if self.whitening else vectors)
 
     def blocks(self) -> Iterator[tuple[int, Tensor]]:
         """(place of the first, unit vectors [b, D] float32) of all vectors; those of a small index are read once."""
@@ -40,7 +62,7 @@ class Vectors:
         rows, start = max(1, BLOCK // self.dimensions), 0
         for batch in self.store.batches(["vector"]):
             for block in torch.tensor(as_matrix(batch)).split(rows):
-                yield start, unit(block.float())
+                yield start, self.unit(block.float())
                 start += len(block)
 
     def at(self, places: Sequence[int]) -> Tensor:

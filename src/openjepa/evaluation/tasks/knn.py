@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
+from openjepa.encoder.whitening import Whitening
 from openjepa.evaluation.probes.knn import knn_predict
 from openjepa.evaluation.results import Result, named
-from openjepa.evaluation.session import Session
+from openjepa.evaluation.session import Answers, Session
 from openjepa.evaluation.task import Task
 
 NEIGHBOURS, TEMPERATURE = 20, 0.07
@@ -12,10 +13,20 @@ NEIGHBOURS, TEMPERATURE = 20, 0.07
 
 def run(session: Session) -> Iterator[Result]:
     for answers in session.labels():
-        (train, test), labels = answers.embeddings, answers.labels
-        predictions = knn_predict(train, labels, test, NEIGHBOURS, TEMPERATURE, session.probe_device)
-        protocol = {"probe": "k-NN by cosine", "k": NEIGHBOURS, "temperature": TEMPERATURE, "train_images": len(labels)}
-        yield answers.result(named("knn", answers.name), predictions == answers.truth, protocol)
+        yield _result("knn", answers, None, session)
+        whitening = Whitening.fit(answers.train.last)
+        if whitening:
+            yield _result("knn-whitened", answers, whitening, session)
+
+
+def _result(name: str, answers: Answers, whitening: Whitening | None, session: Session) -> Result:
+    (train, test), labels = answers.embeddings, answers.labels
+    if whitening:
+        train, test = whitening(train), whitening(test)
+    predictions = knn_predict(train, labels, test, NEIGHBOURS, TEMPERATURE, session.probe_device)
+    protocol = {"probe": "k-NN by cosine", "k": NEIGHBOURS, "temperature": TEMPERATURE, "train_images": len(labels)}
+    protocol |= {"whitening": "attenuated, t = 0.5, fitted to the training images"} if whitening else {}
+    return answers.result(named(name, answers.name), predictions == answers.truth, protocol)
 
 
 TASK = Task("knn", "Vote of the 20 nearest training images", run)

@@ -55,7 +55,7 @@ def duplicates(index: Searchable, embedding: bool = False) -> pa.Table:
         return _table(index, [], [])
     facts = {name: index.column(name).to_pylist() for name in FACTS} | {"bytes": index.sizes()}
     links = _equal(facts["content_hash"], "exact file") + _equal(facts["pixel_hash"], "same pixels")
-    nearest = nearest_of_all(index.vectors, min(NEAR, len(index) - 1))
+    nearest = nearest_of_all(index.plain_vectors, min(NEAR, len(index) - 1))
     links += _copies(index, facts, nearest[0], {(a, b) for a, b, *_ in links})
     links += _by_embedding(*nearest) if embedding else []
     return _table(index, _groups(len(index), links), links, facts)
@@ -207,7 +207,7 @@ def _table(
                 keeper if keeper in near else min(near, key=lambda each: (KINDS.index(by_pair[place, each][3]), each))
             )
             kind = "keep" if place == keeper else by_pair[place, other][3]
-            one, two = index.vectors.at([place, other if kind != "keep" else place])
+            one, two = index.plain_vectors.at([place, other if kind != "keep" else place])
             values = number, paths[place], kind, None if kind == "keep" else paths[other], float(one @ two)
             sizes = facts["width"][place], facts["height"][place], facts["bytes"][place]
             for name, value in zip(rows, (*values, *sizes), strict=True):
