@@ -1,6 +1,7 @@
 """Models of transformers through its own code: equal outputs, its preprocessing, and no code from a folder."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -120,12 +121,13 @@ def test_another_image_size_interpolates_positions(tmp_path):
         ({"num_hidden_layers": 3}, r"missing: encoder\.layer|missing: layers"),
         ({"hidden_act": "no_such"}, "does not fit its config.json"),
         ({"hidden_act": {"a": 1}, "patch_size": 16}, "does not fit its config.json"),
+        ({"intermediate_size": 0}, "does not fit its config.json"),  # of which torch would warn
     ],
 )
 def test_a_folder_that_is_not_what_it_says_is_refused(tmp_path, fields, reason):
     transformers_folder(tmp_path, "vit")
     change_config(tmp_path, **fields)
-    with pytest.raises(UsageError, match=reason) as caught:
+    with warnings.catch_warnings(action="error"), pytest.raises(UsageError, match=reason) as caught:
         load_encoder(tmp_path)
     assert "\n" not in str(caught.value)
 

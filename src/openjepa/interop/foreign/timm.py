@@ -2,6 +2,7 @@
 
 import copy
 import math
+import warnings
 from typing import Any
 
 import torch
@@ -69,10 +70,11 @@ def timm_source_of(config: TimmConfig, state: dict[str, Tensor], name: str) -> F
 
 
 def create(architecture: str, arguments: dict[str, Any]) -> nn.Module:
-    """A model of timm with its first weights; nothing is loaded."""
+    """A model of timm with its first weights; what torch warns of sizes that make no sense is left to the refusal."""
     timm = require("timm", "timm")
     changed = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
-    return timm.create_model(architecture, pretrained=False, **changed)
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
+        return timm.create_model(architecture, pretrained=False, **changed)
 
 
 def timm_network(model: nn.Module, image_size: tuple[int, int], facts: dict[str, Any]) -> TimmNetwork:

@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -174,13 +175,14 @@ def model_class(kind: str) -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without the library's own report and progress of loading."""
+    """Without the library's own report and progress of loading, and without warnings of sizes that make no sense."""
     log = require("transformers.utils.logging", "hf")
     level, bar = log.get_verbosity(), log.is_progress_bar_enabled()
     log.set_verbosity_error()
     log.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            yield
     finally:
         log.set_verbosity(level)
         if bar:
@@ -200,7 +202,7 @@ def filled(kind: str, fields: dict[str, Any], state: dict[str, Tensor], name: st
     """
     check_numbers({key: value for key, value in state.items() if value.is_floating_point()}, name)
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), quiet():
             expected = build(kind, fields).state_dict()
         if count(expected) > count(state) + SPARE:
             raise ValueError(f"it has {count(state):,} numbers and its config.json asks for {count(expected):,}")
