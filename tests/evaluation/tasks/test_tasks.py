@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from openjepa.data.memory import ImagesInMemory
+from openjepa.encoder import whitening
 from openjepa.encoder.baselines import PatchPixels, seeded
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.feature_cache import FeatureStore
@@ -15,7 +16,7 @@ from openjepa.evaluation.annotations.object_annotations import Annotation
 from openjepa.evaluation.annotations.targets import CLEVR_EDGES, Maps, Targets
 from openjepa.evaluation.finetuning import tuner
 from openjepa.evaluation.session import Part, Session
-from openjepa.evaluation.tasks import finetune
+from openjepa.evaluation.tasks import finetune, knn
 from openjepa.evaluation.tasks.registry import TASKS
 
 CLASSES, SIDE, PATCH = 4, 16, 4
@@ -72,7 +73,7 @@ def encoder() -> Encoder:
     return Encoder(network, [0.45] * 3, [0.25] * 3, "small")
 
 
-ACCURACIES = ("linear", "knn", "fewshot", "attentive", "robustness", "count", "distance")
+ACCURACIES = ("linear", "knn", "knn-whitened", "fewshot", "attentive", "robustness", "count", "distance")
 
 
 @pytest.mark.parametrize("task", ACCURACIES)
@@ -93,6 +94,15 @@ def test_noise_scores_chance(tmp_path, task):
             record = result.record()
             # a 95 % interval of one draw: a little room, so that the test asks for a gross fault and not for luck
             assert record["low"] - 0.02 <= 1 / CLASSES <= record["high"] + 0.02, record
+
+
+def test_whitening_needs_enough_images_and_not_too_many_numbers(tmp_path, monkeypatch):
+    session = make_session(tmp_path, True)
+    monkeypatch.setattr(whitening, "MOST_NUMBERS", 1)
+    assert list(TASKS["knn-whitened"].run(session)) == []
+    monkeypatch.setattr(knn, "LEAST_IMAGES", 601)
+    with pytest.raises(UsageError, match=r"knn-whitened needs 601 images to learn from, and .* has 600"):
+        run_tasks.check(session, ["knn-whitened"])
 
 
 @pytest.mark.parametrize("task", [name for name in TASKS if "finetune" not in name])

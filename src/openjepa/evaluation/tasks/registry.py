@@ -21,6 +21,7 @@ TASKS: dict[str, Task] = {
     for task in (
         linear.TASK,
         knn.TASK,
+        knn.WHITENED_TASK,
         fewshot.TASK,
         retrieval.TASK,
         appearance.TASK,
