@@ -174,6 +174,11 @@ def test_what_cannot_be_scored_or_measured_is_refused_in_one_line(place, tmp_pat
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd" / FACTS).write_text((detector / FACTS).read_text().replace('"pool": 1', '"pool": -1'))
     refused(lambda: score(tmp_path / "odd"), "detector.json is damaged: patches.pool is -1")
+    lies: dict = {"suspects": [{"path": "a.png", "above": "far"}], "lighting": {"plain": 2.0, "even": 0.5, "images": 9}}
+    for name, value in lies.items():
+        facts = json.loads((detector / FACTS).read_text()) | {name: value}
+        (tmp_path / "odd" / FACTS).write_text(json.dumps(facts))
+        refused(lambda: score(tmp_path / "odd"), f"detector.json is damaged: {name}")
 
     named = re.sub(r'"model": ".*"', '"model": "timm:vit_x"', (detector / FACTS).read_text())
     (tmp_path / "odd" / FACTS).write_text(named)
