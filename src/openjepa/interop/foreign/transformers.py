@@ -191,7 +191,8 @@ def quiet() -> Iterator[None]:
 
 def build(kind: str, fields: dict[str, Any]) -> nn.Module:
     """A model with its first weights."""
-    return model_class(kind)(config_class(kind)(**fields), **EXTRA.get(kind, {}))
+    with quiet():
+        return model_class(kind)(config_class(kind)(**fields), **EXTRA.get(kind, {}))
 
 
 def filled(kind: str, fields: dict[str, Any], state: dict[str, Tensor], name: str) -> tuple[nn.Module, list[str]]:
@@ -202,7 +203,7 @@ def filled(kind: str, fields: dict[str, Any], state: dict[str, Tensor], name: st
     """
     check_numbers({key: value for key, value in state.items() if value.is_floating_point()}, name)
     try:
-        with torch.device("meta"), quiet():
+        with torch.device("meta"):
             expected = build(kind, fields).state_dict()
         if count(expected) > count(state) + SPARE:
             raise ValueError(f"it has {count(state):,} numbers and its config.json asks for {count(expected):,}")
