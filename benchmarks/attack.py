@@ -118,6 +118,7 @@ def harmless_lines(forge: Forge) -> dict[str, list[str]]:
         "runs": ["runs", str(forge.harmless), "--csv", "a.csv", "--json", "a.json"],
         "index": ["index", run, data, "--out", "new", *USUAL],
         "search": ["search", forge.copy("index"), "a/0.png", "--html", "a.html", *USUAL],
+        "search box": ["search", forge.copy("index"), "a/0.png", "--box", "0", "0", "9", "9", *USUAL],
         "search image": ["search", forge.copy("index"), f"{data}/a/0.png", *USUAL],
         "curate duplicates": ["curate", "duplicates", forge.copy("index"), "--out", "a.csv"],
         "curate outliers": ["curate", "outliers", forge.copy("index"), "--out", "a.parquet"],
@@ -142,7 +143,7 @@ NAMES += (
     "tune",
     "compare",
 )
-NAMES += ("anomaly fit", "anomaly score", "anomaly evaluate", "runs", "index", "search", "search image")
+NAMES += ("anomaly fit", "anomaly score", "anomaly evaluate", "runs", "index", "search", "search box", "search image")
 NAMES += ("curate duplicates", "curate outliers", "curate clusters", "embed foreign", "embed foreign hf")
 NAMES += ("import hf", "import timm", "export", "export timm", "export onnx")
 

@@ -102,7 +102,7 @@ def _make(folder: Path, light: bool) -> None:
     if not light:
         _study(folder, data)
         command("compare", str(data), "--out", str(folder / "comparison"), *COMPARED)
-        command("index", str(run), str(data), "--out", str(folder / "index"), *MACHINE)
+        command("index", str(run), str(data), "--out", str(folder / "index"), "--patches", *MACHINE)
         _foreign(folder / "foreign")
 
 

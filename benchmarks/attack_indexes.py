@@ -14,7 +14,7 @@ from attack_harmless import link_tree
 from attack_models import copied
 
 USUAL = ["--workers", "0", "--device", "cpu"]
-KEY = b"openjepa.index"
+KEY, PATCHES_KEY, PATCHES = b"openjepa.index", b"openjepa.patches", "patches"
 
 
 def index(forge: Forge) -> tuple[str, list[str]]:
@@ -68,13 +68,43 @@ def _lying_table(forge: Forge, folder: Path, source: Path, rows: bool) -> None:
                 "/dev/zero",
             ]
             about[forge.dice.choice(["model", "source"])] = forge.dice.choice(evil)
+    if forge.chance(2):
+        table = _lying_patches(forge, table)
     table = table.replace_schema_metadata({KEY: dump(about)})
     lancedb.connect(str(folder)).create_table("images", table)
 
 
+def _lying_patches(forge: Forge, table: pa.Table) -> pa.Table:
+    """Patch tokens of another shape than the column's metadata says, or metadata that lies."""
+    if PATCHES not in table.column_names:
+        return table
+    place = table.column_names.index(PATCHES)
+    field = table.schema.field(place)
+    about = json.loads(field.metadata[PATCHES_KEY])
+    if forge.chance(2):
+        about = lie(forge, about)
+    elif forge.chance(2):  # of the same number of bytes
+        about |= {"rows": about["rows"] * about["columns"], "columns": 1}
+    else:
+        about[forge.dice.choice([*about])] = forge.dice.choice([0, -1, 1, 2**14, 2**31, 1e308, None, [1, 1], "x"])
+    cells, width = table[PATCHES].to_pylist(), field.type.byte_width
+    if forge.chance(3):
+        width = forge.dice.choice([1, width - 1, width + 1, 2**16])
+        cells = [b"\x7f" * width] * len(cells)
+    column = pa.array(cells, pa.binary(width))
+    return table.set_column(place, pa.field(PATCHES, column.type, metadata={PATCHES_KEY: dump(about)}), column)
+
+
+def _box(forge: Forge) -> list[str]:
+    """Numbers of a box, most of them of none."""
+    numbers = ["0", "1", "4", "8", "16", "-1", "nan", "inf", "-inf", "1e308", "1e-308", "9" * 40, "x", ""]
+    boxes = [["0", "0", "8", "8"], ["0", "0", "16", "16"], ["3.5", "3.5", "3.6", "3.6"]]
+    return forge.dice.choice([*boxes, forge.dice.choices(numbers, k=forge.dice.choice([3, 4, 4, 4, 5]))])
+
+
 def _lying_column(forge: Forge, table: pa.Table) -> pa.Table:
     """A column with hostile cells, of another type, missing, or new."""
-    name = forge.dice.choice([*table.column_names, "path", "path", "thumbnail", "vector", "class"])
+    name = forge.dice.choice([*table.column_names, "path", "path", "thumbnail", "vector", "patches", "class"])
     if name not in table.column_names:
         return table
     place, field = table.column_names.index(name), table.schema.field(name)
@@ -108,6 +138,11 @@ def _cell(forge: Forge, name: str, kind: pa.DataType) -> Any:
         return forge.dice.choice([None, -1, 0, 2**31 - 1, -(2**31)])
     if pa.types.is_floating(kind):
         return forge.dice.choice([None, float("nan"), float("inf"), -1e30, 1e308 if kind == pa.float64() else 1e38])
+    if name == "patches":
+        dice = np.random.default_rng(forge.dice.randrange(9))
+        return forge.dice.choice(
+            [None, b"\0" * kind.byte_width, b"\x80" * kind.byte_width, dice.bytes(kind.byte_width)]
+        )
     if pa.types.is_fixed_size_binary(kind):
         return forge.dice.choice([None, b"\0" * kind.byte_width, b"\xff" * kind.byte_width])
     return forge.dice.choice([None, "", *forge.words, "x" * 100_000])
@@ -126,6 +161,10 @@ def _use(forge: Forge, name: str, may_move: bool = False) -> list[str]:
         ["search", name, f"{data}/a/0.png", "--html", "a.html", "--csv", "a.csv", "--json", "a.json", *USUAL],
         ["search", name, "a/0.png", "--html", "a.html", "--csv", "a.csv", "--json", "a.json", *USUAL],
         ["search", name, "--like", "a/0.png", "--unlike", "b/1.png", "--where", _condition(forge), *USUAL],
+        ["search", name, "a/0.png", "--box", *_box(forge), "--html", "a.html", "--csv", "a.csv", *USUAL],
+        ["search", name, f"{data}/a/0.png", "--box", *_box(forge), "--json", "a.json", *USUAL],
+        ["search", name, f"{data}/a/1.png", "--box", *_box(forge), "--html", "a.html", *USUAL],
+        ["index", run, data, "--out", name, "--patches", *USUAL],
         ["curate", "duplicates", name, *to],
         ["curate", "outliers", name, *to],
         ["curate", "clusters", name, *to],

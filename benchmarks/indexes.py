@@ -3,7 +3,8 @@
     python benchmarks/indexes.py --images 20000 --kills 20      results/indexes.json
 
 Drawn scenes are written as JPEG files. The encoder's own rate is that of its forward pass on crops in memory, with one
-thread. Queries are timed on random clustered vectors in a table as `openjepa index` writes it.
+thread. Queries are timed on random clustered vectors in a table as `openjepa index` writes it; those for regions of 3x3
+patches on random patch tokens, 8x8 of 128 numbers.
 """
 
 import argparse
@@ -24,11 +25,13 @@ from record import record
 from openjepa._version import __version__
 from openjepa.data.open import open_dataset
 from openjepa.device import choose_device
-from openjepa.indexing.index import open_index
+from openjepa.indexing.index import Index, open_index
+from openjepa.indexing.patch_tokens import PATCHES, PatchGrid, as_column
 from openjepa.indexing.store import BASE, LAYOUT, About, Store
 from openjepa.interop.open_model import open_model
 
 MODEL = "untrained:vit_nano_patch8_64"
+GRID = PatchGrid(rows=8, columns=8, width=128, image_size=(64, 64), max_stretch=None, zoom=1.0)
 
 
 def draw(folder: Path, count: int, seed: int = 0) -> None:
@@ -114,30 +117,53 @@ def making(images: int, killed: int, home: Path) -> dict:
     return found
 
 
+def region_queries(count: int, home: Path, asked: int = 100) -> dict:
+    """Milliseconds of queries for a box of 3x3 patches of a stored image, and of the first, which reads the tokens."""
+    dice, index = filled(count, 192, home, GRID)
+    taken = []
+    for number in dice.integers(count, size=asked + 1):
+        begun = time.perf_counter()
+        index.search(f"{number:07}.jpg", box=(0, 0, 37.5, 37.5))
+        taken.append(1000 * (time.perf_counter() - begun))
+    found = {"images": count, "first_ms": round(taken[0])}
+    found |= {f"p{part}_ms": round(float(np.quantile(taken[1:], part / 100)), 1) for part in (50, 99)}
+    print(found, flush=True)
+    return found
+
+
 def draw_few(home: Path) -> Path:
     draw(home / "few-photos", 20)
     return home / "few-photos"
 
 
-def queries(count: int, width: int, home: Path, asked: int = 300) -> dict:
-    """Milliseconds of whole-image queries by a stored image, without and with a condition."""
+def filled(count: int, width: int, home: Path, grid: PatchGrid | None = None) -> tuple[np.random.Generator, Index]:
+    """An index of random clustered vectors and, for a grid, random patch tokens; and the generator of these."""
     dice = np.random.default_rng(0)
     about = About(
         layout=LAYOUT, version=__version__, model="pixels", step=None, pooling="auto", model_hash="0" * 64,
         dimensions=width, image_size=(64, 64), max_stretch=None, source="random",
     )  # fmt: skip
     home.mkdir(parents=True)
-    store, centres = Store.create(home, about, {}), dice.normal(size=(200, width))
+    store, centres = Store.create(home, about, {}, grid), dice.normal(size=(200, width))
     for start in range(0, count, 10_000):
         size = min(10_000, count - start)
         vectors = centres[dice.integers(200, size=size)] + 0.7 * dice.normal(size=(size, width))
         columns: dict = {name: pa.nulls(size, kind) for name, kind in BASE.items()}
         columns["path"] = [f"{number:07}.jpg" for number in range(start, start + size)]
         columns["width"] = dice.integers(100, 2000, size=size).astype(np.int32)
+        if grid:
+            tokens = dice.integers(-127, 128, (size, grid.rows * grid.columns, grid.width), np.int8)
+            columns[PATCHES] = as_column(torch.from_numpy(tokens))
+            columns["width"] = columns["height"] = np.full(size, 100, np.int32)
         flat = pa.array(vectors.astype(np.float16).ravel())
         store.add(pa.table(columns | {"vector": pa.FixedSizeListArray.from_arrays(flat, width)}))
     store.tidy()
-    index = open_index(home)
+    return dice, open_index(home)
+
+
+def queries(count: int, width: int, home: Path, asked: int = 300) -> dict:
+    """Milliseconds of whole-image queries by a stored image, without and with a condition."""
+    dice, index = filled(count, width, home)
     index.search("0000000.jpg")
     taken: dict[str, list[float]] = {"plain": [], "where": []}
     for kind, where in (("plain", None), ("where", "width > 1000")):
@@ -161,12 +187,14 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--vectors", type=int, default=100_000)
     parser.add_argument("--width", type=int, default=192)
+    parser.add_argument("--regions", type=int, default=10_000, help="images that are searched for regions")
     given = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as home:
         made = making(given.images, given.kills, Path(home)) if given.images else {}
         asked = queries(given.vectors, given.width, Path(home) / "queries") if given.vectors else {}
-    record("indexes", making=made, queries=asked)
+        parts = region_queries(given.regions, Path(home) / "regions") if given.regions else {}
+    record("indexes", making=made, queries=asked, regions=parts)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from openjepa.indexing.store import Store
 from openjepa.rng import SAMPLES, generator
 
 BOX = "x0", "y0", "x1", "y1"  # columns of results
-WORK = 2**31  # multiplications of a query with tokens of candidates, at most
+WORK = 2**30  # multiplications of a query with tokens of candidates, at most
 HELD = 2**28  # bytes of tokens that are kept in memory between queries
 BLOCK = 2**21  # numbers in a block of tokens that is read; in one that is computed with, as fit the cache:
 CACHED = 2**18
@@ -228,7 +228,8 @@ class Regions:
 
 def _late(tokens: Tensor, query: Tensor) -> Tensor:
     """The scores [b] of images with tokens [b, N, D] for the tokens of a region [Q, D]."""
-    return (tokens @ query.T).amax(dim=1).mean(dim=1)
+    cosines = query @ tokens.flatten(0, 1).T  # in this order the product takes half the time
+    return cosines.unflatten(1, tokens.shape[:2]).amax(dim=2).mean(dim=0)
 
 
 def _places(tokens: Tensor, query: Tensor, window: Window, grid: tuple[int, int]) -> list[Window]:
