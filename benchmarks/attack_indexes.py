@@ -26,7 +26,7 @@ def index(forge: Forge) -> tuple[str, list[str]]:
             _replaced(forge, folder)
         return what, _use(forge, str(folder))
     folder, from_where = forge.folder / "index", link_tree(forge.harmless / "classes", forge.folder / "taken")
-    refused = pa.ArrowException, ValueError, RuntimeError, TypeError, OverflowError  # by Arrow or LanceDB itself
+    refused = pa.ArrowException, ValueError, RuntimeError, TypeError, OverflowError, AttributeError  # by LanceDB
     with contextlib.suppress(*refused):
         _lying_table(forge, folder, from_where, what == "rows of an index")
     return what, _use(forge, str(folder), may_move=True)

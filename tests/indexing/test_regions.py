@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 import torch
 from PIL import Image, ImageOps
+from support import foreign
 from support.html_checks import check_stands_alone
 from torch.nn.functional import normalize
 
@@ -16,9 +17,10 @@ import openjepa
 from openjepa.data.crops import Frame
 from openjepa.errors import UsageError
 from openjepa.indexing import build, facts, regions
-from openjepa.indexing.patch_tokens import KEY, PATCHES, PatchGrid, as_unit, quantised
+from openjepa.indexing.patch_tokens import KEY, PATCHES, PatchGrid, as_unit, grid_for, outputs, quantised
 from openjepa.indexing.regions import Window, box_of, region_of
 from openjepa.indexing.store import BASE, Store, lancedb
+from openjepa.interop.open_model import open_model
 
 MODEL = "untrained:vit_nano_patch8_32"
 PLANTED = ("cat/000.jpg", "dog/013.jpg", "dog/017.jpg")
@@ -102,6 +104,18 @@ def test_patch_tokens_are_those_of_the_model(planted, index):
     exact = normalize(index.model.patch_tokens([image]).flatten(1, 2)[0], dim=1)
     stored = index.regions.stored(np.array([index.place_of(PLANTED[0])]))[0]
     assert (exact * stored).sum(dim=1).min() > 0.999
+
+
+@pytest.mark.parametrize("pooling", ["auto", "mean", "class"])
+def test_vectors_of_a_foreign_model_are_the_same_with_patch_tokens(tmp_path, pooling):
+    foreign.timm_folder(tmp_path / "model", "vit_base_patch16_224")
+    model = open_model(str(tmp_path / "model"), torch.device("cpu"), torch.float32, pooling)
+    pixels, seen = foreign.images(model.image_size), grid_for(model)
+    made = outputs(model, pixels, seen)
+    assert torch.equal(made.vectors, model.features(pixels).half())
+    exact = normalize(model.tokens(pixels), dim=-1)
+    assert (as_unit(made.patches) * exact).sum(dim=-1).min() > 0.999
+    assert seen.frame == model.frame._replace(kernel=seen.frame.kernel) and seen.zoom < 1
 
 
 @pytest.mark.parametrize(
