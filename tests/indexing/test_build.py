@@ -65,6 +65,18 @@ def test_a_folder_without_a_readable_image_is_refused(tmp_path):
         assert not (tmp_path / model[:4]).exists()
 
 
+def test_numbers_as_labels_of_images_that_all_are_cut_off_are_refused_in_words(tmp_path):
+    (tmp_path / "photos").mkdir()
+    content = io.BytesIO()
+    Image.effect_noise((64, 64), 90).convert("RGB").save(content, "PNG")
+    for number in range(3):
+        (tmp_path / "photos" / f"{number}.png").write_bytes(content.getvalue()[:2000])
+    lines = [f"{number}.png,{number}.5" for number in range(3)]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,weight", *lines]))
+    with pytest.raises(UsageError, match="can be read"):
+        make(tmp_path / "photos", tmp_path / "index", labels=tmp_path / "labels.csv")
+
+
 def test_an_index_whose_images_are_gone_says_so(photos, tmp_path):
     out = make(photos, tmp_path / "index")
     Store.open(out).remove([*rows(out)])

@@ -180,7 +180,7 @@ class _Rows:
         stamps = pa.array([self.stamps[index] for index in indices], pa.binary(STAMP_BYTES))
         table = table.append_column("stamp", stamps)
         for name in self.labels.column_names:
-            table = table.append_column(name, self.labels[name].take(pa.array(indices)))
+            table = table.append_column(name, self.labels[name].take(pa.array(indices, pa.int64())))
         return table
 
     def refresh(self, store: Store) -> None:

@@ -7,6 +7,7 @@ from PIL import Image
 
 import openjepa
 from openjepa.errors import UsageError
+from openjepa.indexing.curation import duplicates
 from openjepa.indexing.curation.matching import oriented
 from openjepa.indexing.curation.neighbours import nearest_of_all
 
@@ -47,6 +48,24 @@ def test_copies_are_found_and_explained(index):
     keep = [row for row in rows if row["kind"] == "keep"]
     assert len(keep) == 12 and all(row["of"] is None and row["width"] == 200 for row in keep)
     assert [row["group"] for row in rows] == [n for n in range(1, 13) for _ in range(2)]
+
+
+def test_of_equal_images_one_is_compared_for_all(tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    rough = np.random.default_rng(0).integers(40, 200, (3, 10, 14, 3), dtype=np.uint8)
+    images = [Image.fromarray(each).resize((200, 133), Image.Resampling.BICUBIC) for each in rough]
+    for number in range(12):
+        images[number % 2].save(tmp_path / "photos" / f"{number:02}.png")
+    images[0].save(tmp_path / "photos" / "copy.jpg", quality=60)
+    images[2].save(tmp_path / "photos" / "other.png")
+    openjepa.index("pixels", tmp_path / "photos", out=tmp_path / "index", workers=0)
+    compared, verified = [], duplicates._verified
+    monkeypatch.setattr(duplicates, "_verified", lambda *given: compared.extend(given[2]) or verified(*given))
+    rows = openjepa.open_index(tmp_path / "index").duplicates().to_pylist()
+    assert [row["group"] for row in rows] == [1] * 7 + [2] * 6
+    kinds = {row["path"]: row["kind"] for row in rows if row["kind"] != "keep"}
+    assert kinds == {f"{number:02}.png": "exact file" for number in range(2, 12)} | {"copy.jpg": "re-encoded"}
+    assert len({place for a, b, _ in compared for place in (a, b)}) <= 4  # two images, the copy, and the other
 
 
 def test_images_near_by_their_vectors_alone_are_asked_for(index, tmp_path):

@@ -56,7 +56,7 @@ def duplicates(index: Searchable, embedding: bool = False) -> pa.Table:
     facts = {name: index.column(name).to_pylist() for name in FACTS} | {"bytes": index.sizes()}
     links = _equal(facts["content_hash"], "exact file") + _equal(facts["pixel_hash"], "same pixels")
     nearest = nearest_of_all(index.plain_vectors, min(NEAR, len(index) - 1))
-    links += _copies(index, facts, nearest[0], {(a, b) for a, b, *_ in links})
+    links += _copies(index, facts, nearest[0], links)
     links += _by_embedding(*nearest) if embedding else []
     return _table(index, _groups(len(index), links), links, facts)
 
@@ -73,14 +73,30 @@ def _by_embedding(places: np.ndarray, cosines: np.ndarray) -> list[Link]:
     return [(int(place), int(places[place, 0]), 0, KINDS[-1]) for place in near]
 
 
-def _copies(index: Searchable, facts: dict[str, list], nearest: np.ndarray, known: set[tuple[int, int]]) -> list[Link]:
-    """Links between images that look the same once one is turned, cropped, resized or changed in brightness."""
-    grey = index.column("grey").combine_chunks()
+def _firsts(count: int, links: Sequence[Link]) -> np.ndarray:
+    """Of each image [n] the first of those that it is linked with."""
+    first = np.arange(count)
+    for a, b, *_ in links:
+        first[b] = min(first[b], a)
+    while (first[first] != first).any():
+        first = first[first]
+    return first
+
+
+def _copies(index: Searchable, facts: dict[str, list], nearest: np.ndarray, equal: Sequence[Link]) -> list[Link]:
+    """Links between images that look the same once one is turned, cropped, resized or changed in brightness.
+
+    Of images that are `equal` the first stands for all, so that a set may hold one image a thousand times.
+    """
+    first = _firsts(len(index), equal)
+    some = np.flatnonzero(first == np.arange(len(first)))
+    grey = index.column("grey").combine_chunks().take(pa.array(some))
     flat = np.frombuffer(b"".join(grey.to_pylist()), np.uint8).reshape(-1, GREY_SIDE, GREY_SIDE)
     bank = edges(torch.tensor(flat).float().flatten(1))
     least = least_alike(bank, bank)
     one_view = least > ALIKE
-    asked = {(min(a, b), max(a, b), 0) for a, row in enumerate(nearest.tolist()) for b in row if bank[a].any()}
+    near = np.searchsorted(some, first[nearest[some]])
+    asked = {(min(a, b), max(a, b), 0) for a, row in enumerate(near.tolist()) for b in row if b != a and bank[a].any()}
     whole = torch.tensor(flat).float()
     for turn in range(ORIENTATIONS):
         view, few = (edges(oriented(whole, turn).flatten(1)), 0) if turn else (bank, LOOKING)
@@ -88,10 +104,13 @@ def _copies(index: Searchable, facts: dict[str, list], nearest: np.ndarray, know
     for window in WINDOWS:
         found = _by_edges(bank, edges(_part(whole, window).flatten(1)), ALIKE, LOOKING)
         asked |= {(min(a, b), max(a, b), 0) for a, b in found}
-    asked = {(a, b, turn) for a, b, turn in asked if (a, b) not in known}
-    pairs = sorted(asked)
+    pairs = sorted((int(some[a]), int(some[b]), turn) for a, b, turn in asked)
     larger = _Grey(index)
-    limit = max(COPY, least_texture(larger.at, larger.at, len(index), len(index))) if one_view else COPY
+
+    def picture(number: int) -> np.ndarray:
+        return larger.at(int(some[number]))
+
+    limit = max(COPY, least_texture(picture, picture, len(some), len(some))) if one_view else COPY
     return [
         link
         for start in range(0, len(pairs), AT_A_TIME)
