@@ -90,6 +90,7 @@ def test_one_normal_image_is_enough_without_a_rate(place, tmp_path):
     out = openjepa.anomaly_fit(place / "model", one, out=tmp_path / "detector", **CPU)
     records = openjepa.anomaly_evaluate(out, place / "parts", **CPU)
     assert records[0]["metric"] == "AUROC" and records[0]["value"] > 0.95
+    openjepa.anomaly_fit(place / "model", one, out=tmp_path / "seeded", scores="memory", seed=-1, **CPU)
     with pytest.raises(
         UsageError, match="--false-alarms 1% needs 99 normal images that are held out, and of 1 images 0"
     ):

@@ -215,6 +215,15 @@ def test_a_damaged_index_is_refused_in_one_line(photos, tmp_path):
         make(photos, out)
 
 
+def test_a_pipe_in_an_index_is_not_waited_for(photos, tmp_path):
+    out = make(photos, tmp_path / "index")
+    data = next((out / "images.lance" / "data").iterdir())
+    data.unlink()
+    os.mkfifo(data)
+    with pytest.raises(UsageError, match=r"is damaged: .* is neither a file nor a folder"):
+        rows(out)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

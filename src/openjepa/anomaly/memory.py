@@ -25,7 +25,7 @@ class Reservoir:
 
     def __init__(self, most: int, seed: int = 0) -> None:
         self.most, self.seen = most, 0
-        self.rng = np.random.default_rng(seed)
+        self.rng = np.random.default_rng(seed % 2**64)
         self.features = torch.empty(0)
         self.owners = torch.empty(0, dtype=torch.int64)
 

@@ -58,7 +58,7 @@ def weighted_metrics(anomalous: np.ndarray, scores: np.ndarray, weights: np.ndar
 
 def resample_counts(anomalous: np.ndarray, seed: int = 0, repeats: int = REPEATS) -> np.ndarray:
     """How often each image is drawn, [repeats, m]: with replacement, from normal and from anomalous images apart."""
-    rng, counts = np.random.default_rng(seed), np.zeros((repeats, len(anomalous)))
+    rng, counts = np.random.default_rng(seed % 2**64), np.zeros((repeats, len(anomalous)))
     for kind in (False, True):
         places = np.flatnonzero(anomalous == kind)
         for row in counts:

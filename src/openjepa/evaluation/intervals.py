@@ -47,7 +47,7 @@ def resampled_sums(rows: np.ndarray, repeats: int = REPEATS, seed: int = 0) -> n
 @functools.lru_cache(maxsize=2)
 def _draws(m: int, repeats: int, seed: int) -> np.ndarray:
     """How often each of m images is drawn: uint8 [repeats, m]."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed % 2**64)
     return np.stack([np.bincount(rng.integers(m, size=m), minlength=m).astype(np.uint8) for _ in range(repeats)])
 
 

@@ -10,12 +10,14 @@ from torch import Tensor
 
 from openjepa.data.crops import size_of
 from openjepa.data.dataset import UNLABELLED, ImageDataset
+from openjepa.data.summary import counted
 from openjepa.device import where_exact
 from openjepa.encoder.baselines import PatchPixels
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.feature_cache import FeatureStore, model_hash
 from openjepa.encoder.features import Model, Progress, frame_of, no_progress
 from openjepa.encoder.foreign import is_own
+from openjepa.errors import UsageError
 from openjepa.evaluation.annotations.targets import Maps, Targets
 from openjepa.evaluation.probes.best_linear import ALL_PROBES, Choice, Features, Probes, best_linear
 from openjepa.evaluation.probes.dense import Dense, crop_maps
@@ -154,9 +156,18 @@ class Session:
             yield self.answers(("label", label), like.classes[label], known[label], truth)
 
     def answers(self, key: tuple[str, str], names: Sequence[str], labels: Tensor, truth: Tensor) -> Answers:
-        """Classes [n] and [m] int64 of the images that have features; those that are UNLABELLED are left out."""
+        """Classes [n] and [m] int64 of the images that have features; those that are UNLABELLED are left out.
+
+        Raises UsageError where fewer than two training images or no test image is left.
+        """
         (train, rows), (test, test_rows) = self.features(self.train), self.features(self.test)
         known, asked = labels != UNLABELLED, truth != UNLABELLED
+        for part, there, least in ((self.train, known, 2), (self.test, asked, 1)):
+            if there.sum() < least:
+                raise UsageError(
+                    f"{counted(int(there.sum()), 'image')} of {part.dataset.source} with a {key[1]} can be read, and "
+                    f"{'learning' if least == 2 else 'testing'} needs {least} or more: give more"
+                )
         parts = train.rows(known), labels[known], test.rows(asked), truth[asked]
         return Answers(key, names, *parts, rows[known.numpy()], test_rows[asked.numpy()])
 

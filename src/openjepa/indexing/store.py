@@ -5,6 +5,7 @@ What a table says of itself is checked when it is opened: its columns, their typ
 
 import contextlib
 import os
+import stat
 import warnings
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -104,6 +105,7 @@ class Store:
         """Raises UsageError for a folder that is no index, one that is damaged, and one of a newer version."""
         if not holds_index(folder):
             raise UsageError(f"{folder} is not an index: make one with openjepa index MODEL DATA --out {folder}")
+        _check_files(table_folder(folder))
         with reading(folder):
             table = lancedb().connect(_address(folder)).open_table(TABLE)
             schema = table.schema
@@ -225,6 +227,15 @@ def holds_index(folder: Path) -> bool:
     """Whether a folder holds the table of an index, finished or damaged."""
     versions = table_folder(folder) / "_versions"
     return versions.is_dir() and any(path.suffix == ".manifest" for path in versions.iterdir())
+
+
+def _check_files(table: Path) -> None:
+    """Raise UsageError for a table that holds other than files and folders: LanceDB would wait for a pipe for ever."""
+    for base, folders, names in os.walk(table):
+        for name in (*folders, *names):
+            mode = os.lstat(os.path.join(base, name)).st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise UsageError(f"{table.parent} is damaged: {name} is neither a file nor a folder: {AGAIN}")
 
 
 def table_folder(folder: Path) -> Path:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from openjepa.data.dataset import UNLABELLED
 from openjepa.data.memory import ImagesInMemory
 from openjepa.encoder import whitening
 from openjepa.encoder.baselines import PatchPixels, seeded
@@ -94,6 +95,18 @@ def test_noise_scores_chance(tmp_path, task):
             record = result.record()
             # a 95 % interval of one draw: a little room, so that the test asks for a gross fault and not for luck
             assert record["low"] - 0.02 <= 1 / CLASSES <= record["high"] + 0.02, record
+
+
+def test_labels_of_one_readable_image_are_not_learned_from(tmp_path):
+    session = make_session(tmp_path, True)
+    labels = session.train.dataset.labels["class"]
+    labels[1:] = UNLABELLED
+    with pytest.raises(UsageError, match=r"1 image of .* with a class can be read, and learning needs 2"):
+        run_tasks.measure(session, ["linear"])
+    session = make_session(tmp_path, True)
+    session.test.dataset.labels["class"][:] = UNLABELLED
+    with pytest.raises(UsageError, match=r"0 images of .* and testing needs 1"):
+        run_tasks.measure(session, ["knn"])
 
 
 def test_whitening_needs_enough_images_and_not_too_many_numbers(tmp_path, monkeypatch):

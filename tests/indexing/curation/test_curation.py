@@ -53,6 +53,13 @@ def test_clusters_are_the_colours(index):
     assert of_first == sorted(of_first, reverse=True)
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32, 10**80])
+def test_any_whole_number_is_a_seed(index, seed):
+    assert len(index.clusters(count=3, seed=seed)) == len(index)
+    assert len(index.sample(3, by="typical", seed=seed)) == 3
+    assert len(index.spread_labels({"red/00.png": "red", "blue/00.png": "blue"}, seed=seed)) == len(index)
+
+
 def test_samples_cover_the_collection(index):
     diverse = index.sample(5, by="diverse").to_pylist()
     assert {"red/odd0.png", "red/odd12.png"} < {row["path"] for row in diverse}

@@ -80,7 +80,7 @@ class Split(NamedTuple):
 
 def split_normals(count: int, rate: float | None, seed: int) -> Split:
     """`count` normal images in three parts, drawn at random. Raises UsageError where a `rate` needs more."""
-    order = np.random.default_rng(seed).permutation(count)
+    order = np.random.default_rng(seed % 2**64).permutation(count)
     held = 0
     if rate is not None:
         least = needed(rate)

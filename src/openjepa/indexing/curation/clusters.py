@@ -57,10 +57,10 @@ def fitted_centres(index: Searchable, count: int, seed: int) -> torch.Tensor:
     """Unit centres [count, D] of clusters. Raises UsageError for more clusters than images."""
     if not 1 <= count <= len(index):
         raise UsageError(f"--count {count} is not possible: {index.folder} holds {len(index):,} images")
-    some = np.sort(np.random.default_rng(seed).permutation(len(index))[: max(FITTED, count)])
+    some = np.sort(np.random.default_rng(seed % 2**64).permutation(len(index))[: max(FITTED, count)])
     vectors = index.vectors.at(some.tolist()).numpy()
     batch = max(1024, 3 * count)
-    means = MiniBatchKMeans(count, random_state=seed, n_init=3, batch_size=batch).fit(vectors)
+    means = MiniBatchKMeans(count, random_state=seed % 2**32, n_init=3, batch_size=batch).fit(vectors)
     return unit(torch.from_numpy(means.cluster_centers_).float())
 
 

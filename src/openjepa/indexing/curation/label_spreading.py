@@ -82,7 +82,7 @@ def _held_out(
     graph: csr_matrix, rows: np.ndarray, labels: np.ndarray, classes: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scores [m, C] of given labels by those of the other folds, and for which [m] there are any."""
-    dice, fold = np.random.default_rng(seed), np.zeros(len(rows), np.int64)
+    dice, fold = np.random.default_rng(seed % 2**64), np.zeros(len(rows), np.int64)
     for number in range(classes):  # every class in all folds
         mine = dice.permutation(np.flatnonzero(labels == number))
         fold[mine] = np.arange(len(mine)) % FOLDS
