@@ -1,5 +1,7 @@
-"""Settings of Sphinx. The reference pages are written anew before every build."""
+"""Settings of Sphinx. The reference pages are written anew before every build, notebooks where code has changed."""
 
+import hashlib
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,14 +15,22 @@ from openjepa import __version__  # noqa: E402
 make_reference.write(HERE / "reference")
 
 project, author, release = "openjepa", "the openjepa maintainers", __version__
-extensions = ["myst_parser"]
-exclude_patterns = ["_build"]
+extensions = ["myst_nb"]  # brings myst_parser
+exclude_patterns = ["_build", ".jupyter_cache"]
 myst_heading_anchors = 4
+source = b"".join(path.read_bytes() for path in sorted((HERE.parent / "src").rglob("*.py")))
+cache = HERE / ".jupyter_cache" / hashlib.sha256(source).hexdigest()[:12]
+for old in set(cache.parent.glob("*")) - {cache}:  # what other source code gave
+    shutil.rmtree(old)
+nb_execution_mode, nb_execution_cache_path = "cache", str(cache)
+nb_execution_in_temp, nb_execution_timeout, nb_execution_raise_on_error = True, 900, True
+nb_merge_streams = True
+nb_output_stderr = "warn"  # a warning in a notebook is one of the build
 highlight_language = "text"  # blocks without a language are commands, output and formulas
 smartquotes = False  # two hyphens are those of an option
 html_theme = "furo"
 html_title = "openjepa"
 html_show_copyright = False
 html_static_path = ["static"]
-html_css_files = ["tables.css"]
+html_css_files = ["tables.css", "notebooks.css"]
 html_theme_options = {"navigation_with_keys": True}

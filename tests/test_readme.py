@@ -18,7 +18,8 @@ from openjepa.config import FIELDS
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")} - {*(ROOT / "docs/reference").glob("*.md")})
-GUIDES = [ROOT / "README.md", *sorted([*(ROOT / "docs").glob("*.md"), *(ROOT / "docs/concepts").glob("*.md")])]
+FOLDERS = [ROOT / "docs" / folder for folder in ("", "concepts", "notebooks")]
+GUIDES = [ROOT / "README.md", *sorted(page for folder in FOLDERS for page in folder.glob("*.md"))]
 TYPED = [page for page in PAGES if page.name not in ("lab-log.md", "decisions.md", "CHANGELOG.md")]  # not history
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
