@@ -1,7 +1,10 @@
 """compare as a person uses it: everything is measured once, it resumes, and its page stands alone."""
 
+import csv
 import json
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ import openjepa
 from openjepa.errors import UsageError
 from openjepa.studies.compare import study as study_module
 
+PAGE = Path(__file__).parents[2] / "docs/compare.md"
 TINY = {"image_size": 16, "batch_size": 6, "workers": 0, "precision": "float32", "device": "cpu"}
 ASKED = {"methods": "vicreg", "budget": "images:12", "seeds": 2, "views": "both", **TINY}
 
@@ -54,6 +58,18 @@ def test_every_run_and_baseline_is_measured_and_shown(made):
     check_stands_alone(text)
     assert all(sentence[:40] in text for sentence in results["sentences"])
     assert (study / "trials/vicreg-crops-seed-1/encoder/model.safetensors").is_file()
+
+
+def test_the_code_of_its_page_writes_a_table_of_all_results(copy, monkeypatch):
+    (block,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(copy[1])
+    exec(block.replace("runs/compare/", ""), {})
+    head, *rows = csv.reader(Path("compare.csv").read_text().splitlines())
+    results = json.loads(Path("results.json").read_text())
+    values = {(record["model"], record["task"]): record["value"] for record in results["records"]}
+    assert head[:5] == ["method", "measure", "mean", "low", "high"]
+    assert {(row[0], row[1]): float(row[2]) for row in rows} == values
+    assert [len(row) - 5 for row in rows if row[:2] == ["vicreg", "linear"]] == [2]
 
 
 def test_resume_runs_what_is_missing_to_the_same_results(copy, monkeypatch):
