@@ -124,7 +124,7 @@ def test_nothing_runs_twice(planned, judged, photos, tmp_path, monkeypatch, caps
     with (tmp_path / "study" / "trials.jsonl").open("a") as file:
         file.write('{"candidate": "lr 0.0')  # what kill -9 can leave
     monkeypatch.setattr(study, "run_trial", whole)
-    openjepa.tune(photos, out=tmp_path / "study", budget="20s", resume=True)
+    openjepa.tune(photos, out=tmp_path / "study", budget="20s", resume=True, workers="0")  # as the command line has it
     names = [name for name, _ in judged]
     assert len(names) == len(set(names)) == len(stored.read_trials(tmp_path / "study"))
     openjepa.tune(photos, out=tmp_path / "study", budget="20s", resume=True)

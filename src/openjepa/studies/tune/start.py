@@ -92,7 +92,7 @@ def resume_study(request: Request) -> tuple[Study, Request]:
         raise UsageError(f"{request.out} holds no study to resume: leave out --resume to start one")
     planned = read_study(path)
     _check_same(request, planned.stored.request, planned.base)
-    given = {name: request.given[name] for name in MACHINE if name in request.given}
+    given = {name: normal(name, request.given[name]) for name in MACHINE if name in request.given}
     base = dataclasses.replace(planned.base, **given)
     request = dataclasses.replace(request, recipe=planned.stored.request.recipe, given=planned.given | given)
     remove_leftovers(request.out)
