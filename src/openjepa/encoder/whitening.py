@@ -5,7 +5,6 @@ from typing import Self
 
 import numpy as np
 import torch
-from sklearn.covariance import ledoit_wolf
 from torch import Tensor
 
 from openjepa.rng import SAMPLES, generator
@@ -47,13 +46,26 @@ class Whitening:
         if len(rows) < LEAST_IMAGES:
             return None
         mean = rows.mean(dim=0)
-        covariance = torch.from_numpy(ledoit_wolf((rows - mean).numpy(), assume_centered=True)[0])
-        variances, directions = torch.linalg.eigh(covariance)
+        variances, directions = torch.linalg.eigh(shrunk_covariance(rows - mean))
         scale = float(variances.mean())
         if not 0 < scale < float("inf"):
             return None
         gains = variances.clamp(min=LEAST_VARIANCE * scale).pow(-POWER / 2)
         return cls(mean.float(), (directions * gains @ directions.T).float())
+
+
+def shrunk_covariance(rows: Tensor) -> Tensor:
+    """The covariance [D, D] of rows [n, D] of mean 0, shrunk towards a multiple of the identity.
+
+    Ledoit and Wolf 2004, "A well-conditioned estimator for large-dimensional covariance matrices", section 3.3.
+    """
+    count, numbers = rows.shape
+    sample = rows.T @ rows / count
+    scale, squares = sample.trace() / numbers, sample.square().sum()
+    away = squares - numbers * scale**2
+    noise = (rows.square().sum(dim=1).square().mean() - squares) / count
+    weight = float((noise / away).clamp(0, 1)) if away > 0 else 1.0
+    return (1 - weight) * sample + weight * scale * torch.eye(numbers, dtype=rows.dtype)
 
 
 def fits(count: int, numbers: int) -> bool:
