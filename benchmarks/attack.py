@@ -60,6 +60,7 @@ STUDIES = ("study", "comparison")
 HEAVY = (*STUDIES, "foreign", "index", "filter")  # classes that a light selection leaves out
 ROUND = [name for name, (_, weight) in CLASSES.items() for _ in range(weight)]
 WRONG = ("crashed", "traceback", "hung", "grew", "wrote outside", "changed an input", "read outside", "connected")
+ENOUGH = 50
 FORK = multiprocessing.get_context("fork")
 
 
@@ -299,10 +300,18 @@ def main(words: list[str] | None = None) -> int:
         if len(rows) % 500 == 0:
             print(f"{len(rows):,} cases in {time.monotonic() - begun:.0f} s", flush=True)
     print(table(rows))
+    if empty := refused_alone(rows):
+        print(f"no case was read, so that nothing was tried: {', '.join(empty)}")
     print(f"{time.monotonic() - begun:.0f} s")
     if given.out:
         given.out.write_text(json.dumps(rows, indent=1) + "\n")
-    return int(any(row["wrong"] for row in rows))
+    return int(bool(empty) or any(row["wrong"] for row in rows))
+
+
+def refused_alone(rows: list[dict[str, Any]]) -> list[str]:
+    """Classes with `ENOUGH` cases and more of which every one was refused: perhaps for a fault of the case itself."""
+    tried, read = Counter(row["class"] for row in rows), {row["class"] for row in rows if row["code"] == 0}
+    return [name for name, count in tried.items() if count >= ENOUGH and name not in read]
 
 
 def table(rows: list[dict[str, Any]]) -> str:
