@@ -215,6 +215,18 @@ def test_a_damaged_index_is_refused_in_one_line(photos, tmp_path):
         make(photos, out)
 
 
+def test_files_may_vanish_while_an_index_is_opened(photos, tmp_path, monkeypatch):
+    out = make(photos, tmp_path / "index")
+
+    def gone(path):
+        raise FileNotFoundError(path)  # as when another process tidies the table
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.os, "lstat", gone)
+        opened = Store.open(out)
+    assert len(opened) == len(rows(out))
+
+
 def test_a_pipe_in_an_index_is_not_waited_for(photos, tmp_path):
     out = make(photos, tmp_path / "index")
     data = next((out / "images.lance" / "data").iterdir())

@@ -66,7 +66,7 @@ class Searchable:
 
     @cached_property
     def vectors(self) -> Vectors:
-        """Whitened, which tells what is shown better."""
+        """Whitened, so that nearest neighbours are more often of the same class."""
         return Vectors(self._store)
 
     @cached_property
@@ -108,8 +108,8 @@ class Searchable:
         """The images most similar to some, best first; with `box` those that show what is in a box of `image`.
 
         An image is a file, the path of one in the index (or enough of its end), a PIL image or an array [H, W, C].
-        Images rank by their mean cosine to `image` and `like`, less that to `unlike`; in an index of 100 images and
-        more, by the cosine of whitened vectors (`Vectors`). Images of the index that are
+        Images rank by their mean cosine to `image` and `like`, less that to `unlike`; where
+        vectors can be whitened (`Whitening.fit`), by the cosine of whitened ones. Images of the index that are
         asked with are not among the results. `where` is a condition such as "width >= 640 and class = 'cat'".
 
         Returns a table: path, cosine (mean, to `image` and `like`), percentile (the percentage of all pairs of images

@@ -230,10 +230,13 @@ def holds_index(folder: Path) -> bool:
 
 
 def _check_files(table: Path) -> None:
-    """Raise UsageError for a table that holds other than files and folders: LanceDB would wait for a pipe for ever."""
+    """Raise UsageError for a table that holds other than files and folders, because reading from a pipe never ends."""
     for base, folders, names in os.walk(table):
         for name in (*folders, *names):
-            mode = os.lstat(os.path.join(base, name)).st_mode
+            try:
+                mode = os.lstat(os.path.join(base, name)).st_mode
+            except FileNotFoundError:  # another process brings the index up to date
+                continue
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 raise UsageError(f"{table.parent} is damaged: {name} is neither a file nor a folder: {AGAIN}")
 

@@ -30,3 +30,10 @@ def test_light_changes_whole_images_and_keeps_what_is_in_them(dtype):
     assert (after != before).float().mean(dim=(1, 2, 3)).min() > 0.5
     for one, other in zip(before.float().flatten(2).flatten(0, 1), after.float().flatten(2).flatten(0, 1), strict=True):
         assert torch.corrcoef(torch.stack([one, other]))[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("seed", [-1, 10**30])
+def test_any_whole_number_is_a_seed(seed):
+    before = images(torch.uint8)
+    assert torch.equal(planted(before, seed), planted(before, seed % 2**64))
+    assert torch.equal(relit(before, seed), relit(before, seed % 2**64))

@@ -16,7 +16,7 @@ DEFECTS = "cut", "scar", "blob", "blur"
 
 def relit(images: Tensor, seed: int) -> Tensor:
     """Images [B, C, H, W] with brightness, contrast and the strength of each channel changed at random."""
-    rng = np.random.default_rng([seed, 0])
+    rng = np.random.default_rng([seed % 2**64, 0])
     count, channels = images.shape[:2]
     gain, contrast = (
         torch.from_numpy(rng.uniform(1 - most, 1 + most, (count, 1, 1, 1))).float() for most in (GAIN, CONTRAST)
@@ -29,7 +29,7 @@ def relit(images: Tensor, seed: int) -> Tensor:
 
 def planted(images: Tensor, seed: int) -> Tensor:
     """Images [B, C, H, W], each with one defect: a piece of another place, a scar, a blob or a blurred region."""
-    rng = np.random.default_rng([seed, 1])
+    rng = np.random.default_rng([seed % 2**64, 1])
     return _as(images, torch.stack([_defective(image, rng) for image in images.float()]))
 
 

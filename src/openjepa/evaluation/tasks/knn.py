@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from openjepa.encoder.whitening import LEAST_IMAGES, Whitening
+from openjepa.encoder.whitening import LEAST_IMAGES, POWER, Whitening
 from openjepa.errors import UsageError
 from openjepa.evaluation.probes.knn import knn_predict
 from openjepa.evaluation.results import Result, named
@@ -40,7 +40,7 @@ def _result(name: str, answers: Answers, whitening: Whitening | None, session: S
         train, test = whitening(train), whitening(test)
     predictions = knn_predict(train, labels, test, NEIGHBOURS, TEMPERATURE, session.probe_device)
     protocol = {"probe": "k-NN by cosine", "k": NEIGHBOURS, "temperature": TEMPERATURE, "train_images": len(labels)}
-    protocol |= {"whitening": "attenuated, t = 0.5, fitted to the training images"} if whitening else {}
+    protocol |= {"whitening": f"attenuated, t = {POWER}, fitted to the training images"} if whitening else {}
     return answers.result(named(name, answers.name), predictions == answers.truth, protocol)
 
 

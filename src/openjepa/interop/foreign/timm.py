@@ -70,7 +70,7 @@ def timm_source_of(config: TimmConfig, state: dict[str, Tensor], name: str) -> F
 
 
 def create(architecture: str, arguments: dict[str, Any]) -> nn.Module:
-    """A model of timm with its first weights; what torch warns of sizes that make no sense is left to the refusal."""
+    """A model of timm with its first weights. Warnings of torch are suppressed: impossible sizes raise an error."""
     timm = require("timm", "timm")
     changed = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
     with warnings.catch_warnings(action="ignore", category=UserWarning):

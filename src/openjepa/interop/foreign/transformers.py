@@ -175,7 +175,7 @@ def model_class(kind: str) -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without the library's own report and progress of loading, and without warnings of sizes that make no sense."""
+    """Suppress the library's own report and progress of loading, and warnings of torch about impossible sizes."""
     log = require("transformers.utils.logging", "hf")
     level, bar = log.get_verbosity(), log.is_progress_bar_enabled()
     log.set_verbosity_error()
