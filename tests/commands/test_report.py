@@ -66,7 +66,7 @@ def test_without_a_measurement_the_command_for_one(run):
     stored["found"]["classes"] = {}
     (run / "config.json").write_text(json.dumps(stored))
     text = openjepa.report(run).read_text()
-    assert "no labels to measure the encoder by" in text and "openjepa embed" in text and "data check" in text
+    assert "no labels to measure the encoder by" in text and "openjepa embed" in text
     assert "LABELLED" not in text
     assert f"{stored['data']} --annotations BOXES --tasks count" in text and ".csv or .xlsx" in text
 

@@ -7,7 +7,6 @@ from torch import nn
 from typer import Argument, Option
 
 from openjepa.commands.arguments.options import Device, PythonOnly, Step
-from openjepa.console import log
 from openjepa.data.open import Given, as_source
 from openjepa.reports.run_page import write_run_page
 from openjepa.runs.folder import read_run_folder
@@ -38,6 +37,4 @@ def report(
     Returns the page. Raises UsageError if the folder is no run, --data names no images, or --show no image of them.
     """
     images = None if data is None else as_source(data)
-    page = write_run_page(read_run_folder(Path(run), str(device), step, network), images, [*(show or [])])
-    log(f"report: {page}")
-    return page
+    return write_run_page(read_run_folder(Path(run), str(device), step, network), images, [*(show or [])])

@@ -1,6 +1,5 @@
 """The report of a run: what its folder holds, and what its encoder makes of its images."""
 
-import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from openjepa.evaluation.results import is_fraction
 from openjepa.files import write_output
 from openjepa.reports.html import render
 from openjepa.reports.monitor_charts import FRACTIONS, MONITORED, Curve, curve_chart
+from openjepa.reports.next_commands import is_measurable, next_commands, next_lines, report_command
 from openjepa.reports.result_charts import by_task, result_chart
 from openjepa.reports.run_pictures import Sample, draw_pictures, sample_of
 from openjepa.runs.checkpoints import file_at
@@ -40,6 +40,8 @@ def write_run_page(run: RunFolder, data: DataSource | None, asked: Sequence[str]
     """
     images, missing = _images(run, data, asked)
     notes = [*_unfinished(run), *_own_network(run), *missing]
+    pictures = draw_pictures(run, images)
+    commands = next_commands(run, next(iter(pictures["names"]), None))
     text = render(
         "run.html",
         run=run,
@@ -49,16 +51,17 @@ def write_run_page(run: RunFolder, data: DataSource | None, asked: Sequence[str]
         parameters=sum(p.numel() for p in run.encoder.network.parameters()) / 1e6 if run.encoder else None,
         trained_for=duration(training_seconds(run.records, run.config.batch_size)),
         results=_results(run) if run.encoder and run.results else None,
-        commands=_next_commands(run),
-        show=_report_command(run, "IMAGE"),
+        commands=commands,
+        measurable=is_measurable(run),
+        show=report_command(run, "IMAGE"),
         curves=_curves(run),
-        pictures=draw_pictures(run, images),
+        pictures=pictures,
         panels=_settings_by_panel(run),
         segments=_segments(run),
     )
     path = run.path / file_at("report.html", run.step)
     write_output(path, text)
-    log(*notes)
+    log(*notes, f"report: {path}", *next_lines(commands))
     return path
 
 
@@ -71,23 +74,7 @@ def _images(run: RunFolder, data: DataSource | None, asked: Sequence[str]) -> tu
         return sample_of(run.data, run.config.seed, run.pixel_format, asked, run.config.labels), []
     if asked:
         raise UsageError(f"--show {asked[0]} needs the images of the run: give them as --data, too")
-    return None, [f"Without pictures, for which the images have to be given: {_report_command(run)}"]
-
-
-def _report_command(run: RunFolder, show: str | None = None) -> str:
-    """The command that writes the report with its pictures, and with the neighbours of an image to `show`."""
-    path = str(run.path)
-    if run.from_python or run.own_class:
-        return f"openjepa.report({path!r}, data=images{_keywords(run)}{f', show=[{show!r}]' if show else ''})"
-    data = [] if scenes.takes(run.data) else ["--data", run.data]
-    data += [] if run.step is None else ["--step", str(run.step)]
-    return shlex.join(["openjepa", "report", path, *data, *(["--show", show] if show else [])])
-
-
-def _keywords(run: RunFolder) -> str:
-    """What calls of functions on a run also need: the step that is shown, a network of its class."""
-    step = "" if run.step is None else f", step={run.step}"
-    return step + (f", network={run.own_class}(...)" if run.own_class else "")
+    return None, [f"Without pictures, for which the images have to be given: {report_command(run)}"]
 
 
 def _verdict(run: RunFolder) -> dict[str, str]:
@@ -113,7 +100,7 @@ def _own_network(run: RunFolder) -> list[str]:
     """A note where the encoder is a network of a program, which was not given."""
     if run.encoder or not run.own_class or not (run.finished or run.step):
         return []
-    return [f"Its encoder is a {run.own_class} of a program, and is shown where one is given: {_report_command(run)}"]
+    return [f"Its encoder is a {run.own_class} of a program, and is shown where one is given: {report_command(run)}"]
 
 
 def _segments(run: RunFolder) -> list[tuple[str, ...]]:
@@ -143,21 +130,6 @@ def _about_images(run: RunFolder) -> list[tuple[str, ...]]:
     seen = ("seen", seen_in_words(run.images.sizes, run.config.frame))
     probe = [("online probe", run.probe)] if run.probe else []
     return [("source", run.data), ("images", first), seen, *probe, *(tuple(line.split(": ", 1)) for line in lines)]
-
-
-def _next_commands(run: RunFolder) -> list[str]:
-    """The commands that measure a run on its own images, if they have labels; else what can be done without."""
-    path = str(run.path)
-    if run.from_python or run.own_class:
-        measured = f"openjepa.evaluate([{path!r}], images{_keywords(run)}); {_report_command(run)}"
-        embedded = f"openjepa.embed({path!r}, images{_keywords(run)}, out='vectors.parquet')"
-        return [measured if run.images.classes else embedded]
-    step = [] if run.step is None else ["--step", str(run.step)]
-    if not run.images.classes:
-        embed = ["openjepa", "embed", path, run.data, *step, "--out", "vectors.parquet"]
-        return [shlex.join(embed), shlex.join(["openjepa", "data", "check", run.data])]
-    evaluate = ["openjepa", "evaluate", path, run.data, *step]
-    return [f"{shlex.join(evaluate)} && {_report_command(run)}"]
 
 
 def _results(run: RunFolder) -> dict[str, Any]:
