@@ -216,7 +216,7 @@ def test_position_that_takes_over_after_a_healthy_stretch_is_noticed():
     assert verdict(late, MEASURED, 0.4, extremes=extremes).status == "healthy"
     said = verdict(late, MEASURED, 0.9, settings={"predictor_dim": 64}, extremes=extremes)
     assert said.status == "turning positional" and "66%" in said.finding and "was 49%" in said.finding
-    assert "--predictor-dim (it is 64)" in said.advice
+    assert "--predictor-dim 128 (it is 64)" in said.advice
     wide = late | {"std": 0.38}  # while the embeddings differ as before, the images' position may well be learned
     assert verdict(wide, MEASURED, 0.9, extremes=extremes).status == "healthy"
 

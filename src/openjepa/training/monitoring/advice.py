@@ -1,13 +1,16 @@
 """What to change in a run that does not learn: what the plan, the verdict and the report advise comes from here."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from openjepa.training.schedules import ema_half_life
+from openjepa.errors import option
+from openjepa.training.schedules import ema_half_life, ema_range
 
 HALF_LIVES = 5  # of the target encoder, after which its weights are 97 % the run's own
 SEEN_OFTEN = 300  # passes over the images, from which more steps are not advised
+SLOWEST = 0.998  # EMA momentum at the start, beyond which no slower target encoder is advised
+LEAST_PATCHES = 4  # on each side of an image, for masks to leave a context
 
 
 def least_steps(ema_momentum: float) -> int:
@@ -37,24 +40,81 @@ def longer(settings: Mapping[str, Any]) -> str:
 
 
 def changes(settings: Mapping[str, Any]) -> dict[str, str]:
-    """What to change for more content, for more directions, for a longer run, and against targets of position alone.
+    """What to change, by the placeholder of the advice that names it: options with a value other than what is set.
 
-    What is set already is not advised.
+    Of settings that are not known an option is named without a value. What has no effect beside the others is not
+    advised: neither first weights nor another patch size beside --init.
     """
-    unit = ["--weight-init unit"] * (settings.get("weight_init") != "unit")
+    fresh = not settings.get("init")
+    unit = ["--weight-init unit"] * (fresh and settings.get("weight_init") != "unit")
     muon = ["--optimizer muon"] * (settings.get("optimizer") != "muon")
-    lr, dim = settings.get("lr"), settings.get("predictor_dim")
-    lower = f"lower lr (it is {lr:g})" if lr else "lower lr"
-    wider = f"--predictor-dim (it is {dim})" if dim else "--predictor-dim"
+    lower, higher = _scaled("lr", settings, 0.5, "lower"), _scaled("lr", settings, 2, "higher")
+    slower, usual = _slower_target(settings), _usual_target(settings)
+    content = [*unit, *_larger_patches(settings)]
+    signs = [f"where the loss hardly falls, {higher}", *(f"where it falls to nothing, {one}" for one in slower)]
     advised = {
-        "Content": f"Use {listed([*unit, 'smaller ema_momentum'])}, or {longer(settings)}",
-        "Wider": listed([*(f"use {option}" for option in [*unit, *muon]), lower]),
+        "Content": f"Use {listed(content) + '; ' if content else ''}{'; '.join(signs)}; or {longer(settings)}",
+        "Wider": f"Use {listed([*unit, *muon, lower])}",
         "Longer": longer(settings),
-        "Slower": f"leave out --ema-momentum, use a larger {wider}, or train less long",
+        "Slower": f"Use {listed([*usual, _scaled('predictor_dim', settings, 2, 'larger'), *_shorter(settings)])}",
+        "Steadier": f"Use {listed([*slower, lower])}",
+        "Closer": f"Use {listed([lower, *_usual_target(settings, if_faster=True)])}",
+        "Kept": f"Use {listed([lower, *_longer_freeze(settings), *slower])}",
     }
-    return {name: text[0].upper() + text[1:] for name, text in advised.items()}
+    return {name: text[0].upper() + text[1:] for name, text in advised.items()} | {"lower": lower, "higher": higher}
 
 
-def listed(words: list[str]) -> str:
+def _scaled(name: str, settings: Mapping[str, Any], factor: float, how: str) -> str:
+    """An option with what is set times a factor; where that is not known, `how` and the option alone."""
+    value = settings.get(name)
+    return f"{option(name)} {value * factor:g} (it is {value:g})" if value else f"a {how} {option(name)}"
+
+
+def _slower_target(settings: Mapping[str, Any]) -> list[str]:
+    """The option for a target encoder of about twice the half-life; none where nothing follows, or it hardly can."""
+    momentum = settings.get("ema_momentum")
+    if not momentum or momentum[0] > SLOWEST:
+        return []
+    return [_momentum(max(round((1 + momentum[0]) / 2, 4), ema_range(1)[0]), momentum)]
+
+
+def _usual_target(settings: Mapping[str, Any], if_faster: bool = False) -> list[str]:
+    """The option for the target encoder that suits the length of the run, where another, or a slower one, is set."""
+    momentum, steps = settings.get("ema_momentum"), settings.get("steps")
+    if not momentum or not steps:
+        return []
+    usual = round(ema_range(steps)[0], 4)
+    differs = momentum[0] > usual + 1e-4 if if_faster else abs(momentum[0] - usual) > 1e-4
+    return [_momentum(usual, momentum)] * differs
+
+
+def _momentum(start: float, now: Sequence[float]) -> str:
+    return f"--ema-momentum {start:g} 1 (it is {now[0]:g} {now[1]:g})"
+
+
+def _larger_patches(settings: Mapping[str, Any]) -> list[str]:
+    """The option for patches of twice the side, where they divide the image and leave enough of them to mask."""
+    patch_size, size = settings.get("patch_size"), settings.get("image_size")
+    if not patch_size or not size or settings.get("init"):
+        return []
+    sides = [int(side) for side in str(size).split("x")]
+    fits = all(side % (2 * patch_size) == 0 and side // (2 * patch_size) >= LEAST_PATCHES for side in sides)
+    return [f"--patch-size {2 * patch_size} (it is {patch_size})"] * fits
+
+
+def _shorter(settings: Mapping[str, Any]) -> list[str]:
+    steps = settings.get("steps", 0)
+    return [f"--steps {steps // 2} (it is {steps})"] * (steps > 1)
+
+
+def _longer_freeze(settings: Mapping[str, Any]) -> list[str]:
+    """The option that trains a fresh predictor alone for longer, where one does and time is left for the encoder."""
+    fraction = settings.get("init_freeze", 0)
+    return [f"--init-freeze {2 * fraction:g} (it is {fraction:g})"] * (
+        bool(settings.get("frozen")) and fraction <= 0.25
+    )
+
+
+def listed(words: Sequence[str]) -> str:
     """Words as an enumeration of alternatives: a, b or c."""
     return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))

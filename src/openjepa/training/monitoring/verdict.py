@@ -41,14 +41,14 @@ FINDINGS: dict[str, tuple[str, ...]] = {
     ),
 }
 ADVICE = {
-    "collapsed": "{slower}.",
-    "forgetting": "Lower lr, raise --init-freeze or ema_momentum; encoder-best-rank is kept.",
+    "collapsed": "{Steadier}.",
+    "forgetting": "{Kept}; encoder-best-rank is kept.",
     "positional collapse": "{Content}.",
-    "unstable": "Lower lr, or ema_momentum.",
+    "unstable": "{Closer}.",
     "dimensional collapse": "{Wider}.",
-    "not learning": "{Longer}, or raise lr{lr}. An encoder that ends so is of little use.",
+    "not learning": "{Longer}, or use {higher}. An encoder that ends so is of little use.",
     "turning positional": "{Slower}.",
-    "weak": "{Longer} or, if the rank has been falling, lower lr{lr}. As it is, the encoder may be no better than an "
+    "weak": "{Longer} or, if the rank has been falling, use {lower}. As it is, the encoder may be no better than an "
     "untrained one: measure it before use.",
 }
 OPTIONAL = {"gap": "energy_gap", "fraction": "positional_fraction", "distance": "ema_distance"}
@@ -107,8 +107,6 @@ def verdict(
         "shrunk": now["std"] / max(extremes.std, 1e-12),
         "least": extremes.positional_fraction,
         "before": "imported" if imported else "untrained",
-        "slower": "Raise ema_momentum or lower lr" if "ema_distance" in now else "Lower lr",
-        "lr": f" (it is {settings['lr']:g})" if settings.get("lr") else "",
     }
     values |= {word: max(now[name], 0) for word, name in OPTIONAL.items() if name in now}
     has_target = "ema_distance" in now
