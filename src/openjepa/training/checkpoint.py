@@ -32,7 +32,7 @@ class State(Schema):
 
     best       monitor -> (value, step) of the best encoder by it
     skipped    path -> reason of the images that could not be read
-    untrained  the monitors at step 0
+    untrained  the monitors and probes at step 0; without probes in older files
     extremes   the largest and least of some monitors since then; {} in older files
     settings   what shapes the run, by name; {} in older files
     """

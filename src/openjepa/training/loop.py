@@ -30,6 +30,7 @@ from openjepa.training.distributed import anyone, everyones, is_sharded, mean_ov
 from openjepa.training.monitoring.metrics_log import current_metrics
 from openjepa.training.monitoring.monitors import Monitor
 from openjepa.training.monitoring.online_probe import OnlineProbe
+from openjepa.training.monitoring.probe_gain import probe_remark
 from openjepa.training.monitoring.run_log import RunLog
 from openjepa.training.monitoring.verdict import NONE_YET, Extremes, verdict
 from openjepa.training.monitoring_intervals import Intervals
@@ -74,8 +75,8 @@ class TrainingRun:
     `settings` are what shapes the run, by name: a checkpoint of a run with others is refused. `earlier` are (step,
     settings) in which checkpoints up to that step differ, where the length or the images were changed then.
     `done` steps have been taken; `best` maps a monitor to (value, step), `skipped` an image's path to the reason;
-    `untrained` are the monitors at step 0, `extremes` those since then. Several processes take its steps together; rank
-    0 alone logs and writes.
+    `untrained` are monitors and probes at step 0, `extremes` those monitors since then. Several processes take its
+    steps together; rank 0 alone logs and writes.
     """
 
     folder: Path
@@ -256,19 +257,23 @@ class TrainingRun:
         if not all(map(math.isfinite, measured.values())):
             cure = SLOWER if self.done else "the weights of --init, or the images, hold too large numbers: give others"
             raise Diverged(f"the encoder's output is not finite at step {self.done:,}: {cure}")
+        scores = self._probe() if probe else {}
         if self.done == 0:
-            self.untrained = measured
+            self.untrained = measured | scores
         progress, known = self.done / self.steps, self.settings | {"passes": self._passes}
-        said = verdict(measured, self.untrained, progress, self.imported, known, self.extremes)
-        record = {**measured, "status": said.status, "verdict": said.finding, "advice": said.advice}
+        remark = self._remark(scores, known)
+        said = verdict(measured, self.untrained, progress, self.imported, known, self.extremes, remark)
+        record = {**measured, "status": said.status, "verdict": said.finding, "advice": said.advice, **scores}
         if self.done:
             self.extremes = self.extremes.after(measured)
-        if probe:
-            scores = self._probe()
-            record |= scores
-            if self.done or self.imported:
-                self._keep_best({k: v for k, v in (measured | scores).items() if k in SELECTED_BY})
+        if probe and (self.done or self.imported):
+            self._keep_best({k: v for k, v in (measured | scores).items() if k in SELECTED_BY})
         return record
+
+    def _remark(self, scores: dict[str, float], known: dict[str, Any]) -> str:
+        """What the probe says at the end of a run that started untrained; "" earlier, and without labels."""
+        ends = self.done == self.steps and not self.imported
+        return probe_remark(self.untrained, scores, self.probe.test_images, known) if ends and self.probe else ""
 
     def _probe(self) -> dict[str, float]:
         probe = self.probe

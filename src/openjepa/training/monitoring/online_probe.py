@@ -88,6 +88,10 @@ class OnlineProbe:
         scores = self._accuracies(self.baseline, self._sampled(frame_of(self.baseline)))
         return {f"{name}_pixels": value for name, value in scores.items()}
 
+    @property
+    def test_images(self) -> int:
+        return len(self.parts[1].dataset)
+
     def _sampled(self, frame: Frame) -> tuple[Part, Part]:
         """Two thirds of the sample to learn from, and the rest, at a size."""
         images, indices = sample_images(self.dataset, frame, TRAIN + TEST, self.seed)

@@ -91,12 +91,13 @@ def verdict(
     imported: bool = False,
     settings: Mapping[str, Any] = {},
     extremes: Extremes = NONE_YET,
+    remark: str = "",
 ) -> Verdict:
     """What the monitors now, beside those at step 0 and the `extremes` since then, say of a run.
 
     rank and std are needed, the other monitors may be absent. `progress` is the fraction of the run done. With
     `imported`, step 0 is a trained encoder. `settings` are those of the run, as far as they are known: what is set
-    already is not advised.
+    already is not advised. `remark` is what to say of a run that is healthy by its monitors alone.
     """
     status = _status(now, untrained, progress, imported, extremes)
     values: dict[str, float | str] = {
@@ -113,7 +114,7 @@ def verdict(
     values |= changes({name: value for name, value in settings.items() if name != "ema_momentum" or has_target})
     clauses = ", ".join(filter(None, (_filled(clause, values) for clause in FINDINGS[status])))
     name = "too early to say" if status == "early" else status
-    advice = ADVICE.get(status, "").format(**values)
+    advice = remark if status == "healthy" else ADVICE.get(status, "").format(**values)
     return Verdict(status, f"{name}: {clauses}{'.' * bool(advice)}", advice)
 
 
