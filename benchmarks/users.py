@@ -47,6 +47,7 @@ WORDS = {
     "recipes": ["recipes"],
     "masks": ["masks", "--out", "masks.png"],
     "bench": ["bench", "photos", "--seconds", "0.2", *TINY],
+    "doctor": ["doctor"],
     "data check": ["data", "check", "photos", "--out", "check.html", "--workers", "2"],
     "data prepare": ["data", "prepare", "photos", "small", "--size", "16", "--workers", "2"],
 }

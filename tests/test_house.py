@@ -49,7 +49,8 @@ BELOW: dict[str, set[str]] = {
     "studies": {"runs"},
     "reports": {"studies", "indexing"},
     "explore": {"studies"},
-    "commands": {"explore", "reports"},
+    "installation": {"training"},
+    "commands": {"explore", "reports", "installation"},
 }
 MAY_READ_CONFIG = {"cli", "runs", "commands", "config", "recipe_settings"}
 # Imports against the arrows that remain: (file, imported module).

@@ -495,6 +495,10 @@ def masks(
 def bench(
     data: Given, *, recipe: str | None = ..., seconds: float = ..., **settings: Unpack[TrainingSettings]
 ) -> dict[str, float]: ...
+def doctor(
+    *,
+    json: bool = ...,
+) -> dict[str, Any]: ...
 def data_check(
     src: str,
     other: str | None = ...,

@@ -12,7 +12,7 @@ import openjepa
 from openjepa.commands import COMMANDS
 from openjepa.commands.arguments.options import Settings
 from openjepa.config import FIELDS, TYPES
-from openjepa.data.sources.objects import Indexed
+from openjepa.data.sources.indexed import Indexed
 
 STUB = Path(openjepa.__file__).with_suffix(".pyi")
 HEAD = '''"""Generated from the commands and the settings by tests/support/stub.py."""

@@ -30,7 +30,7 @@ class Command(NamedTuple):
 
     def add_to(self, parser: typer.Typer) -> None:
         """Add the command with its options to a parser, which returns their values as the fields of an object."""
-        options = importlib.import_module("openjepa.commands.arguments.options").option_list(self.load())
+        options = importlib.import_module("openjepa.commands.arguments.fields").option_list(self.load())
         screen = importlib.import_module("openjepa.commands.arguments.help_screen").CommandWithHelp
         text = (inspect.getdoc(self.load()) or "").partition("\n\nReturns")[0]
         parser.command(self.words[-1], help=text, cls=screen)(options)
@@ -65,6 +65,7 @@ COMMANDS = (
     Command("recipes", "recipes", "recipes", LOOK, "List the recipes, or the settings of one."),
     Command("masks", "masks", "masks", LOOK, "Show what a mask setting hides."),
     Command("bench", "bench", "bench", LOOK, "Measure how fast a run would be, and what limits it."),
+    Command("doctor", "doctor", "doctor", LOOK, "Check the installation, and say what an issue report needs."),
     Command("data check", "data.check", "data_check", LOOK, "Find unreadable, duplicate and odd images."),
     Command("data prepare", "data.prepare", "data_prepare", LOOK, "Write a smaller copy of a set of images."),
 )

@@ -7,12 +7,12 @@ from typing import Annotated
 from torch import nn
 from typer import Argument, Option
 
+from openjepa.commands.arguments.fields import PythonOnly
 from openjepa.commands.arguments.options import (
     Device,
     Overwrite,
     Pooling,
     Precision,
-    PythonOnly,
     SkippedFraction,
     Step,
     Workers,

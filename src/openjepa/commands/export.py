@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from typer import Argument, Option
 
-from openjepa.commands.arguments.options import OverwriteFolder, PythonOnly, Step
+from openjepa.commands.arguments.fields import PythonOnly
+from openjepa.commands.arguments.options import OverwriteFolder, Step
 from openjepa.config import image_size as pixels
 from openjepa.console import log
 from openjepa.errors import UsageError

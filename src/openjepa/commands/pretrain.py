@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from typer import Option
 
-from openjepa.commands.arguments.options import Data, PythonOnly, Recipe, Settings
+from openjepa.commands.arguments.fields import PythonOnly
+from openjepa.commands.arguments.options import Data, Recipe, Settings
 from openjepa.commands.report import report
 from openjepa.config import Config
 from openjepa.console import log, took

@@ -6,7 +6,8 @@ from typing import Annotated
 from torch import nn
 from typer import Argument, Option
 
-from openjepa.commands.arguments.options import Device, PythonOnly, Step
+from openjepa.commands.arguments.fields import PythonOnly
+from openjepa.commands.arguments.options import Device, Step
 from openjepa.data.open import Given, as_source
 from openjepa.reports.run_page import write_run_page
 from openjepa.runs.folder import read_run_folder

@@ -5,7 +5,8 @@ import os
 from pathlib import Path
 
 from openjepa.data.dataset import ImageDataset
-from openjepa.data.sources.objects import Indexed, as_dataset
+from openjepa.data.sources.indexed import Indexed
+from openjepa.data.sources.objects import as_dataset
 from openjepa.data.sources.registry import SOURCES, Progress, known
 from openjepa.data.storage.layout import is_image
 from openjepa.data.storage.names import printable

@@ -1,16 +1,14 @@
-"""The options of a command: the keywords of its function, and settings of Config where it takes them."""
+"""Options that commands share, and the settings of Config that a command takes."""
 
 import dataclasses
-import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from typer import Argument, Option
 
 from openjepa.config import FIELDS, Config, build_config, check_value, help_of, normal
 from openjepa.data.open import Given
-from openjepa.data.sources.objects import Indexed
 from openjepa.data.sources.registry import known
 from openjepa.errors import UsageError, shown, unknown
 from openjepa.recipe_settings import DECIDED, RECIPES, recipe
@@ -46,11 +44,6 @@ SkippedFraction = Annotated[float, Option(help=help_of("max_skipped"))]
 
 
 @dataclass(frozen=True)
-class PythonOnly:
-    """Marks a keyword that the command line does not have: `callbacks: Annotated[Sequence[Callback], PythonOnly()]`."""
-
-
-@dataclass(frozen=True)
 class Settings:
     """What a command's `**settings` accepts, as an annotation: `**settings: Annotated[Any, Settings()]`.
 
@@ -81,47 +74,22 @@ class Settings:
             check_value(name, normal(name, value))
         return settings
 
+    def fields(self) -> Iterator[tuple[str, Any, Any]]:
+        """A field of the options for each setting: its name, its annotation, and that it is left out by default."""
+        types = get_type_hints(Config)
+        for name in self.names:
+            option = Option(
+                help=help_of(name),
+                show_default=self.default(name) or False,
+                metavar="<from> <to>" if "tuple" in str(types[name]) else None,
+                rich_help_panel=FIELDS[name].metadata["panel"],
+            )
+            kind = str if FIELDS[name].metadata["unset"] else types[name]
+            yield name, Annotated[kind | None, option], dataclasses.field(default=None)
+
 
 def value_text(value: Any) -> str:
     """A value of a setting in a table or help screen."""
     if value is None:
         return "–"
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else shown(value)
-
-
-def option_list(function: Callable[..., Any]) -> type:
-    """A dataclass with one field for each option of a function: its keywords, and the settings that it takes.
-
-    Typer makes the command line from the annotations of the fields.
-    """
-    hints = get_type_hints(function, include_extras=True)
-    fields: list[tuple[str, Any, Any]] = []
-    for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            fields += _setting_fields(get_args(hints[name])[1])
-        elif not any(isinstance(about, PythonOnly) for about in get_args(hints[name])):
-            default = {} if parameter.default is inspect.Parameter.empty else {"default": parameter.default}
-            fields.append((name, _as_text(hints[name]), dataclasses.field(**default)))
-    return dataclasses.make_dataclass("Options", fields, kw_only=True)
-
-
-def _as_text(hint: Any) -> Any:
-    """The annotation of an option: what in Python is also an object or a number is a text on the command line."""
-    kind, *about = get_args(hint) or (hint,)
-    kinds = set(get_args(kind))
-    if not ({Indexed} <= kinds or {int, str} <= kinds):
-        return hint
-    return Annotated[str | None if type(None) in kinds else str, *about]
-
-
-def _setting_fields(settings: Settings) -> Iterable[tuple[str, Any, Any]]:
-    types = get_type_hints(Config)
-    for name in settings.names:
-        option = Option(
-            help=help_of(name),
-            show_default=settings.default(name) or False,
-            metavar="<from> <to>" if "tuple" in str(types[name]) else None,
-            rich_help_panel=FIELDS[name].metadata["panel"],
-        )
-        kind = str if FIELDS[name].metadata["unset"] else types[name]
-        yield name, Annotated[kind | None, option], dataclasses.field(default=None)

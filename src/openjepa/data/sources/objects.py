@@ -4,13 +4,14 @@ import hashlib
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import IO, Any, Protocol, runtime_checkable
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, ImageOps
 from torch import Tensor
 
 from openjepa.data.dataset import ImageFiles
+from openjepa.data.sources.indexed import Indexed
 from openjepa.data.sources.labels import Labels, labels_of
 from openjepa.data.storage.names import Names, printable
 from openjepa.data.storage.remote import open_file
@@ -20,15 +21,6 @@ SAMPLED = 8  # images that are read twice before a run, and whose content makes 
 COLUMNS = ("image", "img", "picture")
 TARGETS = ("targets", "labels", "_labels")  # what torchvision's data sets call them
 ALLOWED = "PIL images, arrays [H, W] or [H, W, C], tensors [C, H, W], paths, or (image, label) pairs or dicts of these"
-
-
-@runtime_checkable
-class Indexed(Protocol):
-    """A map-style data set."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Any: ...
 
 
 def as_dataset(
