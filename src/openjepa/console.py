@@ -234,7 +234,7 @@ class TrainingDisplay:
         """Rate, loss, monitors and probe, as far as they are known, and the time left."""
         now, paced = self.state, self.pace.step_seconds > 0
         parts = [f"{self.pace.images_per_second:,.0f} images/s"] if paced else []
-        parts += [f"loss {now['loss']:.4f}"] if "loss" in now else []
+        parts += [f"loss {now['loss']:z.4f}"] if "loss" in now else []
         parts += [f"rank {now['rank']:.1f}", now["status"]] if "rank" in now else []
         parts += [f"k-NN {now['knn']:.1%}"] if "knn" in now and self.probed == now["step"] else []
         parts += [now["note"]] if "note" in now else []

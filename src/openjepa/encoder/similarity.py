@@ -10,7 +10,7 @@ ROUNDING = 1e-6  # of cosines
 
 def in_words(cosine: float, below: float) -> str:
     """A cosine, and the fraction of pairs that are less similar, rounded down."""
-    return f"{cosine:.3f} · {math.floor(1000 * below) / 10:.1f} %"
+    return f"{cosine:z.3f} · {math.floor(1000 * below) / 10:.1f} %"
 
 
 def fraction_below(embeddings: Tensor, cosines: Tensor) -> Tensor:

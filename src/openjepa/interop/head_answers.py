@@ -31,4 +31,4 @@ def _tags(tags: Sequence[str], row: Tensor) -> list[str]:
 
 
 def _numbers(row: Tensor) -> list[str]:
-    return [f"{number:.6g}" for number in row]
+    return [f"{number:z.6g}" for number in row]

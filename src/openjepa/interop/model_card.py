@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from openjepa.escaping import markdown
+from openjepa.evaluation.results import in_units
 from openjepa.interop.formats.registry import Format, Options
 from openjepa.interop.loaded_weights import Source
 
@@ -77,14 +78,15 @@ def _measured(records: list[dict]) -> str:
     models = list(dict.fromkeys(record["model"] for record in records))
     rows = [f"| accuracy in % (95 % interval) | {' | '.join(map(markdown, models))} |", "|---|" + "---|" * len(models)]
     for task in dict.fromkeys(record["task"] for record in records):
-        cells = {r["model"]: f"{100 * r['value']:.1f} ({_interval(r)})" for r in records if r["task"] == task}
+        cells = {r["model"]: _interval(r) for r in records if r["task"] == task}
         rows.append(f"| {markdown(task)} | {' | '.join(cells.get(model, '') for model in models)} |")
     protocol = records[0]["protocol"]
     return "\n".join(rows) + f"\n\nTested on {protocol['test_images']:,} images: {markdown(protocol['test'])}."
 
 
 def _interval(record: dict) -> str:
-    return f"{100 * record['low']:.1f} to {100 * record['high']:.1f}"
+    value, low, high = in_units(record)
+    return f"{value} ({low} to {high})"
 
 
 def card_of(source: Source, to: Format, options: Options, name: str, comparison: dict, images: str) -> Card:

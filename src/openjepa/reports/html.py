@@ -79,7 +79,8 @@ def _environment() -> Environment:
         "sentence": sentence,
         "sentence_start": sentence_start,
     }
-    found.filters |= {"thousands": "{:,}".format, "protocol": how_measured, "percent": "{:.1%}".format}
+    found.filters |= {"thousands": "{:,}".format, "protocol": how_measured, "percent": "{:z.1%}".format}
+    found.filters["points"] = lambda fraction: f"{100 * fraction:+z.1f}"
     found.filters["options"] = lambda settings: " ".join(option_words(settings))
     found.tests["small"] = lambda image: max(image.shape) < SMOOTH_FROM
     return found

@@ -56,7 +56,7 @@ def curve_chart(curve: Curve, last_step: int) -> Figure:
 
 def _number_values(axes: Axes, percent: bool) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(4))
-    axes.yaxis.set_major_formatter("{x:g} %" if percent else "{x:g}")
+    axes.yaxis.set_major_formatter("{x:zg} %" if percent else "{x:zg}")
 
 
 def _number(value: float, percent: bool) -> str:
@@ -78,7 +78,7 @@ def runs_chart(lines: Lines, ours: str, reference: str, percent: bool) -> Figure
         axes.plot(done, values, color=colours.get(name, MUTED), alpha=None if name in colours else 0.5, linewidth=1.8)
     axes.set_xlim(0, 100)
     axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.xaxis.set_major_formatter("{x:g} %")
+    axes.xaxis.set_major_formatter("{x:zg} %")
     axes.set_xlabel("of the run")
     _number_values(axes, percent)
     return figure

@@ -88,7 +88,7 @@ def rows_of(detector: Detector, paths: Sequence[str], scores: Tensor) -> Iterato
     for place in np.argsort(-numbers[:, 0], kind="stable"):
         score, *others = numbers[place]
         known = ["yes" if score > threshold.value else "no", f"{chances[place]:.4g}"] if threshold else []
-        yield [paths[place], f"{score:.5g}", *known, *(f"{value:.5g}" for value in others)]
+        yield [paths[place], f"{score:z.5g}", *known, *(f"{value:z.5g}" for value in others)]
 
 
 def found_lines(detector: Detector, scores: Tensor) -> list[str]:

@@ -38,7 +38,8 @@ def curate_clusters(
     rows = table.to_pylist()
     first = {row["cluster"]: row for row in reversed(rows)}
     cells = (
-        (str(n), f"{r['size']:,}", r["path"], f"{r['cosine']:.3f}", str(r["nearest"])) for n, r in sorted(first.items())
+        (str(n), f"{r['size']:,}", r["path"], f"{r['cosine']:z.3f}", str(r["nearest"]))
+        for n, r in sorted(first.items())
     )
     show_table(("cluster", "images", "typical image", "cosine", "nearest cluster"), cells)
     log(f"{counted(len(first), 'cluster')} of {counted(len(images), 'image')}")

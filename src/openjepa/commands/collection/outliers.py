@@ -38,7 +38,7 @@ def curate_outliers(
     table = images.outliers(top=top)
     rows = table.to_pylist()
     cells = (
-        (row["path"], f"{row['score']:.2f}", f"{row['distance']:.4f}", row["neighbours"][0]) for row in rows[:SHOWN]
+        (row["path"], f"{row['score']:z.2f}", f"{row['distance']:z.4f}", row["neighbours"][0]) for row in rows[:SHOWN]
     )
     show_table(("image", "score", "distance", "nearest"), cells)
     log(f"the {len(rows)} oddest of {counted(len(images), 'image')}")

@@ -119,7 +119,7 @@ def _show(rows: Sequence[dict[str, Any]], index: Index, region: Region | None) -
     for query in dict.fromkeys(row["query"] for row in rows):
         mine = [row for row in rows if row["query"] == query]
         cells = [
-            [str(row["rank"]), f"{row['cosine']:.3f}", _beside(row), row["path"]]
+            [str(row["rank"]), f"{row['cosine']:z.3f}", _beside(row), row["path"]]
             + ([_text(row[label])] if label else [])
             for row in mine[:LISTED]
         ]

@@ -92,7 +92,7 @@ def _tile(detector: Detector, found: Found, index: int) -> Tile:
     gap = np.full((len(picture), 4, 3), 255, np.uint8)
     both = np.concatenate([picture, gap, hot], axis=1)
     factor = max(1, round(LEAST_SIDE / len(both)))
-    score = f"score {float(found.scores[index, 0]):.2f}"
+    score = f"score {float(found.scores[index, 0]):z.2f}"
     lines = [file_name(path), *([found.labelled.kinds[index]] if found.labelled else []), score]
     return Tile(
         both.repeat(factor, axis=0).repeat(factor, axis=1), path, tuple((elided(line, 30), line) for line in lines)

@@ -39,7 +39,7 @@ def result_tiles(found: pa.Table, pictures: Sequence[np.ndarray], label: str | N
 
 
 def _similarity(row: dict[str, Any]) -> str:
-    return f"{row['cosine']:.3f}" if "percentile" not in row else in_words(row["cosine"], row["percentile"] / 100)
+    return f"{row['cosine']:z.3f}" if "percentile" not in row else in_words(row["cosine"], row["percentile"] / 100)
 
 
 def marked(picture: np.ndarray, box: Sequence[float], size: tuple[int, int]) -> np.ndarray:

@@ -121,4 +121,4 @@ def _truths(target: Target, values: np.ndarray) -> Iterator[Sequence[str]]:
         elif target.kind is Kind.TAGS:
             yield [BETWEEN.join(name for name, has in zip(target.outputs, value, strict=True) if has)]
         else:
-            yield [f"{number:.6g}" for number in value]
+            yield [f"{number:z.6g}" for number in value]

@@ -32,4 +32,4 @@ def probe_remark(
 
 
 def _points(fraction: float) -> str:
-    return f"{round(100 * fraction, 1) + 0.0:+.1f}"
+    return f"{100 * fraction:+z.1f}"

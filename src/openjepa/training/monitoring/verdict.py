@@ -19,16 +19,16 @@ FINDINGS: dict[str, tuple[str, ...]] = {
         "embeddings hardly differ between images (effective rank {rank:.1f}, std {kept_std:.0%} of {before})",
     ),
     "forgetting": ("effective rank {rank:.1f}, {kept_rank:.0%} of the imported encoder's {first:.1f}",),
-    "early": ("effective rank {rank:.1f}", "energy gap {gap:.2f}"),
+    "early": ("effective rank {rank:.1f}", "energy gap {gap:z.2f}"),
     "positional collapse": (
-        "{fraction:.0%} of the target's variance is position and content explains {gap:.0%} of the energy; the model "
+        "{fraction:.0%} of the target's variance is position and content explains {gap:z.0%} of the energy; the model "
         "encodes where a patch is, not what it shows",
     ),
     "unstable": (
         "the context encoder's weights are {distance:.0%} away from the target encoder's, which cannot follow",
     ),
     "dimensional collapse": ("embeddings vary in {rank:.1f} directions, the {before} encoder's in {first:.1f}",),
-    "not learning": ("content explains {gap:.0%} of the energy, so predictions hardly depend on the image yet",),
+    "not learning": ("content explains {gap:z.0%} of the energy, so predictions hardly depend on the image yet",),
     "turning positional": (
         "position is {fraction:.0%} of the target's variance and was {least:.0%}, while embeddings differ less (std "
         "{shrunk:.0%} of its highest): what was learned of content is being lost",
@@ -36,7 +36,7 @@ FINDINGS: dict[str, tuple[str, ...]] = {
     "weak": ("effective rank {rank:.1f} is below the {before} encoder's {first:.1f}",),
     "healthy": (
         "effective rank {rank:.1f} ({before} {first:.1f})",
-        "content explains {gap:.0%} of the energy",
+        "content explains {gap:z.0%} of the energy",
         "position {fraction:.0%} of the target's variance",
     ),
 }
