@@ -15,6 +15,7 @@ from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.encoder.baselines import seeded
 from openjepa.errors import UsageError
 from openjepa.interop.artifact import load_artifact, save_artifact
+from openjepa.interop.open_model import open_model
 from openjepa.methods.ijepa import IJEPA
 from openjepa.models.predictor import Predictor
 
@@ -305,3 +306,36 @@ def test_a_path_that_is_no_artifact_is_named(tmp_path):
         load_encoder(tmp_path / "nowhere")
     with pytest.raises(UsageError, match="neither a run nor an artifact"):
         load_encoder(tmp_path)
+
+
+def test_an_untrained_encoder_is_that_of_the_commands(tmp_path, images):
+    """Of the shape, the preprocessing and the image size of a run or artifact, or of a size that a name says."""
+    write(tmp_path / "ours")
+    for name in (f"untrained:{tmp_path / 'ours'}", "untrained:vit_nano_patch8_32"):
+        encoder = load_encoder(name)
+        theirs = open_model(name, torch.device("cpu"), torch.float32)
+        assert encoder.name == name == theirs.name
+        torch.testing.assert_close(encoder.embed(images), theirs.embed(images), rtol=0, atol=0)
+    untrained, trained = load_encoder(f"untrained:{tmp_path / 'ours'}"), load_encoder(tmp_path / "ours")
+    assert untrained.preprocess(images).equal(trained.preprocess(images))
+    assert not np.allclose(untrained.embed(images), trained.embed(images), atol=1e-3)
+    larger = load_encoder(f"untrained:{tmp_path / 'ours'}", image_size=(48, 32), channels=1)
+    assert larger.grid_size == (6, 4) and larger.network.in_chans == 1
+    assert load_encoder("untrained:vit_nano_patch8", image_size=(48, 32)).grid_size == (6, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("untrained:runs/nowhere", {}, "runs/nowhere does not exist"),
+        ("untrained:vit_unknown", {}, "untrained:vit_unknown is not known: known are vit_"),
+        ("untrained:vit_nano_patch8_32", {"channels": 1}, "reads 3 channels"),
+        ("untrained:vit_nano_patch8_32", {"image_size": (36, 32)}, "do not divide 36x32 px"),
+        ("untrained:vit_nano_patch8_32", {"image_size": "32"}, "image_size"),
+        ("untrained:vit_nano_patch8_32", {"pooling": "class"}, "pooling"),
+        ("untrained:vit_nano_patch8_32", {"model": torch.nn.Identity()}, "no first weights to draw"),
+    ],
+)
+def test_an_untrained_encoder_that_cannot_be_is_refused(name, options, message):
+    with pytest.raises(UsageError, match=message):
+        load_encoder(name, **options)

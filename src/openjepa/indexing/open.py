@@ -17,9 +17,8 @@ from openjepa.files.temporary import PREFIX
 from openjepa.indexing.build import dimensions_of
 from openjepa.indexing.patch_tokens import grid_for
 from openjepa.indexing.store import AGAIN, LAYOUT, TABLE, About, Store, holds_index
+from openjepa.interop.load import UNTRAINED
 from openjepa.runs.checkpoints import Step, find_step, open_model_at
-
-UNTRAINED = "untrained:"  # begins names of networks that are made here, of a size or of a folder's shape
 
 
 def opened_model(model: str, step: Step, device: str, precision: str, pooling: str) -> Model:

@@ -2,13 +2,17 @@
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
+from openjepa.data.crops import Frame
 from openjepa.device import choose_device, choose_precision
+from openjepa.encoder.baselines import seeded, untrained_like
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.foreign import OURS, check_pooling
 from openjepa.errors import UsageError
@@ -22,10 +26,14 @@ from openjepa.interop.loaded_weights import Source, adapted
 from openjepa.interop.published import OFFICIAL, hf_source, official_source, plain_source
 from openjepa.interop.timm import is_timm_name, timm_folder_source, timm_name, timm_source
 from openjepa.interop.weights.files import read_facts, read_weights
-from openjepa.interop.weights.shapes import Channels, Heads, Side
+from openjepa.interop.weights.shapes import Channels, Heads, Side, encoder_arguments
+from openjepa.models.vit import SIZES
 from openjepa.safety.schema import Schema, fitted
 
 REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+UNTRAINED = "untrained:"  # begins names of encoders that are made here, of a size or of the shape of a folder's
+GREY = [0.5, 0.5, 0.5]
+SMALL, USUAL = Frame((32, 32)), Frame((224, 224))
 STATISTICS = ("auto", "imagenet", "source")
 
 
@@ -51,6 +59,9 @@ def load_encoder(
 ) -> Encoder:
     """The encoder of a run, an artifact, weights that `openjepa import` takes, or any model of timm or transformers.
 
+    `untrained:` before a run or an artifact gives one of its shape with first weights, and before the name of a size
+    (vit_small_patch16_224) one of that, as commands do.
+
     device      a device of PyTorch or its name, or auto: CUDA, then MPS, then CPU
     precision   of the arithmetic: float32, bf16, or auto (bf16 where it is faster); or a dtype
     which       target (the paper evaluates it) or context; the only one where the source holds one
@@ -66,6 +77,12 @@ def load_encoder(
     """
     where = choose_device(device)
     dtype = choose_precision(precision, where)
+    if str(path).startswith(UNTRAINED):
+        if model is not None:
+            raise UsageError(f"{path} with a network of your own has no first weights to draw: leave model out")
+        _check_wanted(image_size, channels, num_heads)
+        wanted = {"image_size": image_size, "channels": channels, "num_heads": num_heads, "pooling": pooling}
+        return untrained_encoder(str(path), where, dtype, wanted=wanted)
     foreign = open_foreign(str(path), which)
     if model is not None and foreign is None:
         return load_own(Path(path), model, where, dtype)
@@ -75,6 +92,54 @@ def load_encoder(
     source = open_source(str(path), image_size, channels, num_heads)
     how = where, dtype, source.pixel_format, source.max_stretch, source.licence
     return Encoder(source.encoder(which), source.mean, source.std, str(path), *how)
+
+
+def untrained_encoder(
+    name: str, device: torch.device, precision: torch.dtype, frame: Frame | None = None, wanted: Mapping[str, Any] = {}
+) -> Encoder:
+    """The encoder that a name which begins with UNTRAINED means, with the first weights of seed 0. Raises UsageError.
+
+    After it comes a run or an artifact, of whose shape it is, with what is `wanted` by keywords of `load_encoder`; or
+    vit_nano, vit_small_patch16 or vit_small_patch16_224, at `frame` where the name has no size. Without that, patches
+    of 14 or 16 px are taken to be of images of 224 px, and smaller ones of 32 px.
+    """
+    shape = name.removeprefix(UNTRAINED)
+    match = re.fullmatch(r"(vit_[a-z]+)(?:_patch([0-9]{1,9}))?(?:_([0-9]{1,9}))?", shape)
+    if match and match[1] in SIZES:
+        encoder = _untrained_size(name, match, device, precision, frame, wanted)
+    elif match and not Path(shape).exists():
+        raise UsageError(f"{name} is not known: known are {', '.join(SIZES)}, a run or an artifact")
+    else:
+        encoder = untrained_like(load_encoder(find_artifact(Path(shape)), device, precision, **wanted))
+    encoder.name = name
+    return encoder
+
+
+def _untrained_size(
+    name: str,
+    match: re.Match[str],
+    device: torch.device,
+    precision: torch.dtype,
+    frame: Frame | None,
+    wanted: Mapping[str, Any],
+) -> Encoder:
+    """The encoder of a size that is matched by its name, its patch size and its image size, of RGB images."""
+    if any(wanted.get(option) not in (None, usual) for option, usual in (("channels", 3), ("num_heads", None))):
+        raise UsageError(f"{name} reads 3 channels, with the heads of its size: leave channels and num_heads out")
+    check_pooling(wanted.get("pooling", "auto"), OURS, name)
+    embed_dim, depth, num_heads, mlp_ratio = SIZES[match[1]]
+    patch_size = int(match[2] or 4)
+    asked = Frame(wanted["image_size"]) if wanted.get("image_size") else None
+    named = Frame((int(match[3]),) * 2) if match[3] else None
+    size, max_stretch, *_ = asked or named or frame or (USUAL if patch_size > 8 else SMALL)
+    if patch_size and any(side % patch_size for side in size):
+        raise UsageError(
+            f"{name} has patches that do not divide {'x'.join(map(str, dict.fromkeys(size)))} px: name its size, as "
+            f"{match[0]}_224"
+        )
+    sizes = {"in_chans": 3, "embed_dim": embed_dim, "depth": depth, "num_heads": num_heads, "mlp_ratio": mlp_ratio}
+    arguments = encoder_arguments({"image_size": size, "patch_size": patch_size, **sizes}, name)
+    return Encoder(seeded(0, **arguments), GREY, GREY, name, device, precision, max_stretch=max_stretch)
 
 
 def _foreign_encoder(source: ForeignSource, image_size: tuple[int, int] | None, channels: int | None) -> ForeignSource:

@@ -104,6 +104,7 @@ def test_what_cannot_teach_is_refused(deit3, tmp_path):
         ({"teacher": str(tmp_path / "resnet18")}, "has no patch tokens"),
         ({"teacher": str(tmp_path / "aimv2"), "patch_size": 4}, r"4x4 patches of 8 px, and the run 8x8: give another"),
         ({"teacher": str(tmp_path / "nothing")}, "does not exist"),
+        ({"teacher": "untrained:vit_nano_patch8"}, "has learned nothing to teach"),
         ({"teacher": deit3, "method": "mae"}, "leave out --method mae"),
         ({"teacher": deit3, "init": deit3}, "leave one of them out"),
     ):

@@ -6,7 +6,7 @@ from openjepa.device import choose_device
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.foreign import ForeignEncoder
 from openjepa.errors import UsageError
-from openjepa.interop.load import load_encoder
+from openjepa.interop.load import UNTRAINED, load_encoder
 from openjepa.interop.weights.shapes import StoredTeacher
 from openjepa.runs.planning.build_model import Networks, build_model
 from openjepa.runs.planning.frozen_teacher import FrozenTeacher, weights_hash
@@ -27,6 +27,8 @@ def check_teacher(config: Config) -> None:
     """Raise UsageError where a teacher does not go with the other settings."""
     if config.teacher and config.method != "ijepa":
         raise UsageError(f"--teacher replaces the target encoder of --method ijepa: leave out --method {config.method}")
+    if config.teacher and config.teacher.startswith(UNTRAINED):
+        raise UsageError(f"--teacher {config.teacher} has learned nothing to teach: give a trained encoder")
     if config.teacher and config.init:
         raise UsageError("--teacher trains a fresh encoder, and --init was given too: leave one of them out")
 
