@@ -94,6 +94,14 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_pictures_are_described(page):
+    text = FENCED.sub("", page.read_text())
+    described = re.findall(r"!\[([^\]]*)\]\(", text) + re.findall(r"<img [^>]*alt=\"([^\"]*)\"", text)
+    assert len(described) == len(re.findall(r"!\[|<img ", text))
+    assert [words for words in described if len(words.split()) < 5] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", FENCED.sub("", page.read_text())):
         name, _, anchor = target.partition("#")

@@ -49,6 +49,14 @@ class Working(Questions):
 
     def answers(self):
         known = {"train cpu": {"loss": 0.7, "precision": "float32"}}
+        known["pytorch"] = {
+            "version": "9.9",
+            "cuda": "",
+            "instructions": "AVX2",
+            "cores": 4,
+            "threads": 4,
+            "memory": 2**30,
+        }
         known["devices"] = [{"name": "cpu", "precision": "float32", "memory": 2**30}]
         return {question: Answer(known.get(question)) for question in self.left}
 
@@ -81,7 +89,11 @@ def test_pytorch_that_cannot_be_imported(tmp_path):
     lines = [line for line in done.stdout.splitlines() if line.startswith("  failed")]
     assert any("required packages" in line and "import torch: ImportError: libcudart.so.12" in line for line in lines)
     assert any("training step on cpu" in line and "install PyTorch again" in line for line in lines)
-    assert "Python  " in done.stdout and "processor  " in done.stdout and "ok       decoding JPEG" in done.stdout
+    assert (
+        done.stdout.startswith("openjepa  ")
+        and "processor  " in done.stdout
+        and "ok       decoding JPEG" in done.stdout
+    )
 
 
 def test_a_package_that_crashes_or_cannot_be_imported_does_not_end_it(tmp_path, monkeypatch):
@@ -208,6 +220,7 @@ def test_lines_for_people(capsys, monkeypatch):
     assert lines[-1] == "no check failed" and any(line.startswith("  ok       cache: ") for line in lines)
     assert any(line.startswith("  warning  variables: ") and line.endswith(": unset OPENJEPA_CASH") for line in lines)
     assert any(line.startswith("  hdf5  ") and "images in HDF5 files" in line for line in lines)
+    assert lines[0].startswith("openjepa        ") and "PyTorch build   9.9, CUDA none" in lines
     assert "device cpu      1.0 GiB, precision float32" in lines
 
 

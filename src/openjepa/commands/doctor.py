@@ -7,7 +7,7 @@ from typer import Option
 
 from openjepa.console import log, working
 from openjepa.errors import CheckFailed
-from openjepa.installation.report import examine
+from openjepa.installation.report import aligned, examine
 
 
 def doctor(
@@ -24,7 +24,7 @@ def doctor(
     Returns a dict with facts, devices, environment, extras, checks and ok, as --json prints it. Raises CheckFailed.
     """
     with working("checking"):
-        report = examine()
+        report = examine((lambda _: None) if json else (lambda facts: log(*aligned(facts))))
     found = report.as_dict()
     log(*(json_format.dumps(found, indent=2).splitlines() if json else report.lines()))
     if report.failed:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-SECONDS = 180  # for all questions of a child
+SECONDS = 300  # for all questions of a child
 START = (
     "import sys; sys.path[:] = {path!r}; from openjepa.installation.probes import answer_all; answer_all({questions!r})"
 )
