@@ -1,7 +1,10 @@
 """What is printed, and what a run shows while it trains."""
 
 import io
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -163,3 +166,29 @@ def test_output_that_cannot_be_printed_ends_nothing(monkeypatch):
         console.log("a line")
         console.show_table(["a"], [["b"]])
     assert {error.errno for error in console.UNPRINTED} == {28}
+
+
+NOTEBOOK = """
+import builtins, sys, types
+
+sys.modules["ipykernel"] = types.ModuleType("ipykernel")
+
+class ZMQInteractiveShell:  # what rich knows a notebook by
+    pass
+
+builtins.get_ipython = ZMQInteractiveShell
+from openjepa.console import counting, log, show_table, working
+
+log("a line", "another")
+with working("thinking"), counting("counting") as count:
+    count(1, 2)
+show_table(("name", "value"), [("a", "1")])
+"""
+
+
+def test_a_notebook_gets_plain_lines_and_no_html():
+    kernel = os.environ | {"FORCE_COLOR": "1", "TERM": "xterm-color"}
+    done = subprocess.run([sys.executable, "-c", NOTEBOOK], capture_output=True, text=True, env=kernel)
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.startswith("a line\nanother\n") and "name" in done.stdout
+    assert not any(word in done.stdout for word in ("<", "ipywidgets", "\x1b", "thinking"))

@@ -75,7 +75,19 @@ def encodable(text: str, encoding: str) -> str:
         return text.translate(PLAIN).encode(encoding, "backslashreplace").decode(encoding)
 
 
-console = Console(file=cast(IO[str], Output()), markup=False, emoji=False, highlight=False, soft_wrap=True, quiet=QUIET)
+# In a notebook rich would show each line as HTML and ask for ipywidgets or, without that, take the FORCE_COLOR that
+# kernels set for a terminal. Output there is like that to a file.
+IN_NOTEBOOK = "ipykernel" in sys.modules
+console = Console(
+    file=cast(IO[str], Output()),
+    force_jupyter=False,
+    force_terminal=False if IN_NOTEBOOK else None,
+    markup=False,
+    emoji=False,
+    highlight=False,
+    soft_wrap=True,
+    quiet=QUIET,
+)
 
 
 class Bold(str):
