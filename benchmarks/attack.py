@@ -98,7 +98,7 @@ def harmless_lines(forge: Forge) -> dict[str, list[str]]:
         "data check": ["data", "check", data, "--workers", "0"],
         "data prepare": ["data", "prepare", data, "small", "--size", "8", "--workers", "0"],
         "evaluate": ["evaluate", run, data, *USUAL, "--csv", "a.csv", "--page", "a.html", "--json", "a.json"],
-        "predict": ["predict", str(forge.harmless / "head"), data, "--out", "a.csv", *USUAL],
+        "predict": ["predict", str(forge.harmless / "head"), data, "--out", "a.xlsx", *USUAL],
         "finetune": ["finetune", run, data, "--out", "new", "--epochs", "1", "--time", "1s", *USUAL],
         "report": ["report", run],
         "masks": ["masks", "--out", "m.png"],

@@ -155,7 +155,9 @@ def _use(forge: Forge, name: str, may_move: bool = False) -> list[str]:
     """A command that reads an index. `may_move`: its images are the case's own."""
     data, run = str(forge.harmless / "classes"), str(forge.harmless / "run")
     place = [forge.dice.choice(["--link", "--move"] if may_move else ["--link"]), "new", "--yes"]
-    to = forge.dice.choice([["--out", "a.csv"], ["--out", "a.parquet"], place, place])
+    to = forge.dice.choice(
+        [["--out", f"a{forge.dice.choice(['.csv', '.xlsx'])}"], ["--out", "a.parquet"], place, place]
+    )
     labels = forge.file("labels.csv", b"path,kind\na/0.png,x\na/2.png,x\nb/1.png,y\nb/3.png,y\n")
     ways = [
         ["search", name, f"{data}/a/0.png", "--html", "a.html", "--csv", "a.csv", "--json", "a.json", *USUAL],

@@ -222,6 +222,7 @@ def evaluate(
     test_masks: str | None = ...,
     json: StrPath | None = ...,
     csv: StrPath | None = ...,
+    xlsx: StrPath | None = ...,
     page: StrPath | None = ...,
     save_head: StrPath | None = ...,
     pooling: str = ...,
@@ -280,6 +281,7 @@ def list_runs(
     *,
     json: StrPath | None = ...,
     csv: StrPath | None = ...,
+    xlsx: StrPath | None = ...,
     overwrite: bool = ...,
 ) -> list[dict[str, Any]]: ...
 def embed(
@@ -322,6 +324,7 @@ def search(
     top: int = ...,
     json: StrPath | None = ...,
     csv: StrPath | None = ...,
+    xlsx: StrPath | None = ...,
     html: StrPath | None = ...,
     model: StrPath | None = ...,
     device: str = ...,
@@ -472,6 +475,8 @@ def anomaly_evaluate(
     label: str | None = ...,
     normal: str | None = ...,
     json: StrPath | None = ...,
+    csv: StrPath | None = ...,
+    xlsx: StrPath | None = ...,
     page: StrPath | None = ...,
     model: StrPath | None = ...,
     seed: int = ...,

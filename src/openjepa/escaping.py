@@ -51,6 +51,11 @@ def csv_cell(value: Any) -> Any:
     return f"'{value}"
 
 
+def utf8(text: str) -> str:
+    """The text with bytes that are not UTF-8, as names of files may have, spelled as `write_rows` spells them."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def markdown(text: Any) -> str:
     """The text as words of one line of Markdown: no markup, HTML, link, picture, formula or break of a table."""
     plain = " ".join(str(text).split())

@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 from support.anomaly_parts import draw_masks, draw_parts, save_encoder
 from support.foreign import timm_folder
+from support.sheets import sheet_values
 
 import openjepa
 from openjepa.anomaly.stored import FACTS
@@ -35,6 +37,10 @@ def place(tmp_path_factory):
     return folder
 
 
+def _as_number(text):
+    return str(float(text)) if text[-1].isdigit() else text
+
+
 def test_scores_of_every_image_the_oddest_first_and_a_picture_of_each(place, tmp_path, capsys):
     kept = {"out": tmp_path / "s.csv", "maps": tmp_path / "maps", "page": tmp_path / "s.html"}
     out = openjepa.anomaly_score(place / "detector", place / "parts/test", **kept, **CPU)
@@ -50,16 +56,25 @@ def test_scores_of_every_image_the_oddest_first_and_a_picture_of_each(place, tmp
     for row in rows:
         picture = np.asarray(Image.open(tmp_path / "maps" / f"{row['path']}.png"))
         assert picture.shape == (24, 32, 3)
+    openjepa.anomaly_score(place / "detector", place / "parts/test", out=tmp_path / "s.xlsx", **CPU)
+    head, *cells = sheet_values(tmp_path / "s.xlsx")
+    assert head == list(rows[0]) and {float: 4, str: 2} == Counter(map(type, cells[0]))
+    assert [[*map(str, row)] for row in cells] == [[*map(_as_number, row.values())] for row in rows]
     openjepa.anomaly_score(place / "detector", place / "parts/test", out=out, **CPU)  # its own output may be replaced
 
 
 def test_evaluation_says_how_well_each_kind_is_found_and_where(place, tmp_path):
-    kept = {"json": tmp_path / "r.json", "page": tmp_path / "r.html"}
+    kept = {name: tmp_path / f"r.{name}" for name in ("json", "csv", "xlsx")} | {"page": tmp_path / "r.html"}
     records = openjepa.anomaly_evaluate(place / "detector", place / "parts", **kept, **CPU)
     assert json.loads((tmp_path / "r.json").read_text()) == records
     page = (tmp_path / "r.html").read_text()
     assert page.count("data:image/png") == 18 and "False alarms" in page and "threshold" in page
     openjepa.anomaly_evaluate(place / "detector", place / "parts", **kept, **CPU)  # its own outputs may be replaced
+    table = list(csv.DictReader((tmp_path / "r.csv").open()))
+    assert [float(row["value"]) for row in table] == [r["value"] for r in records]
+    assert [row[:4] for row in sheet_values(tmp_path / "r.xlsx")[1:]] == [
+        [r["score"], r["kind"], r["metric"], r["value"]] for r in records
+    ]
     found = {(r["score"], r["kind"], r["metric"]): r for r in records}
     for kind in ("all", "hole", "spot"):
         assert all(found["score", kind, metric]["value"] == pytest.approx(1) for metric in ("AUROC", "AUPR"))

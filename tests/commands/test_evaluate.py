@@ -20,6 +20,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from support.hub_fake import Hub
 from support.photos import draw_photos
+from support.sheets import sheet_values
 
 import openjepa
 from openjepa.data.crops import Frame
@@ -107,6 +108,7 @@ def test_a_damaged_artifact_named_by_the_user(trained, tmp_path):
 def test_both_encoders_paired_stored_and_shown(trained, tmp_path, capsys):
     photos, run = trained
     places = {"json": tmp_path / "r.json", "csv": tmp_path / "r.csv", "page": tmp_path / "r.html"}
+    places["xlsx"] = tmp_path / "r.xlsx"
     records = openjepa.evaluate(
         str(run), str(photos), tasks="knn,retrieval", encoder="both", workers=0, precision="float32", **places
     )
@@ -130,6 +132,9 @@ def test_both_encoders_paired_stored_and_shown(trained, tmp_path, capsys):
     sentence = f"neither of {run} and {run} (context encoder) is better here; not clearly different in k-NN"
     assert sentence in capsys.readouterr().out
     table = list(csv.DictReader(places["csv"].open()))
+    assert [row[:5] for row in sheet_values(places["xlsx"])[1:]] == [
+        [record[key] for key in ("model", "data", "task", "metric", "value")] for record in records
+    ]
     assert [float(row["value"]) for row in table] == [r["value"] for r in records]
     page = places["page"].read_text()
     assert page.count('<th scope="row">k-NN</th>') == 1 + 10  # five numbers, and every two models once

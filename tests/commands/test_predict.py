@@ -6,11 +6,13 @@ import re
 import shutil
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from support.photos import draw_photos
+from support.sheets import sheet_values
 
 import openjepa
 from openjepa.interop.classifier import load_classifier
@@ -29,12 +31,21 @@ def kept(tmp_path_factory):
     return photos, folder / "run", folder / "head"
 
 
+def _number(text):
+    return float(text) if text[0].isdigit() and "/" not in text else text
+
+
 def test_transformers_gives_the_probabilities_that_predict_writes(kept, tmp_path):
     from transformers import AutoModelForImageClassification
 
     photos, run, head = kept
     out = openjepa.predict(head, str(photos), out=tmp_path / "deep" / "said.csv", workers=0, precision="float32")
     rows = list(csv.DictReader(out.open()))
+    for suffix in (".xlsx", ".parquet"):
+        openjepa.predict(head, str(photos), out=tmp_path / f"said{suffix}", workers=0, precision="float32")
+    shown = [[_number(text) for text in row.values()] for row in rows]
+    assert sheet_values(tmp_path / "said.xlsx") == [[*rows[0]], *shown]
+    assert [[*row.values()] for row in pq.read_table(tmp_path / "said.parquet").to_pylist()] == shown
     theirs, report = AutoModelForImageClassification.from_pretrained(head, output_loading_info=True)
     assert not report["missing_keys"] and not report["unexpected_keys"] and not report["mismatched_keys"]
     assert theirs.config.id2label == {0: "cat", 1: "dog"}

@@ -1,33 +1,23 @@
 """Vectors as Parquet, CSV and Excel: the numbers come back as they were, and no name is a formula."""
 
 import csv
+import os
+import shutil
 import sys
-import xml.etree.ElementTree as ElementTree
-import zipfile
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from support.sheets import read_sheet
 
 import openjepa
 from openjepa.errors import UsageError
 from openjepa.files import check_output
-from openjepa.files.vectors import MOST_COLUMNS, write_vectors
+from openjepa.files.vectors import write_vectors
+from openjepa.files.workbook import MOST_COLUMNS
 
 NAMES = ["a/1.png", "=HYPERLINK(1).png", "-2+3.png", 'q"u,o\n.png', "ünï.png"]
 VECTORS = np.float32([[0.1, -1e-30], [1 / 3, 3e38], [0, -0.0], [1e-7, 16777217], [2, np.pi]])
-SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
-
-
-def read_sheet(path):
-    """The cells of the first sheet by row, as (type, text); a formula fails."""
-    with zipfile.ZipFile(path) as book:
-        root = ElementTree.fromstring(book.read("xl/worksheets/sheet1.xml"))
-    assert root.find(f".//{SHEET}f") is None and root.find(f".//{SHEET}hyperlink") is None
-    return [
-        [(cell.get("t", "n"), "".join(cell.itertext())) for cell in row]
-        for row in root.iterfind(f"{SHEET}sheetData/{SHEET}row")
-    ]
 
 
 def test_parquet(tmp_path):
@@ -67,8 +57,19 @@ def test_embed_writes_each_and_replaces_its_own(suffix, photos, tmp_path):
 def test_what_no_sheet_holds_and_a_missing_library(tmp_path, photos, monkeypatch):
     with pytest.raises(UsageError, match="do not fit an Excel sheet"):
         write_vectors(tmp_path / "v.xlsx", ["a"], np.zeros((1, MOST_COLUMNS), np.float32))
-    with pytest.raises(UsageError, match=r"\.parquet, \.csv, \.xlsx"):
+    with pytest.raises(UsageError, match=r"\.csv, \.xlsx or \.parquet"):
         openjepa.embed("pixels", str(photos), out=tmp_path / "v.txt", workers=0)
     monkeypatch.setitem(sys.modules, "xlsxwriter", None)
     with pytest.raises(UsageError, match=r"openjepa\[xlsx\]"):
         openjepa.embed("pixels", str(photos), out=tmp_path / "v.xlsx", workers=0)
+
+
+def test_names_that_are_not_utf8_are_written_to_each(photos, tmp_path):
+    folder = shutil.copytree(photos, tmp_path / "renamed")
+    file = next(folder.rglob("*.jpg"))
+    os.rename(file, os.fsencode(file.parent) + b"/=\xff.jpg")
+    for suffix in (".parquet", ".csv", ".xlsx"):
+        openjepa.embed("pixels", str(folder), out=tmp_path / f"v{suffix}", workers=0)
+    paths = pq.read_table(tmp_path / "v.parquet")["path"].to_pylist()
+    assert f"{file.parent.name}/=\\udcff.jpg" in paths
+    assert [row[0][1] for row in read_sheet(tmp_path / "v.xlsx")] == ["path", *paths]

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from support.html_checks import check_stands_alone
 from support.photos import draw_photos
+from support.sheets import sheet_values
 
 import openjepa
 from openjepa.encoder import whitening
@@ -159,7 +160,7 @@ def test_a_label_without_a_number_is_null_in_json(photos, tmp_path):
 
 
 def test_the_command_writes_a_page_a_table_and_json(folder, tmp_path, capsys):
-    outputs = {name: tmp_path / f"found.{name}" for name in ("html", "csv", "json")}
+    outputs = {name: tmp_path / f"found.{name}" for name in ("html", "csv", "xlsx", "json")}
     where = "path != '<b>' and class = 'cat'"
     for _ in range(2):  # its own outputs are replaced
         rows = openjepa.search(folder / "index", ["cat/000.jpg", "dog/001.jpg"], where=where, top=5, **outputs)
@@ -167,6 +168,8 @@ def test_the_command_writes_a_page_a_table_and_json(folder, tmp_path, capsys):
     assert json.loads(outputs["json"].read_text()) == rows
     table = list(csv.DictReader(outputs["csv"].open()))
     assert [row["path"] for row in table] == [row["path"] for row in rows]
+    head, *cells = sheet_values(outputs["xlsx"])
+    assert head == [*table[0]] and [row[:4] for row in cells] == [[*row.values()][:4] for row in rows]
     page = check_stands_alone(outputs["html"].read_text())
     pictures = [about["title"] for name, about in page.seen if name == "img"]
     assert pictures == ["cat/000.jpg", *(r["path"] for r in rows[:5]), "dog/001.jpg", *(r["path"] for r in rows[5:])]
@@ -175,6 +178,8 @@ def test_the_command_writes_a_page_a_table_and_json(folder, tmp_path, capsys):
     (tmp_path / "mine.csv").write_text("a,b\n")
     with pytest.raises(UsageError, match="is not an output of openjepa"):
         openjepa.search(folder / "index", ["cat/000.jpg"], csv=tmp_path / "mine.csv")
+    with pytest.raises(UsageError, match=r"--xlsx .*mine\.csv is not possible: give a name that ends in \.xlsx"):
+        openjepa.search(folder / "index", ["cat/000.jpg"], xlsx=tmp_path / "mine.csv")
     with pytest.raises(UsageError, match=r"ends in \.html"):
         openjepa.search(folder / "index", ["cat/000.jpg"], html=tmp_path / "mine.csv")
 

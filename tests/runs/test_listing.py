@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.sheets import sheet_values
 
 import openjepa
 from openjepa.cli import main
@@ -86,6 +87,7 @@ def test_hostile_files_are_one_line(tmp_path, content):
 def test_the_command_fits_80_columns_and_writes_files(runs, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("openjepa.console.console.width", 80, raising=False)
     words = ["runs", str(runs), "--json", str(tmp_path / "r.json"), "--csv", str(tmp_path / "r.csv")]
+    words += ["--xlsx", str(tmp_path / "r.xlsx")]
     for _ in range(2):  # its own outputs are replaced
         monkeypatch.setattr(sys, "argv", ["openjepa", *words])
         with pytest.raises(SystemExit) as end:
@@ -95,6 +97,7 @@ def test_the_command_fits_80_columns_and_writes_files(runs, tmp_path, monkeypatc
     table = said[: said.index("damaged:")]
     assert all(len(line) <= 80 for line in table.splitlines()) and "--lr 0.001" in table and "1 of 2" in table
     assert json.loads((tmp_path / "r.json").read_text())[0]["run"] == "a"
+    assert [row[0] for row in sheet_values(tmp_path / "r.xlsx")][:3] == ["run", "a", "c"]
     with (tmp_path / "r.csv").open() as file:
         assert [row["run"] for row in csv.DictReader(file)][:2] == ["a", "c"]
 

@@ -16,6 +16,9 @@ from openjepa.errors import BadImage
 from openjepa.evaluation.intervals import accuracy_interval
 
 ALL = "all"  # the kind of a record on all defects
+COLUMNS = (
+    *("score", "kind", "metric", "value", "low", "high", "normal_images", "anomalous_images", "threshold", "asked"),
+)  # of a table of records; the last two are of some alone
 
 
 def evaluate_scores(detector: Detector, labelled: Labelled, scores: Tensor, maps: Tensor, seed: int = 0) -> list[dict]:

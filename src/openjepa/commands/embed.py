@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from torch import nn
-from typer import Argument, Option
+from typer import Argument
 
 from openjepa.commands.arguments.fields import PythonOnly
 from openjepa.commands.arguments.options import (
@@ -15,6 +15,7 @@ from openjepa.commands.arguments.options import (
     Precision,
     SkippedFraction,
     Step,
+    TableOut,
     Workers,
 )
 from openjepa.config import MAX_SKIPPED
@@ -26,7 +27,9 @@ from openjepa.data.summary import counted
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.features import compute_features, frame_of
 from openjepa.files import check_output
-from openjepa.files.vectors import check_vectors_file, write_vectors
+from openjepa.files.tables import check_table_file
+from openjepa.files.vectors import write_vectors
+from openjepa.files.workbook import check_fits
 from openjepa.runs.checkpoints import open_model_at
 from openjepa.runs.images import check_skipped, count_workers, open_images
 
@@ -37,7 +40,7 @@ def embed(
     ],
     data: Data,
     *,
-    out: Annotated[Path, Option(help="Table to write: .parquet, .csv or .xlsx (Excel).", show_default=False)],
+    out: TableOut,
     step: Step = None,
     pooling: Pooling = "auto",
     device: Device = "auto",
@@ -59,12 +62,13 @@ def embed(
     Returns the file. Raises UsageError.
     """
     model, source, out = str(model), as_source(data), Path(out)
-    check_vectors_file(out)
+    check_table_file(out)
     check_output(out, [model], overwrite, names_of(source))
     readers = count_workers(workers, device)
     where = choose_device(device)
     encoder = open_model_at(model, step, where, choose_precision(precision, where), pooling, network)
     dataset, summary = open_images(source, encoder.pixel_format, max_skipped)
+    check_fits(out, len(dataset))
     log(*seen_lines(summary.sizes, frame_of(encoder)))
     with counting(f"embedding {source}") as progress:
         vectors, kept, skipped = compute_features(encoder, dataset, readers, progress=progress)

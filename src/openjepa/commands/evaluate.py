@@ -16,6 +16,7 @@ from openjepa.commands.arguments.options import (
     SkippedFraction,
     Step,
     Workers,
+    Xlsx,
 )
 from openjepa.config import MAX_SKIPPED, check_value
 from openjepa.console import log
@@ -64,6 +65,7 @@ def evaluate(
     test_masks: Annotated[str | None, Option(help="The same of --test.", rich_help_panel=FILES)] = None,
     json: Annotated[Path | None, Option(help="File to write the records to.")] = None,
     csv: Annotated[Path | None, Option(help="File to write the numbers to, as a table.")] = None,
+    xlsx: Xlsx = None,
     page: Annotated[Path | None, Option(help="File to write a page with charts to (.html).")] = None,
     save_head: Annotated[
         Path | None, Option(help="Folder for a head of the last model: classes, count or distance.")
@@ -96,7 +98,7 @@ def evaluate(
     """
     names = [str(name) for name in dict.fromkeys([models] if isinstance(models, str | os.PathLike) else models)]
     chosen, few = evaluating.parse_tasks(tasks), parse_shots(shots)
-    outputs = Outputs(*(None if path is None else Path(path) for path in (json, csv, page, save_head)))
+    outputs = Outputs(*(None if path is None else Path(path) for path in (json, csv, xlsx, page, save_head)))
     readers = count_workers(workers, device)
     check_value("seed", seed)
     if not epochs > 0:

@@ -7,10 +7,12 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-from openjepa.commands.arguments.options import Overwrite
+from openjepa.commands.arguments.options import Overwrite, Xlsx
 from openjepa.console import log, show_table
 from openjepa.data.summary import counted
-from openjepa.files import check_output, write_output, write_rows
+from openjepa.files import check_output, write_output
+from openjepa.files.tables import write_lists
+from openjepa.files.workbook import check_xlsx
 from openjepa.runs.listing import COLUMNS, Row, find_runs, settings_in_words
 
 HEAD = ("run", "steps", "images", "verdict", "probe", "differs in")
@@ -21,6 +23,7 @@ def list_runs(
     *,
     json: Annotated[Path | None, Option(help="File to write the rows to, with all their columns.")] = None,
     csv: Annotated[Path | None, Option(help="File to write them to as a table.")] = None,
+    xlsx: Xlsx = None,
     overwrite: Overwrite = False,
 ) -> list[dict[str, Any]]:
     """List runs: steps taken and planned, the latest verdict and probe, and the settings in which they differ.
@@ -32,8 +35,9 @@ def list_runs(
     segments, data, settings (those that differ between these runs) and problem; None where something does not apply.
     Raises UsageError.
     """
-    for path in filter(None, (json, csv)):
+    for path in filter(None, (json, csv, xlsx)):
         check_output(Path(path), [], overwrite)
+    check_xlsx(xlsx)
     rows = find_runs(Path(folder))
     runs = [row for row in rows if row["steps"] is not None]
     if runs:
@@ -42,8 +46,7 @@ def list_runs(
     log(f"{counted(len(runs), 'run')} in {folder}")
     if json:
         write_output(Path(json), json_format.dumps(rows, indent=2) + "\n")
-    if csv:
-        write_rows(Path(csv), COLUMNS, map(_csv_row, rows))
+    write_lists(csv, xlsx, COLUMNS, [_csv_row(row) for row in rows])
     return rows
 
 

@@ -1,11 +1,11 @@
-"""`openjepa predict HEAD DATA --out FILE.csv`: the class, the count or the distance of each image by a trained head."""
+"""`openjepa predict HEAD DATA --out FILE`: the class, the count or the distance of each image by a trained head."""
 
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Argument
 
-from openjepa.commands.arguments.options import Data, Device, Overwrite, Precision, SkippedFraction, Workers
+from openjepa.commands.arguments.options import Data, Device, Overwrite, Precision, SkippedFraction, TableOut, Workers
 from openjepa.config import MAX_SKIPPED
 from openjepa.console import counting, log
 from openjepa.data.open import as_source, names_of
@@ -14,8 +14,9 @@ from openjepa.data.storage.storage import files_in, skipped_lines
 from openjepa.data.summary import counted
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.features import compute_features, frame_of
-from openjepa.errors import UsageError
-from openjepa.files import check_output, write_rows
+from openjepa.files import check_output
+from openjepa.files.tables import check_table_file, write_table
+from openjepa.files.workbook import check_fits
 from openjepa.interop.classifier import Classifier, load_classifier
 from openjepa.interop.head_answers import answer_cells
 from openjepa.interop.head_tests import result_lines
@@ -26,7 +27,7 @@ def predict(
     head: Annotated[Path, Argument(help="Folder that finetune, or evaluate --save-head, wrote.", show_default=False)],
     data: Data,
     *,
-    out: Annotated[Path, Option(help="CSV file to write.", show_default=False)],
+    out: TableOut,
     device: Device = "auto",
     precision: Precision = "auto",
     workers: Workers = "auto",
@@ -45,13 +46,13 @@ def predict(
     Returns the file. Raises UsageError.
     """
     source, out = as_source(data), Path(out)
-    if out.suffix != ".csv":
-        raise UsageError(f"{out} is not a CSV file: give a name that ends in .csv")
+    check_table_file(out)
     check_output(out, [head], overwrite, names_of(source))
     readers = count_workers(workers, device)
     where = choose_device(device)
     model = load_classifier(Path(head), where, choose_precision(precision, where))
     dataset, summary = open_images(source, model.pixel_format, max_skipped)
+    check_fits(out, len(dataset))
     log(*seen_lines(summary.sizes, frame_of(model)))
     with counting(f"looking at {source}") as progress:
         answers, kept, skipped = compute_features(model, dataset, readers, progress=progress, compute=model.answers)
@@ -61,7 +62,7 @@ def predict(
     marks = (_known_word(model, bool(one)) for one in known)
     columns, rows = answer_cells(model, said)
     table = ([path, mark, *row] for path, mark, row in zip(paths, marks, rows, strict=True))
-    write_rows(out, ["path", "trained_on", *columns], table)
+    write_table(out, ["path", "trained_on", *columns], table, len(kept))
     skipped = summary.skipped + skipped
     log(*skipped_lines(skipped))
     log(*result_lines(model.test), _known_line(model, int(known.sum())))

@@ -24,6 +24,7 @@ CSV_HEADS = (
     b"run,status,done,steps,",
     b"query,rank,path,cosine,percentile",
     b"group,path,kind,of,",
+    b"score,kind,metric,value,",
     b"path,score,distance,neighbours",
     b"cluster,path,cosine,size,",
     b"rank,path,cosine",

@@ -5,23 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from openjepa._version import __version__
-from openjepa.errors import UsageError
-from openjepa.files.marks import PARQUET_MARK, XLSX_MARK
-from openjepa.files.writing import atomic_file, usage_error, write_rows
-from openjepa.optional import require
-
-MOST_ROWS, MOST_COLUMNS, MOST_CHARACTERS = 2**20, 2**14, 32_767  # of an Excel sheet, and of a cell
-
-
-def check_vectors_file(path: Path) -> None:
-    """Raise UsageError unless vectors can be written to a file of this name: its suffix, and the library it takes."""
-    if path.suffix not in WRITERS:
-        raise UsageError(f"{path} is no table: give a name that ends in {', '.join(WRITERS)}")
-    if path.suffix == ".xlsx":
-        require("xlsxwriter", "xlsx")
+from openjepa.escaping import utf8
+from openjepa.files.tables import write_parquet
+from openjepa.files.workbook import write_workbook
+from openjepa.files.writing import write_rows
 
 
 def write_vectors(path: Path, names: Sequence[str], vectors: np.ndarray) -> None:
@@ -33,15 +21,12 @@ def write_vectors(path: Path, names: Sequence[str], vectors: np.ndarray) -> None
 
     Raises UsageError for a file that cannot be written, and for more rows or columns than an Excel sheet has.
     """
-    with usage_error(path):
-        WRITERS[path.suffix](path, names, vectors)
+    WRITERS[path.suffix](path, names, vectors)
 
 
 def _write_parquet(path: Path, names: Sequence[str], vectors: np.ndarray) -> None:
     column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
-    table = pa.table({"path": names, "vector": column}, metadata={PARQUET_MARK: __version__})
-    with atomic_file(path) as part:
-        pq.write_table(table, part)
+    write_parquet(path, pa.table({"path": [*map(utf8, names)], "vector": column}))
 
 
 def _write_csv(path: Path, names: Sequence[str], vectors: np.ndarray) -> None:
@@ -49,24 +34,8 @@ def _write_csv(path: Path, names: Sequence[str], vectors: np.ndarray) -> None:
 
 
 def _write_xlsx(path: Path, names: Sequence[str], vectors: np.ndarray) -> None:
-    if len(names) >= MOST_ROWS or vectors.shape[1] >= MOST_COLUMNS:
-        raise UsageError(
-            f"{len(names):,} vectors of {vectors.shape[1]:,} numbers do not fit an Excel sheet, with {MOST_ROWS:,} "
-            f"rows and {MOST_COLUMNS:,} columns: write a .parquet or .csv file"
-        )
-    with atomic_file(path) as part, part.open("wb") as stream:
-        options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
-        book = require("xlsxwriter", "xlsx").Workbook(stream, options)
-        book.set_custom_property(XLSX_MARK, __version__)
-        sheet, bold = book.add_worksheet("vectors"), book.add_format({"bold": True})
-        sheet.freeze_panes(1, 1)
-        for column, name in enumerate(_columns(vectors)):
-            sheet.write_string(0, column, name, bold)
-        for row, (name, numbers) in enumerate(zip(names, _digits(vectors), strict=True), 1):
-            sheet.write_string(row, 0, name[:MOST_CHARACTERS])
-            for column, number in enumerate(numbers, 1):
-                sheet.write_number(row, column, float(number))
-        book.close()
+    rows = ([name, *map(float, row)] for name, row in zip(names, _digits(vectors), strict=True))
+    write_workbook(path, _columns(vectors), rows, len(names), sheet="vectors")
 
 
 def _columns(vectors: np.ndarray) -> list[str]:

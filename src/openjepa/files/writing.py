@@ -18,6 +18,10 @@ from openjepa.escaping import csv_cell
 from openjepa.files.temporary import remove, temporary
 
 
+class Number(str):
+    """A number as text, with the digits that a CSV file is to have; elsewhere it is a number."""
+
+
 def cache_folder(*parts: str) -> Path:
     """A place below $OPENJEPA_CACHE or, where that is not set, openjepa's folder in the user's cache folder.
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import Tensor
 
+from openjepa.files.writing import Number
 from openjepa.interop.classifier import Classifier, Problem
 
 BETWEEN = "|"  # tags in one cell
@@ -22,13 +23,17 @@ def answer_cells(model: Classifier, answers: Tensor) -> tuple[list[str], Iterabl
 
 def _classes(classes: Sequence[str], row: Tensor) -> list[str]:
     """The likeliest class, its probability, and those of all."""
-    return [classes[int(row.argmax())], *(f"{p:.6f}" for p in [row.max(), *row])]
+    return [classes[int(row.argmax())], *_probabilities([row.max(), *row])]
 
 
 def _tags(tags: Sequence[str], row: Tensor) -> list[str]:
     """The tags that are likelier than not, and the probabilities of all."""
-    return [BETWEEN.join(name for name, p in zip(tags, row, strict=True) if p > 0.5), *(f"{p:.6f}" for p in row)]
+    return [BETWEEN.join(name for name, p in zip(tags, row, strict=True) if p > 0.5), *_probabilities(row)]
 
 
 def _numbers(row: Tensor) -> list[str]:
-    return [f"{number:z.6g}" for number in row]
+    return [Number(f"{number:z.6g}") for number in row]
+
+
+def _probabilities(row: Iterable[Tensor]) -> list[str]:
+    return [Number(f"{p:.6f}") for p in row]

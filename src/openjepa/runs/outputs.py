@@ -27,7 +27,9 @@ from openjepa.evaluation.judgement import (
 )
 from openjepa.evaluation.results import in_units, row_name, with_measure
 from openjepa.evaluation.session import Session
-from openjepa.files import check_output, write_output, write_rows
+from openjepa.files import check_output, write_output
+from openjepa.files.tables import write_lists
+from openjepa.files.workbook import check_xlsx
 from openjepa.interop.heads import write_head
 from openjepa.interop.open_model import is_folder
 from openjepa.runs.checkpoints import file_at
@@ -45,16 +47,18 @@ class Outputs:
 
     json: Path | None = None
     csv: Path | None = None
+    xlsx: Path | None = None
     page: Path | None = None
     head: Path | None = None
 
     def check(self, models: Sequence[str], data: Sequence[str], overwrite: bool = False) -> None:
         """Raise UsageError, before the work, where something may not or cannot be written."""
-        paths = [path for path in (self.json, self.csv, self.page) if path]
+        paths = [path for path in (self.json, self.csv, self.xlsx, self.page) if path]
         for path in paths:
             check_output(path, models, overwrite, data)
         if len({path.resolve() for path in paths}) < len(paths):
-            raise UsageError("--json, --csv and --page name the same file: give each its own")
+            raise UsageError("--json, --csv, --xlsx and --page name the same file: give each its own")
+        check_xlsx(self.xlsx)
         if self.head:
             check_new_folder(self.head, "give --save-head another name")
 
@@ -81,8 +85,7 @@ class Outputs:
         runs = [name for name in names if name in steps or is_run(name)]
         for path in asked + [Path(name) / file_at(EVALUATION, steps.get(name)) for name in runs]:
             write_records(path, records)
-        if self.csv:
-            write_csv(self.csv, records)
+        _write_numbers(self.csv, self.xlsx, records)
         if self.head:
             write_head(self.head, head_session(sessions), tasks)
 
@@ -150,12 +153,12 @@ def write_records(path: Path, records: list[dict]) -> None:
     write_output(path, json.dumps(records, indent=2) + "\n")
 
 
-def write_csv(path: Path, records: Sequence[dict]) -> None:
-    """Write the numbers as a table, a row a model and task; raises UsageError if the file cannot be written."""
+def _write_numbers(csv: Path | None, xlsx: Path | None, records: Sequence[dict]) -> None:
+    """Write the numbers as a table, a row a model and task; raises UsageError if a file cannot be written."""
     keys = ("model", "data", "task", "metric", "value", "low", "high")
     settings = ("kind", "train_images", "test_images", "test", "interval")
-    rows = ([r[key] for key in keys] + [r["protocol"].get(key, "") for key in settings] for r in records)
-    write_rows(path, [*keys, *settings], rows)
+    rows = [[r[key] for key in keys] + [r["protocol"].get(key, "") for key in settings] for r in records]
+    write_lists(csv, xlsx, [*keys, *settings], rows)
 
 
 def runs_by_seed(names: Sequence[str]) -> list[list[str]]:

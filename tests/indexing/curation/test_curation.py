@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from support.sheets import sheet_values
 
 import openjepa
 from openjepa.errors import UsageError
@@ -103,7 +104,11 @@ def test_commands_write_tables_and_link_by_cluster(index, tmp_path, capsys):
     assert len(rows) == 3 and rows[0]["neighbours"].count("|") == 4
     openjepa.curate_clusters(index.folder, count=3, link=tmp_path / "links", yes=True, out=tmp_path / "clusters.csv")
     assert len([*(tmp_path / "links").glob("cluster-00[123]/*/*.png")]) == len(index)
-    openjepa.curate_sample(index.folder, n=4, out=tmp_path / "sample.csv")
+    for _ in range(2):
+        table = openjepa.curate_sample(index.folder, n=4, out=tmp_path / "sample.xlsx")
+    head, *rows = sheet_values(tmp_path / "sample.xlsx")
+    assert head == ["rank", "path", "cosine"] and [row[1] for row in rows] == table["path"].to_pylist()
+    assert [row[2:] for row in rows] == [[], *([pytest.approx(one)] for one in table["cosine"].to_pylist()[1:])]
     assert "4 images of 62, diverse" in capsys.readouterr().out
     (tmp_path / "mine.csv").write_text("a,b\n")
     with pytest.raises(UsageError, match="is not an output of openjepa"):

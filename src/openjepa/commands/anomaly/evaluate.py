@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from typer import Argument, Option
 
-from openjepa.anomaly.evaluate import evaluate_scores, table_of
+from openjepa.anomaly.evaluate import COLUMNS, evaluate_scores, table_of
 from openjepa.anomaly.labelled import label_images, test_images
 from openjepa.commands.anomaly.options import DetectorFolder, Moved, Page
-from openjepa.commands.arguments.options import Device, Overwrite, Precision, SkippedFraction, Workers
+from openjepa.commands.arguments.options import Device, Overwrite, Precision, SkippedFraction, Workers, Xlsx
 from openjepa.config import MAX_SKIPPED
 from openjepa.console import counting, log, show_table
 from openjepa.data.open import Given, as_source, names_of
@@ -18,6 +18,8 @@ from openjepa.data.proportions import seen_lines
 from openjepa.data.storage.storage import skipped_lines
 from openjepa.device import choose_device, choose_precision
 from openjepa.files import check_output, write_output
+from openjepa.files.tables import write_lists
+from openjepa.files.workbook import check_xlsx
 from openjepa.reports.anomaly.page import Found, anomaly_page
 from openjepa.runs.detectors import check_page, open_detector, score_images, size_lines
 from openjepa.runs.images import check_skipped, count_workers, open_images
@@ -39,6 +41,8 @@ def anomaly_evaluate(
         str | None, Option(help="The kind of normal images; left out, good, normal, ok or 0.", show_default=False)
     ] = None,
     json: Annotated[Path | None, Option(help="File to write the records to.")] = None,
+    csv: Annotated[Path | None, Option(help="File to write them to as a table.")] = None,
+    xlsx: Xlsx = None,
     page: Page = None,
     model: Moved = None,
     seed: Annotated[int, Option(help="Of the intervals.")] = 0,
@@ -58,8 +62,9 @@ def anomaly_evaluate(
     UsageError.
     """
     source = test_images(as_source(data))
-    if json is not None:
-        check_output(Path(json), [detector], overwrite, names_of(source))
+    for path in filter(None, (json, csv, xlsx)):
+        check_output(Path(path), [detector], overwrite, names_of(source))
+    check_xlsx(xlsx)
     check_page(page, [detector], overwrite, names_of(source))
     readers = count_workers(workers, device)
     where = choose_device(device)
@@ -80,6 +85,7 @@ def anomaly_evaluate(
     log(*skipped_lines(skipped), *labelled.lines())
     if json is not None:
         write_records(Path(json), records)
+    write_lists(csv, xlsx, COLUMNS, [[record.get(name, "") for name in COLUMNS] for record in records])
     if page is not None:
         write_output(Path(page), anomaly_page(fitted, Found(measured.dataset, scores, measured), records))
     return records

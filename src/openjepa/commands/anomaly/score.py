@@ -10,7 +10,7 @@ from typer import Option
 
 from openjepa.anomaly.detector import Detector
 from openjepa.commands.anomaly.options import DetectorFolder, Moved, Page
-from openjepa.commands.arguments.options import Data, Device, Overwrite, Precision, SkippedFraction, Workers
+from openjepa.commands.arguments.options import Data, Device, Overwrite, Precision, SkippedFraction, TableOut, Workers
 from openjepa.config import MAX_SKIPPED
 from openjepa.console import counting, log
 from openjepa.data.open import as_source, names_of
@@ -18,8 +18,10 @@ from openjepa.data.proportions import seen_lines
 from openjepa.data.storage.storage import files_in, skipped_lines
 from openjepa.data.summary import counted
 from openjepa.device import choose_device, choose_precision
-from openjepa.errors import UsageError
-from openjepa.files import check_output, check_outside, write_output, write_rows
+from openjepa.files import check_output, check_outside, write_output
+from openjepa.files.tables import check_table_file, write_table
+from openjepa.files.workbook import check_fits
+from openjepa.files.writing import Number
 from openjepa.reports.anomaly.page import Found, anomaly_page
 from openjepa.reports.anomaly.pictures import MapWriter
 from openjepa.runs.detectors import check_page, open_detector, score_images, size_lines
@@ -30,7 +32,7 @@ def anomaly_score(
     detector: DetectorFolder,
     data: Data,
     *,
-    out: Annotated[Path, Option(help="CSV file to write.", show_default=False)],
+    out: TableOut,
     maps: Annotated[
         Path | None, Option(help="New folder for a picture of each image that shows where it is odd.")
     ] = None,
@@ -51,8 +53,7 @@ def anomaly_score(
     Returns the file. Raises UsageError.
     """
     source, out = as_source(data), Path(out)
-    if out.suffix != ".csv":
-        raise UsageError(f"{out} is not a CSV file: give a name that ends in .csv")
+    check_table_file(out)
     check_output(out, [detector], overwrite, names_of(source))
     check_page(page, [detector], overwrite, names_of(source))
     if maps is not None:
@@ -62,13 +63,15 @@ def anomaly_score(
     where = choose_device(device)
     fitted, facts = open_detector(Path(detector), model, where, choose_precision(precision, where))
     dataset, summary = open_images(source, fitted.pixel_format, max_skipped)
+    check_fits(out, len(dataset))
     log(*seen_lines(summary.sizes, fitted.frame), *size_lines(summary, facts.size))
     draw = MapWriter(Path(maps), fitted, dataset) if maps is not None else None
     with counting(f"scoring {source}") as progress:
         scores, kept, bad = score_images(fitted, dataset, readers, progress, draw)
     skipped = summary.skipped + bad
     check_skipped(str(source), skipped, len(kept), max_skipped)
-    write_rows(out, columns_of(fitted), rows_of(fitted, [dataset.paths[index] for index in kept], scores))
+    rows = rows_of(fitted, [dataset.paths[index] for index in kept], scores)
+    write_table(out, columns_of(fitted), rows, len(kept))
     if page is not None:
         write_output(Path(page), anomaly_page(fitted, Found(dataset.subset(kept), scores)))
     log(*skipped_lines(skipped), *found_lines(fitted, scores))
@@ -87,8 +90,8 @@ def rows_of(detector: Detector, paths: Sequence[str], scores: Tensor) -> Iterato
     chances = detector.calibration.p_values(numbers[:, 0]) if threshold else np.zeros(0)
     for place in np.argsort(-numbers[:, 0], kind="stable"):
         score, *others = numbers[place]
-        known = ["yes" if score > threshold.value else "no", f"{chances[place]:.4g}"] if threshold else []
-        yield [paths[place], f"{score:z.5g}", *known, *(f"{value:z.5g}" for value in others)]
+        known = ["yes" if score > threshold.value else "no", Number(f"{chances[place]:.4g}")] if threshold else []
+        yield [paths[place], Number(f"{score:z.5g}"), *known, *(Number(f"{value:z.5g}") for value in others)]
 
 
 def found_lines(detector: Detector, scores: Tensor) -> list[str]:

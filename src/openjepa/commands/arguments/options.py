@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 from typer import Argument, Option
@@ -29,6 +30,10 @@ Pooling = Annotated[
     str, Option(help="Embedding of models of other libraries: auto (as that library pools), class or mean.")
 ]
 Workers = Annotated[int | str, Option(help=help_of("workers"))]
+_TABLE = Option(help="Table to write: .csv, .xlsx (Excel) or .parquet.", show_default=False)
+TableOut = Annotated[Path, _TABLE]
+MaybeTable = Annotated[Path | None, _TABLE]
+Xlsx = Annotated[Path | None, Option(help="File to write that table to as an Excel workbook.")]
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace a file that openjepa did not write.")]
 Step = Annotated[
     int | str | None,

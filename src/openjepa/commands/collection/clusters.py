@@ -5,8 +5,8 @@ from typing import Annotated
 import pyarrow as pa
 from typer import Option
 
-from openjepa.commands.arguments.options import Overwrite
-from openjepa.commands.collection.curating import In, IndexName, Link, Move, Out, Yes, check_outputs, finish, opened
+from openjepa.commands.arguments.options import MaybeTable, Overwrite
+from openjepa.commands.collection.curating import In, IndexName, Link, Move, Yes, check_outputs, finish, opened
 from openjepa.console import log, show_table
 from openjepa.data.summary import counted
 
@@ -19,7 +19,7 @@ def curate_clusters(
         int | None, Option(help="How many; by default the square root of half the images, up to 50.")
     ] = None,
     seed: Annotated[int, Option(help="Of the first centres.")] = 0,
-    out: Out = None,
+    out: MaybeTable = None,
     move: Move = None,
     link: Link = None,
     yes: Yes = False,

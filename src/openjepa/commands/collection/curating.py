@@ -12,7 +12,7 @@ from openjepa.data.open import Given
 from openjepa.data.summary import counted
 from openjepa.errors import UsageError
 from openjepa.files import check_output
-from openjepa.files.tables import check_table_file, write_table
+from openjepa.files.tables import check_table_file, write_arrow
 from openjepa.indexing.curation.placing import LIST, place, planned
 from openjepa.indexing.index import Index, open_index
 from openjepa.indexing.refresh import refreshed
@@ -22,7 +22,6 @@ In = Annotated[
     Given | None,
     Option("--in", help="Images for the model INDEX, which are indexed in the cache.", show_default=False),
 ]
-Out = Annotated[Path | None, Option(help="Table to write: .csv or .parquet.", show_default=False)]
 Move = Annotated[Path | None, Option(help="Folder to move the files to; only shown, unless --yes.", show_default=False)]
 Link = Annotated[Path | None, Option(help="Folder to link to them in; only shown, unless --yes.", show_default=False)]
 Yes = Annotated[bool, Option("--yes", help="Do what --move or --link shows.")]
@@ -57,7 +56,7 @@ def finish(
 ) -> pa.Table:
     """Write a table, and move or link the files that are `chosen`, or show what that would do."""
     if out:
-        write_table(Path(out), table)
+        write_arrow(Path(out), table)
         log(f"table: {out}")
     if into := move or link:
         into = Path(into)

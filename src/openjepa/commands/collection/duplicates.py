@@ -6,8 +6,8 @@ from typing import Annotated
 import pyarrow as pa
 from typer import Option
 
-from openjepa.commands.arguments.options import Overwrite
-from openjepa.commands.collection.curating import In, IndexName, Link, Move, Out, Yes, check_outputs, finish, opened
+from openjepa.commands.arguments.options import MaybeTable, Overwrite
+from openjepa.commands.collection.curating import In, IndexName, Link, Move, Yes, check_outputs, finish, opened
 from openjepa.console import log, show_table
 from openjepa.data.summary import counted
 from openjepa.indexing.curation.duplicates import KINDS
@@ -22,7 +22,7 @@ def curate_duplicates(
     embedding: Annotated[
         bool, Option("--embedding", help="Also group images that are near by their vectors alone.")
     ] = False,
-    out: Out = None,
+    out: MaybeTable = None,
     move: Move = None,
     link: Link = None,
     yes: Yes = False,

@@ -6,8 +6,8 @@ from typing import Annotated
 import pyarrow as pa
 from typer import Argument, Option
 
-from openjepa.commands.arguments.options import Overwrite
-from openjepa.commands.collection.curating import In, IndexName, Link, Move, Out, Yes, check_outputs, finish, opened
+from openjepa.commands.arguments.options import MaybeTable, Overwrite
+from openjepa.commands.collection.curating import In, IndexName, Link, Move, Yes, check_outputs, finish, opened
 from openjepa.console import log, show_table
 from openjepa.data.summary import counted
 from openjepa.indexing.curation.label_spreading import spread_labels
@@ -25,7 +25,7 @@ def curate_labels(
         str | None, Option(help="Its column with the labels; by default the first beside the path.")
     ] = None,
     seed: Annotated[int, Option(help="Of the parts in which labels are held out.")] = 0,
-    out: Out = None,
+    out: MaybeTable = None,
     move: Move = None,
     link: Link = None,
     yes: Yes = False,

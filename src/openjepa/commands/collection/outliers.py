@@ -5,8 +5,8 @@ from typing import Annotated
 import pyarrow as pa
 from typer import Option
 
-from openjepa.commands.arguments.options import Overwrite
-from openjepa.commands.collection.curating import In, IndexName, Link, Move, Out, Yes, check_outputs, finish, opened
+from openjepa.commands.arguments.options import MaybeTable, Overwrite
+from openjepa.commands.collection.curating import In, IndexName, Link, Move, Yes, check_outputs, finish, opened
 from openjepa.console import log, show_table
 from openjepa.data.summary import counted
 from openjepa.indexing.searchable import check_top
@@ -19,7 +19,7 @@ def curate_outliers(
     *,
     data: In = None,
     top: Annotated[int, Option(help="How many images to list.")] = 50,
-    out: Out = None,
+    out: MaybeTable = None,
     move: Move = None,
     link: Link = None,
     yes: Yes = False,

@@ -5,8 +5,8 @@ from typing import Annotated
 import pyarrow as pa
 from typer import Option
 
-from openjepa.commands.arguments.options import Overwrite
-from openjepa.commands.collection.curating import In, IndexName, Link, Move, Out, Yes, check_outputs, finish, opened
+from openjepa.commands.arguments.options import MaybeTable, Overwrite
+from openjepa.commands.collection.curating import In, IndexName, Link, Move, Yes, check_outputs, finish, opened
 from openjepa.console import log
 from openjepa.data.summary import counted
 
@@ -20,7 +20,7 @@ def curate_sample(
     n: Annotated[int, Option(help="How many images.")] = 100,
     by: Annotated[str, Option(help="diverse or typical.")] = "diverse",
     seed: Annotated[int, Option(help="Of the clusters of typical images.")] = 0,
-    out: Out = None,
+    out: MaybeTable = None,
     move: Move = None,
     link: Link = None,
     yes: Yes = False,

@@ -9,12 +9,14 @@ from typing import Annotated, Any
 import pyarrow as pa
 from typer import Argument, Option
 
-from openjepa.commands.arguments.options import Device, Overwrite, Precision, Workers
+from openjepa.commands.arguments.options import Device, Overwrite, Precision, Workers, Xlsx
 from openjepa.console import log, show_table
 from openjepa.data.crops import Box
 from openjepa.data.open import Given, names_of
 from openjepa.errors import UsageError
-from openjepa.files import check_output, write_output, write_rows
+from openjepa.files import check_output, write_output
+from openjepa.files.tables import write_lists
+from openjepa.files.workbook import check_xlsx
 from openjepa.indexing.index import Index, open_index
 from openjepa.indexing.refresh import refreshed
 from openjepa.indexing.regions import BOX, Region, in_pixels
@@ -49,6 +51,7 @@ def search(
     top: Annotated[int, Option(help="Results for each image.")] = 20,
     json: Annotated[Path | None, Option(help="File to write the results to as JSON.")] = None,
     csv: Annotated[Path | None, Option(help="File to write them to as a table.")] = None,
+    xlsx: Xlsx = None,
     html: Annotated[Path | None, Option(help="Page to write, with thumbnails.")] = None,
     model: Annotated[str | None, Option(help="The model of the index, where it has moved.", show_default=False)] = None,
     device: Device = "auto",
@@ -73,10 +76,11 @@ def search(
     Returns the results, a dict for each with the keys query, rank, path, cosine, percentile and what the index knows
     of the image; with --box x0, y0, x1, y1 in place of percentile. Raises UsageError.
     """
-    outputs = {"json": json, "csv": csv, "html": html}
+    outputs = {"json": json, "csv": csv, "xlsx": xlsx, "html": html}
     for name, path in outputs.items():
-        if path and Path(path).suffix != SUFFIXES[name]:
+        if path and name in SUFFIXES and Path(path).suffix != SUFFIXES[name]:
             raise UsageError(f"--{name} {path} is not possible: give a name that ends in {SUFFIXES[name]}")
+    check_xlsx(xlsx)
     given = [*([images] if isinstance(images, str) else images or [])]
     if box is not None and len(given) != 1:
         raise UsageError("--box is a part of one image: give one IMAGE")
@@ -125,7 +129,7 @@ def _show(rows: Sequence[dict[str, Any]], index: Index, region: Region | None) -
         ]
         show_table(head, cells, title=query)
         if len(mine) > LISTED:
-            log(f"{len(mine) - LISTED:,} more results: write them with --csv, --json or --html")
+            log(f"{len(mine) - LISTED:,} more results: write them with --csv, --xlsx, --json or --html")
     if not rows:
         log(f"no image of {index.folder} was found")
     if region and region.seen < WHOLE:
@@ -150,9 +154,9 @@ def _text(value: Any) -> str:
 def _write_lists(outputs: dict[str, Path | None], rows: list[dict[str, Any]]) -> None:
     if path := outputs["json"]:
         write_output(Path(path), json_format.dumps([_without_nan(row) for row in rows], indent=2) + "\n")
-    if path := outputs["csv"]:
-        names = [*rows[0]] if rows else ["query", "rank", "path", "cosine", "percentile"]
-        write_rows(Path(path), names, (["" if row[name] is None else row[name] for name in names] for row in rows))
+    names = [*rows[0]] if rows else ["query", "rank", "path", "cosine", "percentile"]
+    cells = [["" if row[name] is None else row[name] for name in names] for row in rows]
+    write_lists(outputs["csv"], outputs["xlsx"], names, cells)
 
 
 def _page(
