@@ -119,6 +119,24 @@ def test_a_table_shows_foreign_text_in_every_place(printed):
     assert printed().count(SHOWN) == 4
 
 
+def test_a_table_wider_than_the_terminal_is_printed_in_parts(printed, monkeypatch):
+    monkeypatch.setattr(console.console, "_width", 40)
+    head = ["", "first", "second", "third"]
+    rows = [["AUROC", "91.4 (83.0-97.7)", "91.2 (82.8-97.3)", "91.8"], ["found", "3.3", console.NONE, console.NONE]]
+    console.show_parts(head, rows, title="in %")
+    lines = [line.split("  ") for line in printed().splitlines()]
+    words = [[word.strip() for word in line if word.strip()] for line in lines]
+    assert [line for line in words if line and "─" not in line[0]] == [
+        ["in %"],
+        ["first"],
+        ["AUROC", "91.4 (83.0-97.7)"],
+        ["found", "3.3"],
+        ["second", "third"],
+        ["AUROC", "91.2 (82.8-97.3)", "91.8"],
+    ]
+    assert max(map(len, printed().splitlines())) <= 40
+
+
 def test_the_table_of_results_shows_labels_and_models_as_they_are_named(printed):
     record = {"model": "br[x]k", "task": "linear:[/red]", "metric": "accuracy", "value": 0.5, "low": 0.4, "high": 0.6}
     show_records([record])

@@ -26,6 +26,7 @@ from openjepa.waited import waited
 SMOOTHING = 0.3  # weight of the latest line of the log in the rate that is shown
 # Of several processes (torchrun sets RANK) one prints.
 QUIET = os.environ.get("RANK", "0") != "0"
+NONE = "–"  # a cell of a table without a value
 PLAIN = str.maketrans({"·": "-", "–": "-", "…": "...", "±": "+-", "×": "x"})  # where an encoding lacks these
 
 
@@ -103,6 +104,29 @@ def log(*lines: str) -> None:
 def show_table(head: Sequence[str], rows: Iterable[Sequence[str]], title: str = "", right: bool = False) -> None:
     """Print a table; with `right`, all columns but the first are aligned to the right."""
     console.print(_table(head, rows, title, right))
+
+
+def show_parts(head: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
+    """Print a table of numbers; one wider than the terminal as several, each with its first column and some others.
+
+    Rows that have nothing but `NONE` in a part are left out of it.
+    """
+    parts: list[list[int]] = [[]]
+    for column in range(1, len(head)):
+        wider = [0, *parts[-1], column]
+        if parts[-1] and not fits(*_of_columns(wider, head, rows)):
+            parts.append([])
+        parts[-1].append(column)
+    for part in parts:
+        names, cells = _of_columns([0, *part], head, rows)
+        show_table(names, [row for row in cells if {*row[1:]} != {NONE}], title, right=True)
+        title = ""
+
+
+def _of_columns(
+    columns: Sequence[int], head: Sequence[str], rows: Sequence[Sequence[str]]
+) -> tuple[list[str], list[list[str]]]:
+    return [head[column] for column in columns], [[row[column] for column in columns] for row in rows]
 
 
 def fits(head: Sequence[str], rows: Iterable[Sequence[str]]) -> bool:

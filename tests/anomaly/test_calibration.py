@@ -41,6 +41,22 @@ def test_every_image_has_one_part(count, rate):
     assert len(split.fit) >= 1 and (len(split.threshold) >= needed(rate) if rate else not len(split.threshold))
 
 
+def test_a_threshold_that_one_image_sets_is_said_with_how_many_would_help():
+    """Of as many normal images as the line names, the odd one among those held out no longer is the threshold."""
+    for rate, more in ((0.1, 19), (0.05, 39), (0.01, 199), (0.004, 499)):
+        scores = np.arange(float(more))
+        scores[-1] = 1e6  # one odd image
+        few, enough = conformal_threshold(scores[1:], rate), conformal_threshold(scores, rate)
+        assert few.value == 1e6 and enough.value < more and enough.warnings() == []
+        (line,) = few.warnings()
+        assert f"the highest score of the {more - 1:,} held-out images" in line
+        assert f"of {4 * more:,} normal images {more:,} would be held out" in line
+        assert len(split_normals(4 * more, rate, 0).threshold) == more
+        assert len(split_normals(4 * more - 1, rate, 0).threshold) < more
+    (line,) = conformal_threshold(np.zeros(1), 0.5).warnings()
+    assert "of the 1 held-out image, so that" in line
+
+
 def test_p_values_count_the_normal_images_that_score_as_high():
     calibration = Calibration({"memory": Spread((0.0, 1.0))}, "", np.array([3.0, 1.0, 2.0, 2.0]))
     assert calibration.p_values(np.array([0.0, 2.0, 2.5, 4.0])).tolist() == [1.0, 0.8, 0.4, 0.2]

@@ -18,6 +18,7 @@ from support.sheets import sheet_values
 import openjepa
 from openjepa.anomaly.stored import FACTS
 from openjepa.cli import main
+from openjepa.console import console
 from openjepa.errors import UsageError
 
 CPU = {"workers": 0, "device": "cpu", "precision": "float32"}
@@ -54,7 +55,7 @@ def test_scores_of_every_image_the_oddest_first_and_a_picture_of_each(place, tmp
     above = sum(row["anomalous"] == "yes" for row in rows)
     assert f"{above} of 20 images are anomalous" in capsys.readouterr().out and 10 <= above < 15
     for row in rows:
-        picture = np.asarray(Image.open(tmp_path / "maps" / f"{row['path']}.png"))
+        picture = np.asarray(Image.open(tmp_path / "maps" / row["path"]))
         assert picture.shape == (24, 32, 3)
     openjepa.anomaly_score(place / "detector", place / "parts/test", out=tmp_path / "s.xlsx", **CPU)
     head, *cells = sheet_values(tmp_path / "s.xlsx")
@@ -83,6 +84,26 @@ def test_evaluation_says_how_well_each_kind_is_found_and_where(place, tmp_path):
     assert found["score", "all", "false alarms"]["value"] <= 0.3
     assert {"memory", "density"} < {r["score"] for r in records}
     assert all(r["low"] - 1e-9 <= r["value"] <= r["high"] + 1e-9 for r in records)
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_the_table_of_an_evaluation_is_not_folded(place, tmp_path, capsys, monkeypatch, width):
+    """With four scores and long names of kinds, every number is printed whole."""
+    about = {"scores": "memory,density,image,energy", "false_alarms": "10%", **CPU}
+    detector = openjepa.anomaly_fit(place / "model", place / "parts", out=tmp_path / "detector", **about)
+    parts = shutil.copytree(place / "parts", tmp_path / "parts")
+    for folder in ("test", "ground_truth"):
+        (parts / folder / "hole").rename(parts / folder / "manipulated_front_of_the_part")
+    monkeypatch.setattr(console, "_width", width)
+    capsys.readouterr()
+    records = openjepa.anomaly_evaluate(detector, parts, **CPU)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    words = [word for line in lines for word in re.split(r"  +", line)]
+    for record in records:
+        value, low, high = (100 * record[key] for key in ("value", "low", "high"))
+        assert f"{value:.1f} ({low:.1f}–{high:.1f})" in words
+        assert {record["score"], record["metric"], record["kind"]} - {"all"} <= set(words)
 
 
 def test_class_folders_and_a_csv_tell_kinds_apart_too(place, tmp_path):

@@ -9,9 +9,11 @@ from scipy.stats import beta
 from torch import Tensor
 
 from openjepa.anomaly.scorer import Score
+from openjepa.data.summary import counted
 from openjepa.errors import UsageError
 
 SMALLEST = 1e-6  # of a standard deviation, beside the mean
+HELD_PART = 4  # of so many normal images one is held out for the threshold, or more where the rate needs more
 
 
 @dataclass(frozen=True)
@@ -63,21 +65,39 @@ class Threshold:
     low: float
     high: float
 
+    def warnings(self) -> list[str]:
+        """A line where the highest score alone is the threshold, so that one odd image can lift it above defects."""
+        if place_of(self.rate, self.count) > 1:
+            return []
+        more = needed(self.rate, 2)
+        return [
+            f"warning: this threshold is the highest score of the {counted(self.count, 'held-out image')}, so that one "
+            f"odd image among them sets it: of {HELD_PART * more:,} normal images {more:,} would be held out, and the "
+            "threshold be their second highest score"
+        ]
 
-def needed(rate: float) -> int:
-    """Normal images that must be held out for a threshold with a rate of false alarms."""
-    return math.ceil(1 / rate - 1e-9) - 1
+
+def place_of(rate: float, held_out: int) -> int:
+    """Which of the scores of held-out images, the highest first, is the threshold of a rate; 0 for none."""
+    return held_out + 1 - math.ceil((held_out + 1) * (1 - rate) - 1e-9)
+
+
+def needed(rate: float, place: int = 1) -> int:
+    """Normal images that must be held out for a rate, so that the threshold is the score at a place, the highest first.
+
+    With 1 there is a threshold; with 2 a single image cannot set it.
+    """
+    return math.ceil(place / rate - 1e-9) - 1
 
 
 def conformal_threshold(scores: np.ndarray, rate: float) -> Threshold:
     """The threshold of a `rate` in (0, 1) from the scores [n] of held-out normal images. UsageError for too few."""
     n = len(scores)
-    rank = math.ceil((n + 1) * (1 - rate) - 1e-9)
-    if rank > n:
+    place = place_of(rate, n)
+    if place < 1:
         raise UsageError(too_few(rate, n))
-    over = n + 1 - rank  # the rate of this threshold is a random variable of this beta distribution
-    low, high = beta.ppf((0.025, 0.975), over, rank)
-    return Threshold(float(np.sort(scores)[rank - 1]), rate, n, float(low), float(high))
+    low, high = beta.ppf((0.025, 0.975), place, n + 1 - place)  # the distribution of the rate of this threshold
+    return Threshold(float(np.sort(scores)[n - place]), rate, n, float(low), float(high))
 
 
 def too_few(rate: float, held_out: int, images: int | None = None) -> str:

@@ -138,6 +138,7 @@ class Detector:
                 f"{100 * threshold.rate:g}%; by {threshold.count:,} held-out ones, the rate of this threshold is "
                 f"{threshold.low:.2%} to {threshold.high:.2%} (95 %)"
             )
+            lines += threshold.warnings()
         if self.facts.lighting:
             lines.append(self.facts.lighting.line(self.reader.features.settings.lighting))
         return lines + self.facts.warnings()

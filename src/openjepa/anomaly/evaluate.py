@@ -11,6 +11,7 @@ from torch import Tensor
 from openjepa.anomaly.detector import COMBINED, Detector
 from openjepa.anomaly.labelled import Labelled
 from openjepa.anomaly.metrics import Interval, PixelHistograms, best_f1, bin_edges, image_metrics
+from openjepa.console import NONE
 from openjepa.data.crops import size_of
 from openjepa.errors import BadImage
 from openjepa.evaluation.intervals import accuracy_interval
@@ -98,16 +99,19 @@ def enlarged(map_: Tensor, detector: Detector) -> Tensor:
     return F.interpolate(rows, size=detector.image_size, mode="bilinear", align_corners=False)[0, 0]
 
 
-def table_of(records: Sequence[dict]) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of a table in percent: a row for each metric and kind, a column for each score."""
-    scores = list(dict.fromkeys(record["score"] for record in records))
-    cells = {(record["metric"], record["kind"], record["score"]): _cell(record) for record in records}
-    names = dict.fromkeys((metric, kind) for metric, kind, _ in cells)
-    rows = [
-        [metric if kind == ALL else f"{metric}, {kind}", *(cells.get((metric, kind, score), "–") for score in scores)]
-        for metric, kind in names
-    ]
-    return ["", *scores], rows
+def tables_of(records: Sequence[dict]) -> list[tuple[list[str], list[list[str]]]]:
+    """Heads and rows of tables in percent: a row a metric and a column a score and, of several kinds, a row a kind."""
+    whole = [record for record in records if record["kind"] == ALL]
+    kinds = [record for record in records if record["kind"] != ALL]
+    return [_table("", whole, "metric", "score"), *([_table("kind", kinds, "kind", "metric")] if kinds else [])]
+
+
+def _table(corner: str, records: Sequence[dict], down: str, across: str) -> tuple[list[str], list[list[str]]]:
+    """The records by their values of two keys, which name the rows and the columns."""
+    cells = {(record[down], record[across]): _cell(record) for record in records}
+    names = list(dict.fromkeys(name for _, name in cells))
+    rows = [[row, *(cells.get((row, name), NONE) for name in names)] for row in dict.fromkeys(row for row, _ in cells)]
+    return [corner, *names], rows
 
 
 def _cell(record: dict) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from openjepa.anomaly.calibration import (
+    HELD_PART,
     Calibration,
     Spread,
     combined,
@@ -86,7 +87,7 @@ def split_normals(count: int, rate: float | None, seed: int) -> Split:
         least = needed(rate)
         if least > count - 1:
             raise UsageError(too_few(rate, count - 1, count))
-        held = max(least, min(count // 4, MOST_SET_ASIDE))
+        held = max(least, min(count // HELD_PART, max(MOST_SET_ASIDE, needed(rate, 2))))
     rest = count - held
     aside = min(round(rest * SET_ASIDE), MOST_SET_ASIDE) if rest >= SEPARATE else 0
     return Split(order[held + aside :], order[held : held + aside], order[:held])

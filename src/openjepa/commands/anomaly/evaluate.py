@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 from typer import Argument, Option
 
-from openjepa.anomaly.evaluate import COLUMNS, evaluate_scores, table_of
+from openjepa.anomaly.evaluate import COLUMNS, evaluate_scores, tables_of
 from openjepa.anomaly.labelled import label_images, test_images
 from openjepa.commands.anomaly.options import DetectorFolder, Moved, Page
 from openjepa.commands.arguments.options import Device, Overwrite, Precision, SkippedFraction, Workers, Xlsx
 from openjepa.config import MAX_SKIPPED
-from openjepa.console import counting, log, show_table
+from openjepa.console import counting, log, show_parts
 from openjepa.data.open import Given, as_source, names_of
 from openjepa.data.proportions import seen_lines
 from openjepa.data.storage.storage import skipped_lines
@@ -81,7 +81,8 @@ def anomaly_evaluate(
     check_skipped(str(source), skipped, len(kept), max_skipped)
     measured = labelled.subset(kept)
     records = evaluate_scores(fitted, measured, scores, torch.stack(found), seed)
-    show_table(*table_of(records), title="in %, with 95 % interval", right=True)
+    for head, rows in tables_of(records):
+        show_parts(head, rows, title="in %, with 95 % interval")
     log(*skipped_lines(skipped), *labelled.lines())
     if json is not None:
         write_records(Path(json), records)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from openjepa.anomaly.detector import Detector
-from openjepa.anomaly.evaluate import enlarged, table_of
+from openjepa.anomaly.evaluate import enlarged, tables_of
 from openjepa.anomaly.labelled import Labelled
 from openjepa.data.crops import resize_centre_crop, size_of
 from openjepa.data.dataset import ImageDataset
@@ -47,7 +47,7 @@ def anomaly_page(detector: Detector, found: Found, records: Sequence[dict] = ())
         title=found.dataset.source,
         detector=detector.name,
         lines=detector.lines(),
-        table=table_of(records) if records else None,
+        tables=tables_of(records) if records else [],
         chart=distribution(found, threshold.value if threshold else None),
         labelled=found.labelled is not None,
         pictures=[part for part in _pictures(detector, found) if part.tiles],
