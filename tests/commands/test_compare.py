@@ -2,9 +2,7 @@
 
 import csv
 import json
-import re
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +12,11 @@ from support.html_checks import check_stands_alone
 from support.photos import draw_photos
 
 import openjepa
+from openjepa.console import console
 from openjepa.errors import UsageError
+from openjepa.evaluation.results import in_units
 from openjepa.studies.compare import study as study_module
 
-PAGE = Path(__file__).parents[2] / "docs/compare.md"
 TINY = {"image_size": 16, "batch_size": 6, "workers": 0, "precision": "float32", "device": "cpu"}
 ASKED = {"methods": "vicreg", "budget": "images:12", "seeds": 2, "views": "both", **TINY}
 
@@ -60,16 +59,25 @@ def test_every_run_and_baseline_is_measured_and_shown(made):
     assert (study / "trials/vicreg-crops-seed-1/encoder/model.safetensors").is_file()
 
 
-def test_the_code_of_its_page_writes_a_table_of_all_results(copy, monkeypatch):
-    (block,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    monkeypatch.chdir(copy[1])
-    exec(block.replace("runs/compare/", ""), {})
-    head, *rows = csv.reader(Path("compare.csv").read_text().splitlines())
-    results = json.loads(Path("results.json").read_text())
-    values = {(record["model"], record["task"]): record["value"] for record in results["records"]}
-    assert head[:5] == ["method", "measure", "mean", "low", "high"]
-    assert {(row[0], row[1]): float(row[2]) for row in rows} == values
-    assert [len(row) - 5 for row in rows if row[:2] == ["vicreg", "linear"]] == [2]
+@pytest.mark.parametrize("width", [80, 200])
+def test_the_table_is_printed_and_written_beside_the_records(copy, monkeypatch, capsys, width):
+    photos, study = copy
+    (study / "results.csv").unlink()
+    monkeypatch.setattr(console, "_width", width)
+    openjepa.compare(photos, out=study, resume=True, **ASKED)  # all is there, and printed again
+    results = json.loads((study / "results.json").read_text())
+    head, *rows = csv.reader((study / "results.csv").read_text().splitlines())
+    assert head[:5] == ["method", "measure", "mean", "low", "high"] and head[-2:] == ["seed 0", "seed 1"]
+    for record, row in zip(results["records"], rows, strict=True):
+        assert row[:2] == [record["model"], record["task"]]
+        assert [*map(float, row[2:5])] == [record[key] for key in ("value", "low", "high")]
+        trained = record["model"].startswith("vicreg")
+        assert [*map(float, filter(None, row[-2:]))] == (record["protocol"]["values"] if trained else [])
+    lines = [line for line in capsys.readouterr().out.splitlines() if " to " in line and "  " in line]
+    assert max(map(len, lines)) <= width
+    for record in results["records"]:
+        shown = "{}  {} to {}".format(*in_units(record))
+        assert any(line.split("  ")[1].strip() == record["model"] and shown in line for line in lines)
 
 
 def test_resume_runs_what_is_missing_to_the_same_results(copy, monkeypatch):

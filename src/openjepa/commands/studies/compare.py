@@ -44,7 +44,7 @@ def compare(
 
     Each run takes the recipe of its method and is measured by a linear probe, k-NN and few labels on held-out images,
     beside raw pixels and the untrained encoder. Writes trials/NAME/ (run folders), trials.jsonl, compare.json,
-    results.json and compare.html, which says what can be concluded.
+    results.json, results.csv and compare.html, which says what can be concluded; the table is printed too.
 
     Returns the folder. Raises UsageError.
     """

@@ -1,4 +1,4 @@
-"""The page of a comparison: what follows, a table with intervals and costs, differences, curves; and results.json."""
+"""The page of a comparison: what follows, results and costs, differences, curves; and the results as JSON and CSV."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +16,10 @@ from openjepa.reports.result_charts import result_chart
 from openjepa.studies.compare.conclusion import JUDGED_BY, Difference, Record, differences, records, sentences
 from openjepa.studies.compare.start import Request
 from openjepa.studies.compare.study import Comparison
+from openjepa.studies.compare.table import show_results, write_results
 from openjepa.training.monitoring.metrics_log import read_metrics
 
-RESULTS, PAGE = "results.json", "compare.html"
+RESULTS, TABLE, PAGE = "results.json", "results.csv", "compare.html"
 
 
 class Row(NamedTuple):
@@ -30,7 +31,10 @@ class Row(NamedTuple):
 
 
 def write_compare_page(study: Comparison, request: Request) -> Path:
-    """Write compare.html and results.json into the study's folder, and print what follows. UsageError if it cannot."""
+    """Write compare.html, results.json and results.csv into the study's folder; print the table and what follows.
+
+    Raises UsageError if it cannot.
+    """
     found, differ, said = records(study), differences(study), sentences(study)
     tasks = list(dict.fromkeys(record["task"] for record in found))
     text = render(
@@ -53,7 +57,9 @@ def write_compare_page(study: Comparison, request: Request) -> Path:
     costs = {name: plan.model_dump() for name, plan in study.plans.items()}
     trials = [trial.model_dump(exclude_none=True) for trial in study.trials]
     write_json(study.folder / RESULTS, content | {"sentences": said, "costs": costs, "trials": trials})
-    log(*said, f"page: {path}")
+    write_results(study.folder / TABLE, study, found)
+    show_results(found)
+    log(*said, f"page: {path}", f"table: {study.folder / TABLE}")
     return path
 
 
