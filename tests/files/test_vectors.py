@@ -71,5 +71,5 @@ def test_names_that_are_not_utf8_are_written_to_each(photos, tmp_path):
     for suffix in (".parquet", ".csv", ".xlsx"):
         openjepa.embed("pixels", str(folder), out=tmp_path / f"v{suffix}", workers=0)
     paths = pq.read_table(tmp_path / "v.parquet")["path"].to_pylist()
-    assert f"{file.parent.name}/=\\udcff.jpg" in paths
+    assert f"{file.parent.name}/=\\xff.jpg" in paths
     assert [row[0][1] for row in read_sheet(tmp_path / "v.xlsx")] == ["path", *paths]
