@@ -51,7 +51,7 @@ EXTRAS = (
     Packages("s3", {"s3fs": "s3fs"}, "images on S3"),
     Packages("gs", {"gcsfs": "gcsfs"}, "images on Google Cloud Storage"),
     Packages("hdf5", {"h5py": "h5py"}, "images in HDF5 files"),
-    Packages("xlsx", {"xlsxwriter": "xlsxwriter"}, "vectors as an Excel workbook"),
+    Packages("xlsx", {"xlsxwriter>=3.2": "xlsxwriter"}, "tables and vectors as Excel workbooks"),
     Packages("index", {"lancedb": "lancedb"}, "index, search and curate"),
     Packages("docs", {"sphinx": "", "myst-nb": "", "furo": ""}, "building the documentation"),
     Packages("torchvision", {"torchvision": "torchvision"}, "data sets of torchvision"),

@@ -15,12 +15,12 @@ from openjepa.safety.processes import end_with_parent, first_line
 
 
 def answer_all(questions: list[str]) -> None:
-    """Print a line of JSON with the answer to each question; what libraries print goes to stderr."""
+    """Write a line of JSON with the answer to each question; what libraries print goes to stderr."""
     end_with_parent()
-    answers = os.fdopen(os.dup(1), "w")
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     for question in questions:
-        print(json.dumps({"question": question} | _answered(question)), file=answers, flush=True)
+        answers.write(json.dumps({"question": question} | _answered(question)) + "\n")
     os._exit(0)  # what libraries do at their end is not asked for
 
 
