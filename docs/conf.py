@@ -1,6 +1,7 @@
 """Settings of Sphinx. The reference pages are written anew before every build, notebooks where code has changed."""
 
 import hashlib
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -32,5 +33,31 @@ html_theme = "furo"
 html_title = "openjepa"
 html_show_copyright = False
 html_static_path = ["static"]
-html_css_files = ["tables.css", "notebooks.css"]
+html_css_files = ["tables.css", "code.css", "notebooks.css"]
+html_js_files = ["scrolling.js"]
 html_theme_options = {"navigation_with_keys": True}
+
+
+CODE = re.compile(r'<code class="docutils literal notranslate">((?:<span class="pre">[^<]*</span>\s*)+)</code>')
+PLACE = re.compile(r"([/_:.,=]+)(?=[^/_:.,=])")  # where a long word may break
+PICTURE = re.compile(r'(<img alt="[^"]{20,}" src="((?:\.\./)?_images/[^"]+)" />)')
+
+
+def for_all_readers(app, page, template, context, doctree):
+    """Mend what Sphinx and MyST-NB write for screen readers and phones."""
+    tree = context.get("furo_navigation_tree", "")
+    context["furo_navigation_tree"] = tree.replace('role="heading"', 'role="heading" aria-level="2"')
+    body = context.get("body", "").replace('<summary aria-label="Toggle hidden content">', "<summary>")
+    body = PICTURE.sub(r'<a href="\2">\1</a>', body)  # opens in full: a phone shows it small
+    context["body"] = CODE.sub(breakable, body)
+
+
+def breakable(code):
+    """Code in a line: long words may go on in the next line after a slash, a dot and the like."""
+    words = re.sub(r"(?<=>)[^<>\s]{25,}", lambda word: PLACE.sub(r"\1</span><wbr><span class='pre'>", word[0]), code[1])
+    long = " long" * (len(re.sub(r"<[^>]*>", "", code[1])) > 40)
+    return f'<code class="docutils literal notranslate{long}">{words}</code>'
+
+
+def setup(app):
+    app.connect("html-page-context", for_all_readers, priority=900)  # after the theme
