@@ -15,8 +15,21 @@ from openjepa.errors import UsageError
 )
 def test_auto_takes_bf16_only_where_it_pays(monkeypatch, bf16_seconds, chosen):
     seconds = {torch.float32: 1.0, torch.bfloat16: bf16_seconds}
-    monkeypatch.setattr(device_module, "product_seconds", lambda: seconds)
+    monkeypatch.setattr(device_module, "product_seconds", lambda dtype, side, rounds: seconds)
     assert choose_precision("auto", torch.device("cpu")) == chosen
+
+
+def test_a_processor_without_bf16_is_not_timed_for_long(monkeypatch):
+    """Large products would take seconds there, at the start of every command."""
+    sides = []
+
+    def product_seconds(dtype, side, rounds):
+        sides.append(side)
+        return {torch.float32: 1.0, dtype: 50.0}
+
+    monkeypatch.setattr(device_module, "product_seconds", product_seconds)
+    assert choose_precision("auto", torch.device("cpu")) == torch.float32
+    assert max(sides) <= 128
 
 
 def test_a_precision_that_is_named_is_taken_as_it_is(monkeypatch):

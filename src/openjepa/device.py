@@ -16,6 +16,7 @@ from openjepa.errors import UsageError
 PRECISIONS = {"bf16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 PAYS = 1.3  # times faster that bf16 products must be: casts cost too
+EMULATED = 4  # times slower than float32, and more, where the CPU has no instructions for a dtype: often 30 to 100
 
 
 def choose_device(name: str | torch.device = "auto") -> torch.device:
@@ -110,22 +111,30 @@ def choose_precision(name: str | torch.dtype, device: torch.device) -> torch.dty
 
 def bf16_pays() -> bool:
     """Whether bf16 products are enough faster than float32 ones on this CPU."""
-    seconds = product_seconds()
+    if times_slower(torch.bfloat16) > EMULATED:
+        return False
+    seconds = product_seconds(torch.bfloat16, 512, 30)
     return seconds[torch.float32] > PAYS * seconds[torch.bfloat16]
 
 
+def times_slower(dtype: torch.dtype) -> float:
+    """How many times as long as in float32 a small matrix product takes on the CPU."""
+    seconds = product_seconds(dtype, 128, 5)
+    return seconds[dtype] / seconds[torch.float32]
+
+
 @functools.cache
-def product_seconds(rounds: int = 30) -> dict[torch.dtype, float]:
-    """The least seconds of a matrix product 512^3 on the CPU, by dtype.
+def product_seconds(dtype: torch.dtype, side: int, rounds: int) -> dict[torch.dtype, float]:
+    """The least seconds of a square matrix product on the CPU, in float32 and in `dtype`.
 
     Timed, because instructions for bf16 do not say: with AVX-512 alone it can be twice as fast or half as fast. The
     dtypes take turns, so that other work on the machine slows both, and the choice stays the same from run to run.
     """
-    spans: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
+    spans: dict[torch.dtype, list[float]] = {torch.float32: [], dtype: []}
     for _ in range(rounds):
-        for dtype, seconds in spans.items():
-            a = torch.ones(512, 512, dtype=dtype)
+        for kind, seconds in spans.items():
+            a = torch.ones(side, side, dtype=kind)
             begun = time.perf_counter()
             a @ a
             seconds.append(time.perf_counter() - begun)
-    return {dtype: min(seconds) for dtype, seconds in spans.items()}
+    return {kind: min(seconds) for kind, seconds in spans.items()}

@@ -8,7 +8,8 @@ from support.processes import parts
 
 import openjepa
 from openjepa.runs.planning.plan import bottleneck, limit
-from openjepa.training.timing import Cost, Speed, measure_cost, step_flops
+from openjepa.training import timing
+from openjepa.training.timing import Cost, Speed, matrix_peak, measure_cost, step_flops
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
@@ -74,3 +75,18 @@ def test_bench_measures_a_users_own_images(photos, capsys):
     assert min(found.values()) > 0 and 0 < found["input_fraction"] < 1
     with pytest.raises(openjepa.UsageError, match="--seconds 0 is not possible"):
         openjepa.bench(str(photos), seconds=0)
+
+
+def test_the_peak_of_an_emulated_precision_is_that_of_small_products(monkeypatch):
+    """Each of the products of the usual size can take minutes there."""
+    sides = []
+    randn = torch.randn
+
+    def small(*shape, **how):
+        sides.append(shape)
+        return randn(*shape, **how)
+
+    monkeypatch.setattr(timing, "times_slower", lambda dtype: 50.0)
+    monkeypatch.setattr(torch, "randn", small)
+    assert matrix_peak(torch.device("cpu"), torch.bfloat16) > 0
+    assert sides == [(128, 128)]

@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from openjepa.data.batches import Batch, Batches, load_batches
+from openjepa.device import EMULATED, times_slower
 from openjepa.models.cpu_bf16 import flop_formulas
 from openjepa.training.monitoring_intervals import MONITORED
 from openjepa.training.step import Stepper
@@ -192,7 +193,7 @@ def a_second(call: Callable[[int], object], warm_up: int, seconds: float, least:
 
 def matrix_peak(device: torch.device, dtype: torch.dtype, repeats: int = 5) -> float:
     """Floating-point operations a second of square matrix products, the fastest of `repeats`."""
-    side = SIDES.get(device.type, 2048)
+    side = _side(device, dtype)
     a, spans = torch.randn(side, side, device=device).to(dtype), []  # products of constants run faster
     for _ in range(repeats + 1):
         begun = time.perf_counter()
@@ -200,6 +201,13 @@ def matrix_peak(device: torch.device, dtype: torch.dtype, repeats: int = 5) -> f
         synchronise(device)
         spans.append(time.perf_counter() - begun)
     return 2 * side**3 / min(spans)
+
+
+def _side(device: torch.device, dtype: torch.dtype) -> int:
+    """The side of a product large enough to reach the peak; small where a CPU has no instructions for the dtype."""
+    if device.type == "cpu" and times_slower(dtype) > EMULATED:
+        return 128
+    return SIDES.get(device.type, 2048)
 
 
 def step_flops(stepper: Stepper, batch: Batch) -> int:

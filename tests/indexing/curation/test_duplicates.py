@@ -117,6 +117,6 @@ def test_files_are_moved_after_a_plan_and_none_is_lost(tmp_path, capsys):
         openjepa.curate_duplicates(index, move=photos / "copies")
     with pytest.raises(UsageError, match="give one of them"):
         openjepa.curate_duplicates(index, move=into, link=into)
-    with pytest.raises(UsageError, match=r"ends in \.csv or \.parquet"):
+    with pytest.raises(UsageError, match=r"ends in \.csv, \.xlsx or \.parquet"):
         openjepa.curate_duplicates(index, out=tmp_path / "copies.txt")
     assert openjepa.index("pixels", photos, out=index, workers=0) and len(openjepa.open_index(index)) == 4

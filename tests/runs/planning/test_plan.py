@@ -7,6 +7,7 @@ import torch
 
 from openjepa.config import build_config
 from openjepa.errors import UsageError
+from openjepa.runs.planning import plan
 from openjepa.runs.planning.plan import OVERHEAD, resolve_steps, run_seconds
 from openjepa.training.timing import Cost, Stopwatch, Waiting
 
@@ -41,3 +42,19 @@ def test_pauses_are_not_counted_as_time_of_steps():
     assert watch.seconds < 0.2
     time.sleep(0.05)
     assert watch.seconds >= 0.05
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "times", "warned"),
+    [
+        ("cpu", torch.bfloat16, 37.0, True),
+        ("cpu", torch.bfloat16, 2.0, False),
+        ("cpu", torch.float32, 37.0, False),
+        ("cuda", torch.bfloat16, 37.0, False),
+    ],
+)
+def test_a_precision_that_the_processor_lacks_is_warned_of(monkeypatch, device, precision, times, warned):
+    monkeypatch.setattr(plan, "times_slower", lambda dtype: times)
+    lines = plan.emulation_lines(torch.device(device), precision)
+    expected = "  warning: bfloat16 is about 37 times slower than float32 on this CPU: give --precision float32"
+    assert lines == [expected] * warned

@@ -2,12 +2,14 @@
 
 import math
 
+import torch
+
 from openjepa.config import Config, seconds, size_in_words, size_text
 from openjepa.console import duration
 from openjepa.data.batches import Batches
 from openjepa.data.memory import ImagesInMemory
 from openjepa.data.proportions import Sizes, seen_in_words, unseen
-from openjepa.device import cores
+from openjepa.device import EMULATED, cores, times_slower
 from openjepa.errors import UsageError
 from openjepa.masking.samplers import targets_in_words
 from openjepa.runs.images import size_for
@@ -80,6 +82,7 @@ def plan_lines(config: Config, stepper: Stepper, batches: Batches, cost: Cost, s
     return [
         "plan",
         f"  {config.model_name} {networks_in_words(stepper)}, on {stepper.device} in {precision_of(stepper)}",
+        *emulation_lines(stepper.device, stepper.precision),
         f"  {size_in_words(config.size)}, {rows}x{columns} patches of {config.patch_size} px",
         f"  {masks_in_words(batches)}",
         f"  {seen_line(config, sizes)}",
@@ -119,6 +122,15 @@ def masks_in_words(batches: Batches) -> str:
 
 def precision_of(stepper: Stepper) -> str:
     return str(stepper.precision).removeprefix("torch.")
+
+
+def emulation_lines(device: torch.device, precision: torch.dtype) -> list[str]:
+    """A warning where a CPU has no instructions for the precision."""
+    times = times_slower(precision) if device.type == "cpu" and precision != torch.float32 else 1
+    if times <= EMULATED:
+        return []
+    name = str(precision).removeprefix("torch.")
+    return [f"  warning: {name} is about {times:.0f} times slower than float32 on this CPU: give --precision float32"]
 
 
 def ema_lines(config: Config, steps: int) -> list[str]:
