@@ -157,3 +157,16 @@ def test_units_are_those_of_the_task_and_zero_has_no_sign():
 @pytest.mark.parametrize(("low", "shown"), [(-0.0002, "-0.02"), (0.0002, "0.02"), (-0.00003, "-0.003"), (0.0, "0.0")])
 def test_a_bound_that_is_not_zero_is_not_shown_as_zero(low, shown):
     assert in_units({"metric": "accuracy", "value": 0.07, "low": low, "high": 0.151}) == ("7.0", shown, "15.1")
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "shown"),
+    [
+        (3.5561, 3.0, 4.1912, ("3.56", "3.00", "4.19")),
+        (0.01234, 0.01, 0.0151, ("0.0123", "0.0100", "0.0151")),
+        (1234.5, 998.0, 1500.2, ("1234", "998", "1500")),
+        (0.0, -0.0001, 0.0, ("0.00", "0.00", "0.00")),
+    ],
+)
+def test_a_value_with_units_and_its_bounds_have_the_same_decimals(value, low, high, shown):
+    assert in_units({"metric": "mean error", "value": value, "low": low, "high": high}) == shown

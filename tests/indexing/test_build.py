@@ -183,7 +183,9 @@ def test_drawn_images_are_recognised_by_their_pixels(tmp_path, embedded):
 
 def test_what_does_not_belong_into_an_index_is_refused(photos, tmp_path):
     out = make(photos, tmp_path / "index")
-    with pytest.raises(UsageError, match="holds vectors of pixels, which untrained:vit_nano"):
+    with pytest.raises(
+        UsageError, match="was made with another model, pixels: give that one, or index the images again with untrained"
+    ):
         openjepa.index("untrained:vit_nano", photos, out=out, workers=0)
     with pytest.raises(UsageError, match=r"is of the images .*photos, not scenes:20:1"):
         make("scenes:20:1", out)

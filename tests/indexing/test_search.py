@@ -115,7 +115,7 @@ def test_what_cannot_be_searched_is_refused(index, folder, tmp_path):
     assert not (tmp_path / "nothing").exists()
     other = openjepa.open_index(folder / "index", model="untrained:vit_nano")
     Image.new("RGB", (9, 9)).save(tmp_path / "other.png")
-    with pytest.raises(UsageError, match="is not the model that"):
+    with pytest.raises(UsageError, match="was made with another model, pixels: give that one"):
         other.search(tmp_path / "other.png")
 
 

@@ -29,7 +29,8 @@ def trained(folder, classes, capsys):
 
 @pytest.mark.parametrize("classes", [(), ("cat",)])
 def test_what_is_said_of_images_without_labels_works(tmp_path, capsys, monkeypatch, classes):
-    photos, commands, page = trained(tmp_path, classes, capsys)
+    photos, (longer, *commands), page = trained(tmp_path, classes, capsys)
+    assert longer in page and shlex.split(longer)[-3:-1] == ["--resume", "--steps"]
     words = [shlex.split(command) for command in commands]
     assert [" ".join(each[1:3]).split(str(tmp_path))[0].strip() for each in words] == [
         "index",
@@ -57,6 +58,21 @@ def test_of_images_of_a_program_they_are_calls(tmp_path, capsys):
     images = openjepa.as_dataset(sorted(photos.iterdir()))
     openjepa.pretrain(images, out=tmp_path / "run", **SMALL)
     calls = said_next(capsys.readouterr().out)
-    assert len(calls) == 4
-    for call in calls:
+    longer, *others = calls
+    assert len(others) == 4 and re.search(r"resume=True, steps=\d+\)$", longer)
+    for call in others:
         assert eval(call, {"openjepa": openjepa, "images": images}) is not None, call
+
+
+def test_what_is_made_after_a_run_went_on_does_not_meet_what_was_made_before(tmp_path, capsys):
+    photos, (longer, index, *_), _ = trained(tmp_path, (), capsys)
+    assert status_of(shlex.split(index)[1:]) == 0
+    words = shlex.split(longer)
+    assert status_of([*words[1:-1], "8"]) == 0
+    _, index, search, *others = said_next(capsys.readouterr().out)
+    for command in (index, search, *others):
+        assert status_of(shlex.split(command)[1:]) == 0, capsys.readouterr().err
+    assert (tmp_path / "run-step-8.index").is_dir()
+
+    assert status_of(["index", str(tmp_path / "run"), str(photos), "--out", str(tmp_path / "run.index")]) == 2
+    assert f"run.index was made before {tmp_path / 'run'} was trained further or replaced" in capsys.readouterr().err

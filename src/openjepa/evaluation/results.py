@@ -1,5 +1,6 @@
 """A measured number with the contribution of each test image, from which its interval and differences follow."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,6 +19,7 @@ from openjepa.evaluation.intervals import (
 from openjepa.evaluation.judgement import LOWER_IS_BETTER, SEVERAL_MEASURES, metric_of, question_of
 
 MOST_DECIMALS = 4  # of percentages near 0
+MOST_UNIT_DECIMALS = 6  # of what has units
 UNNAMED = ("accuracy", "recall", "mAP", "delta1")  # measures that the task's name says, or that go without saying
 ABOUT = ("unit", "kind", "classes")  # of a protocol: what a result is of, whichever model it is of
 
@@ -119,13 +121,22 @@ def is_fraction(record: dict) -> bool:
 
 
 def in_units(record: dict) -> tuple[str, str, str]:
-    """Value, low and high as text: percent with a decimal, or three digits of what has units.
+    """Value, low and high as text: percent with a decimal, or what has units with three digits of the value.
 
-    A percentage that is not 0 has further decimals where one would show it as 0.
+    A percentage that is not 0 has further decimals where one would show it as 0. Of what has units all three have as
+    many decimals.
     """
     numbers = [record[key] for key in ("value", "low", "high")]
-    value, low, high = (_percent(n) if is_fraction(record) else f"{n:z.3g}" for n in numbers)
+    decimals = _decimals(numbers[0])
+    value, low, high = (_percent(n) if is_fraction(record) else f"{n:z.{decimals}f}" for n in numbers)
     return value, low, high
+
+
+def _decimals(value: float) -> int:
+    """The decimals that show three digits of a number."""
+    if not value or not math.isfinite(value):
+        return 2
+    return min(max(2 - math.floor(math.log10(abs(value))), 0), MOST_UNIT_DECIMALS)
 
 
 def _percent(fraction: float) -> str:

@@ -55,10 +55,7 @@ def open_store(
     if holds_index(folder):
         store = Store.open(folder)
         if store.about.model_hash != digest:
-            raise UsageError(
-                f"{folder} holds vectors of {store.about.model}, which {name} as it is now does not make: give the "
-                "model of the index, or another --out"
-            )
+            raise UsageError(_of_another_model(store, name))
         if store.about.source != source:
             raise UsageError(
                 f"{folder} is of the images {store.about.source}, not {source}: give those, or another --out"
@@ -98,11 +95,21 @@ def model_of(store: Store, moved_to: str | None = None, device: str = "auto", pr
     except UsageError as error:
         raise UsageError(f"the model of {store.folder} cannot be opened ({error}): name it with --model") from error
     if model_hash(model, arithmetic=False) != about.model_hash:
-        raise UsageError(
-            f"{name} is not the model that {store.folder} was made with: name that with --model, or index the images "
-            "again under another name"
-        )
+        raise UsageError(_of_another_model(store, name))
     return model
+
+
+def _of_another_model(store: Store, name: str) -> str:
+    """Why the model of this name and the index do not go together, and what to do."""
+    if lasting(name) == store.about.model:
+        return (
+            f"{store.folder} was made before {name} was trained further or replaced: index the images again with "
+            "another --out, or delete the old index first"
+        )
+    return (
+        f"{store.folder} was made with another model, {store.about.model}: give that one, or index the images again "
+        f"with {name} and another --out"
+    )
 
 
 def lasting(name: str) -> str:

@@ -5,9 +5,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from openjepa.data.sources import scenes
+from openjepa.runs.command_line import resume_command
 from openjepa.runs.folder import RunFolder
+from openjepa.runs.planning.plan import schedule_of
+from openjepa.training.monitoring.advice import more_steps
 
 MEASURE = "measure the encoder"
+UNFINISHED = ("not learning", "weak")  # verdicts that advise to train longer
 IMAGE = "IMAGE"  # stands for the name of an image where none is known
 
 
@@ -33,7 +37,18 @@ def next_commands(run: RunFolder, image: str | None = None) -> list[Next]:
     from_python = run.from_python or run.own_class
     if is_measurable(run):
         return [Next(MEASURE, _evaluate_call(run) if from_python else _evaluate_command(run))]
-    return _calls(run, image or IMAGE) if from_python else _commands(run, image or IMAGE)
+    return _longer(run) + (_calls(run, image or IMAGE) if from_python else _commands(run, image or IMAGE))
+
+
+def _longer(run: RunFolder) -> list[Next]:
+    """How to train longer, where the verdict at the end advises that."""
+    status = next((record["status"] for record in reversed(run.records) if "status" in record), None)
+    has_target = any("ema_distance" in record for record in run.records)
+    momentum = schedule_of(run.config, run.steps).ema_momentum if has_target else None
+    known = {"steps": run.steps, "passes": run.epochs, "ema_momentum": momentum, "init": run.config.init}
+    steps = more_steps(known) if run.finished and run.step is None and status in UNFINISHED else None
+    data = None if run.from_python else run.data
+    return [Next("train longer", resume_command(data, run.path, run.config, run.probe, steps))] if steps else []
 
 
 def next_lines(commands: Sequence[Next]) -> list[str]:
@@ -94,4 +109,5 @@ def _keywords(run: RunFolder) -> str:
 def _beside(run: RunFolder, suffix: str) -> str:
     """A name beside the run folder, for what is made from the run, or from the step that is shown."""
     path = run.path if run.path.name not in ("", "..") else run.path.resolve()
-    return f"{path}{'' if run.step is None else f'-step-{run.step}'}{suffix}"
+    step = run.steps if run.step is None and run.segments else run.step  # other than that of the run before it went on
+    return f"{path}{'' if step is None else f'-step-{step}'}{suffix}"

@@ -31,13 +31,20 @@ def option_words(settings: Mapping[str, Any]) -> list[str]:
     return words
 
 
-def resume_command(data: str | None, out: Path, config: Config, probe: str | None = None) -> str:
-    """The command that resumes a run, or the call where `data` is None, a Python object, or a class is a program's."""
+def resume_command(
+    data: str | None, out: Path, config: Config, probe: str | None = None, steps: int | None = None
+) -> str:
+    """The command that resumes a run, or the call where `data` is None, a Python object, or a class is a program's.
+
+    With `steps` the run is to have so many in all.
+    """
     own = {name: value for name, value in (("method", config.method), ("model", config.model)) if names_own(value)}
     if data is not None and not own:
         words = ["openjepa", "pretrain", data, "--out", str(out), "--resume"]
-        return shlex.join([*words, *(["--probe", probe] if probe else [])])
-    return python_call("pretrain", data, out=str(out), resume=True, **own | ({"probe": probe} if probe else {}))
+        longer = ["--steps", str(steps)] if steps else []
+        return shlex.join([*words, *longer, *(["--probe", probe] if probe else [])])
+    given = {name: value for name, value in (("steps", steps), ("probe", probe)) if value}
+    return python_call("pretrain", data, out=str(out), resume=True, **own | given)
 
 
 def python_call(function: str, data: str | None = None, **keywords: Any) -> str:

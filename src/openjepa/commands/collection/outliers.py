@@ -41,5 +41,6 @@ def curate_outliers(
         (row["path"], f"{row['score']:z.2f}", f"{row['distance']:z.4f}", row["neighbours"][0]) for row in rows[:SHOWN]
     )
     show_table(("image", "score", "distance", "nearest"), cells)
-    log(f"the {len(rows)} oddest of {counted(len(images), 'image')}")
+    more = f"; the table that --out writes has {len(rows)}" if len(rows) > SHOWN and out is None else ""
+    log(f"the {min(SHOWN, len(rows))} oddest of {counted(len(images), 'image')}{more}")
     return finish(images, table, out, [row["path"] for row in rows], None, move, link, yes)

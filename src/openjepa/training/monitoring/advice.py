@@ -26,17 +26,27 @@ def longer(settings: Mapping[str, Any]) -> str:
     The steps are those that the plan asks for where the run has fewer. Images that were seen often are not to be seen
     more often.
     """
-    steps = settings.get("steps")
+    steps, more = settings.get("steps"), more_steps(settings)
     if not steps:
         return "train twice as long"
-    momentum = settings.get("ema_momentum")
+    if more is None:
+        passes = settings.get("passes", 0)
+        return f"train on more images (each was seen {passes:,.0f} times, so more steps alone will hardly help)"
+    return f"train {'twice as long' if more == 2 * steps else f'for {more} steps or more'} (--steps {more})"
+
+
+def more_steps(settings: Mapping[str, Any]) -> int | None:
+    """The steps in all that a longer run should have; None where more steps are not advised, or none are known.
+
+    `settings` as `longer` takes them.
+    """
+    steps, momentum = settings.get("steps"), settings.get("ema_momentum")
+    if not steps:
+        return None
     needed = least_steps(momentum[0]) if momentum and not settings.get("init") else 0
     if steps < needed:
-        return f"train for {needed} steps or more (--steps {needed})"
-    passes = settings.get("passes", 0)
-    if passes >= SEEN_OFTEN:
-        return f"train on more images (each was seen {passes:,.0f} times, so more steps alone will hardly help)"
-    return f"train twice as long (--steps {2 * steps})"
+        return needed
+    return None if settings.get("passes", 0) >= SEEN_OFTEN else 2 * steps
 
 
 def changes(settings: Mapping[str, Any]) -> dict[str, str]:
