@@ -43,7 +43,7 @@ def test_the_card_of_a_model_shows_values_as_the_table_of_evaluate_does():
     fraction = {"model": "a", "task": "appearance:colour", "metric": "R2", "value": -0.0, "low": -0.1, "high": 0.2}
     error = {"model": "a", "task": "count-error", "metric": "RMSE", "value": 3.2, "low": 2.5, "high": 4.0}
     text = _measured([one | {"protocol": protocol} for one in (fraction, error)])
-    assert "| 0.0 (-10.0 to 20.0) |" in text and "| 3.2 (2.5 to 4) |" in text
+    assert "| 0.0 (-10.0 to 20.0) |" in text and "| 3.20 (2.50 to 4.00) |" in text
 
 
 def test_the_axes_of_a_chart():
