@@ -204,6 +204,7 @@ def header(name: str, size: bytes, kind: bytes = b"0") -> bytes:
 NEGATIVE = b"\xff" * 10 + b"\xfc\x00"
 RECORDS = {
     "a size below zero": header("a.png", NEGATIVE),
+    "a size of exabytes": header("a.png", b"\x80\0\0\0" + (2**62).to_bytes(8, "big")),
     "a long name of a size below zero": header("a", NEGATIVE, b"L"),
     "a long name of gigabytes": header("a", b"77777777777", b"L"),
     "records of gigabytes": header("a", b"77777777777", b"x"),

@@ -13,6 +13,7 @@ from openjepa.safety.limits import MAX_ENTRIES, MAX_UNPACKED_RATIO, MIB, unpacke
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 CHUNK = 64 * 1024
+MAX_BEYOND = 1000  # reads behind the end: tarfile skips what a header claims, 2**62 bytes too, a piece at a time
 DICTIONARY = 256 * MIB  # of memory for xz; its strongest preset needs 65 MiB
 MAX_HEADER = (
     32 * 1024
@@ -76,7 +77,7 @@ class _Unpacked:
     """What is in a gzip, bzip2 or xz file, a bounded piece at a time."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        self._stream, self._read, self._given = stream, 0, 0
+        self._stream, self._read, self._given, self._beyond = stream, 0, 0, 0
         self._packed = b""
         self._fill()
         self._new = _decompressor(self._packed)
@@ -85,7 +86,9 @@ class _Unpacked:
     def read(self, size: int) -> bytes:
         """At most `size` bytes, none at the end. Raises DamagedTar, EOFError, and what the decompressors raise."""
         content = self._piece(min(size, CHUNK))
-        self._given += len(content)
+        self._given, self._beyond = self._given + len(content), 0 if content else self._beyond + 1
+        if self._beyond > MAX_BEYOND:
+            raise DamagedTar("unexpected end of data")
         if self._given > unpacked_bytes(self._read):
             raise DamagedTar(f"unpacks to more than is read; {MAX_UNPACKED_RATIO.variable} raises the limit")
         return content
