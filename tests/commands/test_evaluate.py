@@ -481,5 +481,6 @@ def test_encoder_words(trained):
     for seed in (-1, 2**63):
         with pytest.raises(openjepa.UsageError, match=f"--seed {seed} is not possible"):
             openjepa.evaluate("pixels", "scenes:9", seed=seed)
-    with pytest.raises(openjepa.UsageError, match="--epochs 0"):
-        openjepa.evaluate(str(run), str(photos), epochs=0, workers=0)
+    for epochs in (0, float("inf"), float("nan"), 1e300):
+        with pytest.raises(openjepa.UsageError, match=f"--epochs {re.escape(f'{epochs:g}')} is not possible"):
+            openjepa.evaluate(str(run), str(photos), epochs=epochs, workers=0)

@@ -39,6 +39,7 @@ from openjepa.runs.outputs import Outputs, make_verdicts, runs_by_seed, show_rec
 from openjepa.training.distributed import joined
 
 FILES = "Annotations"
+MOST_EPOCHS = 100_000
 TASK_LIST = "\n".join(["Separated by commas:", *(f"{task.name:<17} {task.help}" for task in TASKS.values())])
 
 
@@ -101,8 +102,8 @@ def evaluate(
     outputs = Outputs(*(None if path is None else Path(path) for path in (json, csv, xlsx, page, save_head)))
     readers = count_workers(workers, device)
     check_value("seed", seed)
-    if not epochs > 0:
-        raise UsageError(f"--epochs {epochs} is not possible: give more than 0")
+    if not 0 < epochs <= MOST_EPOCHS:
+        raise UsageError(f"--epochs {epochs:g} is not possible: give more than 0, and at most {MOST_EPOCHS:,}")
     needed = chosen
     if save_head and not any(quantity_of(name) for name in chosen):
         needed = (*chosen, "linear")
