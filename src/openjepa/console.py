@@ -76,8 +76,8 @@ def encodable(text: str, encoding: str) -> str:
         return text.translate(PLAIN).encode(encoding, "backslashreplace").decode(encoding)
 
 
-# In a notebook rich would show each line as HTML and ask for ipywidgets or, without that, take the FORCE_COLOR that
-# kernels set for a terminal. Output there is like that to a file.
+# In a notebook rich shows each line as HTML and asks for ipywidgets. Without that it writes escape codes, because
+# kernels set FORCE_COLOR. Both are turned off: a notebook gets the lines that a file would get.
 IN_NOTEBOOK = "ipykernel" in sys.modules
 console = Console(
     file=cast(IO[str], Output()),

@@ -16,7 +16,7 @@ from openjepa.errors import UsageError
 PRECISIONS = {"bf16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 PAYS = 1.3  # times faster that bf16 products must be: casts cost too
-EMULATED = 4  # times slower than float32, and more, where the CPU has no instructions for a dtype: often 30 to 100
+EMULATED = 4  # times slower than float32, from which a CPU is taken to have no instructions for a dtype
 
 
 def choose_device(name: str | torch.device = "auto") -> torch.device:

@@ -50,7 +50,7 @@ def test_a_threshold_that_one_image_sets_is_said_with_how_many_would_help():
         assert few.value == 1e6 and enough.value < more and enough.warnings() == []
         (line,) = few.warnings()
         assert f"the highest score of the {more - 1:,} held-out images" in line
-        assert f"of {4 * more:,} normal images {more:,} would be held out" in line
+        assert f"with {4 * more:,} normal images {more:,} would be held out" in line
         assert len(split_normals(4 * more, rate, 0).threshold) == more
         assert len(split_normals(4 * more - 1, rate, 0).threshold) < more
     (line,) = conformal_threshold(np.zeros(1), 0.5).warnings()

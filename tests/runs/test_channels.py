@@ -10,9 +10,12 @@ from PIL import Image
 from support.photos import draw_photos
 
 import openjepa
+from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.data.open import open_dataset
 from openjepa.data.statistics import channel_statistics
 from openjepa.data.summary import inspect_dataset
+from openjepa.errors import UsageError
+from openjepa.reports import run_pictures
 
 SMALL = {
     "image_size": "16x32",
@@ -153,3 +156,16 @@ def test_weights_of_colour_go_on_with_more_channels(colour, tmp_path):
     about = json.loads((more / "encoder/openjepa.json").read_text())
     assert about["pixel_format"]["values"] == "raw" and about["mean"][0] > 100
     assert openjepa.load_encoder(more).network.in_chans == 12
+
+
+def test_a_report_samples_the_pages_of_a_file(tmp_path, monkeypatch):
+    """One file may hold 100,000 images: a report reads some, and those that were asked for."""
+    monkeypatch.setattr(run_pictures, "SEARCHED", 8)
+    tifffile.imwrite(tmp_path / "stack.tif", np.random.default_rng(0).integers(0, 255, (40, 8, 8), np.uint8))
+    Image.new("L", (8, 8)).save(tmp_path / "single.png")
+    pixel_format = PixelFormat(1, "raw", "images")
+    dataset, asked = run_pictures.sample_of(tmp_path, 0, pixel_format, ["stack.tif#30", "stack.tif", "single.png"])
+    assert len(dataset) == 3 + 8
+    assert [dataset.paths[index] for index in asked] == ["stack.tif#30", "stack.tif#0", "single.png"]
+    with pytest.raises(UsageError, match=r"^--show stack.tif#40 is none of the 41 images"):
+        run_pictures.sample_of(tmp_path, 0, pixel_format, ["stack.tif#40"])

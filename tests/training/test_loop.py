@@ -12,6 +12,7 @@ from plain import PLAIN
 from support.processes import child
 
 from openjepa.config import build_config
+from openjepa.data import batches as batches_module
 from openjepa.data.batches import load_batches
 from openjepa.data.memory import hold_in_memory
 from openjepa.data.open import open_dataset
@@ -277,3 +278,14 @@ def test_signals_that_are_ignored_stay_ignored():
             assert not stop.asked
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_only_batches_for_cuda_are_page_locked(photos, tmp_path, monkeypatch):
+    """Page-locking starts CUDA, which a run on the CPU beside a GPU must leave alone."""
+    batches = make_run(photos, tmp_path / "run").batches
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    asked = []
+    monkeypatch.setattr(batches_module, "DataLoader", lambda *_, pin_memory, **__: asked.append(pin_memory) or [])
+    for device in (None, "cpu", "mps", "cuda:0"):
+        list(load_batches(batches, 0, 1, 0, device and torch.device(device)))
+    assert asked == [False, False, False, True]

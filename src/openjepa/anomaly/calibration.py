@@ -13,7 +13,7 @@ from openjepa.data.summary import counted
 from openjepa.errors import UsageError
 
 SMALLEST = 1e-6  # of a standard deviation, beside the mean
-HELD_PART = 4  # of so many normal images one is held out for the threshold, or more where the rate needs more
+HELD_PART = 4  # a quarter of the normal images is held out for the threshold, or more where the rate needs more
 
 
 @dataclass(frozen=True)
@@ -72,20 +72,20 @@ class Threshold:
         more = needed(self.rate, 2)
         return [
             f"warning: this threshold is the highest score of the {counted(self.count, 'held-out image')}, so that one "
-            f"odd image among them sets it: of {HELD_PART * more:,} normal images {more:,} would be held out, and the "
-            "threshold be their second highest score"
+            f"odd image among them sets it: with {HELD_PART * more:,} normal images {more:,} would be held out, and "
+            "the threshold would be their second highest score"
         ]
 
 
 def place_of(rate: float, held_out: int) -> int:
-    """Which of the scores of held-out images, the highest first, is the threshold of a rate; 0 for none."""
+    """The place of the threshold among the scores of held-out images, 1 for the highest; 0 where there is none."""
     return held_out + 1 - math.ceil((held_out + 1) * (1 - rate) - 1e-9)
 
 
 def needed(rate: float, place: int = 1) -> int:
-    """Normal images that must be held out for a rate, so that the threshold is the score at a place, the highest first.
+    """The least normal images to hold out so that the threshold of a rate is at this place, 1 for the highest score.
 
-    With 1 there is a threshold; with 2 a single image cannot set it.
+    At place 2 a single image cannot set the threshold.
     """
     return math.ceil(place / rate - 1e-9) - 1
 

@@ -30,5 +30,5 @@ def doctor(
     if report.failed:
         raise CheckFailed("; ".join(f"{check.name} failed: {check.advice}" for check in report.failed))
     if not json:
-        log("all is well" if all(check.status == "ok" for check in report.checks) else "no check failed")
+        log("all checks passed" if all(check.status == "ok" for check in report.checks) else "no check failed")
     return found

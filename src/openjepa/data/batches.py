@@ -209,9 +209,14 @@ def in_order(dataset: Dataset, keys: Sequence[int], workers: int, pin_memory: bo
         raise
 
 
-def load_batches(batches: Batches, start: int, stop: int, workers: int) -> Iterator[Batch]:
-    """The batches of steps start to stop - 1; raises UsageError once no image can be read any more."""
-    dataset, pinned = batches.dataset, torch.cuda.is_available()
+def load_batches(
+    batches: Batches, start: int, stop: int, workers: int, device: torch.device | None = None
+) -> Iterator[Batch]:
+    """The batches of steps start to stop - 1, in page-locked memory where they will be copied to a CUDA `device`.
+
+    Raises UsageError once no image can be read any more.
+    """
+    dataset, pinned = batches.dataset, device is not None and device.type == "cuda"
     for batch in in_order(batches, range(start, stop), workers_for(dataset, workers), pinned):
         if not len(batch.indices):
             raise UsageError(f"none of the {len(dataset):,} images of {dataset.source} can be read")

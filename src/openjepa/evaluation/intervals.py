@@ -36,8 +36,8 @@ def accuracy_difference(
 ) -> tuple[float, float, float]:
     """(value, low, high) of the difference of two accuracies, last - first, each with its number of test images.
 
-    Of Wilson intervals (Newcombe 1998, Statistics in Medicine 17, 873-890, method 10). It takes the images for
-    different ones: where they are the same, and answers go together, `paired_difference` is narrower.
+    From Wilson intervals (Newcombe 1998, Statistics in Medicine 17, 873-890, method 10). The images of the two are
+    treated as independent samples: where they are the same images, `paired_difference` is narrower.
     """
     one, other = (accuracy_interval(np.arange(n) < round(value * n), level) for value, n in (first, last))
     difference = other[0] - one[0]

@@ -52,7 +52,7 @@ class Report:
 
 
 def examine(show: Callable[[dict[str, str]], None] = lambda _: None) -> Report:
-    """Find out all about this machine and this installation; takes some seconds.
+    """Collect the report; takes some seconds.
 
     `show` is called with facts as they are known: those without libraries at once, then those of PyTorch.
     """

@@ -22,7 +22,7 @@ MOST = 200  # characters of a value
 
 
 def variables(given: Mapping[str, str]) -> dict[str, str]:
-    """The variables that matter with their values; "set" for those whose value is nobody's business."""
+    """The variables that matter with their values; "set" for those whose value is a secret or may hold one."""
     found = {}
     for name, value in sorted(given.items()):
         if name.upper() in UNSHOWN or (name.startswith(PREFIXES) and SECRET.search(name)):

@@ -59,8 +59,8 @@ def load_encoder(
 ) -> Encoder:
     """The encoder of a run, an artifact, weights that `openjepa import` takes, or any model of timm or transformers.
 
-    `untrained:` before a run or an artifact gives one of its shape with first weights, and before the name of a size
-    (vit_small_patch16_224) one of that, as commands do.
+    `untrained:` before a run or an artifact gives an untrained encoder of the same shape, and before the name of a
+    size (vit_small_patch16_224) one of that size, as in commands.
 
     device      a device of PyTorch or its name, or auto: CUDA, then MPS, then CPU
     precision   of the arithmetic: float32, bf16, or auto (bf16 where it is faster); or a dtype

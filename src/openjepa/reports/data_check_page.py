@@ -42,7 +42,7 @@ def check_page(
 ) -> str:
     """A whole HTML document.
 
-    wrong  sentences, none if all is well
+    wrong  sentences, none where nothing is wrong
     rows   of the table of counts, its head first
     leaks  images of the second source that are also in the first
     """

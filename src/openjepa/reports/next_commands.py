@@ -9,9 +9,9 @@ from openjepa.runs.command_line import resume_command
 from openjepa.runs.folder import RunFolder
 from openjepa.runs.planning.plan import schedule_of
 from openjepa.training.monitoring.advice import more_steps
+from openjepa.training.monitoring.verdict import ADVISE_LONGER
 
 MEASURE = "measure the encoder"
-UNFINISHED = ("not learning", "weak")  # verdicts that advise to train longer
 IMAGE = "IMAGE"  # stands for the name of an image where none is known
 
 
@@ -46,7 +46,7 @@ def _longer(run: RunFolder) -> list[Next]:
     has_target = any("ema_distance" in record for record in run.records)
     momentum = schedule_of(run.config, run.steps).ema_momentum if has_target else None
     known = {"steps": run.steps, "passes": run.epochs, "ema_momentum": momentum, "init": run.config.init}
-    steps = more_steps(known) if run.finished and run.step is None and status in UNFINISHED else None
+    steps = more_steps(known) if run.finished and run.step is None and status in ADVISE_LONGER else None
     data = None if run.from_python else run.data
     return [Next("train longer", resume_command(data, run.path, run.config, run.probe, steps))] if steps else []
 

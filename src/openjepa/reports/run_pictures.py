@@ -1,5 +1,6 @@
 """The pictures of the report: a run's masks, patch maps and nearest neighbours, on images of its data."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from openjepa.rng import SAMPLES, generator
 from openjepa.runs.folder import RunFolder
 
 SEARCHED, SHOWN = 1024, 8
+PAGE = re.compile(r"#\d+$")  # at the end of the name of an image that is one of several in its file
 
 
 class Sample(NamedTuple):
@@ -42,14 +44,26 @@ def sample_of(
     Raises UsageError if none can be read, and for a name that is not that of one image.
     """
     dataset = open_dataset(data) if labels else without_labels(open_dataset(data))
-    first = indices_of(dataset, asked)
-    order = sample_order(dataset, generator(seed, SAMPLES))
-    chosen = np.concatenate([first, order[~np.isin(order, first)][:SEARCHED]])
-    sample = dataset.subset(np.sort(chosen) if dataset.window else chosen)
-    sample = sample if pixel_format == RGB else inspect_dataset(sample, pixel_format=pixel_format)[0]
+    pages = [name[len(PAGE.sub("", name)) :] if pixel_format.pages == "images" else "" for name in asked]
+    first = indices_of(dataset, [name.removesuffix(page) for name, page in zip(asked, pages, strict=True)])
+    names = [f"{dataset.paths[index]}{page}" for index, page in zip(first, pages, strict=True)]
+    sample = _sampled(dataset, first, seed)
+    if pixel_format != RGB:
+        sample = inspect_dataset(sample, pixel_format=pixel_format)[0]
+        there = {*sample.paths} if names else set()
+        names = [name if name in there or PAGE.search(name) else f"{name}#0" for name in names]
+        sample = _sampled(sample, indices_of(sample, names), seed)
     if not _first_images(sample, Frame((8, 8)))[1]:
         raise UsageError(f"none of the images tried in {data} can be read")
-    return Sample(sample, indices_of(sample, [dataset.paths[index] for index in first]).tolist())
+    return Sample(sample, indices_of(sample, names).tolist())
+
+
+def _sampled(dataset: ImageDataset, first: np.ndarray, seed: int) -> ImageDataset:
+    """Up to 1,024 random images of a dataset, after those whose indices come `first`."""
+    order = sample_order(dataset, generator(seed, SAMPLES))
+    first = np.array([*dict.fromkeys(first.tolist())], np.int64)  # each once
+    chosen = np.concatenate([first, order[~np.isin(order, first)][:SEARCHED]])
+    return dataset.subset(np.sort(chosen) if dataset.window else chosen)
 
 
 def draw_pictures(run: RunFolder, sample: Sample | None) -> dict[str, Any]:

@@ -194,7 +194,7 @@ class TrainingRun:
     def _loop(self, report: Report, stop: Stop) -> None:
         self._saved_step, self._saved_at = self.done, time.monotonic()
         losses: list[Tensor] = []
-        waiting = Waiting(load_batches(self.batches, self.done, self.steps, self.workers))
+        waiting = Waiting(load_batches(self.batches, self.done, self.steps, self.workers, self.stepper.device))
         watch = Stopwatch(self.stepper.device, waiting)
         if self._save_or_stop(stop, watch):
             return

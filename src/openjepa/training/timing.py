@@ -92,7 +92,7 @@ class Stopwatch:
 def measure_cost(stepper: Stepper, batches: Batches, workers: int) -> Cost:
     """Time some steps, which change the networks: give a stepper of their own."""
     warm_up, timed = (count * (ON_GPU if stepper.device.type == "cuda" else 1) for count in (WARM_UP, TIMED))
-    waiting = Waiting(load_batches(batches, 0, warm_up + timed, workers))
+    waiting = Waiting(load_batches(batches, 0, warm_up + timed, workers, stepper.device))
     watch = Stopwatch(stepper.device, waiting)
     for step, *_ in stepper.run(0, waiting):
         if step < warm_up:
@@ -169,14 +169,14 @@ def measure_speed(stepper: Stepper, batches: Batches, workers: int, seconds: flo
         synchronise(stepper.device)
 
     steps = a_second(step, WARM_UP, seconds)
-    loaded = input_rate(batches, workers, seconds)
+    loaded = input_rate(batches, workers, stepper.device, seconds)
     size = batches.batch_size
     return Speed(steps * size, loaded, measure_cost(stepper, batches, workers), size, flops, peak)
 
 
-def input_rate(batches: Batches, workers: int, seconds: float = 3.0) -> float:
+def input_rate(batches: Batches, workers: int, device: torch.device, seconds: float = 3.0) -> float:
     """Images a second that are read, cropped and masked while nothing else runs."""
-    loaded = load_batches(batches, 0, ENDLESS, workers)
+    loaded = load_batches(batches, 0, ENDLESS, workers, device)
     return batches.batch_size * a_second(lambda _: next(loaded), 1 + 2 * workers, seconds)
 
 

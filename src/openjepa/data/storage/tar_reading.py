@@ -13,7 +13,7 @@ from openjepa.safety.limits import MAX_ENTRIES, MAX_UNPACKED_RATIO, MIB, unpacke
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 CHUNK = 64 * 1024
-MAX_BEYOND = 1000  # reads behind the end: tarfile skips what a header claims, 2**62 bytes too, a piece at a time
+MAX_BEYOND = 1000  # reads after the end: tarfile skips a member piece by piece, however many bytes its header claims
 DICTIONARY = 256 * MIB  # of memory for xz; its strongest preset needs 65 MiB
 MAX_HEADER = (
     32 * 1024

@@ -63,7 +63,7 @@ def finetune(
     steps = max(LEAST_STEPS, round(epochs * len(labels) / size))
     tuner = Tuner(encoder, Objective(Kind.CLASS, classes, SMOOTHING), TuningPlan(steps, seed=seed))
     answers = torch.from_numpy(labels)
-    for step, batch in enumerate(load_batches(crops, 0, steps, workers)):
+    for step, batch in enumerate(load_batches(crops, 0, steps, workers, encoder.device)):
         tuner.step(step, batch, answers[batch.indices])
     return tuner
 

@@ -145,7 +145,8 @@ class TuningRun:
                 break
 
     def _batches(self) -> Iterator:
-        return load_batches(self.batches, self.done, self.done if self.stopped_early else self.steps, self.workers)
+        stop = self.done if self.stopped_early else self.steps
+        return load_batches(self.batches, self.done, stop, self.workers, self.tuner.encoder.device)
 
     def _record(self, step: int, losses: list[Tensor], watch: Stopwatch) -> dict:
         loss = float(torch.stack(losses).mean())

@@ -228,7 +228,7 @@ def _steps_within(budget: float, encoder: Encoder, parts: Parts, tuning: Tuning,
     """The steps that take `budget` seconds with their validations, by some steps that are timed."""
     tuner, batches = make_tuner(encoder, parts, tuning, LEAST_STEPS), make_batches(encoder, parts, tuning)
     begun = time.perf_counter()
-    for step, batch in enumerate(load_batches(batches, 0, WARM_UP + TIMED, workers)):
+    for step, batch in enumerate(load_batches(batches, 0, WARM_UP + TIMED, workers, encoder.device)):
         if step == WARM_UP:
             synchronise(encoder.device)
             begun = time.perf_counter()

@@ -171,6 +171,7 @@ def speed_lines(config: Config, stepper: Stepper, speed: Speed) -> list[str]:
     return [
         f"{config.model}, {config.image_size} px, patches of {config.patch_size} px, batch {config.batch_size}, "
         f"on {stepper.device} in {precision}",
+        *emulation_lines(stepper.device, stepper.precision),
         f"  step alone   {speed.step_rate:10,.1f} images/s, {speed.fraction_of_peak:.0%} of the "
         f"{speed.peak / 1e12:.3g} TFLOP/s that {precision} products reach here",
         f"  input alone  {speed.input_rate:10,.1f} images/s with {workers}",

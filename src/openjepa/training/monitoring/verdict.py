@@ -51,6 +51,7 @@ ADVICE = {
     "weak": "{Longer} or, if the rank has been falling, use {lower}. As it is, the encoder may be no better than an "
     "untrained one: measure it before use.",
 }
+ADVISE_LONGER = {status for status, text in ADVICE.items() if "{Longer}" in text}
 OPTIONAL = {"gap": "energy_gap", "fraction": "positional_fraction", "distance": "ema_distance"}
 
 
