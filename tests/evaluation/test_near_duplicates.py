@@ -11,7 +11,15 @@ from PIL import Image
 from openjepa.data.open import open_dataset
 from openjepa.encoder.features import compute_features
 from openjepa.evaluation import same_view
-from openjepa.evaluation.near_duplicates import SIDE, GreyThumbnails, alike_groups, larger_of, near_duplicates
+from openjepa.evaluation.near_duplicates import (
+    SIDE,
+    GreyThumbnails,
+    _correlations,
+    alike_groups,
+    distinct,
+    larger_of,
+    near_duplicates,
+)
 from openjepa.evaluation.same_view import registered, textures
 
 
@@ -171,3 +179,34 @@ def test_equal_images_are_alike_without_being_registered(monkeypatch):
     monkeypatch.setattr(same_view, "registered", lambda one, other: calls.append(len(one)) or one)
     found = textures(images.__getitem__, images.__getitem__, np.array([[0, 1], [0, 2], [1, 0]]))
     assert found[[0, 2]].tolist() == [1, 1] and found[1] < 0.5 and calls == [1]
+
+
+def test_equal_images_are_compared_once(tmp_path, monkeypatch):
+    """A file of 36,000 equal pages took minutes and gigabytes, page against page."""
+    frames = on_one_view(32, 0)
+    small, larger = saved(tmp_path / "a", [*frames, *[frames[4]] * 60])
+    compared = []
+    monkeypatch.setattr(
+        same_view, "_textures", lambda *args, of=same_view._textures: compared.append(args[2]) or of(*args)
+    )
+    monkeypatch.setattr(same_view, "SAMPLE", 16)
+    found = alike_groups(small, larger)
+    assert (found.groups, found.one_view) == ([[4, *range(32, 92)]], True)
+    assert max(int(pairs.max()) for pairs in compared) < 32
+    alike = near_duplicates(small[:40], small, (larger, larger))
+    assert alike.partners[32:].tolist() == [4] * 60
+
+
+def test_correlations_use_the_same_memory_for_every_part(monkeypatch):
+    monkeypatch.setattr("openjepa.evaluation.near_duplicates.HELD", 40)
+    images = torch.eye(10)
+    parts = [(start, part.data_ptr(), part.clone()) for start, part in _correlations(images[:9], images)]
+    assert [start for start, *_ in parts] == [0, 4, 8] and len({place for _, place, _ in parts}) == 1
+    assert torch.equal(torch.cat([part for *_, part in parts]), images[:9])
+
+
+def test_images_with_one_thumbnail_but_other_details_are_not_equal():
+    small = torch.ones(4, 256)
+    larger = [np.zeros((96, 96), np.uint8), np.zeros((96, 96), np.uint8), np.eye(96, dtype=np.uint8), None].__getitem__
+    assert [each.tolist() for each in distinct(small)] == [[0], [0, 0, 0, 0]]
+    assert [each.tolist() for each in distinct(small, larger)] == [[0, 2, 3], [0, 0, 1, 2]]

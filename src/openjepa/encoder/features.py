@@ -136,8 +136,15 @@ def compute_features(
     """
     dataset, compute = read_by(model, dataset), compute or model.features
     streamed = stream_features(compute, frame_of(model), dataset, workers, batch_size, progress)
-    chunks = list(only_finite(streamed, model, dataset))
-    kept = np.array([index for _, indices, _ in chunks for index in indices])
+    features = torch.empty(0)
+    kept: list[int] = []
+    skipped: Skipped = []
+    for part, indices, bad in only_finite(streamed, model, dataset):
+        if indices:
+            # All in one block: small ones kept between the large ones of a chunk would hold on to the memory of these.
+            features = features if kept else part.new_empty(len(dataset), *part.shape[1:])
+            features[len(kept) : len(kept) + len(part)] = part
+        kept += indices
+        skipped += bad
     require_some(kept, dataset)
-    features = torch.cat([part for part, indices, _ in chunks if indices])
-    return features, kept, [entry for *_, bad in chunks for entry in bad]
+    return features if len(kept) == len(dataset) else features[: len(kept)].clone(), np.array(kept), skipped

@@ -8,7 +8,10 @@ Of images of one view, as of a static camera, thumbnails only give the candidate
 96 px (`same_view`).
 """
 
+import hashlib
 import math
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -98,18 +101,54 @@ def near_duplicates(
     of one view are missed.
     """
     bank, queries = edges(train), edges(test)
-    least, (those, these), partners = least_alike(queries, bank), larger, []
+    least = least_alike(queries, bank)
+    of_train, of_test = larger if least > ALIKE and all(larger) else (None, None)
     flat = sum(int((~each.any(1)).sum()) for each in (bank, queries))
-    if least > ALIKE and these and those:
-        pairs, texture = _alike_textures(queries, bank, these, those)
-        best = np.full(len(queries), -1)
+    (asked, of_query), (kept, _) = distinct(test, of_test), distinct(train, of_train)
+    bank, queries, best = bank[kept], queries[asked], np.full(len(asked), -1)
+    if of_train and of_test:
+        pairs, texture = _alike_textures(queries, bank, _chosen(of_test, asked), _chosen(of_train, kept))
         order = np.argsort(texture, kind="stable")
         best[pairs[order, 0]] = pairs[order, 1]  # the last one stays, which is the most alike
-        return NearDuplicates(best, flat, True)
-    for part in queries.split(max(1, HELD // len(bank))):
-        highest, place = (part @ bank.T).max(1)
-        partners.append(torch.where(highest >= least, place, -1))
-    return NearDuplicates(torch.cat(partners).numpy(), flat, least > ALIKE)
+    else:
+        for start, part in _correlations(queries, bank):
+            highest, place = part.max(1)
+            best[start : start + len(part)] = torch.where(highest >= least, place, -1).numpy()
+    partners = np.where(best >= 0, kept[best] if len(kept) else -1, -1)
+    return NearDuplicates(partners[of_query], flat, least > ALIKE)
+
+
+def distinct(thumbnails: Tensor, larger: Larger | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """The first of each kind of equal images [k], and the place in these of each image [n].
+
+    Equal are those with one thumbnail, and where `larger` is given also one image at 96 px. Unreadable ones never are.
+    """
+    keys: list[tuple] = [(_digest(row),) for row in thumbnails.numpy()]
+    repeated = {key for key, count in Counter(keys).items() if count > 1} if larger else set()
+    for number, key in enumerate(keys):
+        if larger and key in repeated:
+            image = larger(number)
+            keys[number] = (*key, number if image is None else _digest(image))
+    places: dict[tuple, int] = {}
+    place = np.array([places.setdefault(key, len(places)) for key in keys], np.int64)
+    return np.unique(place, return_index=True)[1], place
+
+
+def _digest(values: np.ndarray) -> bytes:
+    return hashlib.sha256(values.tobytes()).digest()
+
+
+def _correlations(queries: Tensor, bank: Tensor, later: bool = False) -> Iterator[tuple[int, Tensor]]:
+    """The number of a query, and the correlations of it and some that follow with the bank, until all were given.
+
+    `later`: with those of the bank from that number on. The memory is used again for each part: many blocks of this
+    size, with small ones kept between them, would not be given back.
+    """
+    rows = max(1, HELD // max(1, len(bank)))
+    held = bank.new_empty(min(rows, len(queries)) * len(bank))
+    for start in range(0, len(queries), rows):
+        part, others = queries[start : start + rows], bank[start * later :]
+        yield start, torch.mm(part, others.T, out=held[: len(part) * len(others)].view(len(part), len(others)))
 
 
 def _alike_textures(
@@ -121,17 +160,13 @@ def _alike_textures(
     """
     least = least_texture(these, those, len(queries), len(bank))
     most = min(CANDIDATES, max(1, MOST_CANDIDATES // len(queries)), len(bank) - same)
-    found, start = [np.empty((0, 2), np.int64)], 0
-    for part in queries.split(max(1, HELD // len(bank))):
-        close = part @ bank.T
-        rows = torch.arange(len(part))
+    found, numbers = np.empty((len(queries), most), np.int64), np.arange(len(queries))[:, None]
+    for start, close in _correlations(queries, bank):
         if same:
-            close[rows, rows + start] = -1
+            close[torch.arange(len(close)), torch.arange(start, start + len(close))] = -1
         values, places = close.topk(most, dim=1)
-        numbers = (rows + start)[:, None].expand_as(places)
-        found.append(torch.stack([numbers, places], 2)[values >= ONE_VIEW].numpy())
-        start += len(part)
-    pairs = np.concatenate(found)
+        found[start : start + len(close)] = torch.where(values >= ONE_VIEW, places, -1).numpy()
+    pairs = np.stack([np.broadcast_to(numbers, found.shape)[found >= 0], found[found >= 0]], 1)
     pairs = np.unique(np.sort(pairs, axis=1), axis=0) if same else pairs
     texture = textures(these, those, pairs)
     return pairs[texture >= least], texture[texture >= least]
@@ -151,22 +186,23 @@ def alike_groups(thumbnails: Tensor, larger: Larger | None = None) -> Groups:
 
     `larger` gives the images at 96 px, as for `near_duplicates`.
     """
-    bank = edges(thumbnails)
-    rough = bank.any(1).numpy().nonzero()[0]
-    flat, bank = len(bank) - len(rough), bank[torch.from_numpy(rough)]
-    least, group, start = least_alike(bank, bank), np.arange(len(bank)), 0
-    if least > ALIKE and larger:
-        of_rough = _chosen(larger, rough)
-        pairs, _ = _alike_textures(bank, bank, of_rough, of_rough, same=True)
-        return Groups(_members(_joined(group, *pairs.T), rough), flat, True)
-    for part in bank.split(max(1, HELD // max(1, len(bank)))):
+    every = edges(thumbnails)
+    rough = every.any(1).numpy().nonzero()[0]
+    every, flat = every[torch.from_numpy(rough)], len(every) - len(rough)
+    least = least_alike(every, every)
+    of_rough = _chosen(larger, rough) if larger and least > ALIKE else None
+    kept, place = distinct(thumbnails[torch.from_numpy(rough)], of_rough)
+    bank, group = every[kept], np.arange(len(kept))
+    if of_rough:
+        of_kept = _chosen(of_rough, kept)
+        group = _joined(group, *_alike_textures(bank, bank, of_kept, of_kept, same=True)[0].T)
+        return Groups(_members(group[place], rough), flat, True)
+    for start, part in _correlations(bank, bank, later=True):
         rows = group[start : start + len(part)]
-        close = (part @ bank[start:].T >= least).numpy() & (rows[:, None] != group[None, start:])
-        pairs = np.argwhere(close)
+        pairs = np.argwhere((part >= least).numpy() & (rows[:, None] != group[None, start:]))
         if len(pairs):
             group = _joined(group, rows[pairs[:, 0]], group[start:][pairs[:, 1]])
-        start += len(part)
-    return Groups(_members(group, rough), flat, least > ALIKE)
+    return Groups(_members(group[place], rough), flat, least > ALIKE)
 
 
 def _chosen(larger: Larger, numbers: np.ndarray) -> Larger:
