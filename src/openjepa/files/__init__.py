@@ -1,6 +1,6 @@
 """Files: the cache folder, outputs that replace nothing of the user's, files written whole or not at all."""
 
-from openjepa.files.outputs import check_can_write, check_output, check_outside, replaces_folder
+from openjepa.files.outputs import check_can_write, check_folder_name, check_output, check_outside, replaces_folder
 from openjepa.files.writing import (
     atomic_file,
     atomic_folder,
@@ -19,6 +19,7 @@ __all__ = [
     "atomic_folder",
     "cache_folder",
     "check_can_write",
+    "check_folder_name",
     "check_output",
     "check_outside",
     "file_hash",

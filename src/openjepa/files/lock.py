@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 
 from openjepa.console import log
 from openjepa.errors import UsageError
-from openjepa.files.outputs import check_can_write
+from openjepa.files.outputs import check_can_write, check_folder_name
 from openjepa.files.writing import usage_error
 from openjepa.ranks import on_rank_zero
 from openjepa.safety.processes import refuse_in_import
@@ -50,6 +50,7 @@ def is_locked(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def _held(folder: Path) -> Iterator[None]:
+    check_folder_name(folder)
     check_can_write(folder / LOCK)
     made = [above for above in (folder, *folder.parents) if not above.exists()]
     try:

@@ -73,6 +73,17 @@ def check_can_write(path: Path) -> None:
         raise UsageError(f"{above} cannot be written to: give another name, or change its permissions")
 
 
+def check_folder_name(folder: Path) -> None:
+    """Raise UsageError where the full name of a folder is not UTF-8: safetensors and LanceDB open nothing in such."""
+    try:
+        os.fspath(folder.absolute()).encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"the name of {folder.absolute()} is not valid UTF-8, so that no weights can be read from it: give "
+            "another name, or rename the folder that it lies in"
+        ) from None
+
+
 def check_outside(folder: Path, data: Iterable[str | Path]) -> None:
     """Raise UsageError where `folder`, to which files will be written, lies in a folder of images `data`."""
     for name in map(str, data):

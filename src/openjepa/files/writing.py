@@ -14,7 +14,7 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from openjepa.errors import UsageError
-from openjepa.escaping import csv_cell
+from openjepa.escaping import csv_cell, utf8
 from openjepa.files.temporary import remove, temporary
 
 
@@ -118,8 +118,17 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON-able value, whole or not at all. Raises OSError."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
+    """Write a JSON-able value, whole or not at all; bytes that are not UTF-8 are spelled \\udcff. Raises OSError."""
+    write_text(path, json.dumps(_in_utf8(value), indent=2) + "\n")
+
+
+def _in_utf8(value: Any) -> Any:
+    """A JSON-able value whose texts are UTF-8, because no strict reader takes half a pair of surrogates."""
+    if isinstance(value, dict):
+        return {utf8(key) if isinstance(key, str) else key: _in_utf8(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [*map(_in_utf8, value)]
+    return utf8(value) if isinstance(value, str) else value
 
 
 def write_output(path: Path, text: str) -> None:

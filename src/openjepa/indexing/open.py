@@ -12,6 +12,7 @@ from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.feature_cache import model_hash
 from openjepa.encoder.features import Model
 from openjepa.errors import UsageError
+from openjepa.escaping import utf8
 from openjepa.files.lock import LOCK
 from openjepa.files.temporary import PREFIX
 from openjepa.indexing.build import dimensions_of
@@ -113,5 +114,5 @@ def _of_another_model(store: Store, name: str) -> str:
 
 
 def lasting(name: str) -> str:
-    """A name that is true wherever it is read from: that of something local as an absolute path."""
-    return os.path.abspath(os.path.expanduser(name)) if os.path.exists(os.path.expanduser(name)) else name
+    """A name that is true wherever it is read from: that of something local as an absolute path; in UTF-8."""
+    return utf8(os.path.abspath(os.path.expanduser(name)) if os.path.exists(os.path.expanduser(name)) else name)

@@ -30,7 +30,7 @@ from openjepa.data.summary import Summary, counted, inspect_dataset
 from openjepa.device import choose_device, usual_workers
 from openjepa.errors import UsageError, unknown
 from openjepa.escaping import visible
-from openjepa.files import check_can_write, replaces_folder, write_text
+from openjepa.files import check_can_write, check_folder_name, replaces_folder, write_text
 from openjepa.files.lock import LOCK
 from openjepa.files.temporary import PREFIX
 from openjepa.masking.samplers import STRATEGIES, check_masks
@@ -235,6 +235,7 @@ def check_new_folder(out: Path, another: str) -> None:
     """Raise UsageError unless `out` is free to write a run into; `another` says what else the user can do."""
     if out.name in ("", ".."):
         raise UsageError(f"{str(out)!r} does not name a folder to make: {another}")
+    check_folder_name(out)
     check_can_write(out / "config.json")
     if out.exists() and any(is_content(path) for path in out.iterdir()):
         is_run = (out / "config.json").exists() and not (out / "openjepa.json").exists()

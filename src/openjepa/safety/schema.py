@@ -10,10 +10,20 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic_core import PydanticSerializationError, to_json
 
 from openjepa.errors import UsageError
+from openjepa.escaping import utf8
 
 MAX_BYTES = 2**22  # of a JSON file, unless its reader allows more: parsed, it takes some 30 times as much memory
 MAX_TEXT = 10_000  # characters of a text
@@ -42,10 +52,15 @@ def _finite(value: Any) -> Any:
     return value
 
 
+def _in_utf8(value: Any) -> Any:
+    """A text as JSON can hold it, as the name of a folder may not be; other values as they are."""
+    return utf8(value) if isinstance(value, str) else value
+
+
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 PositiveInt = Annotated[int, Field(ge=1, lt=2**53)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Text = Annotated[str, Field(max_length=MAX_TEXT)]
+Text = Annotated[str, Field(max_length=MAX_TEXT), BeforeValidator(_in_utf8)]
 Name = Annotated[str, Field(max_length=1000)]
 Json = Annotated[JsonValue, AfterValidator(_finite)]  # any JSON value that is kept or shown, but not acted on
 

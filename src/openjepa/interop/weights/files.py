@@ -1,5 +1,6 @@
 """Weights from files of other programs: no code in them is run, and what is not a tensor is refused."""
 
+import os
 import struct
 from pathlib import Path
 from typing import Annotated, Any
@@ -82,6 +83,10 @@ def read_safetensors(path: Path, what_to_do: str = FETCH) -> dict[str, Tensor]:
     """The tensors of a safetensors file by name, mapped into memory; its header is checked first. UsageError."""
     if path.exists() and not path.is_file():
         raise UsageError(f"{path} is not a regular file: {what_to_do}")
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:  # the library opens no such file
+        raise UsageError(f"the name of {path} is not valid UTF-8, so it cannot be read: rename it") from None
     try:
         _check_header(path, what_to_do)
         return load_file(path)
