@@ -17,6 +17,7 @@ from openjepa.evaluation.probes.best_linear import ONE_PROBE
 from openjepa.evaluation.session import Part, Session
 from openjepa.evaluation.splits import split_held_out
 from openjepa.files.lock import locked
+from openjepa.files.path_arguments import checks_paths
 from openjepa.recipe_settings import recipe
 from openjepa.runs.evaluation import make_records, measure, open_models, versions
 from openjepa.runs.images import prepare_images
@@ -34,6 +35,7 @@ CHANGES = {"image_size": "48", "patch_size": 8, "context_ratio": 0.2, "steps": 4
 SETTINGS = Settings(values=CHANGES)
 
 
+@checks_paths
 def demo(
     *,
     data: Annotated[str | None, Option(help="Your own images instead of drawn scenes.")] = None,

@@ -27,6 +27,7 @@ from openjepa.data.summary import counted
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.features import compute_features, frame_of
 from openjepa.files import check_output
+from openjepa.files.path_arguments import checks_paths
 from openjepa.files.tables import check_table_file
 from openjepa.files.vectors import write_vectors
 from openjepa.files.workbook import check_fits
@@ -34,6 +35,7 @@ from openjepa.runs.checkpoints import open_model_at
 from openjepa.runs.images import check_skipped, count_workers, open_images
 
 
+@checks_paths
 def embed(
     model: Annotated[
         str, Argument(help="A run, a model of timm or transformers, pixels or untrained:NAME.", show_default=False)

@@ -29,6 +29,7 @@ from openjepa.evaluation.session import Session
 from openjepa.evaluation.tasks.fewshot import parse_shots
 from openjepa.evaluation.tasks.registry import TASKS
 from openjepa.files import cache_folder, check_outside, write_output
+from openjepa.files.path_arguments import checks_paths
 from openjepa.interop.heads import quantity_of
 from openjepa.ranks import on_rank_zero, rank
 from openjepa.runs import evaluation as evaluating
@@ -43,6 +44,7 @@ MOST_EPOCHS = 100_000
 TASK_LIST = "\n".join(["Separated by commas:", *(f"{task.name:<17} {task.help}" for task in TASKS.values())])
 
 
+@checks_paths
 def evaluate(
     models: Annotated[
         list[str], Argument(help="Runs, models of timm or transformers, pixels, or untrained:NAME.", show_default=False)

@@ -13,6 +13,7 @@ from openjepa.commands.arguments.options import OverwriteFolder, Step
 from openjepa.config import image_size as pixels
 from openjepa.console import log
 from openjepa.errors import UsageError
+from openjepa.files.path_arguments import checks_paths
 from openjepa.interop.classifier import is_head
 from openjepa.interop.formats.registry import Options, known
 from openjepa.interop.hub import push
@@ -24,6 +25,7 @@ from openjepa.runs.exporting.head import holds_head, write_head_export
 from openjepa.runs.images import check_new_artifact
 
 
+@checks_paths
 def export(
     model: Annotated[
         str, Argument(help="A run, an artifact, a head, or anything that import takes.", show_default=False)

@@ -13,6 +13,7 @@ from openjepa.device import choose_device, choose_precision
 from openjepa.errors import UsageError
 from openjepa.files import check_outside
 from openjepa.files.lock import locked
+from openjepa.files.path_arguments import checks_paths
 from openjepa.interop.open_model import open_model
 from openjepa.runs.command_line import resume_same_command
 from openjepa.runs.finetuning import images, start
@@ -23,6 +24,7 @@ from openjepa.runs.images import count_workers
 TRAIN, IMAGES = "Training", "Images"
 
 
+@checks_paths
 def finetune(
     model: Annotated[
         str,

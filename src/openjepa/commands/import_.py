@@ -10,11 +10,13 @@ from openjepa.commands.arguments.options import OverwriteFolder
 from openjepa.config import image_size as pixels
 from openjepa.console import log
 from openjepa.errors import UsageError, option
+from openjepa.files.path_arguments import checks_paths
 from openjepa.interop.load import open_source
 from openjepa.runs.images import check_new_artifact
 from openjepa.runs.planning.initial_weights import describe, store
 
 
+@checks_paths
 def import_(
     src: Annotated[
         str,

@@ -11,6 +11,7 @@ from openjepa.commands.arguments.options import Overwrite, Xlsx
 from openjepa.console import log, show_table
 from openjepa.data.summary import counted
 from openjepa.files import check_output, write_output
+from openjepa.files.path_arguments import checks_paths
 from openjepa.files.tables import write_lists
 from openjepa.files.workbook import check_xlsx
 from openjepa.runs.listing import COLUMNS, Row, find_runs, settings_in_words
@@ -18,6 +19,7 @@ from openjepa.runs.listing import COLUMNS, Row, find_runs, settings_in_words
 HEAD = ("run", "steps", "images", "verdict", "probe", "differs in")
 
 
+@checks_paths
 def list_runs(
     folder: Annotated[Path, Argument(help="Folder with runs in it, at any depth up to six.", show_default=False)],
     *,

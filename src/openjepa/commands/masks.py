@@ -14,6 +14,7 @@ from openjepa.data.decoding.read import read_pixels
 from openjepa.data.scenes.scenes import draw_scene
 from openjepa.errors import BadImage, UsageError
 from openjepa.files import check_output
+from openjepa.files.path_arguments import checks_paths
 from openjepa.masking.coverage import cover, first_masks, in_words
 from openjepa.masking.settings import MaskSettings
 from openjepa.recipe_settings import RECIPES, config_of
@@ -27,6 +28,7 @@ DRAWN = 8
 MOST_PATCHES = 2**26  # of the images of a batch together
 
 
+@checks_paths
 def masks(
     *,
     image: Annotated[Path | None, Option(help="Image to draw the masks on; without it a scene is drawn.")] = None,

@@ -15,6 +15,7 @@ from openjepa.data.summary import counted
 from openjepa.device import choose_device, choose_precision
 from openjepa.encoder.features import compute_features, frame_of
 from openjepa.files import check_output
+from openjepa.files.path_arguments import checks_paths
 from openjepa.files.tables import check_table_file, write_table
 from openjepa.files.workbook import check_fits
 from openjepa.interop.classifier import Classifier, load_classifier
@@ -23,6 +24,7 @@ from openjepa.interop.head_tests import result_lines
 from openjepa.runs.images import check_skipped, count_workers, open_images
 
 
+@checks_paths
 def predict(
     head: Annotated[Path, Argument(help="Folder that finetune, or evaluate --save-head, wrote.", show_default=False)],
     data: Data,

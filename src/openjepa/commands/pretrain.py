@@ -21,6 +21,7 @@ from openjepa.device import algorithms_restored, choose_device, choose_precision
 from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError, unknown
 from openjepa.files.lock import locked
+from openjepa.files.path_arguments import checks_paths
 from openjepa.interop.foreign.trainable import from_module
 from openjepa.methods.base import Method
 from openjepa.recipe_settings import config_of
@@ -171,6 +172,7 @@ class Run:
         return pretrain(images, out=self.folder, resume=True, **how, **self._own | {**settings})
 
 
+@checks_paths
 def open_run(folder: str | os.PathLike[str]) -> Run:
     """The run in a folder that `pretrain` or `demo` wrote. Raises UsageError if there is none, or it is damaged."""
     run = Run(folder)
@@ -188,6 +190,7 @@ def own_objects(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     return own, settings | ({"method": use_method(own["method"])} if "method" in own else {}), model
 
 
+@checks_paths
 def pretrain(
     data: Data,
     *,

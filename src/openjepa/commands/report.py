@@ -9,10 +9,12 @@ from typer import Argument, Option
 from openjepa.commands.arguments.fields import PythonOnly
 from openjepa.commands.arguments.options import Device, Step
 from openjepa.data.open import Given, as_source
+from openjepa.files.path_arguments import checks_paths
 from openjepa.reports.run_page import write_run_page
 from openjepa.runs.folder import read_run_folder
 
 
+@checks_paths
 def report(
     run: Annotated[Path, Argument(help="Folder that openjepa pretrain or demo wrote.", show_default=False)],
     *,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from openjepa.files.path_arguments import checks_paths
 from openjepa.indexing.curation.clusters import clusters, sample
 from openjepa.indexing.curation.duplicates import duplicates
 from openjepa.indexing.curation.label_spreading import spread_labels
@@ -44,6 +45,7 @@ class Index(Searchable):
         return spread_labels(self, given, seed).table
 
 
+@checks_paths
 def open_index(
     path: str | os.PathLike[str], *, model: str | None = None, device: str = "auto", precision: str = "auto"
 ) -> Index:

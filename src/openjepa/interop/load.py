@@ -16,6 +16,7 @@ from openjepa.encoder.baselines import seeded, untrained_like
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.foreign import OURS, check_pooling
 from openjepa.errors import UsageError
+from openjepa.files.path_arguments import checks_paths
 from openjepa.interop.artifact import find_artifact, load_artifact, readable
 from openjepa.interop.classifier import head_source, is_head
 from openjepa.interop.foreign.open import open_foreign
@@ -45,6 +46,7 @@ class Wanted(Schema):
     num_heads: Heads | None
 
 
+@checks_paths
 def load_encoder(
     path: str | os.PathLike[str],
     device: str | torch.device = "cpu",

@@ -18,6 +18,7 @@ from openjepa.data.proportions import seen_lines
 from openjepa.data.storage.storage import skipped_lines
 from openjepa.device import choose_device, choose_precision
 from openjepa.files import check_output, write_output
+from openjepa.files.path_arguments import checks_paths
 from openjepa.files.tables import write_lists
 from openjepa.files.workbook import check_xlsx
 from openjepa.reports.anomaly.page import Found, anomaly_page
@@ -26,6 +27,7 @@ from openjepa.runs.images import check_skipped, count_workers, open_images
 from openjepa.runs.outputs import write_records
 
 
+@checks_paths
 def anomaly_evaluate(
     detector: DetectorFolder,
     data: Annotated[

@@ -20,6 +20,7 @@ from openjepa.data.proportions import seen_lines
 from openjepa.data.storage.storage import files_in, skipped_lines
 from openjepa.data.summary import counted
 from openjepa.device import choose_device, choose_precision
+from openjepa.files.path_arguments import checks_paths
 from openjepa.runs.detectors import (
     check_any_orientation,
     check_coreset,
@@ -42,6 +43,7 @@ SCORE_LIST = "\n".join(
 )
 
 
+@checks_paths
 def anomaly_fit(
     model: Annotated[str, Argument(help="A run, an artifact, or a model of timm or transformers.", show_default=False)],
     normals: Annotated[

@@ -19,6 +19,7 @@ from openjepa.data.storage.storage import files_in, skipped_lines
 from openjepa.data.summary import counted
 from openjepa.device import choose_device, choose_precision
 from openjepa.files import check_output, check_outside, write_output
+from openjepa.files.path_arguments import checks_paths
 from openjepa.files.tables import check_table_file, write_table
 from openjepa.files.workbook import check_fits
 from openjepa.files.writing import Number
@@ -28,6 +29,7 @@ from openjepa.runs.detectors import check_page, open_detector, score_images, siz
 from openjepa.runs.images import check_new_folder, check_skipped, count_workers, open_images
 
 
+@checks_paths
 def anomaly_score(
     detector: DetectorFolder,
     data: Data,

@@ -10,11 +10,13 @@ from openjepa.commands.arguments.options import MaybeTable, Overwrite
 from openjepa.commands.collection.curating import In, IndexName, Link, Move, Yes, check_outputs, finish, opened
 from openjepa.console import log, show_table
 from openjepa.data.summary import counted
+from openjepa.files.path_arguments import checks_paths
 from openjepa.indexing.curation.duplicates import KINDS
 
 SHOWN = 30
 
 
+@checks_paths
 def curate_duplicates(
     index: IndexName,
     *,

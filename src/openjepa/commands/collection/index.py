@@ -17,11 +17,13 @@ from openjepa.commands.arguments.options import (
 from openjepa.config import MAX_SKIPPED
 from openjepa.data.open import as_source, names_of
 from openjepa.files import check_outside
+from openjepa.files.path_arguments import checks_paths
 from openjepa.indexing.open import check_free
 from openjepa.indexing.refresh import refreshed
 from openjepa.runs.images import count_workers
 
 
+@checks_paths
 def index(
     model: Annotated[
         str, Argument(help="A run, a model of timm or transformers, pixels or untrained:NAME.", show_default=False)

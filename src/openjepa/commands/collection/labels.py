@@ -10,12 +10,14 @@ from openjepa.commands.arguments.options import MaybeTable, Overwrite
 from openjepa.commands.collection.curating import In, IndexName, Link, Move, Yes, check_outputs, finish, opened
 from openjepa.console import log, show_table
 from openjepa.data.summary import counted
+from openjepa.files.path_arguments import checks_paths
 from openjepa.indexing.curation.label_spreading import spread_labels
 from openjepa.indexing.label_columns import given_labels
 
 SHOWN = 10
 
 
+@checks_paths
 def curate_labels(
     index: IndexName,
     file: Annotated[Path, Argument(help="Table of labels with a column path.", show_default=False)],

@@ -9,11 +9,13 @@ from openjepa.commands.arguments.options import MaybeTable, Overwrite
 from openjepa.commands.collection.curating import In, IndexName, Link, Move, Yes, check_outputs, finish, opened
 from openjepa.console import log, show_table
 from openjepa.data.summary import counted
+from openjepa.files.path_arguments import checks_paths
 from openjepa.indexing.searchable import check_top
 
 SHOWN = 20
 
 
+@checks_paths
 def curate_outliers(
     index: IndexName,
     *,

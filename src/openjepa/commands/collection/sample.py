@@ -9,10 +9,12 @@ from openjepa.commands.arguments.options import MaybeTable, Overwrite
 from openjepa.commands.collection.curating import In, IndexName, Link, Move, Yes, check_outputs, finish, opened
 from openjepa.console import log
 from openjepa.data.summary import counted
+from openjepa.files.path_arguments import checks_paths
 
 SHOWN = 20
 
 
+@checks_paths
 def curate_sample(
     index: IndexName,
     *,

@@ -15,6 +15,7 @@ from openjepa.data.crops import Box
 from openjepa.data.open import Given, names_of
 from openjepa.errors import UsageError
 from openjepa.files import check_output, write_output
+from openjepa.files.path_arguments import checks_paths
 from openjepa.files.tables import write_lists
 from openjepa.files.workbook import check_xlsx
 from openjepa.indexing.index import Index, open_index
@@ -28,6 +29,7 @@ WHOLE = 0.995  # the fraction of a box from which on it counts as seen
 LISTED = 20  # results of a query that are printed
 
 
+@checks_paths
 def search(
     index: Annotated[str, Argument(help="An index or, with --in, a model.", show_default=False)],
     images: Annotated[

@@ -11,11 +11,13 @@ from openjepa.data.shard_folders import shard_lines
 from openjepa.errors import CheckFailed, UsageError
 from openjepa.evaluation.image_defects import leaks_between
 from openjepa.files import check_output, write_output
+from openjepa.files.path_arguments import checks_paths
 from openjepa.reports.data_check_findings import findings, show, survey, table_rows, wrong_in
 from openjepa.reports.data_check_page import check_page
 from openjepa.runs.images import IGNORE_SHARDS, check_choice, count_workers
 
 
+@checks_paths
 def data_check(
     src: DataName,
     other: Annotated[str | None, Argument(help="Test images, to look for in the first.", show_default=False)] = None,

@@ -14,6 +14,7 @@ from openjepa.data.summary import counted
 from openjepa.errors import UsageError, option, unknown
 from openjepa.files import check_can_write, check_outside, usage_error
 from openjepa.files.lock import locked
+from openjepa.files.path_arguments import checks_paths
 from openjepa.files.temporary import remove_leftovers
 from openjepa.runs.images import (
     LISTED,
@@ -25,6 +26,7 @@ from openjepa.runs.images import (
 )
 
 
+@checks_paths
 def data_prepare(
     src: DataName,
     dst: Annotated[Path, Argument(help="Folder to write to.", show_default=False)],

@@ -8,6 +8,7 @@ from typer import Option
 from openjepa.commands.arguments.options import DataName, Recipe, Settings
 from openjepa.console import log
 from openjepa.files.lock import locked
+from openjepa.files.path_arguments import checks_paths
 from openjepa.reports.studies.compare_page import write_compare_page
 from openjepa.studies.compare.start import Request, resume_comparison, start_comparison
 
@@ -20,6 +21,7 @@ SETTINGS = Settings(
 )  # what all methods share
 
 
+@checks_paths
 def compare(
     data: DataName,
     *,

@@ -9,6 +9,7 @@ from openjepa.commands.arguments.options import DataName, Recipe, Settings
 from openjepa.config import FIELDS, LENGTH
 from openjepa.console import log
 from openjepa.files.lock import locked
+from openjepa.files.path_arguments import checks_paths
 from openjepa.reports.studies.tune_page import write_tune_page
 from openjepa.studies.tune.start import Request, resume_study, start_study
 
@@ -17,6 +18,7 @@ SETTINGS = Settings(
 )  # the budget decides the length, and accuracy the settings
 
 
+@checks_paths
 def tune(
     data: DataName,
     *,
