@@ -21,6 +21,7 @@ from support.packing import add, as_hub, as_parquet, as_shards, as_table, as_tar
 from support.photos import draw_photos
 from support.servers import DataHub, Files
 
+import openjepa
 from openjepa.data.batches import Batches, epoch_order, in_order
 from openjepa.data.crops import Frame
 from openjepa.data.open import open_dataset
@@ -313,3 +314,35 @@ def test_files_that_vanish_or_turn_into_folders_are_bad_images(tmp_path):
     assert Path(folder / "004.jpg").is_dir() and len(open_dataset(folder)) == 6
     Image.new("RGB", (4, 4)).save(folder / "004.jpg/inside.png")
     assert "004.jpg/inside.png" in list(open_dataset(folder).paths)
+
+
+def test_images_in_a_table_may_all_be_without_a_path(packed, tmp_path):
+    """pyarrow gives a column of nothing but None the type null, as `datasets` stores images that came from memory."""
+    content = [path.read_bytes() for path in sorted((packed / "photos").rglob("*.jpg"))]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.null())])
+    cells = pa.array([{"bytes": each, "path": None} for each in content], kind)
+    pq.write_table(pa.table({"image": cells}), tmp_path / "memory.parquet")
+    with pa.ipc.new_stream(tmp_path / "memory.arrow", pa.schema([("image", kind)])) as writer:
+        writer.write_table(pa.table({"image": cells}))
+    for name in ("memory.parquet", "memory.arrow"):
+        found = open_dataset(tmp_path / name)
+        assert len(found) == len(content) > 0 and found.paths[0].endswith("-000000")
+        openjepa.embed("pixels", tmp_path / name, out=tmp_path / "vectors.csv", workers=0)
+        assert len((tmp_path / "vectors.csv").read_text().splitlines()) == len(content) + 1
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        ([[1, 2]], "list<element: int64>"),
+        ([{"bytes": "x", "path": None}], "struct<bytes: string, path: null>"),
+        ([{"bytes": b"x"}], "struct<bytes: binary>"),
+        ([5], "int64"),
+    ],
+)
+def test_a_column_called_image_of_another_type_is_named_with_what_is_allowed(cells, kind, tmp_path):
+    pq.write_table(pa.table({"image": cells, "label": [0]}), tmp_path / "t.parquet")
+    told = f"its column image is {kind}, not binary (image files) or a struct of bytes (binary) and path (text or null)"
+    assert told in refusal(tmp_path / "t.parquet")
+    pq.write_table(pa.table({"image": cells, "path": ["nope.jpg"]}), tmp_path / "paths.parquet")
+    assert "its column image" not in refusal(tmp_path / "paths.parquet")

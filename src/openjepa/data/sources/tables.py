@@ -1,5 +1,6 @@
 """Images in the rows of Arrow and Parquet files: what Hugging Face datasets writes, and any column of image files."""
 
+import contextlib
 import errno
 import io
 import os
@@ -14,12 +15,21 @@ import pyarrow.compute as pc
 from openjepa.arrow import cache_file, no_room
 from openjepa.data.dataset import ImageFiles
 from openjepa.data.sources.labels import Labels, labels_of
-from openjepa.data.sources.lists import open_list
+from openjepa.data.sources.lists import PATH_COLUMNS, open_list
 from openjepa.data.sources.registry import Progress
 from openjepa.data.storage.names import Names, joined, printable
 from openjepa.data.storage.remote import is_remote, open_file, state
 from openjepa.data.storage.split_path import inside_of, locate
-from openjepa.data.storage.table_files import features_of, image_column, is_compressed, lists_paths, open_arrow, unpack
+from openjepa.data.storage.table_files import (
+    features_of,
+    image_column,
+    is_compressed,
+    lists_paths,
+    open_arrow,
+    unfit_column,
+    unfit_in,
+    unpack,
+)
 from openjepa.errors import BadImage, UsageError
 from openjepa.files import atomic_file
 from openjepa.safety.limited import Child, ReaderFailed
@@ -49,11 +59,22 @@ def open_tables(files: list[str], shown: str, progress: Progress = None) -> Imag
     if places is None:
         if len(files) > 1:
             raise UsageError(f"{shown} has no column of images: give one list of paths, or files with images")
-        return open_list(files[0], shown)
+        return _listed(files[0], shown)
     rows = Rows(places, homes=[os.path.dirname(file) for file in files])
     if not len(rows):
         raise UsageError(f"no images in {shown}: found 0 rows")
     return ImageFiles(shown, rows, rows.names(), *rows.labels())
+
+
+def _listed(file: str, shown: str) -> ImageFiles:
+    """The images that a Parquet file lists. Raises UsageError, which names a column that is called as images are."""
+    try:
+        return open_list(file, shown)
+    except UsageError as error:
+        with Child() as child, contextlib.suppress(OSError, ReaderFailed):
+            if unfit := child.call(unfit_in, file, PATH_COLUMNS):
+                raise UsageError(f"{shown} has no column of images: {unfit}") from error
+        raise
 
 
 class Rows:
@@ -76,7 +97,8 @@ class Rows:
         self.column = column or image_column(self.tables[0].schema)
         if self.column is None:
             names = ", ".join(map(printable, self.tables[0].column_names[:20]))
-            raise UsageError(f"{printable(files[0])} has no column of images: it has {names or 'none'}")
+            found = unfit_column(self.tables[0].schema) or f"it has {names or 'none'}"
+            raise UsageError(f"{printable(files[0])} has no column of images: {found}")
         kind = self.tables[0].schema.field(self.column).type
         for file, table in zip(files, self.tables, strict=True):
             if self.column not in table.column_names or table.schema.field(self.column).type != kind:

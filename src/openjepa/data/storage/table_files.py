@@ -6,7 +6,7 @@ Imported by child processes, so it imports little.
 import contextlib
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +21,8 @@ ROWS = 64  # unpacked at once
 AT_ONCE = 2**26  # bytes of rows
 BUFFER = 2**20  # bytes of a column that are read at once
 MAGIC = b"ARROW1\0\0"
+CALLED = ("image", "images", "img", "imgs", "picture")  # columns that are meant to hold images
+STRUCT = "bytes (binary) and path (text or null)"
 BINARY = (pa.types.is_binary, pa.types.is_large_binary)
 
 
@@ -40,10 +42,21 @@ def image_column(schema: pa.Schema) -> str | None:
     return next((name for name in (*called, *fitting) if name in fitting), None)
 
 
+def unfit_column(schema: pa.Schema) -> str | None:
+    """The column that is called as images are, its type and what is allowed, where it cannot hold files; or None."""
+    named = next((field for field in schema if field.name.casefold() in CALLED), None)
+    if named is None or _holds_files(named.type):
+        return None
+    kind = printable(str(named.type))[:200]
+    return f"its column {printable(named.name)} is {kind}, not binary (image files) or a struct of {STRUCT}"
+
+
 def _holds_files(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         names = {kind.field(number).name: kind.field(number).type for number in range(kind.num_fields)}
-        is_path = any(is_(names.get("path", pa.null())) for is_ in (pa.types.is_string, pa.types.is_large_string))
+        # Of images that all have no path, pyarrow gives the column of paths no type.
+        kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_null)
+        is_path = "path" in names and any(is_(names["path"]) for is_ in kinds)
         return is_path and any(is_(names.get("bytes", pa.null())) for is_ in BINARY)
     return any(is_(kind) for is_ in BINARY)
 
@@ -128,6 +141,19 @@ def lists_paths(file: str) -> bool:
     """Whether a Parquet file has no column of images. For a child process. Raises OSError, pa.ArrowException."""
     with open_file(file) as stream:
         return image_column(_open_parquet(stream).schema_arrow) is None
+
+
+def unfit_in(file: str, lists: Container[str]) -> str | None:
+    """`unfit_column` of a Parquet file; None where a column of texts that is called as one of `lists` names files.
+
+    For a child process. Raises OSError, pa.ArrowException.
+    """
+    with open_file(file) as stream:
+        schema = _open_parquet(stream).schema_arrow
+    texts = [
+        field.name for field in schema if not (pa.types.is_nested(field.type) or pa.types.is_primitive(field.type))
+    ]
+    return None if any(name.strip().lower() in lists for name in texts) else unfit_column(schema)
 
 
 def unpack(file: str, place: str, size: int) -> None:
