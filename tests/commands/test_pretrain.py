@@ -276,3 +276,19 @@ def test_a_run_whose_files_vanish_stops_in_words_and_goes_on_when_more_may_be_mi
     assert "no such file" in (out / "skipped.txt").read_text()
     openjepa.pretrain(str(flat), out=out, resume=True, max_skipped=0.5, **settings)
     assert len((out / "skipped.txt").read_text().splitlines()) == 3 and (out / "encoder").is_dir()
+
+
+def test_a_run_whose_images_are_gone_before_its_report_ends_well(tmp_path, capsys):
+    """Few images are kept in memory, so the run does not notice."""
+    folder = draw_photos(tmp_path / "photos")
+
+    class Removing(openjepa.Callback):
+        def on_step(self, step, loss):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    run = openjepa.pretrain(str(folder), out=tmp_path / "run", steps=2, callbacks=[Removing()], **SMALL)
+    assert run.finished and (run / "report.html").is_file()
+    said = capsys.readouterr().out
+    assert said.count("the report has no pictures, because the images cannot be read any more: ") == 1
+    with pytest.raises(UsageError, match="does not exist"):
+        run.report()

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from typer import Option
 
 from openjepa.commands.arguments.options import Settings
-from openjepa.commands.report import report
+from openjepa.commands.report import report_at_end
 from openjepa.config import Config, build_config
 from openjepa.console import log, took
 from openjepa.encoder.feature_cache import FeatureStore
@@ -68,7 +68,7 @@ def demo(
             _measure(launch, data)
         else:
             log(f"{data} has no labels to measure by: with one folder a class there would be a table here")
-        report(out, data=source)
+        report_at_end(out, source)
         log(took(begun, training))
     return out
 

@@ -13,7 +13,7 @@ from typer import Option
 
 from openjepa.commands.arguments.fields import PythonOnly
 from openjepa.commands.arguments.options import Data, Recipe, Settings
-from openjepa.commands.report import report
+from openjepa.commands.report import report, report_at_end
 from openjepa.config import Config
 from openjepa.console import log, took
 from openjepa.data.open import DataSource, Given, as_source
@@ -253,6 +253,6 @@ def pretrain(
             training = time.monotonic() - started
             run.finish()
             where: dict[str, Any] = {"device": config.device} if settings.get("device") is not None else {}
-            on_rank_zero(lambda: report(out, data=source, network=own.get("model"), **where))
+            on_rank_zero(lambda: report_at_end(out, source, own.get("model"), **where))
             on_rank_zero(lambda: log(took(begun, training)))
     return Run(out, source, probed, **own)

@@ -8,7 +8,9 @@ from typer import Argument, Option
 
 from openjepa.commands.arguments.fields import PythonOnly
 from openjepa.commands.arguments.options import Device, Step
-from openjepa.data.open import Given, as_source
+from openjepa.console import log
+from openjepa.data.open import DataSource, Given, as_source
+from openjepa.errors import UsageError
 from openjepa.files.path_arguments import checks_paths
 from openjepa.reports.run_page import write_run_page
 from openjepa.runs.folder import read_run_folder
@@ -41,3 +43,12 @@ def report(
     """
     images = None if data is None else as_source(data)
     return write_run_page(read_run_folder(Path(run), str(device), step, network), images, [*(show or [])])
+
+
+def report_at_end(run: Path, data: DataSource, network: nn.Module | None = None, device: str = "auto") -> Path:
+    """The report of a run that has ended, without pictures where its images can no longer be read, as a line says."""
+    try:
+        return report(run, data=data, network=network, device=device)
+    except UsageError as error:
+        log(f"the report has no pictures, because the images cannot be read any more: {error}")
+    return report(run, network=network, device=device)
