@@ -1,9 +1,11 @@
 """From the names of a model and of images to their index, up to date."""
 
+import contextlib
 import hashlib
 import os
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from openjepa.console import counting, log, pacing
@@ -51,20 +53,35 @@ def refreshed(
     found = label_columns(dataset, labels)
     key = f"{model_hash(encoder, arithmetic=False)} {lasting(str(source))}"
     out = out or cache_folder("indexes", hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32])
-    with locked(out):
-        new = not holds_index(out)
+    with locked(out), _no_empty_index(out):
         store = open_store(out, encoder, model, step, pooling, dataset, str(source), patches)
         with pacing(f"indexing {dataset.source}", "images") as progress:
             changes = update(store, encoder, dataset, found, workers, progress)
         skipped += changes.skipped
         if not len(store):
-            if new:
-                shutil.rmtree(table_folder(out))
             raise UsageError(_nothing(str(source), skipped))
         log(*seen_lines(_sizes(store), frame_of(encoder)), *skipped_lines(skipped))
         log(_line(changes, len(store), out))
     check_skipped(str(source), skipped, len(store), max_skipped)
     return out
+
+
+@contextlib.contextmanager
+def _no_empty_index(out: Path) -> Iterator[None]:
+    """After an error, as on a full disk, a new index without a row is deleted; one with rows is where a run goes on."""
+    new = not holds_index(out)
+    try:
+        yield
+    except BaseException:
+        if new and not _has_rows(out):
+            shutil.rmtree(table_folder(out), ignore_errors=True)
+        raise
+
+
+def _has_rows(out: Path) -> bool:
+    with contextlib.suppress(UsageError):
+        return bool(len(Store.open(out)))
+    return False
 
 
 def _opened(source: Given, pixel_format: PixelFormat | None) -> tuple[ImageDataset, Skipped]:
