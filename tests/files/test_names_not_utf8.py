@@ -6,6 +6,7 @@ import pytest
 from support.photos import draw_photos
 
 import openjepa
+from openjepa.data.open import open_dataset
 from openjepa.errors import UsageError
 from openjepa.files import check_folder_name, write_json
 from openjepa.interop.weights.files import read_safetensors
@@ -51,6 +52,12 @@ def test_such_a_folder_is_indexed_and_brought_up_to_date(bad, tmp_path, capsys):
     for told in ("added", "unchanged"):
         openjepa.index("pixels", str(bad), out=tmp_path / "photos.index", workers=0)
         assert f"{len([*bad.rglob('*.jpg')])} {told}" in capsys.readouterr().out
+
+
+def test_images_are_prepared_into_such_a_folder(bad, tmp_path):
+    to = tmp_path / os.fsdecode(b"small\xff")
+    openjepa.data_prepare(str(bad), to, size=16, workers=0)
+    assert len(open_dataset(to)) == len([*bad.rglob("*.jpg")])
 
 
 @pytest.mark.parametrize("command", ["pretrain", "finetune", "index", "anomaly_fit", "evaluate", "export", "import_"])

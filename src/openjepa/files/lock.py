@@ -20,14 +20,16 @@ UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, any_name: bool = False) -> Iterator[None]:
     """Within this context no other process can lock `folder`, which is made; an error leaves no empty folder behind.
 
     Of several processes of one run, rank 0 locks it. The lock ends with the process, however that ends. Raises
-    UsageError if another process has it, or if the folder cannot be written to. On a file system without locks a line
-    says so and nothing is locked.
+    UsageError if another process has it, if the folder cannot be written to, or, without `any_name`, if no weights can
+    be read from a folder of its name. On a file system without locks a line says so and nothing is locked.
     """
     refuse_in_import()
+    if not any_name:
+        check_folder_name(folder)
     with contextlib.ExitStack() as stack:
         on_rank_zero(lambda: stack.enter_context(_held(folder)))
         yield
@@ -50,7 +52,6 @@ def is_locked(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    check_folder_name(folder)
     check_can_write(folder / LOCK)
     made = [above for above in (folder, *folder.parents) if not above.exists()]
     try:

@@ -55,7 +55,7 @@ def data_prepare(
     check_can_write(dst / FILE)
     dataset, summary = open_images(src, max_skipped=max_skipped, channels=channels, pages=pages)
     shrinking = Shrinking(dataset, dst, size, to, format, quality, per_shard)
-    with locked(dst):
+    with locked(dst, any_name=True):
         unread = _write(shrinking, src, readers)
         skipped = summary.skipped + unread
         with usage_error(dst):
