@@ -19,7 +19,10 @@ from openjepa.runs.planning.build_model import method_of
 from openjepa.runs.planning.views import views_of
 
 LEARNED, FOLLOWED = 12, 4  # bytes of a weight that learns, with its gradient and a moment, and of a target encoder's
-KEPT = 16  # bytes of each number of a token that a block keeps for the backward pass
+# Numbers that a block keeps for the backward pass, of each number of a token: its input, both norms, queries, keys and
+# values, the attention, the sum, and four for either side of the activation. Compiled, norms and activations can be
+# computed again. A run on a CPU also holds its libraries.
+KEPT, KEPT_COMPILED, PROGRAM = 14, 10, 2**29
 
 
 def check_memory(config: Config, channels: int, shapes: Mapping[str, Any] | None = None, held: float = 0) -> None:
@@ -33,10 +36,10 @@ def check_memory(config: Config, channels: int, shapes: Mapping[str, Any] | None
         return
     device = choose_device(config.device)
     weights, image = weight_bytes(config, channels, shapes) / world_size() + held, image_bytes(config, channels)
-    network = network_bytes(config) / config.accumulate
+    network = network_bytes(config, channels) / config.accumulate
     pools = {device: (weights, network / world_size()), torch.device("cpu"): (0.0, image / world_size())}
     if device.type == "cpu":
-        pools = {device: (weights, (image + network) / world_size())}
+        pools = {device: (weights + PROGRAM, (image + network) / world_size())}
     for place, (fixed, each) in pools.items():
         has = memory_of(place)
         if fixed + config.batch_size * each > has:
@@ -73,16 +76,31 @@ def weight_bytes(config: Config, channels: int, shapes: Mapping[str, Any] | None
 
 
 def image_bytes(config: Config, channels: int) -> float:
-    """Bytes of an image of a batch, with its masks while they are drawn, before it reaches the device."""
-    rows, columns = config.size
+    """Bytes of an image of the batches that are read, with its masks while they are drawn, before it is on the device.
+
+    Beside the batch of the step each worker holds one.
+    """
     patches = config.grid_size[0] * config.grid_size[1]
     drawn = 8 * patches * config.masks_per_image if mask_settings(config) else 0
+    return (1 + (config.workers or 0)) * channels * _pixels(config) + drawn
+
+
+def _pixels(config: Config) -> int:
+    """Pixels of all views of an image."""
     small = math.prod(small_size(config.size, config.patch_size)) * views_of(config).small
-    return channels * (method_of(config).views * rows * columns + small) + drawn
+    return method_of(config).views * math.prod(config.size) + small
 
 
-def network_bytes(config: Config) -> float:
-    """Bytes that the networks keep of an image until its gradients are computed."""
+def network_bytes(config: Config, channels: int = 1) -> float:
+    """Bytes of an image as the networks take it, float32, and of what they keep of it until its gradients are known."""
+    compiled = config.compile or choose_device(config.device).type != "cpu"
+    number = 4 if config.precision == "float32" else 2
+    kept = number * (KEPT_COMPILED if compiled else KEPT)
+    return 4 * channels * _pixels(config) + kept * _numbers(config)
+
+
+def _numbers(config: Config) -> float:
+    """Numbers of the tokens of an image that go through blocks with gradients, in all blocks together."""
     width, depth, *_ = SIZES[config.model]
     masks = mask_settings(config)
     if config.checkpoint_activations:
@@ -90,10 +108,14 @@ def network_bytes(config: Config) -> float:
     if masks is None:
         small = math.prod(small_size(config.size, config.patch_size)) * views_of(config).small
         patches = method_of(config).views * math.prod(config.grid_size) + small // config.patch_size**2
-        return KEPT * patches * width * depth
+        return patches * width * depth
     context = masks.context_length * masks.masks_per_image
     predictor_depth = 1 if config.checkpoint_activations else config.predictor_depth
-    return KEPT * context * (width * depth + config.predictor_dim * predictor_depth)
+    sequences = context
+    if masks.strategy == "multiblock":  # the predictor is given each target by itself, with the context
+        target = int(masks.target_scale[0] * masks.num_patches)
+        sequences = masks.masks_per_image * masks.num_targets * (masks.context_length + target)
+    return context * width * depth + sequences * config.predictor_dim * predictor_depth
 
 
 def in_words(size: float) -> str:
