@@ -37,3 +37,9 @@ def test_what_takes_seven_tenths_passes_and_what_cannot_fit_is_refused(monkeypat
     check_memory(dataclasses.replace(CONFIG, batch_size=int(0.7 * 24 * 2**30 / each)), 3)
     with pytest.raises(UsageError, match=r"--batch-size 100000 takes .* GiB of memory or more"):
         check_memory(dataclasses.replace(CONFIG, model="vit_nano", batch_size=100_000), 3)
+
+
+def test_a_predictor_sequence_for_each_target_takes_more_than_one_for_all():
+    blocks = dataclasses.replace(CONFIG, masks="multiblock", context_ratio=0.25, masks_per_image=1)
+    joint, separate = (dataclasses.replace(blocks, target_sequences=kind) for kind in ("joint", "separate"))
+    assert network_bytes(joint) < network_bytes(separate)

@@ -112,9 +112,10 @@ def _numbers(config: Config) -> float:
     context = masks.context_length * masks.masks_per_image
     predictor_depth = 1 if config.checkpoint_activations else config.predictor_depth
     sequences = context
-    if masks.strategy == "multiblock":  # the predictor is given each target by itself, with the context
-        target = int(masks.target_scale[0] * masks.num_patches)
-        sequences = masks.masks_per_image * masks.num_targets * (masks.context_length + target)
+    if masks.strategy == "multiblock":  # the predictor is given the context once, or again with each target
+        times = 1 if config.target_sequences == "joint" else masks.num_targets
+        targets = masks.num_targets * int(masks.target_scale[0] * masks.num_patches)
+        sequences = masks.masks_per_image * (times * masks.context_length + targets)
     return context * width * depth + sequences * config.predictor_dim * predictor_depth
 
 
