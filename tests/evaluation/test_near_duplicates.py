@@ -210,3 +210,15 @@ def test_images_with_one_thumbnail_but_other_details_are_not_equal():
     larger = [np.zeros((96, 96), np.uint8), np.zeros((96, 96), np.uint8), np.eye(96, dtype=np.uint8), None].__getitem__
     assert [each.tolist() for each in distinct(small)] == [[0], [0, 0, 0, 0]]
     assert [each.tolist() for each in distinct(small, larger)] == [[0, 2, 3], [0, 0, 1, 2]]
+
+
+def test_larger_images_that_had_to_leave_memory_are_read_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("openjepa.evaluation.near_duplicates.LARGER_HELD", 4)
+    _, larger = saved(tmp_path / "a", rough(7))
+    (tmp_path / "a/005.png").write_bytes(b"damaged after the thumbnails were made")
+    first = [None if (image := larger(number)) is None else image.copy() for number in range(7)]
+    assert [number for number, image in enumerate(first) if image is None] == [5]
+    for number in (6, 0, 1, 5, 3, 0, 2, 6, 4):
+        again = larger(number)
+        assert again is first[number] is None or np.array_equal(again, first[number])
+    assert len({image.tobytes() for image in first if image is not None}) == 6

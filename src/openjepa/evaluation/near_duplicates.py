@@ -13,7 +13,6 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -55,21 +54,45 @@ class GreyThumbnails:
         return values.mean(1).flatten(1)
 
 
-def larger_of(dataset: ImageDataset, indices: np.ndarray) -> Larger | None:
-    """The grey images at 96 px of a data set, by their place in `indices`; None where they are read in order alone."""
-    if dataset.window:
-        return None
+class LargerImages:
+    """The grey images at 96 px of a data set, by their place in `indices`; the last 4,096 stay in memory.
 
-    @lru_cache(LARGER_HELD)
-    def read(number: int) -> np.ndarray | None:
-        try:
-            image = resize_centre_crop(dataset.load(int(indices[number])), *Frame((same_view.SIDE,) * 2, math.inf))
-        except BadImage:
+    They lie in one block: small arrays kept between the large ones of a comparison would hold on to their memory.
+    """
+
+    def __init__(self, dataset: ImageDataset, indices: np.ndarray):
+        self.dataset, self.indices = dataset, indices
+        self._held = np.empty((min(LARGER_HELD, len(indices)), same_view.SIDE, same_view.SIDE), np.uint8)
+        self._rows: dict[int, int] = {}  # of the numbers that are held, the one longest out of use first
+        self._unreadable: set[int] = set()
+
+    def __call__(self, number: int) -> np.ndarray | None:
+        """uint8 [96, 96], valid until 4,096 others were asked for; None where the image cannot be read."""
+        if number in self._unreadable:
             return None
+        if number in self._rows:
+            self._rows[number] = self._rows.pop(number)
+            return self._held[self._rows[number]]
+        try:
+            image = self._read(number)
+        except BadImage:
+            self._unreadable.add(number)
+            return None
+        full = len(self._rows) == len(self._held)
+        row = self._rows.pop(next(iter(self._rows))) if full else len(self._rows)
+        self._held[row], self._rows[number] = image, row
+        return self._held[row]
+
+    def _read(self, number: int) -> np.ndarray:
+        loaded = self.dataset.load(int(self.indices[number]))
+        image = resize_centre_crop(loaded, *Frame((same_view.SIDE,) * 2, math.inf))
         grey = GreyThumbnails().features(torch.tensor(image).permute(2, 0, 1)[None])
         return grey.view(same_view.SIDE, same_view.SIDE).round().byte().numpy()
 
-    return read
+
+def larger_of(dataset: ImageDataset, indices: np.ndarray) -> Larger | None:
+    """`LargerImages`; None where images are read in order alone."""
+    return None if dataset.window else LargerImages(dataset, indices)
 
 
 @dataclass(frozen=True)
