@@ -276,6 +276,13 @@ def npy_header(text: str, version: bytes = b"\1\0") -> bytes:
     return b"\x93NUMPY" + version + struct.pack("<H", len(head)) + head
 
 
+def test_arrays_of_python_2_are_read_without_a_warning(tmp_path):
+    """Their headers have whole numbers as 4L, which numpy reads and warns of. Warnings are errors here."""
+    header = npy_header("{'descr': '|u1', 'fortran_order': False, 'shape': (4L, 8L, 8L), }")
+    (tmp_path / "a.npy").write_bytes(header + bytes(4 * 8 * 8))
+    assert len(open_dataset(tmp_path / "a.npy")) == 4
+
+
 HEADERS = {
     "more than there is": "{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000, 8, 8)}",
     "sides below zero": "{'descr': '|u1', 'fortran_order': False, 'shape': (-4, -8, 8)}",

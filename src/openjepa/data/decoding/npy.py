@@ -1,6 +1,7 @@
 """The headers of arrays in NumPy's format, checked before anything is allocated."""
 
 import math
+import warnings
 from typing import IO, NamedTuple
 
 import numpy as np
@@ -32,7 +33,9 @@ def npy_layout(stream: IO[bytes]) -> NpyLayout:
         version = np.lib.format.read_magic(stream)
         if version not in _READERS:
             raise BadImage(f"a version of the .npy format that is not known ({version})")
-        shape, columns_first, dtype = _READERS[version](stream)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Reading `.npy`", UserWarning)  # Python 2 wrote it, and it is read
+            shape, columns_first, dtype = _READERS[version](stream)
     except BadImage:
         raise
     except Exception as error:  # the header is a Python literal, whose parser raises errors of many kinds
