@@ -141,9 +141,17 @@ def other_answers(study):
     save_file({name: torch.full_like(value, 7) for name, value in scores.items()}, path)
 
 
+def shorter_answers(study):
+    path = study / "trials/vicreg-seed-0/answers.safetensors"
+    save_file({name: value[1:].clone() for name, value in load_file(path).items()}, path)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
+        shorter_answers,
+        lie("trials.jsonl", lambda text: text.replace("train_images", "unknown", 1)),
+        lie("trials.jsonl", lambda text: text.replace('"linear"', '"knn"', 1)),
         lie("trials.jsonl", lambda text: text.replace("vicreg-seed-0", "../../x")),
         lie("trials.jsonl", lambda text: text.replace('"seed": 1', '"seed": 9').replace("seed-1", "seed-9")),
         lie("compare.json", lambda text: text.replace('"steps": 2', '"steps": -2')),

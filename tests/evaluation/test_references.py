@@ -205,3 +205,5 @@ def test_counts_as_classes():
     assert names[0] == "1 to 5" and names[-1] == "26 to 30"
     with pytest.raises(UsageError, match="every training image shows 4 objects"):
         count_edges(np.full(9, 4))
+    with pytest.raises(UsageError, match="no training image has annotations"):
+        count_edges(np.empty(0))

@@ -115,9 +115,11 @@ def count_edges(train: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Inner edges and names of the classes of counts, from the training counts [n] (VTAB's Clevr/Count: each its own).
 
     Every number is a class where there are at most ten and each has five images; else there are up to six bins of
-    about as many images each. Raises UsageError if all counts are equal.
+    about as many images each. Raises UsageError if there are none, or all are equal.
     """
     numbers, images = np.unique(train, return_counts=True)
+    if not len(numbers):
+        raise UsageError("no training image has annotations: counting needs those of two or more")
     if len(numbers) < 2:
         raise UsageError(f"every training image shows {numbers[0]} objects: counting needs images that differ")
     if len(numbers) <= MOST and images.min() >= LEAST:

@@ -133,6 +133,14 @@ def read_answers(folder: Path, trial: StoredTrial) -> dict[str, Result]:
     return found
 
 
+def check_measured(folder: Path, trials: list[StoredTrial]) -> None:
+    """Raise UsageError unless all that did not diverge were measured by the same tasks, each on as many images."""
+    answers = [read_answers(folder / "trials" / trial.folder, trial) for trial in trials if not trial.failed]
+    measured = [{task: len(result.rows) for task, result in results.items()} for results in answers]
+    if not all(each and each == measured[0] for each in measured):
+        raise UsageError(f"{folder / TRIALS} is damaged: its trials do not have the same measurements: {AGAIN}")
+
+
 def as_json(trial: StoredTrial) -> str:
     content: dict[str, Any] = trial.model_dump(exclude_none=True) | {"seed": trial.seed}
     return json.dumps(content)

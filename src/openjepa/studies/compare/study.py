@@ -20,6 +20,7 @@ from openjepa.studies.compare.stored import (
     StoredPlan,
     StoredTrial,
     as_json,
+    check_measured,
     folder_name,
     read_answers,
     read_trials,
@@ -82,6 +83,7 @@ class Comparison:
         for trial in self.trials:
             if (trial.name, trial.seed) not in known:
                 raise UsageError(f"{self.folder / TRIALS} is damaged: {trial.name} is no trial of this study: {AGAIN}")
+        check_measured(self.folder, self.trials)
         # Written again without a line that was cut short.
         write_text(self.folder / TRIALS, "".join(as_json(trial) + "\n" for trial in self.trials))
 
