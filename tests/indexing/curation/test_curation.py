@@ -117,6 +117,6 @@ def test_commands_write_tables_and_link_by_cluster(index, tmp_path, capsys):
 
 def test_a_path_that_leads_out_is_not_followed(index, tmp_path):
     (tmp_path / "x.png").touch()
-    for path in ("../../x.png", str(tmp_path / "x.png")):
+    for path in ("../../x.png", str(tmp_path / "x.png"), "a\0.png"):
         with pytest.raises(UsageError, match="leads out of"):
             planned(index, [path], [""], tmp_path / "into")

@@ -32,9 +32,7 @@ def planned(index: Searchable, paths: Sequence[str], folders: Sequence[str], int
     steps = []
     for path, folder in zip(paths, folders, strict=True):
         step = Step(root / path, into / folder / path)
-        if not step.source.resolve().is_relative_to(root.resolve()) or not step.target.resolve().is_relative_to(
-            into.resolve()
-        ):
+        if not (_lies_in(step.source, root) and _lies_in(step.target, into)):
             raise UsageError(f"{path} leads out of {root}: {index.folder} is damaged, index the images again")
         if not step.source.is_file():
             raise UsageError(f"{step.source} is gone or no file: bring {index.folder} up to date first")
@@ -42,6 +40,14 @@ def planned(index: Searchable, paths: Sequence[str], folders: Sequence[str], int
             raise UsageError(f"{step.target} exists: give another folder")
         steps.append(step)
     return steps
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    """Whether a path leads into a folder; False where no file can have it, as with a null byte or links in a circle."""
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (ValueError, RuntimeError, OSError):
+        return False
 
 
 def place(steps: Sequence[Step], into: Path, link: bool) -> None:
