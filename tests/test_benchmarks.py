@@ -84,7 +84,7 @@ def test_the_gap_is_split_into_images_a_second_and_learning_an_image(capsys):
 
 def test_a_learning_run_records_its_images_and_its_precision(tmp_path, monkeypatch):
     draw_photos(tmp_path / "data" / "train", 24)
-    monkeypatch.setattr("openjepa.commands.pretrain.report", lambda *_, **__: None)
+    monkeypatch.setattr("openjepa.commands.pretrain.report_at_end", lambda *_, **__: None)
     monkeypatch.setattr(learning, "measured", lambda model, data, test: {"linear": 50.0})
     line = learning.run(
         str(tmp_path / "data"), "pure", 0, True, tmp_path / "run", "vit_nano", images=30, precision="bf16"
@@ -98,7 +98,7 @@ alarms = script("alarms")
 
 def test_every_broken_run_can_be_made_and_is_judged_before_half_time(tmp_path, monkeypatch):
     draw_photos(tmp_path / "photos")
-    monkeypatch.setattr("openjepa.commands.pretrain.report", lambda *_, **__: None)
+    monkeypatch.setattr("openjepa.commands.pretrain.report_at_end", lambda *_, **__: None)
     monkeypatch.setattr(alarms, "RESULTS", tmp_path)
     monkeypatch.setattr(alarms, "STEPS", 4)
     monkeypatch.setitem(METHODS, "ijepa", METHODS["ijepa"])  # restored afterwards

@@ -21,7 +21,7 @@ def run(tmp_path_factory):
     """A finished run of six steps with the checkpoints of steps 2, 4 and 6."""
     out = tmp_path_factory.mktemp("checkpoints") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("openjepa.commands.pretrain.report", lambda *_, **__: None)
+        patch.setattr("openjepa.commands.pretrain.report_at_end", lambda *_, **__: None)
         return openjepa.pretrain("scenes:60", out=out, recipe="laptop", log_every=1, device="cpu", **SMALL)
 
 

@@ -15,7 +15,7 @@ SMALL = {"image_size": 16, "batch_size": 8, "workers": 0, "steps": 2, "recipe": 
 
 @pytest.fixture(autouse=True)
 def no_report(monkeypatch):
-    monkeypatch.setattr("openjepa.commands.pretrain.report", lambda *_, **__: None)
+    monkeypatch.setattr("openjepa.commands.pretrain.report_at_end", lambda *_, **__: None)
 
 
 @pytest.fixture

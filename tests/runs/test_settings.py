@@ -95,7 +95,7 @@ def test_another_recipe_is_not_ignored_by_resume(run):
 
 
 def test_what_has_not_changed_can_be_given_again(run, monkeypatch):
-    monkeypatch.setattr("openjepa.commands.pretrain.report", lambda *_, **__: None)
+    monkeypatch.setattr("openjepa.commands.pretrain.report_at_end", lambda *_, **__: None)
     again = {"precision": "auto", "recipe": "laptop", "batch_size": 8, "image_size": "16"}
     assert openjepa.pretrain("scenes:40", out=run, resume=True, **again) == run
     with pytest.raises(UsageError, match="--precision float32, not bf16"):
@@ -119,6 +119,6 @@ def test_the_report_of_a_run_on_the_cpu_uses_the_cpu(run, monkeypatch):
 
 def test_the_report_of_a_run_that_is_resumed_on_the_cpu_uses_the_cpu(run, monkeypatch):
     asked = []
-    monkeypatch.setattr("openjepa.commands.pretrain.report", lambda out, data, device="auto", **_: asked.append(device))
+    monkeypatch.setattr("openjepa.commands.report.report", lambda out, data, device="auto", **_: asked.append(device))
     openjepa.pretrain("scenes:40", out=run, resume=True, device="cpu")
     assert asked == ["cpu"]

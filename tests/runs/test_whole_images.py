@@ -30,7 +30,7 @@ def lying(tmp_path):
 
 
 def pretrained(lying, out, monkeypatch, **settings):
-    monkeypatch.setattr("openjepa.commands.pretrain.report", lambda *_, **__: None)
+    monkeypatch.setattr("openjepa.commands.pretrain.report_at_end", lambda *_, **__: None)
     return openjepa.pretrain(str(lying), out=out, **TINY, **settings)
 
 
@@ -84,7 +84,7 @@ def test_runs_that_state_no_rule_crop_as_they_did(lying, tmp_path, monkeypatch):
     assert read_config(run / "config.json")[0].max_stretch == 0 == stored_config(stored["settings"], run).max_stretch
     for written in ("encoder", "checkpoints"):  # by a run with another rule
         shutil.rmtree(run / written)
-    monkeypatch.setattr("openjepa.commands.pretrain.report", lambda *_, **__: None)
+    monkeypatch.setattr("openjepa.commands.pretrain.report_at_end", lambda *_, **__: None)
     openjepa.pretrain(str(lying), out=run, resume=True)
     assert openjepa.load_encoder(run).max_stretch == 0
 

@@ -50,7 +50,7 @@ def four(pictures, tmp_path_factory):
     """A finished run of four steps."""
     out = tmp_path_factory.mktemp("resume") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("openjepa.commands.pretrain.report", lambda *_, **__: None)
+        patch.setattr("openjepa.commands.pretrain.report_at_end", lambda *_, **__: None)
         openjepa.pretrain(pictures[0], out=out, recipe="laptop", device="cpu", steps=4, **SMALL)
     return out
 
@@ -62,7 +62,7 @@ def run(four, tmp_path):
 
 @pytest.fixture(autouse=True)
 def no_report(monkeypatch):
-    monkeypatch.setattr("openjepa.commands.pretrain.report", lambda *_, **__: None)
+    monkeypatch.setattr("openjepa.commands.pretrain.report_at_end", lambda *_, **__: None)
 
 
 def weights(run):
