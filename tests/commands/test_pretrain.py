@@ -289,6 +289,6 @@ def test_a_run_whose_images_are_gone_before_its_report_ends_well(tmp_path, capsy
     run = openjepa.pretrain(str(folder), out=tmp_path / "run", steps=2, callbacks=[Removing()], **SMALL)
     assert run.finished and (run / "report.html").is_file()
     said = capsys.readouterr().out
-    assert said.count("the report has no pictures, because the images cannot be read any more: ") == 1
+    assert said.count("the report is made without pictures: ") == 1
     with pytest.raises(UsageError, match="does not exist"):
         run.report()

@@ -83,7 +83,7 @@ def place_of(rate: float, held_out: int) -> int:
 
 
 def needed(rate: float, place: int = 1) -> int:
-    """The least normal images to hold out so that the threshold of a rate is at this place, 1 for the highest score.
+    """The fewest normal images to hold out for the threshold of a rate to be at this place, 1 for the highest score.
 
     At place 2 a single image cannot set the threshold.
     """

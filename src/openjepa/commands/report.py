@@ -46,9 +46,9 @@ def report(
 
 
 def report_at_end(run: Path, data: DataSource, network: nn.Module | None = None, device: str = "auto") -> Path:
-    """The report of a run that has ended, without pictures where its images can no longer be read, as a line says."""
+    """The report of a run that has ended. Where its images cannot be read, it has no pictures, and a line says why."""
     try:
         return report(run, data=data, network=network, device=device)
     except UsageError as error:
-        log(f"the report has no pictures, because the images cannot be read any more: {error}")
+        log(f"the report is made without pictures: {error}")
     return report(run, network=network, device=device)

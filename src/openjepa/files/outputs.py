@@ -74,7 +74,7 @@ def check_can_write(path: Path) -> None:
 
 
 def check_folder_name(folder: Path) -> None:
-    """Raise UsageError where the full name of a folder is not UTF-8: safetensors and LanceDB open nothing in such."""
+    """Raise UsageError where the full name of a folder is not UTF-8: safetensors and LanceDB cannot open it."""
     try:
         os.fspath(folder.absolute()).encode()
     except UnicodeEncodeError:

@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 
 def checks_paths(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """The function, which raises UsageError where a path among its arguments is none, as in `pretrain(data, out=5)`."""
+    """The function, which raises UsageError where an argument must be a path and is none: `pretrain(data, out=5)`."""
 
     @functools.wraps(function)
     def checked(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
@@ -45,5 +45,5 @@ def path_arguments(function: Callable[..., Any]) -> dict[str, tuple[Any, ...]]:
 
 
 def is_path(value: Any) -> bool:
-    """Whether a value names a file or folder: a text, or an object as `pathlib` has them; no bytes."""
+    """Whether a value is a path: a str, or a path object whose path is a str, not bytes."""
     return isinstance(value, str | os.PathLike) and isinstance(os.fspath(value), str)

@@ -123,7 +123,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def _in_utf8(value: Any) -> Any:
-    """A JSON-able value whose texts are UTF-8, because no strict reader takes half a pair of surrogates."""
+    """A JSON-able value whose texts are UTF-8, because strict readers refuse lone surrogates."""
     if isinstance(value, dict):
         return {utf8(key) if isinstance(key, str) else key: _in_utf8(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

@@ -114,5 +114,5 @@ def _of_another_model(store: Store, name: str) -> str:
 
 
 def lasting(name: str) -> str:
-    """A name that is true wherever it is read from: that of something local as an absolute path; in UTF-8."""
+    """A name that stays valid in other folders: of something local the absolute path. It is in UTF-8 (`utf8`)."""
     return utf8(os.path.abspath(os.path.expanduser(name)) if os.path.exists(os.path.expanduser(name)) else name)

@@ -68,7 +68,7 @@ def refreshed(
 
 @contextlib.contextmanager
 def _no_empty_index(out: Path) -> Iterator[None]:
-    """After an error, as on a full disk, a new index without a row is deleted; one with rows is where a run goes on."""
+    """After an error, as on a full disk, a new index without rows is deleted; one with rows can be continued."""
     new = not holds_index(out)
     try:
         yield

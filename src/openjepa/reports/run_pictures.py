@@ -44,18 +44,25 @@ def sample_of(
     Raises UsageError if none can be read, and for a name that is not that of one image.
     """
     dataset = open_dataset(data) if labels else without_labels(open_dataset(data))
-    pages = [name[len(PAGE.sub("", name)) :] if pixel_format.pages == "images" else "" for name in asked]
-    first = indices_of(dataset, [name.removesuffix(page) for name, page in zip(asked, pages, strict=True)])
-    names = [f"{dataset.paths[index]}{page}" for index, page in zip(first, pages, strict=True)]
+    pages = pixel_format.pages == "images"
+    first = indices_of(dataset, [PAGE.sub("", name) if pages else name for name in asked])
+    names = [dataset.paths[index] for index in first]
     sample = _sampled(dataset, first, seed)
     if pixel_format != RGB:
         sample = inspect_dataset(sample, pixel_format=pixel_format)[0]
-        there = {*sample.paths} if names else set()
-        names = [name if name in there or PAGE.search(name) else f"{name}#0" for name in names]
+    if pages:  # each file has become its pages
+        names = [_page_of(sample, file, name) for file, name in zip(names, asked, strict=True)]
         sample = _sampled(sample, indices_of(sample, names), seed)
     if not _first_images(sample, Frame((8, 8)))[1]:
         raise UsageError(f"none of the images tried in {data} can be read")
     return Sample(sample, indices_of(sample, names).tolist())
+
+
+def _page_of(sample: ImageDataset, file: str, name: str) -> str:
+    """The path of the page of a file that a name asks for, its first one where the name has no number."""
+    if number := PAGE.search(name):
+        return f"{file}{number[0]}"
+    return file if file in sample.paths else f"{file}#0"
 
 
 def _sampled(dataset: ImageDataset, first: np.ndarray, seed: int) -> ImageDataset:

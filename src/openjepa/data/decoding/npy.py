@@ -34,7 +34,7 @@ def npy_layout(stream: IO[bytes]) -> NpyLayout:
         if version not in _READERS:
             raise BadImage(f"a version of the .npy format that is not known ({version})")
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Reading `.npy`", UserWarning)  # Python 2 wrote it, and it is read
+            warnings.filterwarnings("ignore", "Reading `.npy`", UserWarning)  # if Python 2 wrote it
             shape, columns_first, dtype = _READERS[version](stream)
     except BadImage:
         raise

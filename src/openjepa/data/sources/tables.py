@@ -67,7 +67,7 @@ def open_tables(files: list[str], shown: str, progress: Progress = None) -> Imag
 
 
 def _listed(file: str, shown: str) -> ImageFiles:
-    """The images that a Parquet file lists. Raises UsageError, which names a column that is called as images are."""
+    """The images that a Parquet file lists. Raises UsageError, which names a column such as `image` of a wrong type."""
     try:
         return open_list(file, shown)
     except UsageError as error:

@@ -43,7 +43,7 @@ def image_column(schema: pa.Schema) -> str | None:
 
 
 def unfit_column(schema: pa.Schema) -> str | None:
-    """The column that is called as images are, its type and what is allowed, where it cannot hold files; or None."""
+    """Says which column named as in CALLED has a type that cannot hold files, and which types can; None without one."""
     named = next((field for field in schema if field.name.casefold() in CALLED), None)
     if named is None or _holds_files(named.type):
         return None
@@ -144,7 +144,7 @@ def lists_paths(file: str) -> bool:
 
 
 def unfit_in(file: str, lists: Container[str]) -> str | None:
-    """`unfit_column` of a Parquet file; None where a column of texts that is called as one of `lists` names files.
+    """`unfit_column` of a Parquet file; None where a column of texts has one of the names `lists`, and so lists files.
 
     For a child process. Raises OSError, pa.ArrowException.
     """

@@ -43,7 +43,7 @@ def planned(index: Searchable, paths: Sequence[str], folders: Sequence[str], int
 
 
 def _lies_in(path: Path, folder: Path) -> bool:
-    """Whether a path leads into a folder; False where no file can have it, as with a null byte or links in a circle."""
+    """Whether a path lies in a folder; False for an impossible path: a null byte in it, or links that form a circle."""
     try:
         return path.resolve().is_relative_to(folder.resolve())
     except (ValueError, RuntimeError, OSError):

@@ -19,9 +19,9 @@ from openjepa.runs.planning.build_model import method_of
 from openjepa.runs.planning.views import views_of
 
 LEARNED, FOLLOWED = 12, 4  # bytes of a weight that learns, with its gradient and a moment, and of a target encoder's
-# Numbers that a block keeps for the backward pass, of each number of a token: its input, both norms, queries, keys and
-# values, the attention, the sum, and four for either side of the activation. Compiled, norms and activations can be
-# computed again. A run on a CPU also holds its libraries.
+# For each number of a token a block keeps so many for the backward pass: the input, the outputs of both norms, queries,
+# keys and values, the output of attention, the sum after it, and four each before and after the activation. Compiled
+# code may compute norms and activations again. PROGRAM is what the libraries take, which counts on a CPU.
 KEPT, KEPT_COMPILED, PROGRAM = 14, 10, 2**29
 
 
@@ -76,9 +76,9 @@ def weight_bytes(config: Config, channels: int, shapes: Mapping[str, Any] | None
 
 
 def image_bytes(config: Config, channels: int) -> float:
-    """Bytes of an image of the batches that are read, with its masks while they are drawn, before it is on the device.
+    """Bytes of an image in the batches in memory, with its masks while they are drawn, before it is on the device.
 
-    Beside the batch of the step each worker holds one.
+    There is the batch of the step, and one for each worker.
     """
     patches = config.grid_size[0] * config.grid_size[1]
     drawn = 8 * patches * config.masks_per_image if mask_settings(config) else 0
@@ -91,7 +91,7 @@ def _pixels(config: Config) -> int:
     return method_of(config).views * math.prod(config.size) + small
 
 
-def network_bytes(config: Config, channels: int = 1) -> float:
+def network_bytes(config: Config, channels: int) -> float:
     """Bytes of an image as the networks take it, float32, and of what they keep of it until its gradients are known."""
     compiled = config.compile or choose_device(config.device).type != "cpu"
     number = 4 if config.precision == "float32" else 2
@@ -106,9 +106,7 @@ def _numbers(config: Config) -> float:
     if config.checkpoint_activations:
         depth = 1
     if masks is None:
-        small = math.prod(small_size(config.size, config.patch_size)) * views_of(config).small
-        patches = method_of(config).views * math.prod(config.grid_size) + small // config.patch_size**2
-        return patches * width * depth
+        return _pixels(config) // config.patch_size**2 * width * depth
     context = masks.context_length * masks.masks_per_image
     predictor_depth = 1 if config.checkpoint_activations else config.predictor_depth
     sequences = context
