@@ -51,6 +51,12 @@ def test_of_images_with_labels_it_is_how_to_measure(tmp_path, capsys):
         ["openjepa", "evaluate", str(tmp_path / "run"), str(photos)]
     ]
     assert commands[0] in page and "Not measured yet" in page
+    for command in commands[0].split(" && "):
+        assert status_of(shlex.split(command)[1:]) == 0
+    after = [shlex.split(command) for command in said_next(capsys.readouterr().out)]
+    assert [words[1] for words in after if "--resume" not in words] == ["index", "search", "curate", "embed"]
+    page = html.unescape(re.sub("<[^>]+>", "", (tmp_path / "run" / "report.html").read_text()))
+    assert all(shlex.join(words) in page for words in after)
 
 
 def test_of_images_of_a_program_they_are_calls(tmp_path, capsys):

@@ -28,14 +28,15 @@ def is_measurable(run: RunFolder) -> bool:
 
 
 def next_commands(run: RunFolder, image: str | None = None) -> list[Next]:
-    """The commands that measure a run on its own images, if they have labels; else those that need no labels.
+    """The command that measures a run on its own images, if they have labels and it was not measured; else what can be
+    done with the encoder, which needs no labels.
 
-    None where there is no encoder, or it was measured. `image` is one of the images, by its path.
+    None where there is no encoder. `image` is one of the images, by its path.
     """
-    if run.encoder is None or run.results:
+    if run.encoder is None:
         return []
     from_python = run.from_python or run.own_class
-    if is_measurable(run):
+    if is_measurable(run) and not run.results:
         return [Next(MEASURE, _evaluate_call(run) if from_python else _evaluate_command(run))]
     return _longer(run) + (_calls(run, image or IMAGE) if from_python else _commands(run, image or IMAGE))
 

@@ -81,3 +81,13 @@ def test_targets_that_fall_to_position_are_to_move_slower():
     """As positional-ema-0 did, whose target encoder is the context encoder (docs/results/alarms.md)."""
     advice = advised("positional collapse", {"ema_momentum": [0.0, 0.0]}).advice
     assert "where it falls to nothing, --ema-momentum 0.99 1 (it is 0 0)" in advice
+
+
+def test_one_advice_does_not_lead_to_the_opposite_one():
+    """A lower rate where few directions are left, and no higher one where a run did not learn yet but can go on."""
+    settings = dataclasses.asdict(build_config({}, {"lr": 0.0005}))
+    assert options_in(advised("not learning", settings).advice) == {"--steps"}
+    faster = advised("dimensional collapse", settings | {"lr": 0.001}).advice
+    assert faster.startswith("In a new run") and "--lr 0.0005 (it is 0.001)" in faster
+    often = advised("not learning", settings | {"passes": 400}).advice
+    assert "--lr 0.001 (it is 0.0005)" in often and "more images" in often

@@ -156,7 +156,7 @@ def limit(cost: Cost, in_memory: bool = False) -> str:
     """
     fraction = cost.input_fraction
     if fraction < (WAITED if cost.workers else ALONE):
-        return f"the step limits the run: it waits for input {fraction:.1%} of the time"
+        return f"the step limits the run: waiting for input takes {fraction:.1%} of the time"
     more = min(cores(), max(1, math.ceil(cost.workers / (1 - min(fraction, 0.9)))))
     slow = "more cores help" if in_memory else "store the images smaller, or give it more cores"
     cure = f"give --workers {more}" if more > cost.workers else slow

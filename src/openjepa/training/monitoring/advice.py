@@ -61,16 +61,19 @@ def changes(settings: Mapping[str, Any]) -> dict[str, str]:
     lower, higher = _scaled("lr", settings, 0.5, "lower"), _scaled("lr", settings, 2, "higher")
     slower, usual = _slower_target(settings), _usual_target(settings)
     content = [*unit, *_larger_patches(settings)]
-    signs = [f"where the loss hardly falls, {higher}", *(f"where it falls to nothing, {one}" for one in slower)]
-    advised = {
-        "Content": f"Use {listed(content) + '; ' if content else ''}{'; '.join(signs)}; or {longer(settings)}",
-        "Wider": f"Use {listed([*unit, *muon, lower])}",
-        "Longer": longer(settings),
-        "Slower": f"Use {listed([*usual, _scaled('predictor_dim', settings, 2, 'larger'), *_shorter(settings)])}",
-        "Steadier": f"Use {listed([*slower, lower])}",
-        "Closer": f"Use {listed([lower, *_usual_target(settings, if_faster=True)])}",
-        "Kept": f"Use {listed([lower, *_longer_freeze(settings), *slower])}",
+    signs = [f"where the loss hardly falls, use {higher}", *(f"where it falls to nothing, {one}" for one in slower)]
+    faster = f", or use {higher}" * (more_steps(settings) is None)  # with more steps it may be too high
+    larger = _scaled("predictor_dim", settings, 2, "larger")
+    new_run = {
+        "Content": "; ".join([*([f"use {listed(content)}"] if content else []), *signs, f"or {longer(settings)}"]),
+        "Wider": f"use {listed([*unit, *muon, lower])}",
+        "Slower": f"use {listed([*usual, larger, *_shorter(settings)])}",
+        "Steadier": f"use {listed([*slower, lower])}",
+        "Closer": f"use {listed([lower, *_usual_target(settings, if_faster=True)])}",
+        "Kept": f"use {listed([lower, *_longer_freeze(settings), *slower])}",
     }
+    advised = {name: f"In a new run, {text}" for name, text in new_run.items()}
+    advised |= {"Longer": longer(settings), "LongerOrFaster": f"{longer(settings)}{faster}"}
     return {name: text[0].upper() + text[1:] for name, text in advised.items()} | {"lower": lower, "higher": higher}
 
 

@@ -46,12 +46,12 @@ ADVICE = {
     "positional collapse": "{Content}.",
     "unstable": "{Closer}.",
     "dimensional collapse": "{Wider}.",
-    "not learning": "{Longer}, or use {higher}. An encoder that ends so is of little use.",
+    "not learning": "{LongerOrFaster}. An encoder that ends so is of little use.",
     "turning positional": "{Slower}.",
-    "weak": "{Longer} or, if the rank has been falling, use {lower}. As it is, the encoder may be no better than an "
-    "untrained one: measure it before use.",
+    "weak": "{Longer} or, if the rank has been falling, use {lower} in a new run. As it is, the encoder may be no "
+    "better than an untrained one: measure it before use.",
 }
-ADVISE_LONGER = {status for status, text in ADVICE.items() if "{Longer}" in text}
+ADVISE_LONGER = {status for status, text in ADVICE.items() if "{Longer" in text}
 OPTIONAL = {"gap": "energy_gap", "fraction": "positional_fraction", "distance": "ema_distance"}
 
 
