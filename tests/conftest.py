@@ -3,11 +3,14 @@
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from support.photos import draw_photos
+
+from openjepa.commands.report import report_at_end
 
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start, which share the cores
@@ -28,6 +31,20 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cache")
     os.environ["XDG_CACHE_HOME"] = str(folder)
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_reports() -> Iterator[None]:
+    """Runs leave out the report at their end, which takes most of the time of a run of a few steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("openjepa.commands.pretrain.report_at_end", lambda *_, **__: None)
+        yield
+
+
+@pytest.fixture
+def reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs end with their report, as they do for users."""
+    monkeypatch.setattr("openjepa.commands.pretrain.report_at_end", report_at_end)
 
 
 @pytest.fixture

@@ -74,7 +74,13 @@ def test_commands_that_do_not_train_do_not_import_what_only_training_needs():
     modules = [f"openjepa.commands.{name}" for name in ("embed", "evaluate", "export", "list_runs", "predict")]
     heavy = {"torch.utils.tensorboard", "torch.utils.flop_counter", "scipy.stats"}  # the second imports all of Triton
     heavy |= {"torch.distributed.fsdp", "torch.distributed.tensor", "matplotlib.figure"}
-    code = f"import sys, {', '.join(modules)}\nprint({heavy} & set(sys.modules) or 'none')"
+    heavy |= {"torch._dynamo"}  # some arithmetic on the device "meta" imports the compiler
+    networks = (
+        "from openjepa.models.resize import hollow, hollow_predictor\n"
+        "hollow(image_size=(16, 16), patch_size=4, embed_dim=32, depth=2, num_heads=2)\n"
+        "hollow_predictor(grid_size=(4, 4), embed_dim=32, dim=16, depth=1, num_heads=2)\n"
+    )
+    code = f"import sys, {', '.join(modules)}\n{networks}print({heavy} & set(sys.modules) or 'none')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "none\n"
 

@@ -16,7 +16,6 @@ def blocks() -> list[str]:
 def test_the_blocks_of_the_page_run(tmp_path, monkeypatch, capsys):
     draw_photos(tmp_path / "photos", 24, side=32)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("openjepa.commands.pretrain.report_at_end", lambda *_, **__: None)  # takes long
     names = {"__name__": "page"}
     for block in blocks():
         exec(compile(block, "python.md", "exec"), names)

@@ -96,8 +96,7 @@ def test_images_device_and_time_pick(side, images, device, seconds, image_size, 
     assert f"the images are {side} px" in pick.why and reason in pick.why
 
 
-def test_pretrain_says_which_and_why(photos, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("openjepa.commands.pretrain.report_at_end", lambda *_, **__: None)
+def test_pretrain_says_which_and_why(photos, tmp_path, capsys):
     out = openjepa.pretrain(str(photos), out=tmp_path / "run", steps=1, workers=0, device="cpu", predictor_depth=1)
     why = "recipe laptop, vit_nano at 32 px with patches of 4, because this trains on cpu and the images are 20 px"
     assert why in capsys.readouterr().out

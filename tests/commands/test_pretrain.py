@@ -65,7 +65,7 @@ def test_what_a_run_leaves(undisturbed):
     for name in ("rank", "std", "positional_fraction", "energy_gap", "ema_distance", "verdict", "knn", "linear"):
         assert name in first and name in last
     assert {"knn_pixels", "linear_pixels"} <= first.keys()
-    assert (run / "report.html").is_file() and any((run / "tensorboard").iterdir())
+    assert any((run / "tensorboard").iterdir())
     encoder = openjepa.load_encoder(run)
     dataset_images = [str(path) for path in sorted(photos.rglob("*.jpg"))]
     assert encoder.embed([Image.open(path) for path in dataset_images[:3]]).shape == (3, 128)
@@ -172,6 +172,7 @@ def test_a_zip_trains_as_its_folder_and_one_with_a_test_part_is_refused(undistur
     openjepa.pretrain(f"{split}/train", out=tmp_path / "c", steps=2, **SMALL)
 
 
+@pytest.mark.usefixtures("reports")
 def test_photos_of_many_sizes_are_reported(tmp_path):
     """More sizes than a report could list, and fewer images than a batch."""
     (tmp_path / "photos").mkdir()
@@ -222,6 +223,7 @@ def test_a_second_interrupt_ends_at_once():
     assert "still here" not in done.stdout and "KeyboardInterrupt" in done.stderr
 
 
+@pytest.mark.usefixtures("reports")
 def test_without_labels_there_are_no_probes_and_resuming_keeps_it_so(tmp_path, capsys):
     photos = tmp_path / "photos"
     for number, path in enumerate(sorted(draw_photos(tmp_path / "drawn", 24, classes=()).iterdir())):
@@ -278,6 +280,7 @@ def test_a_run_whose_files_vanish_stops_in_words_and_goes_on_when_more_may_be_mi
     assert len((out / "skipped.txt").read_text().splitlines()) == 3 and (out / "encoder").is_dir()
 
 
+@pytest.mark.usefixtures("reports")
 def test_a_run_whose_images_are_gone_before_its_report_ends_well(tmp_path, capsys):
     """Few images are kept in memory, so the run does not notice."""
     folder = draw_photos(tmp_path / "photos")

@@ -63,7 +63,7 @@ def test_the_encoder_and_the_report(run):
     whole = images(4, seed=3)
     assert run.encoder().embed(whole).equal(openjepa.load_encoder(run).embed(whole))
     assert not run.encoder("context").embed(whole).equal(run.encoder().embed(whole))
-    (run / "report.html").unlink()
+    (run / "report.html").unlink(missing_ok=True)
     assert run.report() == run / "report.html"
     assert (run / "report.html").read_text().count("data:image/") > 6  # the images are known
 

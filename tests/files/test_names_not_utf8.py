@@ -41,6 +41,7 @@ def test_what_is_stored_of_such_a_name_is_json_that_can_be_read(tmp_path):
     assert read_json(tmp_path / "names.json", Named, "").name == "übung 😀"
 
 
+@pytest.mark.usefixtures("reports")
 def test_a_run_on_such_a_folder_ends_with_its_report_and_is_resumed(bad, tmp_path):
     run = openjepa.pretrain(str(bad), out=tmp_path / "run", steps=1, probe=str(bad), **SMALL)
     assert run.finished and (run / "report.html").is_file()

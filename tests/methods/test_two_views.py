@@ -29,6 +29,7 @@ def registered(monkeypatch):
     monkeypatch.setitem(METHODS, "two_views", Entry(TwoViews.__module__, "TwoViews", "tells crops apart"))
 
 
+@pytest.mark.usefixtures("reports")
 def test_a_run_trains_the_projector_and_gives_an_encoder_and_a_report(photos, tmp_path, capsys):
     run = openjepa.pretrain(photos, out=tmp_path / "run", steps=4, log_every=1, keep_every=1, **SMALL)
     states = [load_file(run / f"checkpoints/step-{step:08d}/state.safetensors") for step in (1, 4)]

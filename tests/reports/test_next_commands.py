@@ -10,6 +10,7 @@ from support.photos import draw_photos
 import openjepa
 from openjepa.cli import status_of
 
+pytestmark = pytest.mark.usefixtures("reports")
 SMALL = {"image_size": 16, "batch_size": 8, "predictor_depth": 1, "workers": 0, "steps": 4, "context_ratio": 0.2}
 
 

@@ -101,6 +101,7 @@ def test_evaluated_embedded_and_reloaded(trained, tmp_path):
         encoder.embed(np.zeros((20, 20, 7), np.float32))
 
 
+@pytest.mark.usefixtures("reports")
 def test_resumed_and_reported(trained, tmp_path):
     images, run, pixel_format = trained
     again = openjepa.pretrain(images, out=run, resume=True, workers=1)

@@ -52,7 +52,9 @@ def test_other_images_do_not_resume_a_run(run):
         openjepa.pretrain(images(31), out=run, resume=True)
 
 
-def test_the_report_names_calls_and_no_commands_for_such_images(run):
+@pytest.mark.usefixtures("reports")
+def test_the_report_names_calls_and_no_commands_for_such_images(tmp_path):
+    run = openjepa.pretrain(images(), out=tmp_path / "run", **TINY)
     page = (run / "report.html").read_text()
     assert "openjepa.pretrain(images, out=&#39;run-again&#39;" in page and "openjepa pretrain images" not in page
     assert page.count("data:image/") > 6  # the pictures of pretrain's own report

@@ -13,11 +13,6 @@ from openjepa.training.monitoring.metrics_log import read_metrics
 SMALL = {"image_size": 16, "batch_size": 8, "workers": 0, "steps": 2, "recipe": "laptop", "device": "cpu"}
 
 
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch):
-    monkeypatch.setattr("openjepa.commands.pretrain.report_at_end", lambda *_, **__: None)
-
-
 @pytest.fixture
 def plain(tmp_path, photos):
     """The pictures without labels."""

@@ -94,8 +94,7 @@ def test_another_recipe_is_not_ignored_by_resume(run):
         check_recipe(run, stored, None, "paper")  # a run that states no recipe is known by its settings
 
 
-def test_what_has_not_changed_can_be_given_again(run, monkeypatch):
-    monkeypatch.setattr("openjepa.commands.pretrain.report_at_end", lambda *_, **__: None)
+def test_what_has_not_changed_can_be_given_again(run):
     again = {"precision": "auto", "recipe": "laptop", "batch_size": 8, "image_size": "16"}
     assert openjepa.pretrain("scenes:40", out=run, resume=True, **again) == run
     with pytest.raises(UsageError, match="--precision float32, not bf16"):
@@ -117,6 +116,7 @@ def test_the_report_of_a_run_on_the_cpu_uses_the_cpu(run, monkeypatch):
     assert [device.type for device in asked] == ["cpu", "cpu", "cpu"]
 
 
+@pytest.mark.usefixtures("reports")
 def test_the_report_of_a_run_that_is_resumed_on_the_cpu_uses_the_cpu(run, monkeypatch):
     asked = []
     monkeypatch.setattr("openjepa.commands.report.report", lambda out, data, device="auto", **_: asked.append(device))

@@ -55,8 +55,8 @@ def assert_alike(found, expected):
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_two_processes_are_one(photos, parallel):
     """The batch of 5 cannot be halved, so gradients are right only if they are weighted by images."""
-    expected = curve(photos, "auto")
-    for found in together(2, lambda: curve(photos, parallel)):
+    expected = curve(photos, "auto", steps=12)
+    for found in together(2, lambda: curve(photos, parallel, steps=12)):
         assert_alike(found, expected)
         assert found[2] == (parallel == "fsdp")
 

@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 from plain import PLAIN
-from support.processes import child
+from support.processes import child, small_run
 
 from openjepa.config import build_config
 from openjepa.data import batches as batches_module
@@ -61,14 +61,20 @@ def interrupt_at(step):
     return on_record
 
 
-@pytest.mark.parametrize("precision", ["float32", "bf16"])
-def test_six_steps_are_three_and_three(photos, tmp_path, precision):
-    whole = make_run(photos, tmp_path / "whole", precision=precision)
+def make_small_run(photos, out, **changes):
+    out.mkdir(exist_ok=True)
+    return small_run(photos, out, **changes)
+
+
+@pytest.mark.parametrize(("precision", "make"), [("float32", make_run), ("bf16", make_small_run)])
+def test_six_steps_are_three_and_three(photos, tmp_path, precision, make):
+    settings = {"precision": precision, "steps": 6}
+    whole = make(photos, tmp_path / "whole", **settings)
     whole.train(lambda record: None)
-    first = make_run(photos, tmp_path / "parts", precision=precision)
+    first = make(photos, tmp_path / "parts", **settings)
     with pytest.raises(Interrupted, match="after step 3 of 6"):
         first.train(interrupt_at(3))
-    second = make_run(photos, tmp_path / "parts", precision=precision)
+    second = make(photos, tmp_path / "parts", **settings)
     assert second.resume() == []
     assert second.done == 3
     assert same(state(second), state(first))
@@ -150,7 +156,7 @@ def test_measurements_follow_the_length_of_the_run(batch_size, images, first_jud
 def test_probes_happen_through_the_run(photos, tmp_path, monkeypatch, batch_size):
     monkeypatch.setattr(monitoring_intervals, "MONITOR_IMAGES", 40)
     monkeypatch.setattr(monitoring_intervals, "PROBE_IMAGES", 100)
-    make_run(photos, tmp_path / "run", batch_size=batch_size, steps=60, log_every=7).train(lambda record: None)
+    make_small_run(photos, tmp_path / "run", batch_size=batch_size, steps=60, log_every=7).train(lambda record: None)
     probed = [record["step"] for record in read_metrics(tmp_path / "run") if "knn" in record]
     gaps = [after - before for before, after in itertools.pairwise(probed)]
     assert probed[0] == 0 and probed[-1] == 60 and len(probed) >= 4

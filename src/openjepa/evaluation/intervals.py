@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from statistics import NormalDist
 
 import numpy as np
-from scipy.special import stdtrit
 from torch import Tensor
 
 from openjepa.errors import UsageError
@@ -103,6 +102,8 @@ def over_draws(
 
     The two half-widths add in squares; that of the draws is Student's for their mean.
     """
+    from scipy.special import stdtrit  # takes a quarter of a second to import, which most commands need not wait for
+
     value, low, high = interval
     error = np.std(draws, ddof=1) / len(draws) ** 0.5
     half = float(stdtrit(len(draws) - 1, (1 + level) / 2) * error)

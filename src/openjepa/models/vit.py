@@ -42,9 +42,17 @@ def sincos_positions(grid_size: tuple[int, int], dim: int, native_size: tuple[in
     """
     if dim % 4:
         raise ValueError(f"a two-dimensional sin-cos code needs a width divisible by 4, got {dim}")
-    frequencies = 10000.0 ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
+    device = torch.get_default_device()
+    with torch.device("cpu"):  # on "meta" this arithmetic would import PyTorch's compiler, which takes a second
+        code = _sincos_code(grid_size, dim // 4, native_size or grid_size)
+    return code.to(device)
+
+
+def _sincos_code(grid_size: tuple[int, int], count: int, native_size: tuple[int, int]) -> Tensor:
+    """The code from `count` frequencies for each axis."""
+    frequencies = 10000.0 ** -(torch.arange(count, dtype=torch.float64) / count)
     axes = []
-    for size, native in zip(grid_size, native_size or grid_size, strict=True):
+    for size, native in zip(grid_size, native_size, strict=True):
         coordinates = (torch.arange(size, dtype=torch.float64) + 0.5) * native / size - 0.5
         angles = coordinates[:, None] * frequencies
         axes.append(torch.cat([angles.sin(), angles.cos()], dim=1))

@@ -45,6 +45,7 @@ def weights(run):
     return load_file(run / "encoder/model.safetensors") | load_file(run / "encoder/predictor.safetensors")
 
 
+@pytest.mark.usefixtures("reports")
 def test_a_run_resumes_bit_for_bit_and_says_who_taught(teacher, tmp_path, capsys):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     how = {**SHORT, "teacher": teacher, "keep_every": 3}

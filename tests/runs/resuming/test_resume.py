@@ -49,20 +49,13 @@ def pictures(tmp_path_factory):
 def four(pictures, tmp_path_factory):
     """A finished run of four steps."""
     out = tmp_path_factory.mktemp("resume") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("openjepa.commands.pretrain.report_at_end", lambda *_, **__: None)
-        openjepa.pretrain(pictures[0], out=out, recipe="laptop", device="cpu", steps=4, **SMALL)
+    openjepa.pretrain(pictures[0], out=out, recipe="laptop", device="cpu", steps=4, **SMALL)
     return out
 
 
 @pytest.fixture
 def run(four, tmp_path):
     return shutil.copytree(four, tmp_path / "run")
-
-
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch):
-    monkeypatch.setattr("openjepa.commands.pretrain.report_at_end", lambda *_, **__: None)
 
 
 def weights(run):

@@ -67,6 +67,7 @@ def records_of(run):
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.usefixtures("reports")
 def test_terminal_report_and_record_say_the_same(tmp_path, capsys, always_healthy):
     photos = draw_photos(tmp_path / "photos", 48)
     openjepa.pretrain(str(photos), out=tmp_path / "run", steps=2, **SMALL)
