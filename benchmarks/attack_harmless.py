@@ -154,10 +154,10 @@ def _study(folder: Path, data: Path) -> None:
     out = folder / "study"
     fixed = [word for name, value in zip(RUN[::2], RUN[1::2], strict=True) if name in TUNED for word in (name, value)]
     try:
-        command("tune", str(data), "--out", str(out), "--budget", "20s", *MACHINE, *fixed)
+        command("tune", str(data), "--out", str(out), "--budget", "40s", *MACHINE, *fixed)
     except Exception:  # the page of trials that left no folder
         if not (out / "trials.jsonl").exists():
             raise
     lines = (out / "trials.jsonl").read_text().splitlines()
     (out / "trials.jsonl").write_text("\n".join(lines[:-1]) + "\n")
-    (out / "command.json").write_text(json.dumps(["--budget", "20s", *MACHINE, *fixed]))
+    (out / "command.json").write_text(json.dumps(["--budget", "40s", *MACHINE, *fixed]))
