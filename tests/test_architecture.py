@@ -1,12 +1,10 @@
 """The worked examples of docs/development/architecture.md run as they stand on the page."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.processes import run_script
 
 PAGE = Path(__file__).parents[1] / "docs/development/architecture.md"
 MOST_LINES = 60
@@ -24,6 +22,5 @@ def test_worked_example(title, tmp_path):
     script = examples()[title]
     assert len(script.splitlines()) <= MOST_LINES
     assert "assert " in script  # an example that checks nothing could not fail
-    threads = os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=threads, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    code, said = run_script(script, tmp_path)
+    assert code == 0, said

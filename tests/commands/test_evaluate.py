@@ -1,13 +1,12 @@
 """evaluate and embed as a person uses them."""
 
+import contextlib
 import csv
+import io
 import json
 import os
 import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,9 +19,12 @@ from PIL import Image
 from safetensors.torch import load_file
 from support.hub_fake import Hub
 from support.photos import draw_photos
+from support.processes import together
 from support.sheets import sheet_values
 
 import openjepa
+from openjepa import console
+from openjepa.cli import status_of
 from openjepa.data.crops import Frame
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.feature_cache import FeatureStore
@@ -366,12 +368,12 @@ def test_an_untrained_name_without_a_size_is_of_the_usual_one():
     assert open_model("untrained:vit_nano_patch16", "cpu", torch.float32, Frame((64, 64))).image_size == (64, 64)
 
 
-def in_two_processes(*words: str) -> str:
-    """What the command prints under torchrun, on one thread a process."""
-    environment = os.environ | {"PYTHONPATH": str(Path(openjepa.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*launch, "-m", "openjepa", *words]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+def printed_by(*words: str) -> str:
+    """What a command prints in a process of several."""
+    console.console.quiet = os.environ["RANK"] != "0"  # as set when the program starts
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert status_of(words) == 0
+    return said.getvalue()
 
 
 def test_two_processes_give_the_numbers_of_one(tmp_path, capsys):
@@ -382,9 +384,9 @@ def test_two_processes_give_the_numbers_of_one(tmp_path, capsys):
     openjepa.evaluate([model], str(train), json=tmp_path / "1.json", cache=f"{tmp_path}/1", **settings)
     words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
     places = "--json", str(tmp_path / "2.json"), "--cache", f"{tmp_path}/2"
-    said = in_two_processes("evaluate", model, str(train), *words, *places)
+    said = together(2, lambda: printed_by("evaluate", model, str(train), *words, *places), meet=False)
     assert json.loads((tmp_path / "1.json").read_text()) == json.loads((tmp_path / "2.json").read_text())
-    assert said == capsys.readouterr().out  # once, by the first process alone
+    assert said == [capsys.readouterr().out, ""]  # once, by the first process alone
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 from support.photos import draw_photos
+from support.processes import child, run_script
 
 import openjepa
+from openjepa.cli import status_of
 from openjepa.data.dataset import ImageFiles
 from openjepa.errors import BadImage, UsageError
 from openjepa.recipe_settings import RECIPES
@@ -71,7 +73,7 @@ def test_what_a_run_leaves(undisturbed):
     assert encoder.embed([Image.open(path) for path in dataset_images[:3]]).shape == (3, 128)
 
 
-def test_ctrl_c_then_resume_is_the_undisturbed_run(undisturbed, tmp_path):
+def test_ctrl_c_then_resume_is_the_undisturbed_run(undisturbed, tmp_path, capsys):
     photos, whole = undisturbed
     out = tmp_path / "run"
     process = subprocess.Popen(
@@ -83,23 +85,18 @@ def test_ctrl_c_then_resume_is_the_undisturbed_run(undisturbed, tmp_path):
     assert process.returncode == 130
     assert "--resume" in said and "Traceback" not in said
     assert checkpoint_steps(out / "checkpoints")
-    done = subprocess.run(
-        words(photos, out, STEPS, "--resume"), capture_output=True, text=True, timeout=100, env=ONE_THREAD
-    )
-    assert done.returncode == 0, done.stderr
-    assert "resuming after step" in done.stdout
+    assert status_of(words(photos, out, STEPS, "--resume")[3:]) == 0
+    assert "resuming after step" in capsys.readouterr().out
     assert weights(out) == weights(whole)
 
 
 def test_kill_loses_no_more_than_the_last_interval(undisturbed, tmp_path):
     photos, whole = undisturbed
     out = tmp_path / "run"
-    process = subprocess.Popen(
-        words(photos, out, STEPS, "--checkpoint-minutes=0"), stdout=subprocess.DEVNULL, env=ONE_THREAD
-    )
+    process = child(status_of, words(photos, out, STEPS, "--checkpoint-minutes=0")[3:])
     wait_for_step(out, 8)
     process.kill()
-    process.wait()
+    process.join()
     assert checkpoint_steps(out / "checkpoints")[-1] >= 7
     newest = max((out / "checkpoints").glob("step-*"))
     (newest / "state.safetensors").write_bytes(b"torn")
@@ -214,13 +211,13 @@ def test_every_recipe_builds():
         mask_settings(build_config(recipe.settings, {}))
 
 
-def test_a_second_interrupt_ends_at_once():
+def test_a_second_interrupt_ends_at_once(tmp_path):
     code = "import os, signal\nfrom openjepa.training.signals import stop_on_signals\n"
     code += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored if the tests run in the background
     code += "with stop_on_signals() as stop:\n os.kill(os.getpid(), signal.SIGINT)\n assert stop.asked\n"
     code += " os.kill(os.getpid(), signal.SIGINT)\n print('still here')\n"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
-    assert "still here" not in done.stdout and "KeyboardInterrupt" in done.stderr
+    _, said = run_script(code, tmp_path)
+    assert "still here" not in said and "KeyboardInterrupt" in said
 
 
 @pytest.mark.usefixtures("reports")

@@ -34,9 +34,17 @@ def stepper(config):
     return build_stepper(config, 10, [0.5] * 3, [0.25] * 3)
 
 
+@pytest.fixture(scope="module")
+def batches():
+    """The first batch of each method, as drawing the views takes long."""
+    return {}
+
+
 @pytest.fixture
-def batch(config):
-    return build_batches(open_dataset("scenes:8"), config)[0]
+def batch(config, batches):
+    if config.method not in batches:
+        batches[config.method] = build_batches(open_dataset("scenes:8"), config)[0]
+    return batches[config.method]
 
 
 def test_a_batch_has_what_the_method_asks_for(stepper, batch):

@@ -1,9 +1,13 @@
 """Small runs, and several processes as torchrun would start them, forked so that they cost no imports."""
 
+import contextlib
 import multiprocessing
 import os
 import socket
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -59,24 +63,47 @@ def _lead(call: Callable[..., Any], args: tuple) -> None:
     call(*args)
 
 
+def run_script(script: str, folder: Path) -> tuple[int | None, str]:
+    """Run a script in a folder, in a forked process; gives its exit code and what it said."""
+    process = FORK.Process(target=_run_script, args=(script, folder))
+    process.start()
+    process.join(300)
+    process.kill()
+    return process.exitcode, (folder / "said.txt").read_text()
+
+
+def _run_script(script: str, folder: Path) -> None:
+    os.chdir(folder)
+    with open("said.txt", "w") as said:
+        os.dup2(said.fileno(), 1)
+        os.dup2(said.fileno(), 2)
+    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+    sys.modules["__main__"] = ModuleType("__main__")
+    exec(compile(script, "script", "exec"), vars(sys.modules["__main__"]))
+    sys.stdout.flush()
+
+
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
 
 
-def start_ranks(count: int, call: Callable[..., Any], *args: Any) -> tuple[list, Any]:
-    """`count` processes that call `call(*args)` together, and a queue of (rank, result)."""
+def start_ranks(count: int, call: Callable[..., Any], *args: Any, meet: bool = True) -> tuple[list, Any]:
+    """`count` processes that call `call(*args)` together, and a queue of (rank, result).
+
+    A `call` that makes the group of processes itself, as commands do, has `meet` False.
+    """
     port, results = free_port(), FORK.Queue()
-    ranks = [FORK.Process(target=_run, args=(rank, count, port, results, call, args)) for rank in range(count)]
+    ranks = [FORK.Process(target=_run, args=(rank, count, port, results, meet, call, args)) for rank in range(count)]
     for process in ranks:
         process.start()
     return ranks, results
 
 
-def together(count: int, call: Callable[..., Any], *args: Any) -> list[Any]:
-    """What `call(*args)` gives on each of `count` processes."""
-    ranks, results = start_ranks(count, call, *args)
+def together(count: int, call: Callable[..., Any], *args: Any, meet: bool = True) -> list[Any]:
+    """What `call(*args)` gives on each of `count` processes; `meet` as in `start_ranks`."""
+    ranks, results = start_ranks(count, call, *args, meet=meet)
     found = dict(results.get(timeout=120) for _ in ranks)
     for process in ranks:
         process.join(30)
@@ -86,11 +113,11 @@ def together(count: int, call: Callable[..., Any], *args: Any) -> list[Any]:
     return [found[rank] for rank in range(count)]
 
 
-def _run(rank: int, count: int, port: int, results: Any, call: Callable[..., Any], args: tuple) -> None:
+def _run(rank: int, count: int, port: int, results: Any, meet: bool, call: Callable[..., Any], args: tuple) -> None:
     meeting = {"RANK": rank, "WORLD_SIZE": count, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ |= {name: str(value) for name, value in meeting.items()}
     try:
-        with joined(torch.device("cpu")):
+        with joined(torch.device("cpu")) if meet else contextlib.nullcontext():
             results.put((rank, call(*args)))
     except BaseException as error:  # the test tells it
         results.put((rank, error))
