@@ -77,7 +77,7 @@ def _run_script(script: str, folder: Path) -> None:
     with open("said.txt", "w") as said:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
-    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
     sys.modules["__main__"] = ModuleType("__main__")
     exec(compile(script, "script", "exec"), vars(sys.modules["__main__"]))
     sys.stdout.flush()
