@@ -281,7 +281,7 @@ def _believed(forge: Forge, folder: Path) -> None:
     try:
         tensors = lying_tensors(forge, (newest / "state.safetensors").read_bytes())
         state = json.loads((newest / "state.json").read_bytes())
-    except (OSError, ValueError, IndexError, struct.error):  # it has been damaged before
+    except (OSError, ValueError, IndexError, RecursionError, struct.error):  # it has been damaged before
         return
     if not isinstance(state, dict) or "sha256" not in state:
         return

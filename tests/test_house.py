@@ -3,7 +3,7 @@
 import ast
 import shutil
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import pytest
@@ -72,6 +72,18 @@ def allowed(room: str, target: str) -> bool:
     return room not in BELOW or target == room or target in BOTTOM or target in rooms_below(room)
 
 
+@cache
+def imported(source: str) -> frozenset[str]:
+    """The modules that a source text imports, and what might be modules among the names that it takes from them."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return frozenset(found)
+
+
 @dataclass(frozen=True)
 class House:
     """The modules below a folder `root` that holds the package."""
@@ -90,13 +102,7 @@ class House:
 
     def imports(self, path: Path) -> set[str]:
         """The modules of openjepa that a file imports, at its top or inside of functions."""
-        found = set()
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom):
-                found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-            elif isinstance(node, ast.Import):
-                found |= {alias.name for alias in node.names}
-        return found & self.modules.keys()
+        return imported(path.read_text()) & self.modules.keys()
 
     def wrong_imports(self) -> set[tuple[str, str]]:
         """(file, module) of every import against the arrows."""

@@ -139,6 +139,16 @@ def test_an_image_without_a_path_is_refused(folder, tmp_path):
         openjepa.open_index(tmp_path / "index").search("cat/000.jpg")
 
 
+@pytest.mark.parametrize("seconds", [2**62, -(2**62), 253_402_300_800])
+def test_a_time_that_is_no_date_is_refused(folder, tmp_path, seconds):
+    table = Store.open(folder / "index").table.to_arrow()
+    times = pa.array([seconds] * len(table), pa.int64()).cast(table["captured"].type)
+    lying = table.set_column(table.schema.get_field_index("captured"), table.schema.field("captured"), times)
+    lancedb().connect(str(tmp_path / "index")).create_table("images", lying)
+    with pytest.raises(UsageError, match="is damaged: an image was captured in no year of 1 to 9999"):
+        openjepa.search(str(tmp_path / "index"), ["cat/000.jpg"])
+
+
 @pytest.mark.parametrize("name", ["vector", "contrast"])
 def test_numbers_that_are_not_finite_are_refused(folder, tmp_path, name):
     table = Store.open(folder / "index").table.to_arrow()

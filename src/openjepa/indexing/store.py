@@ -49,6 +49,7 @@ BASE = {
     "grey": pa.binary(GREY_SIDE**2),
     "thumbnail": pa.binary(),
 }
+YEARS = (-62_135_596_800, 253_402_300_799)  # first and last second of the years 1 to 9999, from 1970 on
 MEASURED = frozenset({"vector", "brightness", "contrast", "sharpness"})
 Found = TypeVar("Found", pa.Table, pa.RecordBatch)
 LABEL_TYPES = (pa.string(), pa.float64())
@@ -137,7 +138,7 @@ class Store:
     def read(self, columns: Sequence[str], where: str | None = None) -> pa.Table:
         """Columns of all rows, or of those that an SQL condition made by `filters` holds for, in their stored order."""
         with reading(self.folder):
-            return self._finite(self._query(columns, where).to_arrow())
+            return self._checked(self._query(columns, where).to_arrow())
 
     def row_ids(self, where: str | None = None) -> np.ndarray:
         """LanceDB's numbers of rows, uint64, in their stored order."""
@@ -150,20 +151,24 @@ class Store:
         with reading(self.folder):
             found = self.table.take_row_ids([*row_ids]).select([*columns]).with_row_id().to_arrow()
         places = pc.index_in(pa.array(row_ids, pa.uint64()), found["_rowid"])
-        return self._finite(found.select([*columns]).take(places))
+        return self._checked(found.select([*columns]).take(places))
 
     def batches(self, columns: Sequence[str], most: int = 1024) -> Iterator[pa.RecordBatch]:
         """Columns of all rows, up to so many at a time."""
         with reading(self.folder):
-            yield from map(self._finite, self._query(columns, None).to_batches(most))
+            yield from map(self._checked, self._query(columns, None).to_batches(most))
 
-    def _finite(self, found: Found) -> Found:
-        """Rows as they are; raises UsageError where a measured number is none."""
+    def _checked(self, found: Found) -> Found:
+        """Rows as they are; raises UsageError where a measured number is none, or a time is no date."""
         for name in MEASURED.intersection(found.schema.names):
             column = found.column(name)
             values = pc.list_flatten(column) if name == "vector" else column
             if not np.isfinite(np.asarray(values.drop_null())).all():
                 raise UsageError(f"{self.folder} is damaged: {name} of an image is not finite: {AGAIN}")
+        if "captured" in found.schema.names:
+            seconds = np.asarray(found.column("captured").cast(pa.int64()).drop_null())
+            if ((seconds < YEARS[0]) | (seconds > YEARS[1])).any():
+                raise UsageError(f"{self.folder} is damaged: an image was captured in no year of 1 to 9999: {AGAIN}")
         return found
 
     def _query(self, columns: Sequence[str], where: str | None) -> Any:
