@@ -34,10 +34,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def without_reports() -> Iterator[None]:
-    """Runs leave out the report at their end, which takes most of the time of a run of a few steps."""
+def short_runs() -> Iterator[None]:
+    """Runs leave out the report and most trial steps of the plan, which take longer than the few steps of a test."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("openjepa.commands.pretrain.report_at_end", lambda *_, **__: None)
+        patch.setattr("openjepa.training.timing.WARM_UP", 1)
+        patch.setattr("openjepa.training.timing.TIMED", 1)
         yield
 
 
