@@ -29,6 +29,19 @@ def test_images_smaller_than_a_patch_are_left_out_where_that_is_allowed(tmp_path
     assert summary.skipped == [("cat/tiny.png", "smaller than a patch (1 px, a patch 4)")]
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_images_that_are_all_smaller_than_a_patch_are_refused_before_one_is_decoded(tmp_path, monkeypatch, resume):
+    folder = draw_photos(tmp_path / "photos", 12)
+    if resume:
+        openjepa.pretrain(folder, out=tmp_path / "run", **SHORT)
+    for path in folder.rglob("*.jpg"):
+        Image.new("RGB", (3, 2)).save(path)
+    monkeypatch.setattr("openjepa.runs.images.hold_in_memory", lambda *_: pytest.fail("decoded"))
+    given = {"resume": True} if resume else SHORT
+    with pytest.raises(UsageError, match=r"12 of 12 images in .* smaller than a patch of 4 px: give --patch-size 2"):
+        openjepa.pretrain(folder, out=tmp_path / "run", **given)
+
+
 def test_a_damaged_image_that_claims_to_be_tiny_is_damaged_alone(tmp_path):
     folder = draw_photos(tmp_path / "photos", 12)
     Image.new("RGB", (2000, 1), "red").save(folder / "cat/tiny.bmp")

@@ -98,10 +98,17 @@ def prepare_images(
     listed_in: str = "",
     pixel_format: PixelFormat | None = None,
     max_skipped: float = MAX_SKIPPED,
+    patch_size: int = 0,
     **chosen: Any,
 ) -> tuple[ImageDataset, Summary]:
-    """`open_images`, with what was found printed; small sets are decoded once and kept in memory."""
+    """`open_images`, with what was found printed; small sets are decoded once and kept in memory.
+
+    Raises UsageError too, before any is decoded, where all are smaller than a patch of `patch_size` px.
+    """
     dataset, summary = open_images(source, pixel_format, max_skipped, listed_in, **chosen)
+    sides = [min(width, height) for width, height, _ in summary.sizes]
+    if max(sides, default=patch_size) < patch_size and max_skipped < 1:
+        raise _smaller(dataset.source, len(dataset), len(dataset), patch_size, min(sides))
     if decoded_bytes(summary) <= MEMORY_LIMIT:
         with counting(f"reading {dataset.source}") as progress:
             dataset, bad = hold_in_memory(dataset, workers, progress)
@@ -126,11 +133,8 @@ def leave_out_small(
         return dataset, summary
     skipped = [(dataset.paths[row], f"smaller than a patch ({sides[row]} px, a patch {patch_size})") for row in small]
     if len(small) > max_skipped * len(dataset):
-        raise UsageError(
-            f"{len(small):,} of {len(dataset):,} images in {dataset.source} are smaller than a patch of {patch_size} px"
-            f" ({skipped[0][0]}: {sides[small[0]]} px): give --patch-size {sides.min()} or less, "
-            "a larger --max-skipped, or leave them out"
-        )
+        first = f" ({skipped[0][0]}: {sides[small[0]]} px)"
+        raise _smaller(dataset.source, len(small), len(dataset), patch_size, sides.min(), first)
     log(f"skipped {counted(len(small), 'image')} smaller than a patch of {patch_size} px: {skipped[0][0]}")
     summary.skipped += skipped
     summary.images -= len(small)
@@ -138,6 +142,13 @@ def leave_out_small(
         (width, height, count) for width, height, count in summary.sizes if min(width, height) >= patch_size
     ]
     return dataset.subset(np.flatnonzero(sides >= patch_size)), summary
+
+
+def _smaller(source: str, small: int, images: int, patch_size: int, least: int, first: str = "") -> UsageError:
+    return UsageError(
+        f"{small:,} of {images:,} images in {source} are smaller than a patch of {patch_size} px{first}: give "
+        f"--patch-size {least} or less, a larger --max-skipped, or leave them out"
+    )
 
 
 def settler(given: dict[str, Any], name: str | None = None) -> Callable[[Summary], Config]:

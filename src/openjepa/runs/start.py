@@ -222,7 +222,8 @@ def start_run(
     check_memory(config, config.channels or 1)
     teacher = open_teacher(config) if config.teacher else None
     channels = source.encoder("context").in_chans if source else foreign.network.in_chans if foreign else None
-    dataset, summary = _open_images(data, out, config, channels or config.channels)
+    patch_size = given.get("patch_size") or (0 if settle else config.patch_size)  # the images may decide
+    dataset, summary = _open_images(data, out, config, channels or config.channels, patch_size)
     log(*shard_lines(summary.classes, IGNORE_SHARDS))
     check_same_images(dataset)
     config = settle_compiler(on_rank_zero(lambda: resolve_precision(settle(summary) if settle else config)))
@@ -252,12 +253,15 @@ def start_run(
     return started
 
 
-def _open_images(data: DataSource, out: Path, config: Config, channels: int | None) -> tuple[ImageDataset, Summary]:
+def _open_images(
+    data: DataSource, out: Path, config: Config, channels: int | None, patch_size: int
+) -> tuple[ImageDataset, Summary]:
     return prepare_images(
         data,
         config.readers,
         str(out / LISTED),
         max_skipped=config.max_skipped,
+        patch_size=patch_size,
         labels=config.labels,
         channels=channels,
         pages=config.pages,
