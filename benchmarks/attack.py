@@ -35,6 +35,7 @@ from attack_files import Forge
 from attack_harmless import COMPARED, RUN, make_guard, make_harmless
 from attack_others import USUAL, shown
 
+sys.dont_write_bytecode = True  # a module that a case is the first to import would count as written outside
 Make = Callable[[Forge], tuple[str, list[str]]]
 # Each class of cases with its weight.
 CLASSES: dict[str, tuple[Make, int]] = {
@@ -149,6 +150,14 @@ NAMES += ("curate duplicates", "curate outliers", "curate clusters", "embed fore
 NAMES += ("import hf", "import timm", "export", "export timm", "export onnx")
 
 
+def load_commands() -> None:
+    """Import what commands import at their start, so that the processes that are forked need not."""
+    from openjepa.commands import COMMANDS  # after the environment has been set
+
+    for command in COMMANDS:
+        command.load()
+
+
 def warm_up(place: Path, harmless: Path) -> dict[str, float]:
     """Import what the commands import; seconds of each on harmless files. Raises RuntimeError if one fails."""
     make_guard(place / "guard")
@@ -247,6 +256,7 @@ def run_all(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     os.environ.update(TORCHINDUCTOR_CACHE_DIR=str(place / "home"))
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
+        load_commands()
         harmless = given.harmless or place / "harmless"
         if not harmless.exists():
             make_harmless(harmless, given.light)
