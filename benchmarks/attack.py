@@ -151,7 +151,7 @@ NAMES += ("import hf", "import timm", "export", "export timm", "export onnx")
 
 
 def load_commands() -> None:
-    """Import what commands import at their start, so that the processes that are forked need not."""
+    """Import the modules of all commands before processes are forked, which then have them."""
     from openjepa.commands import COMMANDS  # after the environment has been set
 
     for command in COMMANDS:

@@ -28,8 +28,7 @@ def is_measurable(run: RunFolder) -> bool:
 
 
 def next_commands(run: RunFolder, image: str | None = None) -> list[Next]:
-    """The command that measures a run on its own images, if they have labels and it was not measured; else what can be
-    done with the encoder, which needs no labels.
+    """How to measure a run that has labels and no results yet; else what can be done with the encoder without labels.
 
     None where there is no encoder. `image` is one of the images, by its path.
     """

@@ -103,7 +103,7 @@ def prepare_images(
 ) -> tuple[ImageDataset, Summary]:
     """`open_images`, with what was found printed; small sets are decoded once and kept in memory.
 
-    Raises UsageError too, before any is decoded, where all are smaller than a patch of `patch_size` px.
+    Raises UsageError also where the headers say that all are smaller than a patch of `patch_size` px; none is decoded.
     """
     dataset, summary = open_images(source, pixel_format, max_skipped, listed_in, **chosen)
     sides = [min(width, height) for width, height, _ in summary.sizes]

@@ -222,7 +222,7 @@ def start_run(
     check_memory(config, config.channels or 1)
     teacher = open_teacher(config) if config.teacher else None
     channels = source.encoder("context").in_chans if source else foreign.network.in_chans if foreign else None
-    patch_size = given.get("patch_size") or (0 if settle else config.patch_size)  # the images may decide
+    patch_size = given.get("patch_size") or (0 if settle else config.patch_size)  # unknown before the images are
     dataset, summary = _open_images(data, out, config, channels or config.channels, patch_size)
     log(*shard_lines(summary.classes, IGNORE_SHARDS))
     check_same_images(dataset)

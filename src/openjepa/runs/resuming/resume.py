@@ -82,7 +82,7 @@ def resume_run(
     check_ranks(config)
     check_memory(config, len(resolved.mean), resolved.networks.model_dump() if resolved.networks else None)
     about = config.readers, str(out / LISTED), resolved.read_as, config.max_skipped
-    dataset, summary = prepare_images(data, *about, config.patch_size, labels=config.labels)
+    dataset, summary = prepare_images(data, *about, patch_size=config.patch_size, labels=config.labels)
     dataset, summary = leave_out_small(dataset, summary, config.patch_size, config.max_skipped)
     dataset = _without_lost(dataset, summary, resolved)
     check_same_images(dataset)
