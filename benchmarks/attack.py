@@ -62,6 +62,7 @@ HEAVY = (*STUDIES, "foreign", "index", "filter")  # classes that a light selecti
 ROUND = [name for name, (_, weight) in CLASSES.items() for _ in range(weight)]
 WRONG = ("crashed", "traceback", "hung", "grew", "wrote outside", "changed an input", "read outside", "connected")
 ENOUGH = 50
+BOX, PAGE = ["--box", "0", "0", "9", "9"], ["--out", "a.html", *USUAL]
 FORK = multiprocessing.get_context("fork")
 
 
@@ -117,10 +118,12 @@ def harmless_lines(forge: Forge) -> dict[str, list[str]]:
         "anomaly fit": ["anomaly", "fit", run, data, "--out", "new", *USUAL],
         "anomaly score": ["anomaly", "score", str(forge.harmless / "detector"), data, "--out", "a.csv", *USUAL],
         "anomaly evaluate": ["anomaly", "evaluate", str(forge.harmless / "detector"), data, "--normal", "a", *USUAL],
+        "imagine": ["imagine", run, f"{data}/a/0.png", *BOX, *PAGE, "--from", data],
+        "imagine index": ["imagine", run, f"{data}/a/0.png", *BOX, *PAGE, "--from", forge.copy("index")],
         "runs": ["runs", str(forge.harmless), "--csv", "a.csv", "--json", "a.json"],
         "index": ["index", run, data, "--out", "new", *USUAL],
         "search": ["search", forge.copy("index"), "a/0.png", "--html", "a.html", *USUAL],
-        "search box": ["search", forge.copy("index"), "a/0.png", "--box", "0", "0", "9", "9", *USUAL],
+        "search box": ["search", forge.copy("index"), "a/0.png", *BOX, *USUAL],
         "search image": ["search", forge.copy("index"), f"{data}/a/0.png", *USUAL],
         "curate duplicates": ["curate", "duplicates", forge.copy("index"), "--out", "a.csv"],
         "curate outliers": ["curate", "outliers", forge.copy("index"), "--out", "a.parquet"],
@@ -146,7 +149,8 @@ NAMES += (
     "compare",
 )
 NAMES += ("anomaly fit", "anomaly score", "anomaly evaluate", "runs", "index", "search", "search box", "search image")
-NAMES += ("curate duplicates", "curate outliers", "curate clusters", "embed foreign", "embed foreign hf")
+NAMES += ("imagine", "imagine index", "curate duplicates", "curate outliers", "curate clusters")
+NAMES += ("embed foreign", "embed foreign hf")
 NAMES += ("import hf", "import timm", "export", "export timm", "export onnx")
 
 

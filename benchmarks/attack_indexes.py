@@ -166,6 +166,7 @@ def _use(forge: Forge, name: str, may_move: bool = False) -> list[str]:
         ["search", name, "a/0.png", "--box", *_box(forge), "--html", "a.html", "--csv", "a.csv", *USUAL],
         ["search", name, f"{data}/a/0.png", "--box", *_box(forge), "--json", "a.json", *USUAL],
         ["search", name, f"{data}/a/1.png", "--box", *_box(forge), "--html", "a.html", *USUAL],
+        ["imagine", run, f"{data}/a/1.png", "--box", "0", "0", "9", "9", "--from", name, "--out", "a.html", *USUAL],
         ["index", run, data, "--out", name, "--patches", *USUAL],
         ["curate", "duplicates", name, *to],
         ["curate", "outliers", name, *to],

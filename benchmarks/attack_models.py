@@ -181,6 +181,7 @@ def _use(forge: Forge, model: str) -> list[str]:
         ["import", model, "new", "--which", "context", "--image-size", "32"],
         ["export", model, "--to", form, "--out", "out"],
         ["embed", f"untrained:{model}", data, "--out", "a.parquet", *usual],
+        ["imagine", model, f"{data}/a/0.png", "--box", "0", "0", "9", "9", "--out", "a.html", *usual],
     ]
     return forge.dice.choice(rare) if forge.chance(12) else forge.dice.choice(cheap)
 

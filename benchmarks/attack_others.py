@@ -10,6 +10,8 @@ from attack_files import Forge, hostile_image, images, lying_json, lying_text, p
 from attack_harmless import COMPARED, RUN
 
 USUAL = ["--workers", "0", "--device", "cpu"]
+BOX = ["--box", "0", "0", "9", "9"]
+PAGES = ["--out", "a.html", "--json", "a.json", "--csv", "a.csv"]
 
 
 def read_data(forge: Forge, data: str) -> list[str]:
@@ -33,6 +35,7 @@ def read_data(forge: Forge, data: str) -> list[str]:
         ["embed", "pixels", data, "--out", "a.parquet", "--workers", processes, "--device", "cpu", *any_way],
         ["anomaly", "fit", artifact, data, "--out", "new", *USUAL, *any_way],
         ["anomaly", "evaluate", detector, data, "--normal", "a", *USUAL, *any_way],
+        ["imagine", artifact, str(forge.harmless / "classes/a/0.png"), *BOX, "--from", data, *PAGES, *USUAL],
         ["finetune", artifact, data, "--out", "new", "--epochs", "1", "--time", "1s", *USUAL, *any_way],
     ]
     if (forge.harmless / "index").exists():
@@ -48,7 +51,9 @@ def picture(forge: Forge) -> tuple[str, list[str]]:
         masks = ["masks", "--image", path, "--out", "m.png"]
         if not (forge.harmless / "index").exists() or forge.chance(2):
             return f"image {name}", masks
-        return f"image {name}", ["search", forge.copy("index"), path, "--html", "a.html", *USUAL]
+        imagine = ["imagine", str(forge.harmless / "artifact"), path, *BOX, *PAGES, *USUAL]
+        search = ["search", forge.copy("index"), path, "--html", "a.html", *USUAL]
+        return f"image {name}", forge.dice.choice([imagine, search])
     if not forge.chance(5):
         for harmless, content in images(forge):
             forge.file(f"set/{harmless}", content)
@@ -166,6 +171,7 @@ def lines(forge: Forge) -> dict[str, list[str]]:
         "anomaly fit": [artifact, data, "--out", "new", *USUAL],
         "anomaly score": [detector, data, "--out", "a.csv", *USUAL],
         "anomaly evaluate": [detector, data, "--normal", "a", *USUAL],
+        "imagine": [artifact, f"{data}/a/0.png", *BOX, "--from", data, *PAGES, *USUAL],
         "runs": [str(forge.harmless)],
         "data check": [data, "--workers", "0"],
         "data prepare": [data, "small", "--workers", "0"],

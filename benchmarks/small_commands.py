@@ -27,6 +27,9 @@ PHOTOS = 48
 KEEP = ["--json", "OUT/a.json", "--csv", "OUT/a.csv", "--page", "OUT/a.html", "--save-head", "OUT/head"]
 KEEP += ["--cache", f"OUT/{CACHE}"]
 
+HIDDEN = ["--box", "0", "0", "20", "20", "--from", "photos", "--out", "OUT/x.html", "--json", "OUT/x.json"]
+HIDDEN += ["--device", "cpu", *FAST]
+
 
 @dataclass(frozen=True)
 class Small:
@@ -83,6 +86,7 @@ COMMANDS = [
         ["anomaly", "fit", "run", "photos", "--out", "OUT/detector", "--device", "cpu", *FAST],
         ("detector/*",),
     ),
+    Small("imagine", ["imagine", "run", "photos/a/000.png", *HIDDEN], ("x.html", "x.json")),
     Small("index", ["index", "run", "photos", "--out", "OUT/index", "--device", "cpu", *FAST], index="index"),
     Small("export", ["export", "run", "--to", "safetensors", "--out", "OUT/export"], ("export/*.safetensors",)),
     Small("import", ["import", "run", "OUT/artifact"], ("artifact/*",)),

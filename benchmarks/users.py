@@ -21,6 +21,7 @@ from small_commands import draw
 USER = 54321
 TINY = ["--image-size", "16", "--batch-size", "8", "--predictor-depth", "1", "--workers", "0", "--precision", "float32"]
 COMPARED = ["--methods", "vicreg", "--budget", "images:8", "--seeds", "1", *TINY[:4], *TINY[6:]]
+HIDDEN = ["--box", "10", "10", "25", "25", "--from", "photos"]
 WORDS = {
     "demo": ["demo", "--data", "photos", "--out", "demo", "--steps", "2", *TINY],
     "pretrain": ["pretrain", "photos", "--out", "run", "--steps", "2", *TINY],
@@ -44,6 +45,7 @@ WORDS = {
     "anomaly fit": ["anomaly", "fit", "run", "photos", "--out", "detector", "--workers", "0"],
     "anomaly score": ["anomaly", "score", "detector", "photos", "--out", "scores.xlsx", "--workers", "0"],
     "anomaly evaluate": ["anomaly", "evaluate", "detector", "photos", "--normal", "a", "--workers", "0"],
+    "imagine": ["imagine", "run", "photos/a/000.png", *HIDDEN, "--out", "x.html", "--xlsx", "x.xlsx", "--workers", "0"],
     "recipes": ["recipes"],
     "masks": ["masks", "--out", "masks.png"],
     "bench": ["bench", "photos", "--seconds", "0.2", *TINY],

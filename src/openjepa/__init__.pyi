@@ -486,6 +486,26 @@ def anomaly_evaluate(
     max_skipped: float = ...,
     overwrite: bool = ...,
 ) -> list[dict]: ...
+def imagine(
+    model: StrPath,
+    image: str,
+    *,
+    box: tuple[float, float, float, float],
+    out: StrPath,
+    source: Given | None = ...,
+    images: int = ...,
+    draws: int = ...,
+    top: int = ...,
+    seed: int = ...,
+    json: StrPath | None = ...,
+    csv: StrPath | None = ...,
+    xlsx: StrPath | None = ...,
+    step: int | str | None = ...,
+    device: str = ...,
+    precision: str = ...,
+    workers: int | str = ...,
+    overwrite: bool = ...,
+) -> list[dict[str, Any]]: ...
 def recipes(
     name: str | None = ...,
 ) -> dict[str, Any]: ...

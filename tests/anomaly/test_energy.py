@@ -3,41 +3,19 @@
 import numpy as np
 import pytest
 import torch
-from support.anomaly_parts import GREY, PREDICTOR, SHAPE
+from support.anomaly_parts import GREY, METHODS, built_energies, energies_of
 
 from openjepa.anomaly.energy import Energies, EnergyMoments, checkerboards
-from openjepa.encoder.baselines import seeded
-from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError
 from openjepa.interop.loaded_weights import Source
 from openjepa.methods.base import Inputs
-from openjepa.methods.hybrid import Hybrid
-from openjepa.methods.ijepa import IJEPA
-from openjepa.methods.mae import MAE
 
-METHODS = {"ijepa": IJEPA, "mae": MAE, "hybrid": Hybrid}
 IMAGES = torch.randint(0, 256, (3, 3, 24, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-
-
-def built(name):
-    """A method with its energies; the encoder of contexts is another than that of targets."""
-    torch.manual_seed(0)
-    method = METHODS[name].build(seeded(0, image_size=(24, 32), **SHAPE), **PREDICTOR).eval()
-    if name != "mae":
-        method.context_encoder.load_state_dict(seeded(1, image_size=(24, 32), **SHAPE).state_dict())
-    return method, energies_of(method, name)
-
-
-def energies_of(method, name, draws=1):
-    encoder, context, predictor = method.parts()
-    about = {"settings": {"method": name}}
-    source = Source("parts", "openjepa", GREY, GREY, encoder, context, predictor, about=about)
-    return Energies(Encoder(encoder, GREY, GREY), source, draws)
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_maps_are_the_errors_of_what_the_method_predicts(name):
-    method, energies = built(name)
+    method, energies = built_energies(name)
     found, pixels = energies.maps(IMAGES), energies.encoder.standardised(IMAGES)
     width = 32 if name == "hybrid" else None  # of its targets the representations alone
     for context, targets in checkerboards((6, 8), 0):
@@ -59,7 +37,7 @@ def test_every_patch_is_foretold_once_from_others(grid_size):
 
 
 def test_the_lower_half_of_the_draws_counts():
-    method, _ = built("ijepa")
+    method, _ = built_energies("ijepa")
     several = energies_of(method, "ijepa", draws=3)
     single = []
     for draw in range(3):
@@ -73,7 +51,7 @@ def test_the_lower_half_of_the_draws_counts():
 
 
 def test_matched_pairs_have_less_energy_once_the_networks_are_trained():
-    method, energies = built("mae")
+    method, energies = built_energies("mae")
     generator = torch.Generator().manual_seed(1)
     coarse = torch.rand(6, 3, 3, 4, generator=generator)
     images = (torch.nn.functional.interpolate(coarse, size=(24, 32), mode="bicubic") * 255).clamp(0, 255).byte()
@@ -97,7 +75,7 @@ def test_matched_pairs_have_less_energy_once_the_networks_are_trained():
 
 
 def test_sources_that_cannot_have_an_energy_are_refused():
-    method, energies = built("ijepa")
+    method, energies = built_energies("ijepa")
     source = Source("parts", "openjepa", GREY, GREY, method.encoder)
     with pytest.raises(UsageError, match="parts has no predictor, which energy needs: give a run"):
         Energies(energies.encoder, source)

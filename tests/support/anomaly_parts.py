@@ -3,16 +3,22 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
+from openjepa.anomaly.energy import Energies
 from openjepa.encoder.baselines import seeded
 from openjepa.encoder.encoder import Encoder
 from openjepa.interop.artifact import save_artifact
+from openjepa.interop.loaded_weights import Source
+from openjepa.methods.hybrid import Hybrid
 from openjepa.methods.ijepa import IJEPA
+from openjepa.methods.mae import MAE
 
 GREY = [0.5, 0.5, 0.5]
 DEFECT = slice(8, 13), slice(12, 18)  # rows and columns
 SHAPE = {"patch_size": 4, "embed_dim": 32, "depth": 2, "num_heads": 2}
+METHODS = {"ijepa": IJEPA, "mae": MAE, "hybrid": Hybrid}
 PREDICTOR = {"predictor_dim": 16, "predictor_depth": 1, "predictor_heads": 2, "target_sequences": "joint"}
 
 
@@ -46,3 +52,19 @@ def save_encoder(folder: Path, seed: int = 0, max_stretch: float = 0.0) -> None:
     """An artifact of I-JEPA with its predictor, without training."""
     method = IJEPA.build(seeded(seed, image_size=(24, 32), **SHAPE), **PREDICTOR)
     save_artifact(folder, method, GREY, GREY, {}, max_stretch=max_stretch)
+
+
+def built_energies(name: str) -> tuple:
+    """A method with its energies; the encoder of contexts is another than that of targets."""
+    torch.manual_seed(0)
+    method = METHODS[name].build(seeded(0, image_size=(24, 32), **SHAPE), **PREDICTOR).eval()
+    if name != "mae":
+        method.context_encoder.load_state_dict(seeded(1, image_size=(24, 32), **SHAPE).state_dict())
+    return method, energies_of(method, name)
+
+
+def energies_of(method, name: str, draws: int = 1) -> Energies:
+    encoder, context, predictor = method.parts()
+    about = {"settings": {"method": name}}
+    source = Source("parts", "openjepa", GREY, GREY, encoder, context, predictor, about=about)
+    return Energies(Encoder(encoder, GREY, GREY), source, draws)

@@ -12,11 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from openjepa.encoder.baselines import seeded, untrained_like
 from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError
 from openjepa.interop.loaded_weights import Source
 from openjepa.methods.energy import patch_energies
 from openjepa.methods.mae import patch_pixels, pixel_targets
+from openjepa.models.predictor import Predictor
 from openjepa.models.protocol import PatchEncoder
 from openjepa.models.vit import take
 
@@ -83,30 +85,77 @@ class Energies:
         region  numbers of patches [Nt], row by row from the top left; the context is all other patches. With `others`
                 the same images it is the energy of an image's own region
         """
-        everything = torch.ones(self.grid_size[0] * self.grid_size[1], dtype=torch.bool)
-        if not len(region) or len(region) >= len(everything) or not 0 <= int(region.min()) <= int(region.max()):
-            raise UsageError(f"a region has 1 to {len(everything) - 1:,} patches, and {len(region):,} were given")
-        if int(region.max()) >= len(everything):
-            raise UsageError(f"patch {int(region.max()):,} of a region is not one of {len(everything):,}, from 0 on")
-        everything[region] = False
-        hidden = Hidden(everything.nonzero().squeeze(1), region)
+        hidden = everything_but(region, self.grid_size)
         pixels, theirs = (self.encoder.standardised(part) for part in (images, others))
         return self._patches(pixels, theirs, hidden).mean(dim=1)
 
+    @torch.inference_mode()
+    def predicted(self, images: Tensor, hidden: Hidden) -> Tensor:
+        """What the predictor foretells of the hidden patches from the visible ones: [B, Nt, D] float32 on the CPU.
+
+        D is the width of `targets`; the energy of a patch is the mean square of the difference between both.
+        """
+        parts = (self.encoder.standardised(part) for part in self.encoder.parts(images))
+        return torch.cat([self._predicted(part, hidden).cpu() for part in parts])
+
+    @torch.inference_mode()
+    def targets(self, images: Tensor) -> Tensor:
+        """What is foretold of every patch: [B, N, D] float32 on the CPU.
+
+        Representations, each of zero mean and unit variance, or the pixels of a patch where the method predicts these.
+        """
+        ids = torch.arange(self.grid_size[0] * self.grid_size[1], device=self.encoder.device)
+        parts = (self.encoder.standardised(part) for part in self.encoder.parts(images))
+        return torch.cat([self._targets(part, ids.expand(len(part), 1, -1)).cpu() for part in parts])
+
     def _patches(self, pixels: Tensor, others: Tensor, hidden: Hidden) -> Tensor:
         """Energies [B, Nt] of the hidden patches of `others` given the visible ones of `pixels`."""
+        target_ids = hidden.targets.to(pixels.device).expand(len(others), 1, -1)
+        found = patch_energies(self._predicted(pixels, hidden)[:, None], self._targets(others, target_ids)[:, None])
+        return found[:, 0].cpu()
+
+    def _predicted(self, pixels: Tensor, hidden: Hidden) -> Tensor:
         context_ids = hidden.context.to(pixels.device).expand(len(pixels), -1)
         target_ids = hidden.targets.to(pixels.device).expand(len(pixels), 1, -1)
         with self.encoder.arithmetic():
-            predicted = self.predictor(self.context(pixels, context_ids), context_ids, target_ids)
-            targets = self._targets(others, target_ids)
-        return patch_energies(predicted[..., : targets.shape[-1]], targets)[:, 0].cpu()
+            found = self.predictor(self.context(pixels, context_ids), context_ids, target_ids)[:, 0]
+        return found[..., : patch_pixels(self.target) if self.method == PIXELS else self.target.embed_dim].float()
 
     def _targets(self, pixels: Tensor, target_ids: Tensor) -> Tensor:
-        if self.method == PIXELS:
-            return pixel_targets(pixels, target_ids, self.target.patch_size)
-        tokens = self.target(pixels)
-        return take(F.layer_norm(tokens, tokens.shape[-1:]), target_ids)
+        with self.encoder.arithmetic():
+            if self.method == PIXELS:
+                found = pixel_targets(pixels, target_ids, self.target.patch_size)
+            else:
+                found = take(as_targets(self.target(pixels)), target_ids)
+        return found[:, 0].float()
+
+
+def first_weights(energies: Energies, seed: int = 0) -> Energies:
+    """The energies of networks of the same shape that were not trained: what training has to be better than."""
+    encoder = untrained_like(energies.encoder, seed)
+    context = seeded(seed, **encoder.vit.arguments())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        predictor = Predictor(**energies.predictor.arguments())
+    about = {"settings": {"method": energies.method}}
+    networks = encoder.vit, context, predictor
+    return Energies(encoder, Source("untrained", "openjepa", encoder.mean, encoder.std, *networks, about=about))
+
+
+def as_targets(tokens: Tensor) -> Tensor:
+    """Tokens [..., D] of the target encoder, or such of any other length, as what a predictor of them foretells."""
+    return F.layer_norm(tokens, tokens.shape[-1:])
+
+
+def everything_but(region: Tensor, grid_size: tuple[int, int]) -> Hidden:
+    """The patches of a region [Nt] hidden, and all others seen. Raises UsageError for what is no region of a grid."""
+    seen = torch.ones(grid_size[0] * grid_size[1], dtype=torch.bool)
+    if not len(region) or len(region) >= len(seen) or not 0 <= int(region.min()) <= int(region.max()):
+        raise UsageError(f"a region has 1 to {len(seen) - 1:,} patches, and {len(region):,} were given")
+    if int(region.max()) >= len(seen):
+        raise UsageError(f"patch {int(region.max()):,} of a region is not one of {len(seen):,}, from 0 on")
+    seen[region] = False
+    return Hidden(seen.nonzero().squeeze(1), region)
 
 
 def _method(source: Source, target: PatchEncoder, width: int) -> str:

@@ -62,6 +62,7 @@ COMMANDS = (
     Command("anomaly fit", "anomaly.fit", "anomaly_fit", USE, "Learn from normal images what is normal."),
     Command("anomaly score", "anomaly.score", "anomaly_score", USE, "Score how odd images are, and show where."),
     Command("anomaly evaluate", "anomaly.evaluate", "anomaly_evaluate", USE, "Measure a detector on labelled images."),
+    Command("imagine", "anomaly.imagine", "imagine", USE, "Show what a model expects in a hidden part of an image."),
     Command("recipes", "recipes", "recipes", LOOK, "List the recipes, or the settings of one."),
     Command("masks", "masks", "masks", LOOK, "Show what a mask setting hides."),
     Command("bench", "bench", "bench", LOOK, "Measure how fast a run would be, and what limits it."),

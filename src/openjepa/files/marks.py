@@ -30,6 +30,7 @@ CSV_HEADS = (
     b"rank,path,cosine",
     b"path,given,label,confidence",
     b"moved_from,moved_to",
+    b"draw,patch,content,rank,energy,path,",
 )
 RECORD = {"model", "data", "task", "metric", "value", "low", "high", "protocol"}
 ANOMALY_RECORD = {"score", "kind", "metric", "value", "low", "high", "normal_images", "anomalous_images"}
@@ -44,6 +45,7 @@ FOLDER_FILES = {
     *(f"{name}.safetensors" for name in ("model", "encoder", "context_encoder", "target_encoder", "predictor")),
 }
 SEARCH_ROW = {"query", "rank", "path", "cosine", "percentile"}
+IMAGINED_ROW = {"draw", "patch", "content", "rank", "energy", "path", "from_patch"}
 RUN_ROW = {"run", "status", "done", "steps", "verdict", "settings", "problem"}
 START, END, MOST_JSON = 4096, 2**16, 2**26
 
@@ -93,12 +95,13 @@ def _is_workbook(path: Path) -> bool:
 
 
 def _are_records(data: bytes) -> bool:
-    """Whether a JSON text holds the records of an evaluation, a list of runs, or what was found in an index."""
+    """Whether a JSON text holds the records of an evaluation, a list of runs, or what was found in an index or
+    expected in an image."""
     try:
         records = json.loads(data)
     except (ValueError, RecursionError):
         return False
-    kinds = RECORD, RUN_ROW, SEARCH_ROW, ANOMALY_RECORD
+    kinds = RECORD, RUN_ROW, SEARCH_ROW, ANOMALY_RECORD, IMAGINED_ROW
     return bool(records) and all(
         isinstance(record, dict) and any(record.keys() >= kind for kind in kinds) for record in records
     )

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, max_pool2d, normalize
 
-from openjepa.data.crops import Box
+from openjepa.data.crops import Box, Frame
+from openjepa.encoder.windows import Window
 from openjepa.errors import UsageError
 from openjepa.indexing.patch_tokens import PATCHES, PatchGrid, as_tokens
 from openjepa.indexing.store import Store
@@ -33,15 +34,6 @@ ASKED = 64  # tokens of a region that are compared, evenly spread over a larger 
 PRIOR = 32  # images that stand for the mean of all places in that of each
 PARTS = 4  # to a side of an image, by whose mean tokens candidates are found; fewer of many images
 HALF = 0.5
-
-
-class Window(NamedTuple):
-    """Patches of a grid: `rows` x `columns` of them from (`top`, `left`) on."""
-
-    top: int
-    left: int
-    rows: int
-    columns: int
 
 
 class Region(NamedTuple):
@@ -77,27 +69,41 @@ def check_box(box: Box, size: tuple[int, int], name: str) -> None:
         )
 
 
+class Boxed(NamedTuple):
+    """The patches in a box, what the model sees of the image (a box of pixels), and the fraction of the box in that."""
+
+    window: Window
+    frame: Box
+    seen: float
+
+
 def region_of(tokens: Tensor, box: Box, size: tuple[int, int], grid: PatchGrid, name: str) -> Region:
     """The region that a box (left, top, right, bottom; pixels) makes of an image of `size` (width, height).
 
-    tokens [N, D] are unit tokens of the image. The region has the patches of which at least half lies in the box along
-    each side, and at least the one under the centre of what is seen of it. Raises UsageError for a box outside of the
-    image, or of what the model sees of it.
+    tokens [N, D] are unit tokens of the image. Raises UsageError as `window_of` does.
+    """
+    window, frame, seen = window_of(box, size, grid.frame, (grid.rows, grid.columns), name)
+    places = window.places(grid.columns)
+    return Region(tokens[places], places, window, size, frame, seen)
+
+
+def window_of(box: Box, size: tuple[int, int], frame: Frame, grid_size: tuple[int, int], name: str) -> Boxed:
+    """The patches of what a `frame` shows of an image that lie in a box.
+
+    They are those of which at least half lies in the box along each side, and at least the one under the centre of what
+    is seen of it. Raises UsageError for a box outside of the image, or of what the model sees of it.
     """
     check_box(box, size, name)
-    frame = grid.frame.box(*size)
-    left, top, right, bottom = frame
+    left, top, right, bottom = seen = frame.box(*size)
     inside = max(box[0], left), max(box[1], top), min(box[2], right), min(box[3], bottom)
     if inside[0] >= inside[2] or inside[1] >= inside[3]:
         raise UsageError(
-            f"--box {_given(box)} is outside of what the model sees of {name}, {in_pixels(frame)}: give a box in that"
+            f"--box {_given(box)} is outside of what the model sees of {name}, {in_pixels(seen)}: give a box in that"
         )
-    across = _covered((inside[0] - left) / (right - left), (inside[2] - left) / (right - left), grid.columns)
-    down = _covered((inside[1] - top) / (bottom - top), (inside[3] - top) / (bottom - top), grid.rows)
-    window = Window(down.start, across.start, len(down), len(across))
-    places = torch.tensor([row * grid.columns + column for row in down for column in across])
-    seen = (inside[2] - inside[0]) * (inside[3] - inside[1]) / ((box[2] - box[0]) * (box[3] - box[1]))
-    return Region(tokens[places], places, window, size, frame, min(1.0, seen))
+    across = _covered((inside[0] - left) / (right - left), (inside[2] - left) / (right - left), grid_size[1])
+    down = _covered((inside[1] - top) / (bottom - top), (inside[3] - top) / (bottom - top), grid_size[0])
+    fraction = (inside[2] - inside[0]) * (inside[3] - inside[1]) / ((box[2] - box[0]) * (box[3] - box[1]))
+    return Boxed(Window(down.start, across.start, len(down), len(across)), seen, min(1.0, fraction))
 
 
 def _covered(low: float, high: float, count: int) -> range:
@@ -111,8 +117,15 @@ def _covered(low: float, high: float, count: int) -> range:
 
 def box_of(window: Window, size: tuple[int, int], grid: PatchGrid) -> tuple[int, int, int, int]:
     """The pixels (left, top, right, bottom) of patches in an image of `size` (width, height)."""
-    left, top, right, bottom = grid.frame.box(*size)
-    wide, high = (right - left) / grid.columns, (bottom - top) / grid.rows
+    return pixels_of(window, size, grid.frame, (grid.rows, grid.columns))
+
+
+def pixels_of(
+    window: Window, size: tuple[int, int], frame: Frame, grid_size: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """The pixels (left, top, right, bottom) of patches of what a `frame` shows of an image of `size`."""
+    left, top, right, bottom = frame.box(*size)
+    wide, high = (right - left) / grid_size[1], (bottom - top) / grid_size[0]
     x, y = left + window.left * wide, top + window.top * high
     return _rounded((x, y, x + window.columns * wide, y + window.rows * high))
 
@@ -150,6 +163,15 @@ class Regions:
                 f"{self.store.folder} lacks patch tokens of some images: give openjepa index {about.model} "
                 f"{about.source} --out {self.store.folder} --patches again"
             )
+
+    def batches(self, most: int) -> Iterator[tuple[Tensor, list[str | None]]]:
+        """The unit tokens [b, N, D] of all images in stored order, up to so many at a time, and their content hashes.
+
+        Raises UsageError where an image has none.
+        """
+        for batch in self.store.batches([PATCHES, "content_hash"], most):
+            self._check(batch.column(PATCHES).null_count)
+            yield as_tokens(batch.column(PATCHES), self.grid), batch.column("content_hash").to_pylist()
 
     @cached_property
     def _basis(self) -> tuple[Tensor, Tensor]:
