@@ -48,12 +48,14 @@ def test_the_page_of_a_finished_run_stands_alone(run, finished):
     assert "<i>held" not in text and "&lt;script&gt;alert(1)&lt;" in text
     for words in ("Images and model", "Model run: better than pixels and untrained, in k-NN.", "Effective rank"):
         assert words in text
-    for words in ("<h2>Masks", "<h2>Patch representations", "<h2>Nearest neighbours", "Reproduce this run"):
+    for words in ("<h2>Masks", "<h2>What the model expects", "<h2>Patch representations", "<h2>Nearest neighbours"):
         assert words in text
+    assert "Reproduce this run" in text
     names = [attributes["title"] for name, attributes in tags.seen if name == "img"]
     assert all(name.endswith(".jpg") for name in names)
     titles = Counter(name.split(": ")[0] if ": " in name else name for name in names)
     assert titles["image"] == titles["trained"] == titles["untrained"] == sum("masks of step" in t for t in titles) > 1
+    assert titles["hidden"] == titles["expected"] == titles["true"] == 4
     neighbours = [t for t in titles if t.endswith(".jpg") and "masks of step" not in t]
     assert sum(titles[t] for t in neighbours) == text.count('class="tile') > 2
     assert page.read_text() == openjepa.report(run, data=photos).read_text()

@@ -19,6 +19,7 @@ from openjepa.encoder.features import Crops
 from openjepa.errors import UsageError
 from openjepa.masking.coverage import cover, first_masks
 from openjepa.masking.settings import MaskSettings
+from openjepa.reports.anomaly.run_expectations import expectations_of
 from openjepa.reports.chart_style import coverage_chart
 from openjepa.reports.drawing import at_display_size, draw_masks, pca_maps
 from openjepa.reports.neighbours import find_neighbours
@@ -74,13 +75,17 @@ def _sampled(dataset: ImageDataset, first: np.ndarray, seed: int) -> ImageDatase
 
 
 def draw_pictures(run: RunFolder, sample: Sample | None) -> dict[str, Any]:
-    """Coverage of the masks; masks on images where there are images; maps and neighbours where there is an encoder."""
+    """Coverage of the masks; masks on images where there are images; where there is an encoder, maps and neighbours.
+
+    Where there is a predictor, too, what it expects.
+    """
     config, encoder = run.config, run.encoder
     images, names = np.empty((0, *config.size, 3), np.uint8), list[str]()
     if sample:
         images, names = _first_images(sample.dataset, config.frame)
     shown = [as_picture(image) for image in images]
     pictures: dict[str, Any] = {"coverage": None, "maps": {}, "neighbours": [], "searched": 0, "names": names}
+    pictures |= {"expected": expectations_of(run, images)}
     if run.masks:
         pictures |= _coverage(run, run.masks) | {"masks": _masks(run, run.masks, shown)}
     if sample and encoder:
