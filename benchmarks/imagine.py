@@ -3,9 +3,9 @@
     python benchmarks/imagine.py [--sets scenes] [--folder FOLDER] [--steps 640] [--seeds 0 1 2] [--images 100]
 
 Scenes are drawn; FOLDER holds imagenette128_all.zip and bsd_anomaly.zip for the other sets. For each set and seed an
-encoder is trained for so many steps (640: about four minutes of a core on scenes), or taken from --runs FOLDER, where it
-is kept as SET-SEED. In images that it was not trained on, five blocks of an eighth of the patches are hidden, one after
-another, and foretold from all the others.
+encoder is trained for so many steps (640: about four minutes of a core on scenes), or taken from --runs FOLDER, where
+it is kept as SET-SEED. In images that it was not trained on, five blocks of an eighth of the patches are hidden, one
+after another, and foretold from all the others.
 
 `among 1 %`: of how many hidden patches the true one is among the 1 % of real patches that are nearest to what was
 foretold, of all other patches of all the images. Beside the predictor stand one that is given the mean context tokens

@@ -2,7 +2,8 @@
 
 python docs/images/energy.py [RUN]      writes docs/images/energy.png and docs/images/imagine.png
 
-RUN (build/energy) keeps the run; where it is, only the pictures are drawn. Training (640 steps) takes four minutes of one core.
+RUN (build/energy) keeps the run; where it is, only the pictures are drawn. Training (640 steps) takes four minutes of a
+core.
 """
 
 import sys
