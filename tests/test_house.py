@@ -48,9 +48,9 @@ BELOW: dict[str, set[str]] = {
     "sklearn": {"runs"},
     "studies": {"runs"},
     "reports": {"studies", "indexing"},
-    "explore": {"studies"},
+    "exploring": {"indexing"},
     "installation": {"training"},
-    "commands": {"explore", "reports", "installation"},
+    "commands": {"exploring", "reports", "installation"},
 }
 MAY_READ_CONFIG = {"cli", "runs", "commands", "config", "recipe_settings"}
 # Imports against the arrows that remain: (file, imported module).

@@ -56,6 +56,8 @@ COMMANDS = (
     Command("curate clusters", "collection.clusters", "curate_clusters", USE, "Divide images into similar groups."),
     Command("curate sample", "collection.sample", "curate_sample", USE, "Choose few images that stand for all."),
     Command("curate labels", "collection.labels", "curate_labels", USE, "Spread a few labels to all images."),
+    Command("explore", "collection.explore", "explore", USE, "Look at the images of an index on a page."),
+    Command("serve", "collection.serve", "serve", USE, "Answer programs with the images of an index, over HTTP."),
     Command("predict", "predict", "predict", USE, "Apply a head that finetune, or evaluate --save-head, wrote."),
     Command("import", "import_", "import_", USE, "Import weights from elsewhere."),
     Command("export", "export", "export", USE, "Export an encoder for another library."),

@@ -1,6 +1,7 @@
 """Images or files to arrays of embeddings, with the keywords of sentence-transformers."""
 
 import contextlib
+import io
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -40,6 +41,14 @@ def read_file(name: Path, pixel_format: PixelFormat = RGB) -> Pixels:
         raise UsageError(
             f"{shown} cannot be read ({getattr(error, 'strerror', None) or error}): give an image"
         ) from error
+
+
+def read_bytes(data: bytes, pixel_format: PixelFormat = RGB) -> Pixels:
+    """The bytes of an image file as a model reads it. Raises UsageError."""
+    try:
+        return read_pixels(io.BytesIO(data), pixel_format)
+    except BadImage as error:
+        raise UsageError(f"this cannot be read as an image ({error}): give another one") from error
 
 
 def encoded(

@@ -1,5 +1,6 @@
 """The images of an index: searched, filtered, and their columns read."""
 
+import hashlib
 import io
 import os
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from openjepa.data.crops import Box, size_of
 from openjepa.data.decoding.pixel_format import RGB
 from openjepa.data.decoding.read import read_pixels
 from openjepa.data.named_images import index_of
-from openjepa.encoder.encode import encoded, read_file
+from openjepa.encoder.encode import encoded, read_bytes, read_file
 from openjepa.encoder.features import Model
 from openjepa.encoder.given_images import as_read
 from openjepa.errors import BadImage, UsageError
@@ -31,7 +32,7 @@ from openjepa.indexing.regions import BOX, Region, Regions, box_of, region_of
 from openjepa.indexing.store import AGAIN, About, Store
 from openjepa.indexing.vectors import Vectors, best
 
-Query = str | os.PathLike[str] | Image.Image | np.ndarray
+Query = str | os.PathLike[str] | int | bytes | Image.Image | np.ndarray
 FACTS = ("folder", "width", "height", "bytes", "captured", "brightness", "contrast", "sharpness")
 HASHES = ("content_hash", "pixel_hash")
 MOST = 1_000_000
@@ -107,7 +108,8 @@ class Searchable:
     ) -> pa.Table:
         """The images most similar to some, best first; with `box` those that show what is in a box of `image`.
 
-        An image is a file, the path of one in the index (or enough of its end), a PIL image or an array [H, W, C].
+        An image is a file, the path of one in the index (or enough of its end), its place in the index (from 0), the
+        bytes of a file, a PIL image or an array [H, W, C].
         Images rank by their mean cosine to `image` and `like`, less that to `unlike`; where
         vectors can be whitened (`Whitening.fit`), by the cosine of whitened ones. Images of the index that are
         asked with are not among the results. `where` is a condition such as "width >= 640 and class = 'cat'".
@@ -121,11 +123,27 @@ class Searchable:
         to it; cosine is the mean over the patches in `box` of that to the best patch of the result, both
         whitened (docs/collections.md).
         """
+        places, found = self.nearest(image, like=like, unlike=unlike, where=where, top=top, box=box)
+        found = {"path": self.paths.take(pa.array(places)), **found}
+        facts = self.rows_at(places, (*FACTS, *self.labels))
+        return pa.table(found | {name: facts[name] for name in facts.column_names if name not in found})
+
+    def nearest(
+        self,
+        image: Query | None = None,
+        *,
+        like: Sequence[Query] = (),
+        unlike: Sequence[Query] = (),
+        where: str | None = None,
+        top: int = 20,
+        box: Box | None = None,
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """`search` without the facts: the places of the results, and their columns cosine and so on."""
         check_top(top)
         if box is not None:
             if image is None or like or unlike:
                 raise UsageError("--box is a part of one image: give that image, without --like and --unlike")
-            return self._search_region(image, box, self.rows_where(where), top)
+            return self._nearest_regions(image, box, self.rows_where(where), top)
         asked = [*([] if image is None else [image]), *like]
         if not asked:
             raise UsageError("nothing to search for: give an image, or some with --like")
@@ -136,7 +154,12 @@ class Searchable:
         places, cosines, scores = best(self.vectors, towards, away, top, allowed)
         found = {"cosine": cosines.numpy(), "percentile": self.vectors.percentile(cosines).numpy()}
         found |= {"score": scores.numpy()} if against else {}
-        return self._with_facts(found, places)
+        return places, found
+
+    @property
+    def has_patches(self) -> bool:
+        """Whether it keeps patch tokens."""
+        return self._store.patches is not None
 
     @cached_property
     def regions(self) -> Regions:
@@ -159,7 +182,9 @@ class Searchable:
             (size,), tokens = self.sizes_at([known]), self.regions.stored(np.array([known]))[0]
         return own, region_of(tokens, box, size, grid, name)
 
-    def _search_region(self, image: Query, box: Box, allowed: np.ndarray, top: int) -> pa.Table:
+    def _nearest_regions(
+        self, image: Query, box: Box, allowed: np.ndarray, top: int
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         own, region = self.region(image, box)
         if own is not None:
             allowed[own] = False
@@ -167,13 +192,7 @@ class Searchable:
         named = zip(windows, self.sizes_at(places), strict=True)
         boxes = [box_of(window, size, self.regions.grid) for window, size in named]
         sides = {name: pa.array([one[side] for one in boxes], pa.int32()) for side, name in enumerate(BOX)}
-        return self._with_facts({"cosine": cosines.numpy(), **sides}, places)
-
-    def _with_facts(self, found: dict[str, Any], places: np.ndarray) -> pa.Table:
-        """A table of results with the paths and facts of their images."""
-        facts = self.rows_at(places, (*FACTS, *self.labels))
-        found = {"path": self.paths.take(pa.array(places)), **found}
-        return pa.table(found | {name: facts[name] for name in facts.column_names if name not in found})
+        return places, {"cosine": cosines.numpy(), **sides}
 
     def rows_where(self, where: str | None) -> np.ndarray:
         """Which images a condition holds for: bool [n]; all without one. Raises UsageError."""
@@ -191,6 +210,10 @@ class Searchable:
         if found.null_count:
             raise UsageError(f"{self.folder} is damaged: {name} is missing of {found.null_count:,} images: {AGAIN}")
         return found
+
+    def values(self, name: str) -> pa.Array:
+        """A column of all images, in stored order, with nulls where an image lacks a value."""
+        return self._store.read([name])[name].combine_chunks()
 
     def sizes_at(self, places: Sequence[int] | np.ndarray) -> list[tuple[int, int]]:
         """(width, height) of the images at some places. Raises UsageError where they are none."""
@@ -219,12 +242,10 @@ class Searchable:
 
     def picture_of(self, image: Query) -> np.ndarray:
         """The thumbnail of an image that `search` takes."""
-        if not isinstance(image, Image.Image | np.ndarray):
-            name = os.fspath(image)
-            if not os.path.isfile(name):
-                return self.pictures_at([self.place_of(name)])[0]
-            image = read_file(name, self.model.pixel_format or RGB)
-        return picture_of(appearance(image)["thumbnail"])
+        name = name_of(image)
+        if isinstance(image, int) or (name is not None and not os.path.isfile(name)):
+            return self.pictures_at([image if isinstance(image, int) else self.place_of(name or "")])[0]
+        return picture_of(appearance(self._pixels(image))["thumbnail"])
 
     def _resolved(self, image: Query) -> tuple[int | None, Tensor]:
         """The place of an image where it is one of the index, and its vector [D]."""
@@ -234,21 +255,32 @@ class Searchable:
     def _places_of(self, image: Query) -> tuple[int | None, int | None]:
         """The place of an image where it is one of the index, and that of one with the same content."""
         name = name_of(image)
-        if name is None:
-            return None, None
-        if not os.path.isfile(name):
-            place = self.place_of(name)
+        if isinstance(image, int) or (name is not None and not os.path.isfile(name)):
+            place = self._checked(image) if isinstance(image, int) else self.place_of(name or "")
             return place, place
-        digest = _digest(name)
-        same = self._store.read(["path"], f"content_hash = '{digest}'")["path"].to_pylist()
-        if not same:
+        if isinstance(image, bytes):
+            same = self._of_content(hashlib.sha256(image).hexdigest())
+            return None, pc.index(self.paths, same[0]).as_py() if same else None
+        if name is None or not (same := self._of_content(_digest(name))):
             return None, None
         own = next((path for path in same if os.path.abspath(name) == os.path.join(self.about.source, path)), None)
         known: int = pc.index(self.paths, own or same[0]).as_py()
         return known if own else None, known
 
+    def _checked(self, place: int) -> int:
+        if not 0 <= place < len(self):
+            raise UsageError(f"there is no image {place}: {self.folder} holds {len(self):,}, numbered from 0")
+        return place
+
+    def _of_content(self, digest: str) -> list[str]:
+        """The paths of the images whose file has a hash."""
+        return self._store.read(["path"], f"content_hash = '{digest}'")["path"].to_pylist()
+
     def _pixels(self, image: Query) -> Image.Image | np.ndarray:
-        return read_file(image, self.model.pixel_format or RGB) if isinstance(image, str | os.PathLike) else image
+        if isinstance(image, str | os.PathLike):
+            return read_file(image, self.model.pixel_format or RGB)
+        assert not isinstance(image, int), "an image of the index is known by its vector"
+        return read_bytes(image, self.model.pixel_format or RGB) if isinstance(image, bytes) else image
 
     def _embedded(self, image: Image.Image | np.ndarray) -> Tensor:
         return self.vectors.unit(torch.from_numpy(encoded(self.model, image)).half().float()[None])[0]

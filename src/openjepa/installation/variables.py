@@ -7,7 +7,7 @@ from pathlib import Path
 
 from openjepa.safety.limits import LIMITS
 
-KNOWN = ("OPENJEPA_CACHE", *(limit.variable for limit in LIMITS))
+KNOWN = ("OPENJEPA_CACHE", "OPENJEPA_TOKEN", *(limit.variable for limit in LIMITS))
 PREFIXES = ("OPENJEPA_", "PYTORCH_", "TORCH_", "NCCL_")
 NAMES = {
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG"),

@@ -1,5 +1,7 @@
 """Groups of similar images, and samples of few that stand for many."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pyarrow as pa
 import torch
@@ -22,18 +24,35 @@ def clusters(index: Searchable, count: int | None = None, seed: int = 0) -> pa.T
     Columns: cluster (from 1), path, cosine (to the centre of its cluster), size, nearest (the cluster whose centre is
     nearest). Raises UsageError.
     """
+    found = grouped(index, count, seed)
+    order = np.lexsort((-found.cosine, found.cluster))
+    mine = found.cluster[order]
+    columns = {"cluster": mine, "path": index.paths.take(pa.array(order)), "cosine": found.cosine[order]}
+    return pa.table(columns | {"size": found.sizes[mine - 1], "nearest": found.nearest[mine - 1]})
+
+
+class Grouped(NamedTuple):
+    """The cluster [n] of each image, from 1, by falling size, and its cosine [n] to the centre of that; and of each
+    cluster [c] its size, and the cluster whose centre is nearest (0 where there is one cluster)."""
+
+    cluster: np.ndarray
+    cosine: np.ndarray
+    sizes: np.ndarray
+    nearest: np.ndarray
+
+
+def grouped(index: Searchable, count: int | None = None, seed: int = 0) -> Grouped:
+    """`clusters` in stored order. Raises UsageError."""
     count = count or max(1, min(MOST_BY_DEFAULT, round((len(index) / 2) ** 0.5)))
     centres = fitted_centres(index, count, seed)
     member, cosine = assigned(index, centres)
     sizes = np.bincount(member, minlength=count)
+    order = np.argsort(-sizes, kind="stable")
     rank = np.empty(count, np.int64)
-    rank[np.argsort(-sizes, kind="stable")] = np.arange(1, count + 1)
-    order = np.lexsort((-cosine, rank[member]))
+    rank[order] = np.arange(1, count + 1)
     between = centres @ centres.T - 2 * torch.eye(count)
     nearest = rank[between.argmax(dim=1).numpy()] if count > 1 else np.zeros(1, np.int64)
-    mine = member[order]
-    found = {"cluster": rank[mine], "path": index.paths.take(pa.array(order)), "cosine": cosine[order]}
-    return pa.table(found | {"size": sizes[mine], "nearest": nearest[mine]})
+    return Grouped(rank[member], cosine, sizes[order], nearest[order])
 
 
 def sample(index: Searchable, count: int, by: str = "diverse", seed: int = 0) -> pa.Table:

@@ -19,13 +19,19 @@ def outliers(index: Searchable, top: int = 50) -> pa.Table:
 
     Columns: path, score, distance, neighbours (the paths of the 5 nearest). Raises UsageError for fewer than 3 images.
     """
-    if len(index) < 3:
-        raise UsageError(f"{index.folder} holds {len(index)} images: outliers are told among 3 or more")
-    places, cosines = nearest_of_all(index.vectors, min(NEIGHBOURS, len(index) - 1))
-    distance = np.maximum(1 - cosines.mean(axis=1), LEAST)
-    score = distance / np.median(distance[places], axis=1)
+    score, distance, places = outlier_scores(index)
     order = np.argsort(-score, kind="stable")[:top]
     paths = index.paths
     near = [paths.take(pa.array(row[:SHOWN])).to_pylist() for row in places[order]]
     found = {"path": paths.take(pa.array(order)), "score": score[order], "distance": distance[order]}
     return pa.table(found | {"neighbours": pa.array(near, pa.list_(pa.string()))})
+
+
+def outlier_scores(index: Searchable) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The scores [n] of all images in stored order, their distances [n], and the places [n, k] of their neighbours."""
+    if len(index) < 3:
+        raise UsageError(f"{index.folder} holds {len(index)} images: outliers are told among 3 or more")
+    places, cosines = nearest_of_all(index.vectors, min(NEIGHBOURS, len(index) - 1))
+    distance = np.maximum(1 - cosines.mean(axis=1), LEAST)
+    score = distance / np.median(distance[places], axis=1)
+    return score, distance, places

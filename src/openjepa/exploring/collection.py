@@ -1,0 +1,148 @@
+"""An index as the server has it: opened once, and what takes long computed once, in threads of its own."""
+
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from openjepa.data.crops import size_of
+from openjepa.data.decoding.pixel_format import Pixels
+from openjepa.encoder.encode import read_bytes
+from openjepa.errors import UsageError
+from openjepa.exploring.coordinates import best_method, coordinates, stored_coordinates
+from openjepa.exploring.originals import Originals
+from openjepa.indexing.curation.clusters import Grouped, grouped
+from openjepa.indexing.curation.duplicates import duplicates
+from openjepa.indexing.curation.outliers import outlier_scores
+from openjepa.indexing.index import Index
+from openjepa.indexing.searchable import FACTS, HASHES
+from openjepa.runs.checkpoints import is_run_folder
+from openjepa.runs.listing import find_runs
+
+UPLOADS = 16
+CLUSTER, OUTLIER = "cluster", "outlier"
+
+
+class Once:
+    """A value that a thread computes when it is first asked for. An error stays, and each that asks gets it."""
+
+    def __init__(self, compute: Callable[[], Any]) -> None:
+        self._compute, self._lock = compute, threading.Lock()
+        self._future: Future | None = None
+
+    def start(self) -> Future:
+        with self._lock:
+            if self._future is None:
+                future: Future = Future()
+                self._future = future
+                future.set_running_or_notify_cancel()  # a request that goes away must not cancel it for the others
+                threading.Thread(target=self._run, args=(future,), daemon=True).start()
+            return self._future
+
+    def _run(self, future: Future) -> None:
+        try:
+            future.set_result(self._compute())
+        except BaseException as error:
+            future.set_exception(error)
+
+    @property
+    def ready(self) -> bool:
+        return self._future is not None and self._future.done()
+
+    def get(self) -> Any:
+        return self.start().result()
+
+
+class Collection:
+    """The images of an index, what was computed of them, and the images that were sent to search with.
+
+    page       whether the page is served too
+    searching  held by what computes with all vectors, which fills the processors anyway
+    slow       by name: map, pca, clusters, outliers, duplicates
+    """
+
+    def __init__(self, index: Index, page: bool = True) -> None:
+        self.index, self.page, self.opened = index, page, secrets.token_hex(4)
+        self.searching, self._sending, self._decoding = threading.Lock(), threading.Lock(), threading.Lock()
+        self.originals = Originals(index.about.source)
+        self.method = best_method(len(index))
+        self.slow = {
+            "map": Once(lambda: coordinates(index, self.method)),
+            "pca": Once(lambda: coordinates(index, "pca")),
+            "clusters": Once(lambda: grouped(index)),
+            "outliers": Once(lambda: outlier_scores(index)),
+            "duplicates": Once(lambda: duplicates(index)),
+        }
+        self._uploads: OrderedDict[str, bytes] = OrderedDict()
+        self._sent = 0
+        self.paths = index.paths
+        index.rows_at([0], ["path"])  # so that what is read once is read before requests come
+
+    @cached_property
+    def map_is_stored(self) -> bool:
+        """Whether the map was computed before, and is read from the folder of the index."""
+        return stored_coordinates(self.index, self.method) is not None
+
+    @property
+    def grouped(self) -> Grouped:
+        return self.slow["clusters"].get()
+
+    @property
+    def outlier_scores(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.slow["outliers"].get()
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of columns, the labels first, then those that are computed unless a label has their name."""
+        labels = self.index.labels
+        computed = [name for name in (CLUSTER, OUTLIER) if name not in labels]
+        return [*labels, *FACTS, *computed, "path", *HASHES]
+
+    def path_at(self, place: int) -> str:
+        return self.paths[int(place)].as_py()
+
+    def places_of(self, paths: Any) -> list[int]:
+        """The places of some paths of the index."""
+        return pc.index_in(paths, self.paths).to_pylist()
+
+    def keep(self, data: bytes) -> str:
+        """Keep a file that was sent, and forget the oldest of too many; gives its name."""
+        with self._sending:
+            self._sent += 1
+            name = f"u{self._sent}"
+            self._uploads[name] = data
+            if len(self._uploads) > UPLOADS:
+                self._uploads.popitem(last=False)
+        return name
+
+    def sent(self, name: str) -> bytes:
+        """A file that was sent. Raises UsageError where it is gone."""
+        with self._sending:
+            if name not in self._uploads:
+                raise UsageError(f"there is no upload {name[:20]}: the last {UPLOADS} are kept, send it again")
+            return self._uploads[name]
+
+    def decoded(self, data: bytes) -> Pixels:
+        """A file that was sent, upright and in colour. Raises UsageError."""
+        with self._decoding:
+            return read_bytes(data)
+
+    def size_of(self, image: int | bytes) -> tuple[int, int]:
+        """(width, height) of an image of the index, or of a file that was sent. Raises UsageError."""
+        return self.index.sizes_at([image])[0] if isinstance(image, int) else size_of(self.decoded(image))
+
+    @cached_property
+    def run(self) -> dict[str, Any] | None:
+        """What the log of the run says that made the model; None where the model is no run."""
+        folder = Path(self.index.about.model)
+        if not folder.is_absolute() or not is_run_folder(folder):
+            return None
+        row = find_runs(folder)[0]
+        return {name: row[name] for name in ("verdict", "rank", "knn", "linear", "done", "steps", "images")}

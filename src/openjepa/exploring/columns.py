@@ -1,0 +1,80 @@
+"""The columns of an index as codes or numbers for each image, by which a page colours and filters."""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from openjepa.errors import UsageError, unknown
+from openjepa.exploring.collection import CLUSTER, OUTLIER, Collection
+
+NAMED = 254  # categories that are named; all further ones are "other"
+MISSING = 255
+UNIQUE = 0.5  # a fraction of images: a label of more values than that, and than NAMED, is a text
+OTHER = "other"
+Type = Literal["category", "number", "time", "text"]
+
+
+class Values(NamedTuple):
+    """A column: uint8 codes [n] with the categories, or float32 values [n]; None of a text."""
+
+    type: Type
+    values: np.ndarray | None = None
+    categories: list[str] | None = None
+
+
+def type_of(collection: Collection, name: str) -> Type:
+    """Raises UsageError for an unknown column."""
+    if name not in collection.columns:
+        raise UsageError(unknown("column", name[:100], collection.columns))
+    if name not in collection.index.columns:
+        return "category" if name == CLUSTER else "number"
+    kind = collection.index.columns[name]
+    if pa.types.is_timestamp(kind):
+        return "time"
+    if not pa.types.is_string(kind):
+        return "number"
+    return "category" if name == "folder" or name in collection.index.labels else "text"
+
+
+def read_column(collection: Collection, name: str) -> Values:
+    """A column by its name. Raises UsageError for an unknown one."""
+    kind = type_of(collection, name)
+    if kind == "text":
+        return Values(kind)
+    if name not in collection.index.columns:
+        return _computed(collection, name)
+    column = collection.index.values(name)
+    if kind == "category":
+        return _categories(column)
+    numbers = column.cast(pa.int64()) if kind == "time" else column
+    values = np.array(numbers.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float32)
+    return Values(kind, values)
+
+
+def _computed(collection: Collection, name: str) -> Values:
+    if name == OUTLIER:
+        return Values("number", collection.outlier_scores[0].astype(np.float32))
+    cluster = collection.grouped.cluster
+    names = [str(number + 1) for number in range(int(cluster.max()))]
+    return Values("category", (cluster - 1).astype(np.uint8), names)
+
+
+def _categories(column: pa.Array) -> Values:
+    counted = pc.value_counts(column.drop_null())
+    names, counts = counted.field("values").to_pylist(), counted.field("counts").to_numpy(zero_copy_only=False)
+    if len(names) > max(NAMED, UNIQUE * len(column)):
+        return Values("text")
+    order = sorted(range(len(names)), key=lambda place: (-counts[place], names[place]))
+    named = [names[place] for place in order[:NAMED]]
+    codes = pc.index_in(column, pa.array(named, pa.string())).to_numpy(zero_copy_only=False)
+    found = np.where(np.isnan(codes) if codes.dtype.kind == "f" else False, NAMED, codes).astype(np.uint8)
+    found[column.is_null().to_numpy(zero_copy_only=False)] = MISSING
+    return Values("category", found, named + [OTHER] * (len(names) > NAMED))
+
+
+def bounds(values: np.ndarray) -> tuple[float | None, float | None]:
+    """The least and the largest of numbers that are not missing."""
+    there = values[np.isfinite(values)]
+    return (float(there.min()), float(there.max())) if len(there) else (None, None)

@@ -1,0 +1,100 @@
+"""What a route of the server is: the request that it takes, and the function that answers it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from openjepa.errors import UsageError
+from openjepa.exploring.collection import Collection
+from openjepa.safety.schema import Schema, parsed
+
+MOST_JSON = 2**24  # bytes of a body: a list of a million images is smaller
+OCTETS, JSON, TEXT = "application/octet-stream", "application/json", "text/plain; charset=utf-8"
+
+
+class Query(Schema):
+    """Base of what stands behind the ? of an address, where numbers are texts."""
+
+    model_config = ConfigDict(strict=False)
+
+
+class Body(Schema):
+    """Base of a request's body; an unknown key is refused, because it is a mistake of the program that sends it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Answer(BaseModel):
+    """Base of an answer in JSON."""
+
+
+class Content(NamedTuple):
+    """An answer of another media type; `kept` says that a browser may keep it, since its address changes with it."""
+
+    data: bytes
+    media: str = OCTETS
+    headers: Mapping[str, str] = {}
+    kept: bool = False
+
+
+class Refused(Exception):
+    """A request that gets another status than 400, with the sentence that says why."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class Asked(NamedTuple):
+    """A request: the parts of its path by name, its query and its body as the route takes them."""
+
+    path: Mapping[str, str]
+    query: Any = None
+    body: Any = None
+    version: str = ""  # `v` of the query
+
+
+class Route(NamedTuple):
+    """An entry of the table of routes, of which the document of the API is made.
+
+    answer   called in a thread; raises UsageError (status 400) or Refused
+    gives    the media type of the answer, or its class where it is JSON
+    query    what stands behind the ?; body: what is sent, a Body or at most so many bytes
+    needs    names of what must have been computed (`Collection.slow`), which may take long
+    words    what is said of the parts of the path in braces
+    """
+
+    method: str
+    path: str
+    about: str
+    answer: Callable[[Collection, Asked], Answer | Content]
+    gives: type[Answer] | str = OCTETS
+    query: type[Query] | None = None
+    body: type[Body] | int | None = None
+    needs: Callable[[Collection, Asked], tuple[str, ...]] = lambda *_: ()
+    words: Mapping[str, str] = {}
+
+
+def understood(kind: type[Schema], text: bytes | str) -> Any:
+    """JSON of a request as its class. Raises UsageError."""
+    try:
+        return parsed(kind, text)
+    except ValueError as error:
+        raise UsageError(f"the request is not possible: {error}") from error
+
+
+def place_of(collection: Collection, text: str) -> int:
+    """The place of the image that a path names. Raises Refused where there is none."""
+    place = int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else -1
+    if not 0 <= place < len(collection.index):
+        raise Refused(404, f"there is no image {text[:12]}: the index holds {len(collection.index):,}, numbered from 0")
+    return place
+
+
+def checked_places(collection: Collection, places: list[int]) -> list[int]:
+    """Places of a request's body. Raises UsageError where one is none of the index."""
+    count = len(collection.index)
+    if wrong := next((place for place in places if not 0 <= place < count), None):
+        raise UsageError(f"there is no image {wrong}: the index holds {count:,}, numbered from 0")
+    return places

@@ -1,0 +1,83 @@
+"""Routes that compare images: searches, conditions, patches, and labels by example."""
+
+import numpy as np
+
+from openjepa.errors import UsageError
+from openjepa.exploring.collection import Collection
+from openjepa.exploring.examples import scores_of
+from openjepa.exploring.route import Answer, Asked, Content, checked_places, place_of
+from openjepa.exploring.schemas import ExamplesBody, Result, SearchAnswer, SearchBody, Similarity, WhereBody
+from openjepa.indexing.regions import BOX
+
+
+def _query(collection: Collection, given: int | str) -> int | bytes:
+    return checked_places(collection, [given])[0] if isinstance(given, int) else collection.sent(given)
+
+
+def search(collection: Collection, asked: Asked) -> Answer:
+    wanted: SearchBody = asked.body
+    image = None if wanted.image is None else _query(collection, wanted.image)
+    like, unlike = ([_query(collection, each) for each in some] for some in (wanted.like, wanted.unlike))
+    box = None
+    if wanted.box is not None and image is not None:
+        width, height = collection.size_of(image)
+        left, top, right, bottom = wanted.box
+        box = left * width, top * height, right * width, bottom * height
+    elif wanted.box is not None:
+        raise UsageError("box is a part of image: give that image")
+    with collection.searching:
+        places, found = collection.index.nearest(
+            image, like=like, unlike=unlike, where=wanted.where, top=wanted.top, box=box
+        )
+    return SearchAnswer(results=_results(collection, places, found))
+
+
+def _results(collection: Collection, places: np.ndarray, found: dict) -> list[Result]:
+    columns = {name: np.asarray(values).tolist() for name, values in found.items()}
+    boxes: list = [None] * len(places)
+    if BOX[0] in columns:
+        sides = list(zip(*(columns.pop(name) for name in BOX), strict=True))
+        sizes = collection.index.sizes_at(places)
+        boxes = [
+            (x0 / width, y0 / height, x1 / width, y1 / height)
+            for (x0, y0, x1, y1), (width, height) in zip(sides, sizes, strict=True)
+        ]
+    return [
+        Result(
+            id=place, path=collection.path_at(place), box=boxes[row], **{name: columns[name][row] for name in columns}
+        )
+        for row, place in enumerate(places.tolist())
+    ]
+
+
+def where(collection: Collection, asked: Asked) -> Content:
+    wanted: WhereBody = asked.body
+    return Content(collection.index.rows_where(wanted.where).astype(np.uint8).tobytes())
+
+
+def similarity(collection: Collection, asked: Asked) -> Answer:
+    place = place_of(collection, asked.path["id"])
+    index = collection.index
+    (width, height), regions = index.sizes_at([place])[0], index.regions
+    grid = regions.grid
+    left, top, right, bottom = grid.frame.box(width, height)
+    across = _patch((asked.query.x * width - left) / (right - left), grid.columns)
+    down = _patch((asked.query.y * height - top) / (bottom - top), grid.rows)
+    with collection.searching:
+        tokens = regions.whitened(regions.stored(np.array([place])))[0]
+    values = tokens @ tokens[down * grid.columns + across]
+    frame = left / width, top / height, right / width, bottom / height
+    return Similarity(rows=grid.rows, columns=grid.columns, frame=frame, values=values.tolist())
+
+
+def _patch(fraction: float, count: int) -> int:
+    return min(count - 1, max(0, int(fraction * count)))
+
+
+def examples(collection: Collection, asked: Asked) -> Content:
+    wanted: ExamplesBody = asked.body
+    yes, no = checked_places(collection, wanted.yes), checked_places(collection, wanted.no)
+    if both := set(yes) & set(no):
+        raise UsageError(f"image {min(both)} is in yes and in no: give it in one of them")
+    with collection.searching:
+        return Content(scores_of(collection.index, yes, no).astype("<f4").tobytes())
