@@ -9,6 +9,7 @@ shortest study takes many minutes, only the plan is made: it says that the time 
 import argparse
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,8 @@ WORDS = {
     "curate duplicates": ["curate", "duplicates", "photos.index", "--out", "copies.csv"],
     "curate outliers": ["curate", "outliers", "photos.index", "--out", "odd.parquet"],
     "curate clusters": ["curate", "clusters", "photos.index", "--link", "clusters", "--yes"],
+    "explore": ["explore", "photos.index"],
+    "serve": ["serve", "photos.index", "--port", "0"],
     "curate sample": ["curate", "sample", "photos.index", "--n", "4", "--out", "sample.xlsx"],
     "curate labels": ["curate", "labels", "photos.index", "labels.csv", "--out", "spread.csv"],
     "predict": ["predict", "head", "photos", "--out", "classes.csv", "--workers", "0"],
@@ -69,6 +72,8 @@ def old_locale(home: Path) -> dict[str, str]:
     return {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
 
 
+UNTIL_CTRL_C = ("explore", "serve")
+INTERRUPTED = 130
 CASES: list[Callable[[Path], dict[str, str]]] = [without_home, read_only_home, old_locale]
 
 
@@ -78,8 +83,17 @@ def as_user(words: list[str], folder: Path, variables: dict[str, str]) -> tuple[
     user = ["setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups", *may_read]
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "OMP_NUM_THREADS") if name in os.environ}
     command = [*user, sys.executable, "-m", "openjepa", *words]
-    done = subprocess.run(command, cwd=folder, env=kept | variables, capture_output=True, text=True, errors="replace")
-    return done.returncode, done.stdout, done.stderr
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=folder, env=kept | variables, stdout=pipe, stderr=pipe, text=True, errors="replace"
+    ) as process:
+        said = ""
+        if words[0] in UNTIL_CTRL_C:
+            said = process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+    code = 0 if words[0] in UNTIL_CTRL_C and said and process.returncode == INTERRUPTED else process.returncode
+    return code, said + out, err
 
 
 def outcome(code: int, out: str, err: str) -> str:

@@ -14,10 +14,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route as Address
 
 from openjepa.errors import BadImage, UsageError, print_error
-from openjepa.exploring.collection import Collection
+from openjepa.exploring.collection import Collection, Refused
 from openjepa.exploring.guard import KEEP, error
 from openjepa.exploring.openapi import ADDRESS, document
-from openjepa.exploring.route import JSON, MOST_JSON, Answer, Asked, Content, Refused, Route, understood
+from openjepa.exploring.route import JSON, MOST_JSON, Answer, Asked, Content, Route, understood
 from openjepa.exploring.routes.table import ROUTES
 
 BODY_SECONDS = 30  # in which the body of a request must have come

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow.compute as pc
+from torch import Tensor
 
 from openjepa.data.crops import size_of
 from openjepa.data.decoding.pixel_format import Pixels
@@ -26,12 +27,23 @@ from openjepa.indexing.searchable import FACTS, HASHES
 from openjepa.runs.checkpoints import is_run_folder
 from openjepa.runs.listing import find_runs
 
+
+class Refused(Exception):
+    """A request that gets another status than 400, with the sentence that says why."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
 UPLOADS = 16
 CLUSTER, OUTLIER = "cluster", "outlier"
 
 
 class Once:
     """A value that a thread computes when it is first asked for. An error stays, and each that asks gets it."""
+
+    computing: ClassVar[set[Future]] = set()  # of all that have begun and not ended
 
     def __init__(self, compute: Callable[[], Any]) -> None:
         self._compute, self._lock = compute, threading.Lock()
@@ -47,10 +59,13 @@ class Once:
             return self._future
 
     def _run(self, future: Future) -> None:
+        self.computing.add(future)
         try:
             future.set_result(self._compute())
         except BaseException as error:
             future.set_exception(error)
+        finally:
+            self.computing.discard(future)
 
     @property
     def ready(self) -> bool:
@@ -82,6 +97,7 @@ class Collection:
         }
         self._uploads: OrderedDict[str, bytes] = OrderedDict()
         self._sent = 0
+        self._patches: tuple[int | bytes, tuple[int, int], Tensor] | None = None
         self.paths = index.paths
         index.rows_at([0], ["path"])  # so that what is read once is read before requests come
 
@@ -128,6 +144,21 @@ class Collection:
             if name not in self._uploads:
                 raise UsageError(f"there is no upload {name[:20]}: the last {UPLOADS} are kept, send it again")
             return self._uploads[name]
+
+    def sent_or_gone(self, name: str) -> bytes:
+        """A file that was sent, named by a path. Raises Refused where it is gone."""
+        try:
+            return self.sent(name)
+        except UsageError as error:
+            raise Refused(404, str(error)) from error
+
+    def patches_of(self, image: int | bytes) -> tuple[tuple[int, int], Tensor]:
+        """(width, height) of an image, and its whitened tokens [N, W]; those of the last image are kept. UsageError."""
+        with self.searching:
+            if self._patches is None or self._patches[0] != image:
+                _, size, tokens = self.index.tokens_of(image)
+                self._patches = image, size, self.index.regions.whitened(tokens)
+            return self._patches[1:]
 
     def decoded(self, data: bytes) -> Pixels:
         """A file that was sent, upright and in colour. Raises UsageError."""

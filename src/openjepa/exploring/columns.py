@@ -17,10 +17,10 @@ Type = Literal["category", "number", "time", "text"]
 
 
 class Values(NamedTuple):
-    """A column: uint8 codes [n] with the categories, or float32 values [n]; None of a text."""
+    """A column: uint8 codes [n] with the categories, or float32 values [n]; of texts their ranks in sorted order."""
 
     type: Type
-    values: np.ndarray | None = None
+    values: np.ndarray
     categories: list[str] | None = None
 
 
@@ -41,11 +41,11 @@ def type_of(collection: Collection, name: str) -> Type:
 def read_column(collection: Collection, name: str) -> Values:
     """A column by its name. Raises UsageError for an unknown one."""
     kind = type_of(collection, name)
-    if kind == "text":
-        return Values(kind)
     if name not in collection.index.columns:
         return _computed(collection, name)
     column = collection.index.values(name)
+    if kind == "text":
+        return _ranks(column)
     if kind == "category":
         return _categories(column)
     numbers = column.cast(pa.int64()) if kind == "time" else column
@@ -65,13 +65,20 @@ def _categories(column: pa.Array) -> Values:
     counted = pc.value_counts(column.drop_null())
     names, counts = counted.field("values").to_pylist(), counted.field("counts").to_numpy(zero_copy_only=False)
     if len(names) > max(NAMED, UNIQUE * len(column)):
-        return Values("text")
+        return _ranks(column)
     order = sorted(range(len(names)), key=lambda place: (-counts[place], names[place]))
     named = [names[place] for place in order[:NAMED]]
     codes = pc.index_in(column, pa.array(named, pa.string())).to_numpy(zero_copy_only=False)
     found = np.where(np.isnan(codes) if codes.dtype.kind == "f" else False, NAMED, codes).astype(np.uint8)
     found[column.is_null().to_numpy(zero_copy_only=False)] = MISSING
     return Values("category", found, named + [OTHER] * (len(names) > NAMED))
+
+
+def _ranks(column: pa.Array) -> Values:
+    """The place of each text among all different ones in order, NaN where it is missing."""
+    ranks = pc.rank(column, tiebreaker="dense").to_numpy(zero_copy_only=False).astype(np.float32) - 1
+    ranks[column.is_null().to_numpy(zero_copy_only=False)] = np.nan
+    return Values("text", ranks)
 
 
 def bounds(values: np.ndarray) -> tuple[float | None, float | None]:

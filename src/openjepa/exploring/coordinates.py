@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from scipy.sparse.linalg import eigsh
 
 from openjepa.console import log
 from openjepa.files import atomic_file
@@ -20,7 +21,8 @@ from openjepa.optional import require
 from openjepa.rng import SAMPLES, generator
 
 LEAST = 50  # images from which on UMAP shows more than PCA
-FITTED = 10_000  # images that UMAP is fitted to; others lie between those of these that are nearest to them
+FITTED = 10_000  # images that a map is fitted to; for UMAP, others lie between the nearest of these
+SMALL = 512  # numbers of a vector up to which all directions are computed
 AROUND, LEAST_DISTANCE = 15, 0.1  # UMAP's n_neighbors and min_dist, as its authors set them
 NEAREST = 5
 EDITION = b"1"  # raised when the way in which maps are made changes
@@ -93,17 +95,25 @@ def scaled(points: np.ndarray) -> np.ndarray:
 
 
 def by_pca(index: Searchable) -> np.ndarray:
-    """The first two principal components [n, 2]; the sign of each is that of its largest weight."""
-    count, width = len(index), index.vectors.dimensions
-    total, products = torch.zeros(width).double(), torch.zeros(width, width).double()
-    for _, block in index.vectors.blocks():
-        total += block.sum(dim=0)
-        products += block.T @ block
-    mean = total / count
-    directions = torch.linalg.eigh(products / count - torch.outer(mean, mean))[1][:, -2:].flip(1)
+    """The first two principal components [n, 2] of up to 10,000 images; the sign of each is that of its largest
+    weight."""
+    vectors = _sample(index)[1].double()
+    mean = vectors.mean(dim=0)
+    covariance = (vectors - mean).T @ (vectors - mean) / len(vectors)
+    if len(covariance) <= SMALL:
+        directions = torch.linalg.eigh(covariance)[1][:, -2:].flip(1)
+    else:
+        found = eigsh(covariance.numpy(), 2, v0=np.ones(len(covariance)))[1]
+        directions = torch.from_numpy(found[:, ::-1].copy())
     directions = directions * directions.gather(0, directions.abs().argmax(dim=0)[None]).sign()
-    parts = [(block.double() - mean) @ directions for _, block in index.vectors.blocks()]
-    return np.pad(found := torch.cat(parts).numpy(), ((0, 0), (0, 2 - found.shape[1])))
+    parts = torch.cat([(block.double() - mean) @ directions for _, block in index.vectors.blocks()]).numpy()
+    return np.pad(parts, ((0, 0), (0, 2 - parts.shape[1])))
+
+
+def _sample(index: Searchable) -> tuple[np.ndarray, torch.Tensor]:
+    """The places of up to 10,000 images, sorted, and their vectors."""
+    some = np.sort(generator(0, SAMPLES).permutation(len(index))[:FITTED])
+    return some, index.vectors.at(some.tolist())
 
 
 def by_umap(index: Searchable) -> np.ndarray:
@@ -111,8 +121,7 @@ def by_umap(index: Searchable) -> np.ndarray:
 
     Each of the others lies at the mean of its 5 nearest images on the map, weighted by how close they are.
     """
-    some = np.sort(generator(0, SAMPLES).permutation(len(index))[:FITTED])
-    vectors = index.vectors.at(some.tolist())
+    some, vectors = _sample(index)
     fitted = require("umap", "explore").UMAP(
         n_neighbors=min(AROUND, len(some) - 1), min_dist=LEAST_DISTANCE, init="pca", random_state=0, n_jobs=1
     )

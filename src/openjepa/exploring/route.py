@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from openjepa.errors import UsageError
-from openjepa.exploring.collection import Collection
+from openjepa.exploring.collection import Collection, Refused
 from openjepa.safety.schema import Schema, parsed
 
 MOST_JSON = 2**24  # bytes of a body: a list of a million images is smaller
@@ -36,14 +36,6 @@ class Content(NamedTuple):
     media: str = OCTETS
     headers: Mapping[str, str] = {}
     kept: bool = False
-
-
-class Refused(Exception):
-    """A request that gets another status than 400, with the sentence that says why."""
-
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status = status
 
 
 class Asked(NamedTuple):

@@ -20,6 +20,10 @@ class MapKind(Query):
     map: Literal["umap", "pca"] | None = Field(None, description="pca is quick; left out, that of the index")
 
 
+class Ids(Query):
+    ids: str = Field(description="1 to 500 places of images, with commas between")
+
+
 class Point(Query):
     x: Annotated[Fraction, Field(description="from the left, a fraction of the upright image")]
     y: Annotated[Fraction, Field(description="from the top")]
@@ -105,6 +109,10 @@ class Facts(Answer):
     contrast: float
     sharpness: float
     labels: dict[str, str | float | None]
+
+
+class NamesAnswer(Answer):
+    paths: list[str]
 
 
 class Similarity(Answer):

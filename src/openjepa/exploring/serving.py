@@ -1,5 +1,6 @@
 """From an index to a server that runs until it is ended."""
 
+import atexit
 import contextlib
 import ipaddress
 import os
@@ -15,6 +16,7 @@ from openjepa.errors import UsageError
 from openjepa.indexing.index import Index
 from openjepa.optional import require
 
+INTERRUPTED = 130  # the exit code after Ctrl-C
 LEAST_TOKEN, MOST_TOKEN = 16, 512  # characters
 BACKLOG = 256
 NEEDED = ("starlette", "uvicorn")
@@ -98,10 +100,25 @@ class Server:
 
     def run(self) -> None:
         """Answer requests. Raises KeyboardInterrupt after Ctrl-C."""
-        self._server.run(sockets=[self.listener])
+        try:
+            self._server.run(sockets=[self.listener])
+        except (KeyboardInterrupt, SystemExit) as error:
+            atexit.register(_leave, error.code if isinstance(error, SystemExit) else INTERRUPTED)
+            raise
 
     def stop(self) -> None:
         self._server.should_exit = True
+
+
+def _leave(code: object) -> None:
+    """End the process where a thread still computes: it cannot be ended, and the interpreter's end would crash it."""
+    from openjepa.exploring.collection import Once
+
+    if Once.computing:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code if isinstance(code, int) else 1)
 
 
 def opened_in_browser(address: str) -> bool:

@@ -173,14 +173,16 @@ class Searchable:
 
     def region(self, image: Query, box: Box) -> tuple[int | None, Region]:
         """The place of an image where it is one of the index, and what a box of it shows. Raises UsageError."""
-        grid, name = self.regions.grid, name_of(image) or "the image"
+        own, size, tokens = self.tokens_of(image)
+        return own, region_of(tokens, box, size, self.regions.grid, name_of(image) or "the image")
+
+    def tokens_of(self, image: Query) -> tuple[int | None, tuple[int, int], Tensor]:
+        """The place of an image where it is one of the index, its (width, height), and its unit tokens [N, D]."""
         own, known = self._places_of(image)
-        if known is None:
-            (pixels,) = as_read(self._pixels(image), self.model.pixel_format or RGB)
-            size, tokens = size_of(pixels), tokens_of(self.model, pixels, grid)
-        else:
-            (size,), tokens = self.sizes_at([known]), self.regions.stored(np.array([known]))[0]
-        return own, region_of(tokens, box, size, grid, name)
+        if known is not None:
+            return own, self.sizes_at([known])[0], self.regions.stored(np.array([known]))[0]
+        (pixels,) = as_read(self._pixels(image), self.model.pixel_format or RGB)
+        return own, size_of(pixels), tokens_of(self.model, pixels, self.regions.grid)
 
     def _nearest_regions(
         self, image: Query, box: Box, allowed: np.ndarray, top: int

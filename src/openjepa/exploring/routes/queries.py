@@ -6,7 +6,7 @@ from openjepa.errors import UsageError
 from openjepa.exploring.collection import Collection
 from openjepa.exploring.examples import scores_of
 from openjepa.exploring.route import Answer, Asked, Content, checked_places, place_of
-from openjepa.exploring.schemas import ExamplesBody, Result, SearchAnswer, SearchBody, Similarity, WhereBody
+from openjepa.exploring.schemas import ExamplesBody, Point, Result, SearchAnswer, SearchBody, Similarity, WhereBody
 from openjepa.indexing.regions import BOX
 
 
@@ -56,15 +56,20 @@ def where(collection: Collection, asked: Asked) -> Content:
 
 
 def similarity(collection: Collection, asked: Asked) -> Answer:
-    place = place_of(collection, asked.path["id"])
-    index = collection.index
-    (width, height), regions = index.sizes_at([place])[0], index.regions
-    grid = regions.grid
+    return _similarity(collection, place_of(collection, asked.path["id"]), asked.query)
+
+
+def similarity_of_upload(collection: Collection, asked: Asked) -> Answer:
+    return _similarity(collection, collection.sent_or_gone(asked.path["upload"]), asked.query)
+
+
+def _similarity(collection: Collection, image: int | bytes, point: Point) -> Answer:
+    """The cosine of the patch at a point to every patch of an image, whitened as region search has them."""
+    (width, height), tokens = collection.patches_of(image)
+    grid = collection.index.regions.grid
     left, top, right, bottom = grid.frame.box(width, height)
-    across = _patch((asked.query.x * width - left) / (right - left), grid.columns)
-    down = _patch((asked.query.y * height - top) / (bottom - top), grid.rows)
-    with collection.searching:
-        tokens = regions.whitened(regions.stored(np.array([place])))[0]
+    across = _patch((point.x * width - left) / (right - left), grid.columns)
+    down = _patch((point.y * height - top) / (bottom - top), grid.rows)
     values = tokens @ tokens[down * grid.columns + across]
     frame = left / width, top / height, right / width, bottom / height
     return Similarity(rows=grid.rows, columns=grid.columns, frame=frame, values=values.tolist())

@@ -9,9 +9,11 @@ from openjepa.exploring.schemas import (
     ExamplesBody,
     ExportBody,
     Facts,
+    Ids,
     ImageSize,
     IndexAnswer,
     MapKind,
+    NamesAnswer,
     OutliersAnswer,
     Point,
     SearchAnswer,
@@ -25,6 +27,7 @@ from openjepa.exploring.schemas import (
 MOST_UPLOAD = 20 * 2**20  # bytes
 ID = {"id": "the place of an image, from 0 in stored order"}
 NAME = {"name": "a column of /api/index"}
+UPLOAD = {"upload": "as POST /api/uploads named it"}
 JPEG, WEBP = "image/jpeg", "image/webp"
 
 ROUTES = (
@@ -52,7 +55,8 @@ ROUTES = (
     Route(
         "GET",
         "/api/columns/{name}/values",
-        "A value for each image: a uint8 code of its category (255: missing), or a float32 number (NaN: missing).",
+        "A value for each image: a uint8 code of its category (255: missing), or a float32 number (NaN: missing). The "
+        "number of a text is its rank in sorted order.",
         views.column_values,
         OCTETS,
         needs=views.needs_of_column,
@@ -75,6 +79,7 @@ ROUTES = (
         ImageSize,
         words=ID,
     ),
+    Route("GET", "/api/names", "The paths of some images, in their order.", views.names, NamesAnswer, Ids),
     Route("GET", "/api/images/{id}/facts", "What the index knows of an image.", views.facts, Facts, words=ID),
     Route(
         "GET",
@@ -99,7 +104,16 @@ ROUTES = (
         "An upload, upright, its longer side at most 2,048 pixels.",
         views.uploaded,
         JPEG,
-        words={"upload": "as POST /api/uploads named it"},
+        words=UPLOAD,
+    ),
+    Route(
+        "GET",
+        "/api/uploads/{upload}/similarity",
+        "As for images: of an upload.",
+        queries.similarity_of_upload,
+        Similarity,
+        Point,
+        words=UPLOAD,
     ),
     Route(
         "POST",

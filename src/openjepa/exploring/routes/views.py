@@ -4,14 +4,15 @@ import numpy as np
 
 from openjepa.data.crops import size_of
 from openjepa.errors import BadImage, UsageError
-from openjepa.exploring.collection import CLUSTER, OUTLIER, Collection
+from openjepa.exploring.collection import CLUSTER, OUTLIER, Collection, Refused
 from openjepa.exploring.columns import MISSING, bounds, read_column, type_of
 from openjepa.exploring.originals import as_jpeg, fitted
-from openjepa.exploring.route import Answer, Asked, Content, Refused, place_of
-from openjepa.exploring.schemas import Column, ColumnAnswer, Facts, IndexAnswer, Run, UploadAnswer
+from openjepa.exploring.route import Answer, Asked, Content, checked_places, place_of
+from openjepa.exploring.schemas import Column, ColumnAnswer, Facts, IndexAnswer, NamesAnswer, Run, UploadAnswer
 from openjepa.indexing.searchable import FACTS
 
 NEEDS = {CLUSTER: "clusters", OUTLIER: "outliers"}
+MOST_NAMES = 500
 UPLOAD_SIZE = 2048  # pixels of the longer side of an upload that is shown
 
 
@@ -60,8 +61,6 @@ def column(collection: Collection, asked: Asked) -> Answer:
     name = asked.path["name"]
     found = read_column(collection, name)
     answer = ColumnAnswer(name=name, type=found.type, categories=found.categories)
-    if found.values is None:
-        return answer
     if found.categories is not None:
         return answer.model_copy(update={"missing": int((found.values == MISSING).sum())})
     low, high = bounds(found.values)
@@ -70,8 +69,6 @@ def column(collection: Collection, asked: Asked) -> Answer:
 
 def column_values(collection: Collection, asked: Asked) -> Content:
     found = read_column(collection, asked.path["name"])
-    if found.values is None:
-        raise UsageError(f"the column {asked.path['name'][:100]} is a text of each image: it has no codes")
     return Content(found.values.astype(found.values.dtype.newbyteorder("<")).tobytes())
 
 
@@ -81,6 +78,14 @@ def thumbnail(collection: Collection, asked: Asked) -> Content:
     if not data:
         raise Refused(404, f"image {place} has no thumbnail: the index is damaged")
     return Content(data, "image/webp", kept=asked.version == collection.opened)
+
+
+def names(collection: Collection, asked: Asked) -> Answer:
+    texts = asked.query.ids.split(",")
+    if len(texts) > MOST_NAMES or not all(text.isascii() and text.isdecimal() and len(text) < 12 for text in texts):
+        raise UsageError(f"ids is not understood: give 1 to {MOST_NAMES} places with commas between")
+    places = checked_places(collection, [*map(int, texts)])
+    return NamesAnswer(paths=[collection.path_at(place) for place in places])
 
 
 def image(collection: Collection, asked: Asked) -> Content:
@@ -111,8 +116,5 @@ def upload(collection: Collection, asked: Asked) -> Answer:
 
 
 def uploaded(collection: Collection, asked: Asked) -> Content:
-    try:
-        data = collection.sent(asked.path["upload"])
-    except UsageError as error:
-        raise Refused(404, str(error)) from error
+    data = collection.sent_or_gone(asked.path["upload"])
     return Content(as_jpeg(fitted(collection.decoded(data), UPLOAD_SIZE)), "image/jpeg")

@@ -1,0 +1,206 @@
+"""The server of an index gives what the index itself gives."""
+
+import csv
+import io
+import json
+import re
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.explored import COUNT, explored, serving
+
+import openjepa
+from openjepa.exploring.openapi import document
+from openjepa.exploring.routes.table import ROUTES
+from openjepa.indexing.store import Store
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return explored(tmp_path_factory.mktemp("explored"))
+
+
+@pytest.fixture(scope="module")
+def index(home):
+    return openjepa.open_index(home / "index")
+
+
+@pytest.fixture(scope="module")
+def client(index):
+    with serving(index) as client:
+        yield client
+
+
+def test_the_index_its_map_and_columns(client, index):
+    about = client.get("/api/index").json
+    assert (about["images"], about["name"], about["patches"], about["map"]) == (COUNT + 1, "index", True, "pca")
+    assert about["source"] == index.about.source and about["run"] is None and about["labels"] == index.labels
+    types = {column["name"]: column["type"] for column in about["columns"]}
+    assert types["kind"] == types["folder"] == types["cluster"] == "category" and types["path"] == "text"
+    assert types["weight"] == types["width"] == types["outlier"] == "number" and types["captured"] == "time"
+    points = client.get("/api/points")
+    found = np.frombuffer(points.body, "<f4").reshape(-1, 2)
+    assert (
+        found.shape == (COUNT + 1, 2) and np.abs(found).max() == pytest.approx(1) and points.headers["x-map"] == "pca"
+    )
+    assert "50 images" in client.get("/api/points?map=umap").json["error"]
+    kind = client.get("/api/columns/kind").json
+    assert kind["categories"] == ["two", "one"] and kind["missing"] == COUNT - 2
+    codes = np.frombuffer(client.get("/api/columns/kind/values").body, np.uint8)
+    place = index.place_of("cat/000.jpg")
+    assert codes[place] == 1 and (codes == 255).sum() == COUNT - 2
+    weight = client.get("/api/columns/weight").json
+    assert (weight["min"], weight["max"], weight["missing"]) == (1.5, 3, COUNT - 1)
+    weights = np.frombuffer(client.get("/api/columns/weight/values").body, "<f4")
+    assert weights[place] == 1.5 and np.isnan(weights).sum() == COUNT - 1
+    ranks = np.frombuffer(client.get("/api/columns/path/values").body, "<f4")
+    paths = index.paths.to_pylist()
+    assert [paths[i] for i in ranks.argsort()] == sorted(paths)
+    assert client.get("/api/columns/captured").json["missing"] == COUNT + 1
+    assert "did you mean weight?" in client.get("/api/columns/weigth").json["error"]
+
+
+def test_images_thumbnails_and_facts(client, index, home):
+    place = index.place_of("dog/copy.png")
+    stored = Store.open(index.folder).read(["thumbnail"])["thumbnail"][place].as_py()
+    found = client.get(f"/api/thumbnails/{place}?v={client.get('/api/index').json['opened']}")
+    assert found.body == stored and found.headers["content-type"] == "image/webp"
+    assert "immutable" in found.headers["cache-control"]
+    assert client.get(f"/api/thumbnails/{place}").headers["cache-control"] == "no-store"
+    image = client.get(f"/api/images/{place}")
+    assert image.headers["content-type"] == "image/jpeg" and Image.open(io.BytesIO(image.body)).size == (40, 40)
+    facts = client.get(f"/api/images/{place}/facts").json
+    assert (facts["path"], facts["width"], facts["folder"]) == ("dog/copy.png", 40, "dog")
+    assert facts["bytes"] == (home / "photos/dog/copy.png").stat().st_size and facts["labels"]["kind"] is None
+    names = client.get(f"/api/names?ids={place},0").json["paths"]
+    assert names == ["dog/copy.png", index.paths[0].as_py()]
+    (home / "photos/dog/copy.png").rename(home / "gone.png")
+    gone = client.get(f"/api/images/{place}")
+    (home / "gone.png").rename(home / "photos/dog/copy.png")
+    assert gone.status == 404 and "dog/copy.png is not in" in gone.json["error"]
+
+
+def test_searches_are_those_of_the_index(client, index, home):
+    place = index.place_of("cat/004.jpg")
+    expected = index.search("cat/004.jpg", top=7, where="class = 'cat'")
+    found = client.post("/api/search", {"image": place, "top": 7, "where": "class = 'cat'"}).json["results"]
+    assert [each["path"] for each in found] == expected["path"].to_pylist()
+    assert [each["cosine"] for each in found] == pytest.approx(expected["cosine"].to_pylist())
+    assert [each["percentile"] for each in found] == pytest.approx(expected["percentile"].to_pylist())
+    assert [index.paths[each["id"]].as_py() for each in found] == expected["path"].to_pylist()
+    expected = index.search(like=["cat/004.jpg"], unlike=["dog/001.jpg"], top=5)
+    like, unlike = [place], [index.place_of("dog/001.jpg")]
+    found = client.post("/api/search", {"like": like, "unlike": unlike, "top": 5}).json["results"]
+    assert [each["score"] for each in found] == pytest.approx(expected["score"].to_pylist())
+    expected = index.search("cat/004.jpg", box=(5, 5, 15, 15), top=5).to_pylist()
+    found = client.post("/api/search", {"image": place, "box": [0.25, 0.25, 0.75, 0.75], "top": 5}).json["results"]
+    sides = ("x0", "width"), ("y0", "height"), ("x1", "width"), ("y1", "height")
+    boxes = [(row["path"], [row[side] / row[size] for side, size in sides]) for row in expected]
+    assert [(each["path"], each["box"]) for each in found] == boxes
+    mask = np.frombuffer(client.post("/api/where", {"where": "class = 'cat'"}).body, np.uint8)
+    assert mask.tolist() == index.rows_where("class = 'cat'").astype(int).tolist()
+
+
+def test_an_image_that_was_sent(client, index, home):
+    data = (home / "photos/cat/006.jpg").read_bytes()
+    sent = client.post("/api/uploads", data).json
+    assert (sent["width"], sent["height"]) == (20, 20)
+    shown = client.get(f"/api/uploads/{sent['upload']}")
+    assert Image.open(io.BytesIO(shown.body)).size == (20, 20)
+    first, *others = client.post("/api/search", {"image": sent["upload"], "top": 6}).json["results"]
+    assert first["path"] == "cat/006.jpg" and first["cosine"] == pytest.approx(1, abs=1e-3)
+    assert [each["path"] for each in others] == index.search("cat/006.jpg", top=5)["path"].to_pylist()
+    stream = io.BytesIO()
+    Image.new("RGB", (30, 20), "red").save(stream, "PNG")  # unknown to the index, so that its model is asked
+    other = client.post("/api/uploads", stream.getvalue()).json["upload"]
+    expected = index.search(Image.new("RGB", (30, 20), "red"), top=3)["path"].to_pylist()
+    found = client.post("/api/search", {"image": other, "top": 3}).json["results"]
+    assert [each["path"] for each in found] == expected
+    grid = client.get(f"/api/uploads/{other}/similarity?x=0.5&y=0.5").json
+    assert (grid["rows"], grid["columns"]) == (4, 4) and grid["frame"] == pytest.approx([1 / 6, 0, 5 / 6, 1])
+    assert "cannot be read as an image" in client.post("/api/uploads", b"no image").json["error"]
+    assert client.post("/api/uploads", b"").status == 400
+    for _ in range(16):
+        client.post("/api/uploads", data)
+    assert client.get(f"/api/uploads/{sent['upload']}").status == 404
+
+
+def test_patches_similar_to_one(client, index):
+    place = index.place_of("cat/004.jpg")
+    found = client.get(f"/api/images/{place}/similarity?x=0.99&y=0.01").json
+    tokens = index.regions.whitened(index.regions.stored(np.array([place])))[0]
+    assert found["values"] == pytest.approx((tokens @ tokens[3]).tolist(), abs=1e-5) and found["values"][3] > 0.999
+    assert client.get(f"/api/images/{place}/similarity?x=2&y=0").status == 400
+
+
+def test_curation_is_that_of_the_index(client, index):
+    groups = client.get("/api/duplicates").json
+    expected = client.server.collection.slow["duplicates"].get().to_pylist()
+    assert ("dog/copy.png", "keep") in {(row["path"], row["kind"]) for row in expected}
+    assert groups["total"] == max(row["group"] for row in expected) == len(groups["groups"])
+    found = [(each["path"], each["kind"]) for group in groups["groups"] for each in group["images"]]
+    assert found == [(row["path"], row["kind"]) for row in expected]
+    kept = [index.paths[group["keep"]].as_py() for group in groups["groups"]]
+    assert kept == [row["path"] for row in expected if row["kind"] == "keep"]
+    odd = client.get("/api/outliers?top=5").json["images"]
+    rows = index.outliers(top=5).to_pylist()
+    assert [(each["path"], each["score"]) for each in odd] == [
+        (row["path"], pytest.approx(row["score"])) for row in rows
+    ]
+    assert [index.paths[place].as_py() for place in odd[0]["neighbours"]] == rows[0]["neighbours"]
+    clusters = client.get("/api/clusters").json["clusters"]
+    table = index.clusters().to_pylist()
+    for each in clusters:
+        mine = [row for row in table if row["cluster"] == each["cluster"]]
+        assert each["size"] == mine[0]["size"] == len(mine) and each["nearest"] == mine[0]["nearest"]
+        assert [index.paths[place].as_py() for place in each["typical"]] == [row["path"] for row in mine[:12]]
+    codes = np.frombuffer(client.get("/api/columns/cluster/values").body, np.uint8)
+    assert np.bincount(codes).tolist() == [each["size"] for each in clusters]
+    scores = np.frombuffer(client.get("/api/columns/outlier/values").body, "<f4")
+    assert scores.max() == pytest.approx(rows[0]["score"])
+
+
+def test_labels_by_example_rank_what_is_like_the_examples(client, index):
+    paths = index.paths.to_pylist()
+    cats, dogs = ([i for i, path in enumerate(paths) if path.startswith(name)] for name in ("cat", "dog"))
+    scores = np.frombuffer(client.post("/api/examples", {"yes": cats[:6], "no": dogs[:6]}).body, "<f4")
+    assert len(scores) == COUNT + 1 and 0 <= scores.min() < scores.max() <= 1
+    assert scores[cats[:6]].min() > 0.5 > scores[dogs[:6]].max()
+    alone = np.frombuffer(client.post("/api/examples", {"yes": cats[:1]}).body, "<f4")
+    assert alone.argmax() == cats[0]
+    assert "in yes and in no" in client.post("/api/examples", {"yes": [1], "no": [1]}).json["error"]
+
+
+def test_lists_of_images(client, index):
+    found = client.post("/api/export", {"ids": [1, 0], "name": "=cat"})
+    assert list(csv.reader(io.StringIO(found.body.decode()))) == [
+        ["path", "label"],
+        *([index.paths[place].as_py(), "'=cat"] for place in (1, 0)),
+    ]
+    assert found.headers["content-disposition"] == 'attachment; filename="images.csv"'
+    paths = client.post("/api/export", {"ids": [1, 0], "format": "paths"}).body.decode().splitlines()
+    assert paths == [index.paths[1].as_py(), index.paths[0].as_py()]
+    assert client.post("/api/export", {"ids": [COUNT + 1]}).status == 400
+
+
+def test_the_document_names_every_route_and_fits_the_answers(client):
+    found = client.get("/api/openapi.json").json
+    assert found == json.loads(json.dumps(document())) and found["openapi"] == "3.1.0"
+    assert {(path, method.upper()) for path, methods in found["paths"].items() for method in methods} == {
+        (route.path, route.method) for route in ROUTES
+    }
+    text = json.dumps(found)
+    for name in re.findall(r'"#/components/schemas/(\w+)"', text):
+        assert name in found["components"]["schemas"]
+    for route in ROUTES:
+        if route.method == "GET" and not isinstance(route.gives, str) and "{" not in route.path and route.query is None:
+            schema = found["components"]["schemas"][route.gives.__name__]
+            assert client.get(route.path).json.keys() == schema["properties"].keys()
+
+
+def test_the_routes_are_in_the_order_of_their_paths_first_parts():
+    paths = [route.path for route in ROUTES]
+    assert len({(route.method, route.path) for route in ROUTES}) == len(ROUTES)
+    assert not any(later.startswith(first + "{") for first, later in pairwise(paths))
