@@ -6,6 +6,7 @@ python docs/make_reference.py docs/reference
 import contextlib
 import inspect
 import io
+import json
 import re
 import sys
 import typing
@@ -21,6 +22,8 @@ from openjepa.commands import COMMANDS
 from openjepa.commands.arguments.options import Settings, value_text
 from openjepa.config import FIELDS, build_config, help_of
 from openjepa.errors import option
+from openjepa.exploring.openapi import ADDRESS, ERRORS, document, parts_of
+from openjepa.exploring.routes.table import MOST_UPLOAD, ROUTES
 from openjepa.recipe_settings import RECIPES, recipe
 
 COLUMN = re.compile(r"(\S+(?: \S+)*)  +(\S.*)")  # "name   what it is": a line of a list in a docstring
@@ -151,7 +154,69 @@ def described(thing: Any) -> str:
     return "\n".join(parts).replace("<", "&lt;")
 
 
-PAGES = {"commands": commands_page, "settings": settings_page, "python": python_page}
+def http_page() -> str:
+    """A section for each route of the server, with what it takes and gives."""
+    schemas = document()["components"]["schemas"]
+    errors = ", ".join(f"{code} ({words[0].lower()}{words[1:]})" for code, words in ERRORS.items())
+    parts = [
+        "# HTTP",
+        "What `openjepa serve INDEX` and `openjepa explore INDEX` answer. Each request has the header `Authorization: "
+        f"Bearer TOKEN`. `GET {ADDRESS}` gives this page for programs (OpenAPI 3.1). Numbers in binary answers are "
+        "little endian; a place is the number of an image in stored order, from 0, and stays the same while the server "
+        f'runs. An error is `{{"error": "one sentence"}}` with the status {errors}.',
+    ]
+    for route in ROUTES:
+        parts += [f"## {route.method} {route.path}", escaped(route.about), *_fields(route, schemas)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _fields(route: Any, schemas: dict[str, Any]) -> Iterator[str]:
+    """Lists of what a route takes and gives."""
+    if names := parts_of(route.path):
+        yield "\n".join(f"- `{name}` in the path: {escaped(route.words[name])}" for name in names)
+    if route.query:
+        fields = route.query.model_json_schema()["properties"]
+        yield "\n".join(f"- `{name}` behind the `?`: {_described_field(about)}" for name, about in fields.items())
+    if isinstance(route.body, int):
+        yield f"The body is a file of at most {MOST_UPLOAD // 2**20} MB."
+    elif route.body:
+        yield from _listed("The body is JSON", route.body.__name__, schemas)
+    if isinstance(route.gives, str):
+        yield f"Gives `{route.gives.partition(';')[0]}`."
+    else:
+        yield from _listed("Gives JSON", route.gives.__name__, schemas)
+
+
+def _listed(what: str, name: str, schemas: dict[str, Any]) -> Iterator[str]:
+    """The fields of a schema, then those of the schemas in it."""
+    fields = schemas[name]["properties"]
+    yield f"{what}:\n\n" + "\n".join(f"- `{field}`: {_described_field(about)}" for field, about in fields.items())
+    for inner in dict.fromkeys(re.findall(r"#/components/schemas/(\w+)", json.dumps(fields))):
+        yield from _listed(inner, inner, schemas)
+
+
+def _described_field(about: dict[str, Any]) -> str:
+    """The type of a field, its default and what it is."""
+    default = f", {json.dumps(about['default'])} unless given" if about.get("default") not in (None, []) else ""
+    words = f": {about['description']}" if "description" in about else ""
+    return escaped(f"{_json_kind(about)}{default}{words}")
+
+
+def _json_kind(about: dict[str, Any]) -> str:
+    """A type of JSON Schema in words."""
+    if "anyOf" in about:
+        kinds = dict.fromkeys(_json_kind(each) for each in about["anyOf"])
+        return " or ".join([*(kind for kind in kinds if kind != "null"), *(["null"] if "null" in kinds else [])])
+    if "$ref" in about:
+        return about["$ref"].rpartition("/")[2]
+    if "enum" in about:
+        return " or ".join(json.dumps(each) for each in about["enum"])
+    if about.get("type") == "array":
+        return f"list of {_json_kind(about['items'])}" if "items" in about else f"list of {about.get('maxItems', '')}"
+    return about.get("type", "any value")
+
+
+PAGES = {"commands": commands_page, "settings": settings_page, "python": python_page, "http": http_page}
 
 
 def write(folder: Path) -> None:

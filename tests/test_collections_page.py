@@ -22,6 +22,7 @@ def test_the_commands_and_the_python_of_the_page_run(tmp_path, monkeypatch, caps
     Path("labels.csv").write_text("path,kind\ncat/000.jpg,a\ndog/001.jpg,b\n")
     rows = "".join(f"{path.relative_to(photos)},{path.parent.name}\n" for path in sorted(photos.rglob("*.jpg"))[::3])
     Path("some-labels.csv").write_text("path,kind\n" + rows)
+    monkeypatch.setattr("openjepa.exploring.serving.Server.run", lambda _: None)  # it ends with Ctrl-C
     for name in ("holiday", "a", "b", "c"):
         shutil.copy(photos / "cat" / "004.jpg", f"{name}.jpg")
     with Image.open("a.jpg") as image:

@@ -8,6 +8,7 @@ import openjepa
 from openjepa.commands import COMMANDS
 from openjepa.config import FIELDS
 from openjepa.errors import option
+from openjepa.exploring.routes.table import ROUTES
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -28,4 +29,9 @@ def test_every_command_setting_and_public_name_is_described(tmp_path, monkeypatc
         first = (inspect.getdoc(getattr(openjepa, name)) or "").splitlines()[0].replace("<", "&lt;")
         assert first and f"{name}" in section and first in section, name
     assert " object at 0x" not in python and "Annotated" not in python
+    http = (tmp_path / "http.md").read_text()
+    for route in ROUTES:
+        section = http.partition(f"\n## {route.method} {route.path}\n")[2].partition("\n## ")[0]
+        assert make_reference.escaped(route.about) in section and "Gives" in section
+        assert route.body is None or "The body is" in section
     sys.modules.pop("make_reference")

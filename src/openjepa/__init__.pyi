@@ -392,6 +392,26 @@ def curate_labels(
     yes: bool = ...,
     overwrite: bool = ...,
 ) -> Table: ...
+def explore(
+    index: str,
+    *,
+    port: int = ...,
+    host: str = ...,
+    no_open: bool = ...,
+    model: StrPath | None = ...,
+    device: str = ...,
+    precision: str = ...,
+) -> None: ...
+def serve(
+    index: str,
+    *,
+    host: str = ...,
+    port: int = ...,
+    token: str | None = ...,
+    model: StrPath | None = ...,
+    device: str = ...,
+    precision: str = ...,
+) -> None: ...
 def predict(
     head: StrPath,
     data: Given,

@@ -16,6 +16,7 @@ import openjepa
 from openjepa.cli import status_of
 from openjepa.exploring import app, protocol
 from openjepa.exploring.guard import POLICY
+from openjepa.exploring.serving import Server
 
 FILES = (b"root:", b"[project]", b"import ", b"SQLite")
 
@@ -240,7 +241,13 @@ def test_a_command_prints_its_address_and_ends_with_ctrl_c(command, home, capfd,
     monkeypatch.setenv("DISPLAY", ":0")  # there is no terminal, so no browser is opened
     monkeypatch.setattr("webbrowser.open", lambda *_: pytest.fail("a browser was opened"))
     before = signal.getsignal(signal.SIGINT)
-    threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT)).start()
+    run = Server.run
+
+    def interrupted(server):
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        run(server)
+
+    monkeypatch.setattr(Server, "run", interrupted)
     try:
         assert status_of([command, str(home / "index"), "--port", "0"]) == 130
     finally:

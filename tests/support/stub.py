@@ -63,6 +63,8 @@ def parameter(name: str, hint: Any) -> str:
 
 
 def returned(hint: Any) -> str:
+    if hint is type(None):
+        return "None"
     return str(hint).replace("typing.", "") if get_args(hint) else hint.__name__
 
 

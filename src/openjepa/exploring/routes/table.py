@@ -109,7 +109,7 @@ ROUTES = (
     Route(
         "GET",
         "/api/uploads/{upload}/similarity",
-        "As for images: of an upload.",
+        "As GET /api/images/{id}/similarity, of an upload.",
         queries.similarity_of_upload,
         Similarity,
         Point,
