@@ -53,6 +53,7 @@ EXTRAS = (
     Packages("hdf5", {"h5py": "h5py"}, "images in HDF5 files"),
     Packages("xlsx", {"xlsxwriter>=3.2": "xlsxwriter"}, "tables and vectors as Excel workbooks"),
     Packages("index", {"lancedb": "lancedb"}, "index, search and curate"),
+    Packages("explore", {"starlette": "starlette", "uvicorn": "uvicorn", "umap-learn": "umap"}, "explore and serve"),
     Packages("docs", {"sphinx": "", "myst-nb": "", "furo": ""}, "building the documentation"),
     Packages("torchvision", {"torchvision": "torchvision"}, "data sets of torchvision"),
     Packages(
