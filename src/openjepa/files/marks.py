@@ -13,6 +13,7 @@ HTML_MARK = b'<meta name="generator" content="openjepa'
 PNG_MARK = b"tEXtSoftware\0openjepa"
 PARQUET_MARK = b"openjepa.output"  # a key of the schema's metadata, which the footer holds
 XLSX_MARK = "openjepa output"  # a property of the workbook
+LIST_HEADS = b'{"info": {"generator": "openjepa ', b'[{"meta": {"generator": "openjepa '
 CSV_HEADS = (
     b"path,truth,",
     b"path,true ",
@@ -64,6 +65,8 @@ def is_output(path: Path) -> bool:
         return _is_workbook(path)
     if start.startswith(b"\x89PNG"):
         return PNG_MARK in start
+    if start.startswith(LIST_HEADS):
+        return True
     if start.startswith(b"["):
         return size <= MOST_JSON and _are_records(path.read_bytes())
     return HTML_MARK in start if start.startswith(b"<!doctype html>") else start.startswith(CSV_HEADS)

@@ -1,24 +1,26 @@
-"""Bringing an index up to date: images that are new or have changed are embedded, those that are gone are dropped."""
+"""Bringing an index up to date: images that are new or have changed are embedded, those that are gone are dropped.
+
+Under torchrun each process embeds every so manieth chunk of the images, and appends its rows to the one table.
+"""
 
 import hashlib
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import chain
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from openjepa.data.batches import in_order
 from openjepa.data.dataset import ImageDataset, ImageFiles
-from openjepa.data.workers import workers_for
-from openjepa.encoder.features import NOT_FINITE, Model, Progress, Skipped, no_progress, read_by
-from openjepa.errors import UsageError
+from openjepa.encoder.features import Model, Progress, Skipped, no_progress, read_by
+from openjepa.indexing.engines.shards import Engine, Part, shards
 from openjepa.indexing.facts import CHUNK, Looks, Seen
-from openjepa.indexing.patch_tokens import PATCHES, Outputs, PatchGrid, as_column, outputs
+from openjepa.indexing.patch_tokens import PATCHES, Outputs, as_column
 from openjepa.indexing.store import STAMP_BYTES, Store
+from openjepa.ranks import barrier, on_rank_zero, rank, world_size
+from openjepa.training.distributed import check_alike, everyones
 
 SHARD = 1024  # images from which on rows are written, or fewer where their patch tokens take
 SHARD_BYTES = 2**26
@@ -33,6 +35,9 @@ class Changes:
     removed: int = 0
     unchanged: int = 0
     skipped: Skipped = field(default_factory=list)
+
+    def __add__(self, other: "Changes") -> "Changes":
+        return Changes(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -87,75 +92,62 @@ def update(
     model: Model,
     dataset: ImageDataset,
     labels: pa.Table,
-    workers: int = 2,
+    engine: Engine,
     progress: Progress = no_progress,
 ) -> Changes:
     """Make the rows of an index those of a dataset, whose `labels` have a row for each image.
 
     A process that is killed loses the images of one shard at most, and the next run goes on from there; the same
-    images give the same vectors however often a run was ended. Raises UsageError.
+    images give the same vectors however often a run was ended, and by however many processes. Raises UsageError.
     """
     dataset, patches = read_by(model, dataset), store.patches
-    store.set_labels({field.name: field.type for field in labels.schema})
+    on_rank_zero(lambda: store.set_labels({field.name: field.type for field in labels.schema}))
+    store.refresh()
     todo = plan(store, dataset)
-    before, changes = len(store), Changes(removed=len(todo.gone))
-    store.remove(todo.gone)
-    rows, unchanged = _Rows(dataset, labels, todo.stamps), []
-    for seen, made in _embedded(model, dataset, todo, patches, workers, progress):
-        changes.skipped += seen.skipped
-        unchanged += seen.unchanged
-        if seen.indices:
-            replaced = sum(index in todo.known for index in seen.indices)
-            store.add(rows.of(seen, made), replace=replaced > 0)
-            changes.added, changes.changed = changes.added + len(seen.indices) - replaced, changes.changed + replaced
-    lost = {path for path, _ in changes.skipped}
-    unreadable = [path for index in todo.known if (path := dataset.paths[index]) in lost]
-    store.remove(unreadable)
-    changes.removed += len(unreadable)
+    check_alike("images to embed", (len(todo.wanted), len(todo.gone)), "give all of them the same images")
+    before, rows = len(store), _Rows(dataset, labels, todo.stamps)
+    barrier()  # nothing changes before every process knows what there is to do
+    on_rank_zero(lambda: store.remove(todo.gone))
+    looks, changes = Looks(dataset, model.frame, todo.wanted, todo.known), Changes()
+    chunks = np.unique(todo.wanted // CHUNK)[rank() :: world_size()].tolist()
+    most = min(SHARD, SHARD_BYTES // patches.size) if patches else SHARD
+    parts = engine(model, looks, chunks, patches)
+    for seen, made in shards(_told(parts, progress, len(todo.wanted)), most):
+        changes += _written(store, rows, seen, made, todo)
+    changes = sum(everyones(changes), Changes(removed=len(todo.gone)))
+    store.refresh()
+    changes.removed += on_rank_zero(lambda: _settled(store, rows, todo, changes.skipped))
+    store.refresh()
     changes.unchanged = before - changes.removed - changes.changed
-    rows.refresh(store)
-    store.tidy()
     return changes
 
 
-def _embedded(
-    model: Model, dataset: ImageDataset, todo: Plan, patches: PatchGrid | None, workers: int, progress: Progress
-) -> Iterator[tuple[Seen, Outputs]]:
-    """Shard by shard, what was seen of the images that are wanted, and what the model makes of those to be written."""
-    looks, done = Looks(dataset, model.frame, todo.wanted, todo.known), 0
-    most = min(SHARD, SHARD_BYTES // patches.size) if patches else SHARD
-    shard: list[tuple[Seen, Outputs]] = []
-    chunks = np.unique(todo.wanted // CHUNK).tolist()
-    for chunk, seen in zip(chunks, in_order(looks, chunks, workers_for(dataset, workers)), strict=True):
-        done += len(seen.indices) + len(seen.unchanged) + len(seen.skipped)
-        shard.append(_finite(model, dataset, seen, patches))
-        if sum(len(part.indices) for part, _ in shard) >= most or chunk == chunks[-1]:
-            yield _joined(shard)
-            shard = []
-        progress(done, len(todo.wanted))
+def _written(store: Store, rows: "_Rows", seen: Seen, made: Outputs, todo: Plan) -> Changes:
+    """Write the rows of a shard."""
+    replaced = sum(index in todo.known for index in seen.indices)
+    if seen.indices:
+        store.add(rows.of(seen, made), replace=replaced > 0)
+    return Changes(added=len(seen.indices) - replaced, changed=replaced, skipped=seen.skipped)
 
 
-def _finite(model: Model, dataset: ImageDataset, seen: Seen, patches: PatchGrid | None) -> tuple[Seen, Outputs]:
-    """A chunk with what the model makes of it, without the images whose vectors are not finite in float16."""
-    if not seen.indices:
-        return seen._replace(crops=torch.empty(0)), Outputs(torch.empty(0), None)
-    made = outputs(model, seen.crops, patches)
-    good = made.vectors.isfinite().all(dim=1)
-    if not good.any():
-        raise UsageError(f"{model.name} gives numbers that are not finite: its weights are damaged")
-    lost = [(dataset.paths[index], NOT_FINITE) for index, fine in zip(seen.indices, good, strict=True) if not fine]
-    kept = [row for row, fine in enumerate(good) if fine]
-    indices, facts = [seen.indices[row] for row in kept], [seen.facts[row] for row in kept]
-    return Seen(torch.empty(0), indices, facts, seen.unchanged, seen.skipped + lost), made.at(good)
+def _settled(store: Store, rows: "_Rows", todo: Plan, skipped: Skipped) -> int:
+    """What is left to do when all shards are written; how many images were removed that can be read no more."""
+    lost = {path for path, _ in skipped}
+    unreadable = [path for index in todo.known if (path := rows.dataset.paths[index]) in lost]
+    store.remove(unreadable)
+    rows.refresh(store)
+    store.tidy()
+    return len(unreadable)
 
 
-def _joined(shard: list[tuple[Seen, Outputs]]) -> tuple[Seen, Outputs]:
-    parts = [seen for seen, _ in shard]
-    lists = (list(chain.from_iterable(part[place] for part in parts)) for place in range(1, len(Seen._fields)))
-    made = [made for seen, made in shard if seen.indices]
-    vectors = torch.cat([part.vectors for part in made]) if made else torch.empty(0)
-    patches = [part.patches for part in made if part.patches is not None]
-    return Seen(torch.empty(0), *lists), Outputs(vectors, torch.cat(patches) if patches else None)
+def _told(parts: Iterator[Part], progress: Progress, total: int) -> Iterator[Part]:
+    """Parts as they are, after progress was told how many images were looked at by all processes, about."""
+    done = 0
+    for part in parts:
+        seen = part[0]
+        done += (len(seen.indices) + len(seen.unchanged) + len(seen.skipped)) * world_size()
+        progress(min(done, total), total)
+        yield part
 
 
 class _Rows:

@@ -19,12 +19,14 @@ from openjepa.indexing.build import dimensions_of
 from openjepa.indexing.patch_tokens import grid_for
 from openjepa.indexing.store import AGAIN, LAYOUT, TABLE, About, Store, holds_index
 from openjepa.interop.load import UNTRAINED
+from openjepa.ranks import on_rank_zero
 from openjepa.runs.checkpoints import Step, find_step, open_model_at
 
 
 def opened_model(model: str, step: Step, device: str, precision: str, pooling: str) -> Model:
     where = choose_device(device)
-    return open_model_at(model, step, where, choose_precision(precision, where), pooling)
+    dtype = on_rank_zero(lambda: choose_precision(precision, where))  # timed, so processes could choose differently
+    return open_model_at(model, step, where, dtype, pooling)
 
 
 def check_free(folder: Path) -> None:

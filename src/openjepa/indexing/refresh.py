@@ -5,7 +5,7 @@ import hashlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from openjepa.console import counting, log, pacing
@@ -21,9 +21,11 @@ from openjepa.errors import UsageError
 from openjepa.files import cache_folder
 from openjepa.files.lock import locked
 from openjepa.indexing.build import Changes, update
+from openjepa.indexing.engines.shards import Engine, in_this_process
 from openjepa.indexing.label_columns import label_columns
 from openjepa.indexing.open import lasting, open_store, opened_model
 from openjepa.indexing.store import Store, holds_index, table_folder
+from openjepa.ranks import on_rank_zero
 from openjepa.runs.checkpoints import Step
 from openjepa.runs.images import check_skipped
 
@@ -37,13 +39,14 @@ def refreshed(
     pooling: str = "auto",
     device: str = "auto",
     precision: str = "auto",
-    workers: int = 2,
+    engine: Engine | None = None,
     max_skipped: float = 1.0,
     patches: bool = False,
 ) -> Path:
     """Bring the index `out` up to date with images, or make it; without `out` it lies in the cache.
 
-    With `patches` it keeps patch tokens, now and whenever it is brought up to date.
+    engine: where images are embedded, by default here, with two processes that read. With `patches` it keeps patch
+    tokens, now and whenever it is brought up to date.
 
     Prints what was done, and returns the folder. Raises UsageError.
     """
@@ -54,9 +57,9 @@ def refreshed(
     key = f"{model_hash(encoder, arithmetic=False)} {lasting(str(source))}"
     out = out or cache_folder("indexes", hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32])
     with locked(out), _no_empty_index(out):
-        store = open_store(out, encoder, model, step, pooling, dataset, str(source), patches)
+        store = _for_all(out, lambda: open_store(out, encoder, model, step, pooling, dataset, str(source), patches))
         with pacing(f"indexing {dataset.source}", "images") as progress:
-            changes = update(store, encoder, dataset, found, workers, progress)
+            changes = update(store, encoder, dataset, found, engine or in_this_process(2), progress)
         skipped += changes.skipped
         if not len(store):
             raise UsageError(_nothing(str(source), skipped))
@@ -64,6 +67,13 @@ def refreshed(
         log(_line(changes, len(store), out))
     check_skipped(str(source), skipped, len(store), max_skipped)
     return out
+
+
+def _for_all(out: Path, opened: Callable[[], Store]) -> Store:
+    """The table that rank 0 makes or opens, opened by every process."""
+    stores: list[Store] = []
+    on_rank_zero(lambda: stores.append(opened()))
+    return stores[0] if stores else Store.open(out)
 
 
 @contextlib.contextmanager

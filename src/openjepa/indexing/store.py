@@ -217,6 +217,11 @@ class Store:
             self.table.update(values_sql={"stamp": "NULL", "content_hash": "concat('stale ', content_hash)"})
             self.table.add_columns(field_of(patches))
 
+    def refresh(self) -> None:
+        """Take up what other processes have written."""
+        with reading(self.folder):
+            self.table.checkout_latest()
+
     def tidy(self) -> None:
         """Join small files, and delete versions that are older than a day."""
         with _writing(self.folder):

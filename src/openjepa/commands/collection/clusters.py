@@ -6,7 +6,17 @@ import pyarrow as pa
 from typer import Option
 
 from openjepa.commands.arguments.options import MaybeTable, Overwrite
-from openjepa.commands.collection.curating import In, IndexName, Link, Move, Yes, check_outputs, finish, opened
+from openjepa.commands.collection.curating import (
+    Format,
+    In,
+    IndexName,
+    Link,
+    Move,
+    Yes,
+    check_outputs,
+    finish,
+    opened,
+)
 from openjepa.console import log, show_table
 from openjepa.data.summary import counted
 from openjepa.files.path_arguments import checks_paths
@@ -22,6 +32,7 @@ def curate_clusters(
     ] = None,
     seed: Annotated[int, Option(help="Of the first centres.")] = 0,
     out: MaybeTable = None,
+    format: Format = None,
     move: Move = None,
     link: Link = None,
     yes: Yes = False,
@@ -34,7 +45,7 @@ def curate_clusters(
     Returns a table of all images: cluster (1 is the largest), path, cosine (to the centre), size, nearest (cluster);
     of each cluster the typical images come first. Raises UsageError.
     """
-    check_outputs(out, move, link, yes, overwrite)
+    check_outputs(out, format, move, link, yes, overwrite)
     images = opened(index, data)
     table = images.clusters(count=count, seed=seed)
     rows = table.to_pylist()
@@ -46,4 +57,4 @@ def curate_clusters(
     show_table(("cluster", "images", "typical image", "cosine", "nearest cluster"), cells)
     log(f"{counted(len(first), 'cluster')} of {counted(len(images), 'image')}")
     folders = [f"cluster-{row['cluster']:03}" for row in rows]
-    return finish(images, table, out, [row["path"] for row in rows], folders, move, link, yes)
+    return finish(images, table, out, format, [row["path"] for row in rows], folders, move, link, yes)

@@ -13,6 +13,7 @@ from openjepa.data.summary import counted
 from openjepa.errors import UsageError
 from openjepa.files import check_output
 from openjepa.files.tables import check_table_file, write_arrow
+from openjepa.indexing.curation.list_formats import FORMATS, check_format, write_list
 from openjepa.indexing.curation.placing import LIST, place, planned
 from openjepa.indexing.index import Index, open_index
 from openjepa.indexing.refresh import refreshed
@@ -25,13 +26,21 @@ In = Annotated[
 Move = Annotated[Path | None, Option(help="Folder to move the files to; only shown, unless --yes.", show_default=False)]
 Link = Annotated[Path | None, Option(help="Folder to link to them in; only shown, unless --yes.", show_default=False)]
 Yes = Annotated[bool, Option("--yes", help="Do what --move or --link shows.")]
+Format = Annotated[
+    str | None,
+    Option(help=f"Write --out for another program: {', '.join(FORMATS)} (.json).", show_default=False),
+]
 SHOWN = 5  # files of a plan that are printed
 
 
-def check_outputs(out: Path | None, move: Path | None, link: Path | None, yes: bool, overwrite: bool) -> None:
-    """Raise UsageError where a table cannot be written, or --move and --link contradict each other."""
+def check_outputs(
+    out: Path | None, name: str | None, move: Path | None, link: Path | None, yes: bool, overwrite: bool
+) -> None:
+    """Raise UsageError where --out cannot be written as `name` says, or --move and --link contradict each other."""
+    check_format(name, out and Path(out))
     if out:
-        check_table_file(Path(out))
+        if name is None:
+            check_table_file(Path(out))
         check_output(Path(out), [], overwrite)
     if move and link:
         raise UsageError("--move and --link are both given: give one of them")
@@ -48,14 +57,18 @@ def finish(
     index: Index,
     table: pa.Table,
     out: Path | None,
+    name: str | None,
     chosen: Sequence[str],
     folders: Sequence[str] | None,
     move: Path | None,
     link: Path | None,
     yes: bool,
 ) -> pa.Table:
-    """Write a table, and move or link the files that are `chosen`, or show what that would do."""
-    if out:
+    """Write a table, or a list in the format `name`, and move or link the files that are `chosen`, or show that."""
+    if out and name:
+        write_list(Path(out), index, table, name)
+        log(f"{name} list: {out}")
+    elif out:
         write_arrow(Path(out), table)
         log(f"table: {out}")
     if into := move or link:

@@ -7,7 +7,17 @@ import pyarrow as pa
 from typer import Option
 
 from openjepa.commands.arguments.options import MaybeTable, Overwrite
-from openjepa.commands.collection.curating import In, IndexName, Link, Move, Yes, check_outputs, finish, opened
+from openjepa.commands.collection.curating import (
+    Format,
+    In,
+    IndexName,
+    Link,
+    Move,
+    Yes,
+    check_outputs,
+    finish,
+    opened,
+)
 from openjepa.console import log, show_table
 from openjepa.data.summary import counted
 from openjepa.files.path_arguments import checks_paths
@@ -25,6 +35,7 @@ def curate_duplicates(
         bool, Option("--embedding", help="Also group images that are near by their vectors alone.")
     ] = False,
     out: MaybeTable = None,
+    format: Format = None,
     move: Move = None,
     link: Link = None,
     yes: Yes = False,
@@ -38,7 +49,7 @@ def curate_duplicates(
 
     Returns a table: group, path, kind ("keep" of the one to keep), of, cosine, width, height, bytes. Raises UsageError.
     """
-    check_outputs(out, move, link, yes, overwrite)
+    check_outputs(out, format, move, link, yes, overwrite)
     images = opened(index, data)
     table = images.duplicates(embedding=embedding)
     rows = table.to_pylist()
@@ -50,4 +61,4 @@ def curate_duplicates(
     told = ", ".join(f"{counts[kind]:,} {kind}" for kind in KINDS if counts[kind])
     groups = counted(len({row["group"] for row in rows}), "group")
     log(f"{groups} of copies among {counted(len(images), 'image')}" + (f": {told}" if told else ""))
-    return finish(images, table, out, copies, None, move, link, yes)
+    return finish(images, table, out, format, copies, None, move, link, yes)

@@ -7,7 +7,17 @@ import pyarrow as pa
 from typer import Argument, Option
 
 from openjepa.commands.arguments.options import MaybeTable, Overwrite
-from openjepa.commands.collection.curating import In, IndexName, Link, Move, Yes, check_outputs, finish, opened
+from openjepa.commands.collection.curating import (
+    Format,
+    In,
+    IndexName,
+    Link,
+    Move,
+    Yes,
+    check_outputs,
+    finish,
+    opened,
+)
 from openjepa.console import log, show_table
 from openjepa.data.summary import counted
 from openjepa.files.path_arguments import checks_paths
@@ -28,6 +38,7 @@ def curate_labels(
     ] = None,
     seed: Annotated[int, Option(help="Of the parts in which labels are held out.")] = 0,
     out: MaybeTable = None,
+    format: Format = None,
     move: Move = None,
     link: Link = None,
     yes: Yes = False,
@@ -42,7 +53,7 @@ def curate_labels(
     Returns a table of all images: path, given (label), label, confidence, disagrees (of given labels: whether the
     others say another one). Images without a given label come first, the least confident before others. UsageError.
     """
-    check_outputs(out, move, link, yes, overwrite)
+    check_outputs(out, format, move, link, yes, overwrite)
     images = opened(index, data)
     given = given_labels(images.paths.to_pylist(), Path(file), column)
     spread = spread_labels(images, given, seed)
@@ -57,7 +68,7 @@ def curate_labels(
     held = "" if spread.accuracy is None else f"; held-out labels: {spread.accuracy:.1%} right"
     log(f"{counted(len(given), 'label')} spread to {counted(len(fresh), 'image')}{held}")
     folders = [_folder(row["label"]) for row in rows]
-    return finish(images, spread.table, out, [row["path"] for row in rows], folders, move, link, yes)
+    return finish(images, spread.table, out, format, [row["path"] for row in rows], folders, move, link, yes)
 
 
 def _folder(label: str) -> str:

@@ -6,7 +6,17 @@ import pyarrow as pa
 from typer import Option
 
 from openjepa.commands.arguments.options import MaybeTable, Overwrite
-from openjepa.commands.collection.curating import In, IndexName, Link, Move, Yes, check_outputs, finish, opened
+from openjepa.commands.collection.curating import (
+    Format,
+    In,
+    IndexName,
+    Link,
+    Move,
+    Yes,
+    check_outputs,
+    finish,
+    opened,
+)
 from openjepa.console import log, show_table
 from openjepa.data.summary import counted
 from openjepa.files.path_arguments import checks_paths
@@ -22,6 +32,7 @@ def curate_outliers(
     data: In = None,
     top: Annotated[int, Option(help="How many images to list.")] = 50,
     out: MaybeTable = None,
+    format: Format = None,
     move: Move = None,
     link: Link = None,
     yes: Yes = False,
@@ -35,7 +46,7 @@ def curate_outliers(
     Returns a table: path, score, distance, neighbours (5 paths). Raises UsageError.
     """
     check_top(top)
-    check_outputs(out, move, link, yes, overwrite)
+    check_outputs(out, format, move, link, yes, overwrite)
     images = opened(index, data)
     table = images.outliers(top=top)
     rows = table.to_pylist()
@@ -45,4 +56,4 @@ def curate_outliers(
     show_table(("image", "score", "distance", "nearest"), cells)
     more = f"; the table that --out writes has {len(rows)}" if len(rows) > SHOWN and out is None else ""
     log(f"the {min(SHOWN, len(rows))} oddest of {counted(len(images), 'image')}{more}")
-    return finish(images, table, out, [row["path"] for row in rows], None, move, link, yes)
+    return finish(images, table, out, format, [row["path"] for row in rows], None, move, link, yes)

@@ -6,7 +6,17 @@ import pyarrow as pa
 from typer import Option
 
 from openjepa.commands.arguments.options import MaybeTable, Overwrite
-from openjepa.commands.collection.curating import In, IndexName, Link, Move, Yes, check_outputs, finish, opened
+from openjepa.commands.collection.curating import (
+    Format,
+    In,
+    IndexName,
+    Link,
+    Move,
+    Yes,
+    check_outputs,
+    finish,
+    opened,
+)
 from openjepa.console import log
 from openjepa.data.summary import counted
 from openjepa.files.path_arguments import checks_paths
@@ -23,6 +33,7 @@ def curate_sample(
     by: Annotated[str, Option(help="diverse or typical.")] = "diverse",
     seed: Annotated[int, Option(help="Of the clusters of typical images.")] = 0,
     out: MaybeTable = None,
+    format: Format = None,
     move: Move = None,
     link: Link = None,
     yes: Yes = False,
@@ -35,10 +46,10 @@ def curate_sample(
 
     Returns a table: rank, path, cosine (to the nearest chosen before, or to the centre). Raises UsageError.
     """
-    check_outputs(out, move, link, yes, overwrite)
+    check_outputs(out, format, move, link, yes, overwrite)
     images = opened(index, data)
     table = images.sample(n, by=by, seed=seed)
     paths = table["path"].to_pylist()
     log(*paths[:SHOWN], *([f"... and {len(paths) - SHOWN:,} more"] if len(paths) > SHOWN else []))
     log(f"{counted(len(paths), 'image')} of {len(images):,}, {by}")
-    return finish(images, table, out, paths, None, move, link, yes)
+    return finish(images, table, out, format, paths, None, move, link, yes)

@@ -18,6 +18,7 @@ from openjepa.files import check_output, write_output
 from openjepa.files.path_arguments import checks_paths
 from openjepa.files.tables import write_lists
 from openjepa.files.workbook import check_xlsx
+from openjepa.indexing.engines.shards import in_this_process
 from openjepa.indexing.index import Index, open_index
 from openjepa.indexing.refresh import refreshed
 from openjepa.indexing.regions import BOX, Region, in_pixels
@@ -90,7 +91,7 @@ def search(
         check_output(Path(path), [*given, *(like or []), *(unlike or [])], overwrite, names_of(_named(data)))
     readers = count_workers(workers, device)
     if data is not None:
-        how = "auto", device, precision, readers
+        how = "auto", device, precision, in_this_process(readers)
         index, model = str(refreshed(None, index, data, None, None, *how, patches=box is not None)), index
     opened = open_index(index, model=model, device=device, precision=precision)
     found: dict[str | None, pa.Table] = {}
