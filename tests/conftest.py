@@ -11,6 +11,7 @@ import torch
 from support.photos import draw_photos
 
 from openjepa.commands.report import report_at_end
+from openjepa.models.vit import SIZES
 
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start, which share the cores
@@ -35,11 +36,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def short_runs() -> Iterator[None]:
-    """Runs leave out the report and most trial steps of the plan, which take longer than the few steps of a test."""
+    """Runs leave out what takes longer than a few steps: report, trial steps, half of the blocks of vit_nano."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("openjepa.commands.pretrain.report_at_end", lambda *_, **__: None)
         patch.setattr("openjepa.training.timing.WARM_UP", 1)
         patch.setattr("openjepa.training.timing.TIMED", 1)
+        patch.setitem(SIZES, "vit_nano", (128, 2, 4, 4.0))
         yield
 
 

@@ -157,10 +157,10 @@ def test_it_stops_where_validation_no_longer_improves_and_keeps_the_best_step(tm
 
 
 def test_frozen_blocks_stay_and_the_others_move(short, listed, tmp_path):
-    out = tuned(str(listed), tmp_path / "out", labels="kind", freeze=3)
+    out = tuned(str(listed), tmp_path / "out", labels="kind", freeze=1)
     ours, before = (openjepa.load_encoder(name).network.state_dict() for name in (str(out), str(first(tmp_path))))
     for name, value in before.items():
-        frozen = name.startswith("patch_embed") or any(name.startswith(f"blocks.{n}.") for n in range(3))
+        frozen = name.startswith("patch_embed") or name.startswith("blocks.0.")
         assert torch.equal(ours[name], value) == (frozen or name == "pos_embed"), name
 
 

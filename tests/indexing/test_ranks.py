@@ -12,9 +12,9 @@ from openjepa.indexing import build, facts
 from openjepa.indexing.store import BASE, Store
 
 TESTS = Path(__file__).parents[1]
-MODEL = "untrained:vit_nano_patch8_16"
+MODEL = "untrained:vit_micro_patch8_16"
 HOW = {"workers": 0, "patches": True, "device": "cpu", "precision": "float32"}
-# In a process of its own, because LanceDB cannot be forked once it was used.
+# In a process of its own, because LanceDB cannot be forked once it was used; so not of the size that tests change.
 SCRIPT = f"""
 import openjepa
 from support.processes import together

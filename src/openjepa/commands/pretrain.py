@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
@@ -29,6 +30,7 @@ from openjepa.runs.checkpoints import load_encoder_at
 from openjepa.runs.command_line import resume_command
 from openjepa.runs.folder import RUNS, check_run
 from openjepa.runs.images import settler
+from openjepa.runs.loggers import open_loggers, parse_loggers
 from openjepa.runs.planning.own_classes import OwnModel, use_method
 from openjepa.runs.resuming.resume import resume_run
 from openjepa.runs.settings import CONFIG, StoredRun, read_config
@@ -211,6 +213,10 @@ def pretrain(
             help="Under torchrun: ddp (every process holds the networks), fsdp (they are divided) or auto (by memory)."
         ),
     ] = "auto",
+    log_to: Annotated[
+        str,
+        Option(help="Also log to wandb, mlflow or both (wandb,mlflow), as their own settings say.", show_default=False),
+    ] = "",
     callbacks: Annotated[Sequence[Callback], PythonOnly()] = (),
     **settings: Annotated[Any, SETTINGS],
 ) -> Run:
@@ -233,7 +239,8 @@ def pretrain(
     the user can correct, CallbackFailed after an exception in a callback, and KeyboardInterrupt after Ctrl-C.
     """
     begun = time.monotonic()
-    source, out, told = as_source(data), Path(out), Callbacks(callbacks)
+    loggers = parse_loggers(log_to)
+    source, out, told = as_source(data), Path(out), Callbacks([*callbacks, *loggers])
     own, given, model = own_objects(settings)
     settings = SETTINGS.given(given)
     config, probed = config_of(recipe, settings), None if probe is None else as_source(probe)
@@ -247,9 +254,11 @@ def pretrain(
         else:
             settle = None if config.init else settler(settings, recipe)
             run = start_run(source, out, config, settings, settle, parallel, recipe, probed, model)
+        on_rank_zero(lambda: open_loggers(loggers, out, asdict(run.config)))
         started = time.monotonic()
         named = source if isinstance(source, str) else None
-        if run.train(resume_command(named, out, config, None if probed is None else str(probed)), told):
+        again = resume_command(named, out, config, None if probed is None else str(probed), log_to=log_to)
+        if run.train(again, told):
             training = time.monotonic() - started
             run.finish()
             where: dict[str, Any] = {"device": config.device} if settings.get("device") is not None else {}

@@ -32,7 +32,12 @@ def option_words(settings: Mapping[str, Any]) -> list[str]:
 
 
 def resume_command(
-    data: str | None, out: Path, config: Config, probe: str | None = None, steps: int | None = None
+    data: str | None,
+    out: Path,
+    config: Config,
+    probe: str | None = None,
+    steps: int | None = None,
+    log_to: str = "",
 ) -> str:
     """The command that resumes a run, or the call where `data` is None, a Python object, or a class is a program's.
 
@@ -42,8 +47,9 @@ def resume_command(
     if data is not None and not own:
         words = ["openjepa", "pretrain", data, "--out", str(out), "--resume"]
         longer = ["--steps", str(steps)] if steps else []
-        return shlex.join([*words, *longer, *(["--probe", probe] if probe else [])])
-    given = {name: value for name, value in (("steps", steps), ("probe", probe)) if value}
+        logged = ["--log-to", log_to] if log_to else []
+        return shlex.join([*words, *longer, *(["--probe", probe] if probe else []), *logged])
+    given = {name: value for name, value in (("steps", steps), ("probe", probe), ("log_to", log_to)) if value}
     return python_call("pretrain", data, out=str(out), resume=True, **own | given)
 
 

@@ -139,8 +139,6 @@ def test_fine_tuning_learns_what_is_planted_and_chance_from_noise(tmp_path):
         "finetune-10": True,
         "finetune-10%": True,
     }
-    for result in TASKS["fewshot-finetune"].run(noise):  # one draw of the few, whose luck the interval does not hold
-        assert result.record()["low"] - 0.06 <= 1 / CLASSES <= result.record()["high"] + 0.06
 
 
 def test_fine_tuning_in_parts_is_the_same_and_parts_hold_what_they_say(monkeypatch):
