@@ -36,7 +36,7 @@ from openjepa.runs.detectors import open_energies
 SETS: dict[str, dict[str, Any]] = {
     "scenes": {"recipe": "laptop"},
     "imagenette": {"recipe": "laptop"},
-    "bsd": {"model": "vit_nano", "image_size": "104x256", "patch_size": 8},
+    "bsd": {"recipe": "laptop", "image_size": "96x240", "patch_size": 16},
 }
 BLOCKS, NEAR, SHIFTS = 5, 0.01, (1, 2, 3)
 ASKED = 2000  # hidden patches of a block that are ranked, at most, evenly spread over all images

@@ -49,6 +49,9 @@ def test_records_and_page_name_the_nearest_patches_and_their_places(place, tmp_p
     records = imagine(place, tmp_path, source=place / "parts", **files)
     said = capsys.readouterr().out
     assert "6 patches hidden, 42 visible; compared with 192 real patches of 4 of 5 images" in said
+    nearest = [r for r in records if r["content"] == "nearest"]
+    same = 100 * np.mean([r["patch"] == r["from_patch"] for r in nearest])
+    assert f"{same:.1f} % of the nearest patches lie at the same place in their images; by chance 2.1 % would" in said
     energies = open_energies(str(place / "model"))
     images = energies.encoder.preprocess([Image.open(place / f"parts/{number}.png") for number in range(5)])
     targets = energies.targets(images)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from math import floor
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from openjepa.anomaly.energy import Energies
@@ -90,10 +91,21 @@ class Expectation:
         first, found = self.imagined.hidden[0], self.imagined.nearest
         compared = f"{found.compared:,} real patches of {self._images_in_words()}"
         near = floor(1000 * float(self.closer_than().median())) / 10
-        return [
+        lines = [
             f"{len(first.targets):,} patches hidden, {len(first.context):,} visible; compared with {compared}",
             f"the true patch is nearer to what is expected than {near:.1f} % of these (median)",
         ]
+        return lines if self.source is None else [*lines, self._places_in_words()]
+
+    def _places_in_words(self) -> str:
+        """How many of the nearest patches lie where the hidden ones do, which tells of place rather than content."""
+        found = self.imagined.nearest.places
+        hidden = torch.tensor(self.places).repeat(len(self.imagined.hidden))
+        same = 100 * float((found == hidden[:, None]).float().mean())
+        chance = 100 / (self.energies.grid_size[0] * self.energies.grid_size[1])
+        return (
+            f"{same:.1f} % of the nearest patches lie at the same place in their images; by chance {chance:.1f} % would"
+        )
 
     def _images_in_words(self) -> str:
         if self.source is None:
