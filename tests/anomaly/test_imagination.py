@@ -101,6 +101,15 @@ def test_first_weights_are_of_the_same_shape_and_a_seed():
     assert not torch.equal(one, energies.pairs(IMAGES, IMAGES, REGION))
 
 
+@pytest.mark.parametrize("scale", [1e30, float("nan")])
+def test_weights_that_give_no_numbers_are_refused(scale):
+    _, energies = built_energies("ijepa")
+    with torch.no_grad():
+        energies.predictor.proj.weight.mul_(scale)
+    with pytest.raises(UsageError, match="gives numbers that are not finite: its weights are damaged"):
+        imagine(energies, IMAGES[0], WINDOW)
+
+
 def test_contexts_are_drawn_by_the_seed_and_must_leave_something_visible():
     first = contexts(REGION, (6, 8), 4, seed=1)
     assert [each.context.tolist() for each in first] == [x.context.tolist() for x in contexts(REGION, (6, 8), 4, 1)]

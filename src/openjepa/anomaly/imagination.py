@@ -68,9 +68,9 @@ def imagine(
     hidden = contexts(region, energies.grid_size, draws, seed)
     predicted = torch.cat([energies.predicted(image[None], each) for each in hidden])
     targets = energies.targets(image[None])
-    if not (predicted.isfinite().all() and targets.isfinite().all()):
-        raise UsageError(f"{energies.encoder.name} gives numbers that are not finite: its weights are damaged")
     true = patch_energies(predicted[:, None], targets[:, None, region].expand(len(hidden), -1, -1, -1))[:, 0]
+    if not (true.isfinite().all() and targets.isfinite().all()):
+        raise UsageError(f"{energies.encoder.name} gives numbers that are not finite: its weights are damaged")
     own = [RealPatches(targets[:, hidden[0].context], [-1], hidden[0].context)]
     nearest = NearestPatches(predicted.flatten(0, 1), true.flatten(), top, each_image=others is not None)
     kept = _Kept(region, window.pixels(patch_size))
