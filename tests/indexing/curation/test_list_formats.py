@@ -1,14 +1,19 @@
 """Lists for FiftyOne, Label Studio and COCO name the files, and say of each what the list says."""
 
+import io
 import json
 from urllib.parse import unquote
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from support.packing import as_zip
 from support.photos import draw_photos
 
 import openjepa
 from openjepa.errors import UsageError
+from openjepa.exploring.coordinates import coordinates
 from openjepa.files.marks import is_output
 
 
@@ -54,6 +59,19 @@ def test_coco_has_a_box_around_every_image(index):
     sizes = {each["id"]: (each["file_name"], each["width"], each["height"]) for each in listed["images"]}
     found = {(sizes[b["image_id"]][0], names[b["category_id"]], *b["bbox"]) for b in listed["annotations"]}
     assert found == {(row["path"], row["kind"], 0, 0, row["width"], row["height"]) for row in rows} and found
+
+
+def test_an_atlas_has_the_map_thumbnails_and_facts(index):
+    out = index.parent / "atlas.parquet"
+    table = openjepa.curate_clusters(index, count=2, out=out, format="embedding-atlas")
+    listed, opened = pq.read_table(out), openjepa.open_index(index)
+    places = [opened.place_of(path) for path in table["path"].to_pylist()]
+    points = coordinates(opened, "pca")[places]
+    assert listed.select(table.column_names).equals(table) and set(listed["folder"].to_pylist()) == {"", "cat", "dog"}
+    assert np.array_equal(np.stack([listed["x"], listed["y"]], axis=1), points)
+    pictures = opened.pictures_at(places)
+    for row, picture in zip(listed["image"].to_pylist(), pictures, strict=True):
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(row["bytes"])).convert("RGB")), picture)
 
 
 def test_lists_without_a_label_of_their_own_are_named(index):

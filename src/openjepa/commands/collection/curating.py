@@ -11,6 +11,7 @@ from openjepa.console import log
 from openjepa.data.open import Given
 from openjepa.data.summary import counted
 from openjepa.errors import UsageError
+from openjepa.exploring import atlas
 from openjepa.files import check_output
 from openjepa.files.tables import check_table_file, write_arrow
 from openjepa.indexing.curation.list_formats import FORMATS, check_format, write_list
@@ -28,8 +29,12 @@ Link = Annotated[Path | None, Option(help="Folder to link to them in; only shown
 Yes = Annotated[bool, Option("--yes", help="Do what --move or --link shows.")]
 Format = Annotated[
     str | None,
-    Option(help=f"Write --out for another program: {', '.join(FORMATS)} (.json).", show_default=False),
+    Option(
+        help=f"Write --out for another program: {', '.join(FORMATS)} (.json) or {atlas.NAME} ({atlas.SUFFIX}).",
+        show_default=False,
+    ),
 ]
+FILES = dict.fromkeys(FORMATS, ".json") | {atlas.NAME: atlas.SUFFIX}  # the endings of their names
 SHOWN = 5  # files of a plan that are printed
 
 
@@ -37,7 +42,7 @@ def check_outputs(
     out: Path | None, name: str | None, move: Path | None, link: Path | None, yes: bool, overwrite: bool
 ) -> None:
     """Raise UsageError where --out cannot be written as `name` says, or --move and --link contradict each other."""
-    check_format(name, out and Path(out))
+    check_format(name, out and Path(out), FILES)
     if out:
         if name is None:
             check_table_file(Path(out))
@@ -66,7 +71,10 @@ def finish(
 ) -> pa.Table:
     """Write a table, or a list in the format `name`, and move or link the files that are `chosen`, or show that."""
     if out and name:
-        write_list(Path(out), index, table, name)
+        if name == atlas.NAME:
+            atlas.write_atlas(Path(out), index, table)
+        else:
+            write_list(Path(out), index, table, name)
         log(f"{name} list: {out}")
     elif out:
         write_arrow(Path(out), table)

@@ -1,7 +1,7 @@
 """Lists of images of an index in the formats of tools for labels and data sets."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -35,14 +35,14 @@ class Entry(NamedTuple):
     about: dict[str, Any]
 
 
-def check_format(name: str | None, out: Path | None) -> None:
-    """Raise UsageError for a format that is not known, or that the file cannot have."""
+def check_format(name: str | None, out: Path | None, suffixes: Mapping[str, str]) -> None:
+    """Raise UsageError for a format that is none of `suffixes`, or a file without the suffix of its format."""
     if name is None:
         return
-    if name not in FORMATS:
-        raise UsageError(unknown("--format", name, FORMATS))
-    if out is None or out.suffix != ".json":
-        raise UsageError(f"--format {name} is not possible: give --out with a name that ends in .json")
+    if name not in suffixes:
+        raise UsageError(unknown("--format", name, suffixes))
+    if out is None or out.suffix != suffixes[name]:
+        raise UsageError(f"--format {name} is not possible: give --out with a name that ends in {suffixes[name]}")
 
 
 def write_list(out: Path, index: Searchable, table: pa.Table, name: str) -> None:
