@@ -98,7 +98,7 @@ class Collection:
         self._uploads: OrderedDict[str, bytes] = OrderedDict()
         self._sent = 0
         self._patches: tuple[int | bytes, tuple[int, int], Tensor] | None = None
-        self.paths = index.paths
+        self.paths, self.labels, self.kinds = index.paths, index.labels, index.columns
         index.rows_at([0], ["path"])  # so that what is read once is read before requests come
 
     @cached_property
@@ -117,9 +117,8 @@ class Collection:
     @property
     def columns(self) -> list[str]:
         """Names of columns, the labels first, then those that are computed unless a label has their name."""
-        labels = self.index.labels
-        computed = [name for name in (CLUSTER, OUTLIER) if name not in labels]
-        return [*labels, *FACTS, *computed, "path", *HASHES]
+        computed = [name for name in (CLUSTER, OUTLIER) if name not in self.labels]
+        return [*self.labels, *FACTS, *computed, "path", *HASHES]
 
     def path_at(self, place: int) -> str:
         return self.paths[int(place)].as_py()

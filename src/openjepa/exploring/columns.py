@@ -28,20 +28,20 @@ def type_of(collection: Collection, name: str) -> Type:
     """Raises UsageError for an unknown column."""
     if name not in collection.columns:
         raise UsageError(unknown("column", name[:100], collection.columns))
-    if name not in collection.index.columns:
+    if name not in collection.kinds:
         return "category" if name == CLUSTER else "number"
-    kind = collection.index.columns[name]
+    kind = collection.kinds[name]
     if pa.types.is_timestamp(kind):
         return "time"
     if not pa.types.is_string(kind):
         return "number"
-    return "category" if name == "folder" or name in collection.index.labels else "text"
+    return "category" if name == "folder" or name in collection.labels else "text"
 
 
 def read_column(collection: Collection, name: str) -> Values:
     """A column by its name. Raises UsageError for an unknown one."""
     kind = type_of(collection, name)
-    if name not in collection.index.columns:
+    if name not in collection.kinds:
         return _computed(collection, name)
     column = collection.index.values(name)
     if kind == "text":

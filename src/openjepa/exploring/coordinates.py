@@ -6,9 +6,9 @@ They are made of the whitened vectors, by which `search` compares, so that neigh
 import contextlib
 import hashlib
 import importlib.util
-from functools import cache
 from pathlib import Path
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ NEAREST = 5
 EDITION = b"1"  # raised when the way in which maps are made changes
 BLOCK = 2**22  # numbers in a block of cosines
 Method = Literal["umap", "pca"]
+_digests: WeakKeyDictionary[Searchable, bytes] = WeakKeyDictionary()  # of the vectors of indexes that are open
 
 
 def best_method(count: int) -> Method:
@@ -67,12 +68,13 @@ def file_of(index: Searchable, method: Method) -> Path:
     return index.folder / f"map-{_digest(index, method)}.npy"
 
 
-@cache
 def _digest(index: Searchable, method: Method) -> str:
-    found = hashlib.sha256(EDITION + method.encode())
-    for batch in index.vectors.store.batches(["vector"]):
-        found.update(np.ascontiguousarray(batch.column("vector").flatten().to_numpy(zero_copy_only=False)).data)
-    return found.hexdigest()[:16]
+    if index not in _digests:
+        found = hashlib.sha256()
+        for batch in index.vectors.store.batches(["vector"]):
+            found.update(np.ascontiguousarray(batch.column("vector").flatten().to_numpy(zero_copy_only=False)).data)
+        _digests[index] = found.digest()
+    return hashlib.sha256(EDITION + method.encode() + _digests[index]).hexdigest()[:16]
 
 
 def _store(folder: Path, path: Path, found: np.ndarray) -> None:

@@ -1,4 +1,10 @@
-"""Label by example: from a few images that show something, and a few that do not, how likely every other one does."""
+"""Label by example: from a few images that show something, and a few that do not, how likely every other one does.
+
+Measured as the average precision of a class among 1,500 images of Imagenette, for an encoder of 128 numbers, in % (ten
+classes, three draws): with 10 of each side logistic regression gives 17.8, spreading over the graph of neighbours 17.5,
+the difference of the means 17.3, the nearest example 16.2; with 30 of each 19.8, 19.2, 18.7 and 16.2. C = 1 is better
+than 10 (17.7, 18.9) and 100. A fit takes milliseconds, and needs no graph of all images.
+"""
 
 from collections.abc import Sequence
 
@@ -8,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from openjepa.indexing.searchable import Searchable
 from openjepa.rng import SAMPLES, generator
 
-REGULARISATION = 10.0  # scikit-learn's C, for vectors of length 1
+REGULARISATION = 1.0  # scikit-learn's C, for vectors of length 1
 ASSUMED = 100  # images that are taken to be "no" where none was given
 
 

@@ -100,14 +100,14 @@ class ColumnAnswer(Column):
 class Facts(Answer):
     id: int
     path: str
-    folder: str
-    width: int
-    height: int
+    folder: str | None
+    width: int | None
+    height: int | None
     bytes: int | None
     captured: str | None
-    brightness: float
-    contrast: float
-    sharpness: float
+    brightness: float | None
+    contrast: float | None
+    sharpness: float | None
     labels: dict[str, str | float | None]
 
 

@@ -28,7 +28,7 @@ def about(collection: Collection, _: Asked) -> Answer:
         map=collection.method,
         map_ready=collection.method == "pca" or collection.slow["map"].ready or collection.map_is_stored,
         columns=[Column(name=name, type=type_of(collection, name)) for name in collection.columns],
-        labels=index.labels,
+        labels=collection.labels,
         run=Run(**run) if run else None,
         opened=collection.opened,
         page=collection.page,
@@ -54,7 +54,7 @@ def points(collection: Collection, asked: Asked) -> Content:
 
 def needs_of_column(collection: Collection, asked: Asked) -> tuple[str, ...]:
     name = asked.path["name"]
-    return (NEEDS[name],) if name in NEEDS and name not in collection.index.labels else ()
+    return (NEEDS[name],) if name in NEEDS and name not in collection.labels else ()
 
 
 def column(collection: Collection, asked: Asked) -> Answer:
@@ -101,7 +101,7 @@ def image(collection: Collection, asked: Asked) -> Content:
 
 def facts(collection: Collection, asked: Asked) -> Answer:
     place = place_of(collection, asked.path["id"])
-    labels = collection.index.labels
+    labels = collection.labels
     (row,) = collection.index.rows_at([place], ("path", *FACTS, *labels)).to_pylist()
     captured = row["captured"] and row["captured"].isoformat(sep=" ")
     known = {name: row[name] for name in ("path", *FACTS)} | {"captured": captured}
