@@ -39,9 +39,15 @@ Respond = Callable[[Request], Awaitable[Response]]
 
 def make_app(collection: Collection) -> Starlette:
     """The application for an index, without the checks of `Guard`; with the page where the collection has one."""
-    threads, large = anyio.CapacityLimiter(THREADS), asyncio.Semaphore(LARGE_AT_ONCE)
+    threads, computing = anyio.CapacityLimiter(THREADS), anyio.CapacityLimiter(1)
+    large = asyncio.Semaphore(LARGE_AT_ONCE)
     addresses = [
-        Address(route.path, _respond(route, collection, threads, large), methods=[route.method]) for route in ROUTES
+        Address(
+            route.path,
+            _respond(route, collection, computing if route.computes else threads, large),
+            methods=[route.method],
+        )
+        for route in ROUTES
     ]
     addresses.append(Address(ADDRESS, _fixed(lambda _: JSONResponse(document())), methods=["GET"]))
     if collection.page:

@@ -54,6 +54,7 @@ class Route(NamedTuple):
     gives    the media type of the answer, or its class where it is JSON
     query    what stands behind the ?; body: what is sent, a Body or at most so many bytes
     needs    names of what must have been computed (`Collection.slow`), which may take long
+    computes whether it computes with all vectors: one such request runs at a time, so that others find a thread
     words    what is said of the parts of the path in braces
     """
 
@@ -66,6 +67,7 @@ class Route(NamedTuple):
     body: type[Body] | int | None = None
     needs: Callable[[Collection, Asked], tuple[str, ...]] = lambda *_: ()
     words: Mapping[str, str] = {}
+    computes: bool = False
 
 
 def understood(kind: type[Schema], text: bytes | str) -> Any:

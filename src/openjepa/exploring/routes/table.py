@@ -89,6 +89,7 @@ ROUTES = (
         Similarity,
         Point,
         words=ID,
+        computes=True,
     ),
     Route(
         "POST",
@@ -114,6 +115,7 @@ ROUTES = (
         Similarity,
         Point,
         words=UPLOAD,
+        computes=True,
     ),
     Route(
         "POST",
@@ -122,6 +124,7 @@ ROUTES = (
         queries.search,
         SearchAnswer,
         body=SearchBody,
+        computes=True,
     ),
     Route(
         "POST",
@@ -139,6 +142,7 @@ ROUTES = (
         queries.examples,
         OCTETS,
         body=ExamplesBody,
+        computes=True,
     ),
     Route(
         "GET",
