@@ -18,6 +18,14 @@ docs: .venv/installed-test
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs docs/_build
 	@echo "docs/_build/index.html"
 
+# The page of openjepa explore, which is kept built in src/openjepa/exploring/static; needs node and npm.
+web: web/node_modules
+	node web/build.mjs
+
+web/node_modules: web/package-lock.json
+	cd web && npm ci --no-fund --no-audit
+	touch $@
+
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	@echo "installing openjepa into .venv (PyTorch is large: a few minutes the first time)"
@@ -30,4 +38,4 @@ docs: .venv/installed-test
 	$(INSTALL) ".[test]"
 	touch $@ .venv/installed
 
-.PHONY: demo test lint docs
+.PHONY: demo test lint docs web
