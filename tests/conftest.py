@@ -69,7 +69,7 @@ def shared(request: pytest.FixtureRequest) -> Path:
     return SHARED
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def chromium(request: pytest.FixtureRequest) -> str:
     """The path of an installed Chromium."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
