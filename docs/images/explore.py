@@ -20,7 +20,7 @@ from openjepa.exploring.serving import Server, listening
 
 HERE = Path(__file__).parent
 FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-SCENES, SIDE, COLOURS, TOKEN = 600, 128, 160, "the-token-of-the-pictures"
+SCENES, SIDE, COLOURS, TOKEN = 600, 128, 256, "the-token-of-the-pictures"
 
 
 def make_index(home: Path) -> Path:
@@ -39,15 +39,13 @@ def save(page: Page, name: str) -> None:
 
 
 def take(page: Page, address: str) -> None:
-    """The map with an image that is open, in light; the places of a box in other images, in dark."""
-    page.goto(f"{address}?token={TOKEN}#color=cluster&image=40")
+    """Images that a lasso has selected on the map, in light; the places of a box in other images, in dark."""
+    page.goto(f"{address}?token={TOKEN}#color=cluster&sel=lasso:-1,-0.3,-0.1,-0.3,-0.1,0.6,-1,0.6")
     page.wait_for_selector("html[data-ready]", state="attached", timeout=300_000)
-    page.wait_for_selector(".neighbours .item")
-    page.locator(".picture-frame").hover(position={"x": 150, "y": 190})
     save(page, "explore.png")
     page.emulate_media(color_scheme="dark")
     page.evaluate("location.hash = '#color=outlier&tab=search&image=40&q=40&box=0.35,0.4,0.65,0.75'")
-    page.mouse.move(0, 0)
+    page.wait_for_selector(".neighbours .item")
     page.wait_for_selector(".tile .box")
     save(page, "explore-region.png")
 
@@ -58,11 +56,13 @@ def main() -> None:
         index = openjepa.open_index(make_index(Path(home)))
         server = Server(index, listener, "127.0.0.1", TOKEN, page=True)
         server.collection.slow["map"].get()
-        threading.Thread(target=server.run, daemon=True).start()
+        running = threading.Thread(target=server.run)
+        running.start()
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         take(browser.new_page(viewport={"width": 1440, "height": 810}), server.address)
         browser.close()
         server.stop()
+        running.join()
 
 
 if __name__ == "__main__":

@@ -102,5 +102,5 @@ function examples(app, answer, title) {
       }),
     );
   }
-  return { element: h("section", { class: `answers ${answer}` }, h("h3", {}, title, " ", size), strip), show };
+  return { element: h("section", { class: `answers ${answer}` }, h("h2", {}, title, " ", size), strip), show };
 }

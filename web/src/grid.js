@@ -5,7 +5,7 @@ import { knownName, namesOf, thumbnailOf } from "./api.js";
 import { debounced, h, perFrame, shortNameOf, visible } from "./dom.js";
 
 const WIDE = 118; // pixels of a tile at least
-const TEXT = 44; // pixels of the texts below a picture
+const TEXT = 54; // pixels of the texts below a picture
 const TALLEST = 15e6; // pixels that every browser scrolls
 const LETTERS = 17; // of a name
 let grids = 0;
@@ -78,7 +78,6 @@ export function createGrid(app, { label, captionOf = () => "", boxOf = () => nul
     const name = tile.querySelector(".name");
     name.textContent = path === undefined ? "" : shortNameOf(path, LETTERS);
     tile.title = path === undefined ? "" : visible(path);
-    tile.setAttribute("aria-label", `${path === undefined ? `image ${id}` : visible(path)} ${captionOf(id)}`.trim());
   }
 
   const name = debounced(async (from, to) => {

@@ -28,10 +28,10 @@ export function createHeader(app) {
 
 function verdict(run) {
   if (!run?.verdict) return h("span", { class: "verdict" });
-  const badge = h("span", { class: `badge ${KINDS[run.verdict] ?? "calm"}` }, visible(run.verdict));
+  const badge = h("span", { class: `badge ${KINDS[run.verdict] ?? "calm"}`, title: "How the run of the model was judged" }, visible(run.verdict));
   const known = run.rank !== null && run.rank !== undefined;
   const rank = known && h("span", { class: "muted", title: "Effective rank of the model's embeddings: how many directions they use" }, `rank ${number(Math.round(run.rank * 10) / 10)}`);
-  return h("p", { class: "verdict", "aria-label": "How the run was judged" }, badge, rank);
+  return h("p", { class: "verdict" }, badge, rank);
 }
 
 function buttons(app) {

@@ -171,6 +171,10 @@ export function createPicture(app) {
   });
   new ResizeObserver(draw).observe(frame);
   app.store.on("similarity", draw);
+  app.store.on("query", ({ query }) => {
+    box = shown !== null && query?.image === shown ? query.box : null;
+    draw();
+  });
 
   function show(next) {
     if (next === shown) return;
