@@ -44,8 +44,10 @@ def test_every_mask_is_sound(grid, strategy):
             for ids in (masks.context_ids, masks.target_ids):
                 assert ids.min() >= 0 and ids.max() < settings.num_patches
                 assert (ids.sort(dim=-1)[0].diff(dim=-1) > 0).all()  # no patch twice in a context or a target
-            for context, targets in zip(masks.context_ids, masks.target_ids, strict=True):
-                assert not torch.isin(context, targets).any()
+            hidden = torch.zeros(32, settings.num_patches, dtype=torch.bool).scatter_(
+                1, masks.target_ids.flatten(1), True
+            )
+            assert not hidden.gather(1, masks.context_ids).any()
 
 
 def covering(size, block):
@@ -85,7 +87,7 @@ def test_a_slot_does_not_depend_on_the_batch(strategy):
 def test_slots_are_alike():
     """The first slot of many batches and all slots of fewer have the same distribution of context patches."""
     settings = settings_for((8, 8))
-    first, _ = counts(settings, 4096, batch_size=1)
+    first, _ = counts(settings, 2048, batch_size=1)
     every, _ = counts(settings, 512 * 64, batch_size=512, seed=1)
     shares = every.flatten() / every.sum()
     expected = shares * first.sum()
