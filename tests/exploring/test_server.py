@@ -151,7 +151,12 @@ def test_an_image_that_was_sent(client, index, home):
     assert [each["path"] for each in found] == expected
     grid = client.get(f"/api/uploads/{other}/similarity?x=0.5&y=0.5").json
     assert (grid["rows"], grid["columns"]) == (4, 4) and grid["frame"] == pytest.approx([1 / 6, 0, 5 / 6, 1])
-    assert "cannot be read as an image" in client.post("/api/uploads", b"no image").json["error"]
+    vector = np.frombuffer(client.post("/api/embedding", stream.getvalue()).body, "<f4")
+    assert vector == pytest.approx(index.model.encode(Image.new("RGB", (30, 20), "red")), abs=1e-5)
+    known = np.frombuffer(client.post("/api/embedding", data).body, "<f4")
+    assert known == pytest.approx(index.model.encode(Image.open(io.BytesIO(data))), abs=1e-2)
+    for path in ("/api/uploads", "/api/embedding"):
+        assert "cannot be read as an image" in client.post(path, b"no image").json["error"]
     assert client.post("/api/uploads", b"").status == 400
     for _ in range(16):
         client.post("/api/uploads", data)

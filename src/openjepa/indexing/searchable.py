@@ -284,6 +284,13 @@ class Searchable:
         assert not isinstance(image, int), "an image of the index is known by its vector"
         return read_bytes(image, self.model.pixel_format or RGB) if isinstance(image, bytes) else image
 
+    def embedding(self, image: Query) -> np.ndarray:
+        """The vector of an image as the model gives it, float32 [D]; it need not be of the index. Raises UsageError."""
+        _, known = self._places_of(image)
+        if known is not None:
+            return np.asarray(self.rows_at([known], ["vector"])["vector"][0].values, np.float32)
+        return encoded(self.model, self._pixels(image)).astype(np.float32)
+
     def _embedded(self, image: Image.Image | np.ndarray) -> Tensor:
         return self.vectors.unit(torch.from_numpy(encoded(self.model, image)).half().float()[None])[0]
 

@@ -32,6 +32,12 @@ def search(collection: Collection, asked: Asked) -> Answer:
     return SearchAnswer(results=_results(collection, places, found))
 
 
+def embedding(collection: Collection, asked: Asked) -> Content:
+    if not asked.body:
+        raise UsageError("the request has no image: send the bytes of a file as its body")
+    return Content(collection.index.embedding(asked.body).astype("<f4").tobytes())
+
+
 def _results(collection: Collection, places: np.ndarray, found: dict) -> list[Result]:
     columns = {name: np.asarray(values).tolist() for name, values in found.items()}
     boxes: list = [None] * len(places)

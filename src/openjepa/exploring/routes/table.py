@@ -128,6 +128,15 @@ ROUTES = (
     ),
     Route(
         "POST",
+        "/api/embedding",
+        "The vector of an image file (20 MB at most) as the model of the index gives it: float32.",
+        queries.embedding,
+        OCTETS,
+        body=MOST_UPLOAD,
+        computes=True,
+    ),
+    Route(
+        "POST",
         "/api/where",
         "Which images a condition holds for: uint8, 1 or 0, for every image.",
         queries.where,
