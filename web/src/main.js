@@ -43,7 +43,7 @@ function createApp(index, store) {
   }
 
   const colours = { paper: "paper", ink: "ink", accent: "run", good: "good", bad: "bad" };
-  const app = { index, store, root, n: index.images, columns: createColumns(index.images), say, fail, places: null };
+  const app = { index, store, root, n: index.images, columns: createColumns(index.images), say, fail, points: null, places: null };
   for (const [name, of] of Object.entries(colours)) app[name] = () => variable(of);
   app.grey = () => rgb(missingColour(store.values.theme));
   app.switchTheme = () => switchTheme(store);
@@ -51,22 +51,19 @@ function createApp(index, store) {
   return app;
 }
 
-/** The places of all images, at once where the server has them; else those of a quick map until it has. */
-async function placePoints(app, map) {
-  const show = async (address) => {
-    app.places = createPlaces(new Float32Array(await getBytes(address)));
-    map.start();
-  };
-  if (app.index.map_ready === false) await show("/api/points?map=pca");
-  else await show("/api/points");
+/** Draws the points of an address, and only then finds out where which are. */
+async function placePoints(app, map, address) {
+  app.points = new Float32Array(await getBytes(address));
+  map.start();
+  await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+  app.places = createPlaces(app.points);
+  map.redraw();
 }
 
 async function refineMap(app, map) {
   if (app.index.map_ready !== false) return;
   app.say("A better map is being computed: it will replace this one.");
-  const points = new Float32Array(await getBytes("/api/points"));
-  app.places = createPlaces(points);
-  map.start();
+  await placePoints(app, map, "/api/points");
   app.store.set({ sel: app.store.values.sel.startsWith("lasso:") ? "" : app.store.values.sel });
 }
 
@@ -103,8 +100,9 @@ async function build(app) {
   root.replaceChildren(createHeader(app), ...app.messages, h("main", {}, map.element, createTabs(app, panels), detail.element));
   addKeys(app, { tabs: panels, detail });
   addDropping(app);
-  await placePoints(app, map);
-  await Promise.all([app.selection.start(), map.load()]);
+  const colours = map.load();
+  await placePoints(app, map, app.index.map_ready === false ? "/api/points?map=pca" : "/api/points");
+  await Promise.all([app.selection.start(), colours]);
   for (const part of [...lists, examples, detail]) part.start();
   document.documentElement.dataset.ready = "yes";
   await refineMap(app, map);

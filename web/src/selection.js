@@ -71,11 +71,10 @@ function maskOf(images, ids) {
 }
 
 function idsOf(mask, images) {
-  if (mask === null) return Uint32Array.from({ length: images }, (_, id) => id);
-  const ids = new Uint32Array(mask.reduce((sum, one) => sum + one, 0));
-  let place = 0;
-  for (let id = 0; id < images; id++) if (mask[id]) ids[place++] = id;
-  return ids;
+  const ids = new Uint32Array(images);
+  let count = 0;
+  for (let id = 0; id < images; id++) if (mask === null || mask[id]) ids[count++] = id;
+  return ids.slice(0, count);
 }
 
 /** The ids in the order of a column, or its reverse; unknown values last. */

@@ -33,5 +33,5 @@ export function createFlatRenderer(canvas) {
     context.putImageData(image, 0, 0);
   }
 
-  return { set: (changes) => Object.assign(held, changes), draw, partly: () => false };
+  return { set: (changes) => Object.assign(held, changes), draw, partly: () => 0 };
 }

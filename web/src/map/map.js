@@ -14,7 +14,7 @@ import { createView, moved, scaleOf, toMap, toScreen, zoomed } from "./view.js";
 
 const HELP = "Map of the images. Arrow keys move it, plus and minus zoom, 0 shows all, Enter selects what is in view.";
 const [WIDE, LEGEND, TOOLS] = [560, 206, 44]; // from so many pixels on, some are left to the legend and the tools
-const STILL = 180; // milliseconds without a move, after which all points are drawn
+const STILL = 180; // milliseconds without a move, after which all points are drawn; more where that takes long
 const REACH = 8; // pixels from a point within which it is meant
 
 export function createMap(app) {
@@ -32,17 +32,21 @@ export function createMap(app) {
   const accepted = (id) => store.values.shownMask === null || store.values.shownMask[id] === 1;
 
   const draw = perFrame(() => {
-    if (!app.places) return;
+    if (!app.points) return;
     if (dots) {
       renderer.draw(view, ratio, app.grey(), quick);
       [dots, quick] = [false, false];
-      if (renderer.partly()) rest();
+      if (renderer.partly()) rest(renderer.partly());
       document.documentElement.dataset.painted = "yes";
     }
-    thumbs = store.values.thumbnails ? thumbnails.placed(view, app.places, accepted) : [];
+    thumbs = store.values.thumbnails && app.places ? thumbnails.placed(view, app.places, accepted) : [];
     overlay.draw(ratio, thumbs, gestures.lasso());
   });
-  const rest = debounced(() => redraw(true), STILL);
+  let resting = 0;
+  function rest(cost) {
+    clearTimeout(resting);
+    resting = setTimeout(() => redraw(true), Math.max(STILL, cost / 2));
+  }
   const redraw = (changed = false) => {
     dots ||= changed;
     draw();
@@ -109,8 +113,8 @@ export function createMap(app) {
 
   /** Moves the map so that an image which is open is in sight. */
   function reveal(id) {
-    if (typeof id !== "number" || !app.places) return;
-    const [x, y] = [app.places.points[2 * id], app.places.points[2 * id + 1]];
+    if (typeof id !== "number" || !app.points) return;
+    const [x, y] = [app.points[2 * id], app.points[2 * id + 1]];
     const [left, top] = toScreen(view, x, y);
     if (left < 20 || top < 20 || left > view.width - 20 || top > view.height - 20) look({ x, y, zoom: view.zoom });
   }
@@ -138,9 +142,9 @@ export function createMap(app) {
   Object.assign(view, { x: store.values.x, y: store.values.y, zoom: store.values.zoom });
 
   function start() {
-    renderer.set({ points: app.places.points });
+    renderer.set({ points: app.points });
     colour();
   }
   const element = h("section", { class: "map", "aria-label": "Map" }, stage, tools, hover.element);
-  return { element, start, load: legend.load };
+  return { element, start, redraw, load: legend.load };
 }

@@ -22,7 +22,7 @@ export function createOverlay(app, canvas, view, thumbnails) {
 
   function ring(id, radius, ink, width = 2) {
     if (typeof id !== "number") return;
-    const [left, top] = toScreen(view, app.places.points[2 * id], app.places.points[2 * id + 1]);
+    const [left, top] = toScreen(view, app.points[2 * id], app.points[2 * id + 1]);
     for (const [stroke, thick] of [[app.paper(), width + 2], [ink, width]]) {
       context.beginPath();
       context.arc(left, top, radius, 0, 2 * Math.PI);

@@ -49,7 +49,7 @@ export function createPlaces(points) {
     return inside;
   }
 
-  return { within, nearest, inPolygon, points, images };
+  return { within, nearest, inPolygon, images };
 }
 
 function boxOf(polygon) {

@@ -135,7 +135,7 @@ function withContext(gl, canvas) {
     set({ points: held.points, codes: held.codes, flags: held.flags, palette: held.palette });
     canvas.dispatchEvent(new Event("again"));
   });
-  return { set, draw, partly: () => every > 1 };
+  return { set, draw, partly: () => (every > 1 ? cost : 0) };
 }
 
 function prepared(gl) {
