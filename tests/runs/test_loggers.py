@@ -32,8 +32,15 @@ class Kept(Logger):
             raise OSError("no room on the server\nand more")
         self.log.append({"step": step, **numbers})
 
-    def _close(self):
-        self.log.append("closed")
+    def _close(self, finished):
+        self.log.append("finished" if finished else "stopped")
+
+
+class Second(Kept):
+    name = "mlflow"
+
+    def _open(self, id, folder, settings):
+        raise ValueError("no API key")
 
 
 @pytest.fixture
@@ -51,11 +58,11 @@ def numbers(run):
 
 def test_a_resumed_run_has_one_log_with_all_numbers(kept, tmp_path):
     photos, out = draw_photos(tmp_path / "photos"), tmp_path / "run"
-    openjepa.pretrain(photos, out=out, steps=2, log_to="wandb", **HOW)
+    openjepa.pretrain(photos, out=out, steps=2, log_to="wandb,wandb", **HOW)
     openjepa.pretrain(photos, out=out, steps=4, resume=True, log_to="wandb")
     (log,) = kept.logs.values()
-    assert [line for line in log if line != "closed"] == numbers(out)
-    assert log[-1] == "closed" and log.count("closed") == 2
+    assert [line for line in log if line != "finished"] == numbers(out)
+    assert log[-1] == "finished" and log.count("finished") == 2
     (out / "loggers.json").write_text('{"wandb": "../x"}')
     with pytest.raises(UsageError, match=r"loggers\.json is damaged: .*delete it to begin new logs"):
         openjepa.pretrain(photos, out=out, steps=5, resume=True, log_to="wandb")
@@ -74,10 +81,19 @@ def test_what_cannot_be_logged_to_is_refused_before_a_step(kept, tmp_path, monke
     with pytest.raises(UsageError, match=r"--log-to wand is not known: known are wandb, mlflow; did you mean wandb"):
         openjepa.pretrain(photos, out=tmp_path / "a", steps=1, log_to="wand", **HOW)
 
-    def refuse(self, id, folder, settings):
-        raise ValueError("no API key")
+    monkeypatch.setitem(loggers.LOGGERS, "mlflow", Second)
+    with pytest.raises(UsageError, match=r"^--log-to mlflow: no API key: correct that and go on with --resume, or"):
+        openjepa.pretrain(photos, out=tmp_path / "a", steps=1, log_to="wandb,mlflow", **HOW)
+    assert not (tmp_path / "a" / "metrics.jsonl").exists() and kept.logs["run-0"] == ["stopped"]
+    openjepa.pretrain(photos, out=tmp_path / "a", resume=True, log_to="wandb")
+    assert kept.logs["run-0"][-1] == "finished"
 
-    monkeypatch.setattr(kept, "_open", refuse)
-    with pytest.raises(UsageError, match=r"^--log-to wandb: no API key$"):
-        openjepa.pretrain(photos, out=tmp_path / "a", steps=1, log_to="wandb", **HOW)
-    assert not (tmp_path / "a" / "metrics.jsonl").exists()
+
+def test_a_run_that_a_callback_stops_is_not_logged_as_finished(kept, tmp_path):
+    class Enough(openjepa.Callback):
+        def on_step(self, step, loss):
+            raise openjepa.StopTraining("enough")
+
+    photos = draw_photos(tmp_path / "photos")
+    openjepa.pretrain(photos, out=tmp_path / "a", steps=3, log_to="wandb", callbacks=[Enough()], **HOW)
+    assert kept.logs["run-0"][-1] == "stopped"

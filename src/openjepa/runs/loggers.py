@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
+from torch import Tensor
 
 from openjepa.console import log
 from openjepa.errors import UsageError, unknown
 from openjepa.files.writing import usage_error, write_json
 from openjepa.optional import require
 from openjepa.safety.schema import Schema, parse_json
-from openjepa.training.callbacks import Callback
+from openjepa.training.callbacks import Callback, Started
 
 IDS = "loggers.json"
 PROJECT = "openjepa"  # unless WANDB_PROJECT or MLFLOW_EXPERIMENT_NAME names another
@@ -34,6 +35,7 @@ class Logger(Callback):
 
     name: str
     failed = False
+    step, steps = 0, 1  # taken, and in all
 
     def open(self, folder: Path, settings: Mapping[str, str]) -> None:
         """Begin a log of the run in `folder`, or go on with the one that it has. Raises UsageError."""
@@ -41,9 +43,17 @@ class Logger(Callback):
         try:
             id = self._open(getattr(ids, self.name), folder, dict(settings))
         except Exception as error:
-            raise UsageError(f"--log-to {self.name}: {_reason(error)}") from error
+            raise UsageError(
+                f"--log-to {self.name}: {_reason(error)}: correct that and go on with --resume, or leave --log-to out"
+            ) from error
         with usage_error(folder):
             write_json(folder / IDS, (ids.model_dump() | {self.name: id}))
+
+    def on_start(self, run: Started) -> None:
+        self.step, self.steps = run.step, run.steps
+
+    def on_step(self, step: int, loss: Tensor) -> None:
+        self.step = step
 
     def on_record(self, record: dict[str, Any]) -> None:
         numbers = {name: float(value) for name, value in record.items() if isinstance(value, int | float)}
@@ -51,7 +61,7 @@ class Logger(Callback):
         self._try(lambda: self._log(step, numbers))
 
     def on_end(self) -> None:
-        self._try(self._close)
+        self._try(lambda: self._close(self.step >= self.steps))
 
     def _try(self, call: Callable[[], None]) -> None:
         if self.failed:
@@ -68,7 +78,7 @@ class Logger(Callback):
     def _log(self, step: int, numbers: dict[str, float]) -> None:
         raise NotImplementedError
 
-    def _close(self) -> None:
+    def _close(self, finished: bool) -> None:
         raise NotImplementedError
 
 
@@ -88,8 +98,8 @@ class Wandb(Logger):
     def _log(self, step: int, numbers: dict[str, float]) -> None:
         self._run.log({"step": step, **numbers})
 
-    def _close(self) -> None:
-        self._run.finish()
+    def _close(self, finished: bool) -> None:
+        self._run.finish(exit_code=0 if finished else 1)
 
 
 class MLflow(Logger):
@@ -116,8 +126,8 @@ class MLflow(Logger):
         now = int(time.time() * 1000)
         self._client.log_batch(self._id, [self._metric(name, value, now, step) for name, value in numbers.items()])
 
-    def _close(self) -> None:
-        self._client.set_terminated(self._id)
+    def _close(self, finished: bool) -> None:
+        self._client.set_terminated(self._id, "FINISHED" if finished else "KILLED")
 
 
 LOGGERS: dict[str, type[Logger]] = {each.name: each for each in (Wandb, MLflow)}
@@ -126,7 +136,7 @@ LOGGERS: dict[str, type[Logger]] = {each.name: each for each in (Wandb, MLflow)}
 def parse_loggers(names: str) -> list[Logger]:
     """The loggers of a list such as "wandb,mlflow". Raises UsageError for an unknown name or a missing package."""
     found = []
-    for name in filter(None, (part.strip() for part in names.split(","))):
+    for name in dict.fromkeys(filter(None, (part.strip() for part in names.split(",")))):
         if name not in LOGGERS:
             raise UsageError(unknown("--log-to", name, LOGGERS))
         require(name, name)
@@ -137,8 +147,13 @@ def parse_loggers(names: str) -> list[Logger]:
 def open_loggers(loggers: list[Logger], folder: Path, settings: Mapping[str, Any]) -> None:
     """Begin their logs of the run in `folder`, or go on with those that it has. Raises UsageError."""
     said = {name: str(value)[:LONGEST] for name, value in settings.items() if value is not None}
-    for logger in loggers:
-        logger.open(folder, said)
+    for number, logger in enumerate(loggers):
+        try:
+            logger.open(folder, said)
+        except UsageError:
+            for opened in loggers[:number]:
+                opened.on_end()
+            raise
 
 
 def _ids(folder: Path) -> Ids:

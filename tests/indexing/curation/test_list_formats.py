@@ -5,14 +5,16 @@ import json
 from urllib.parse import unquote
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from support.packing import as_zip
+from support.packing import as_shards, as_zip
 from support.photos import draw_photos
 
 import openjepa
 from openjepa.errors import UsageError
+from openjepa.exploring.atlas import IMAGE
 from openjepa.exploring.coordinates import coordinates
 from openjepa.files.marks import is_output
 
@@ -74,6 +76,17 @@ def test_an_atlas_has_the_map_thumbnails_and_facts(index):
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(row["bytes"])).convert("RGB")), picture)
 
 
+def test_labels_with_the_names_of_the_map_do_not_replace_it(index, tmp_path):
+    path = openjepa.open_index(index).paths[0].as_py()
+    (tmp_path / "labels.csv").write_text(f"path,x,image\n{path},left,blurred\n")
+    photos = index.parent / "my photos"
+    named = openjepa.index("pixels", photos, out=tmp_path / "i", labels=tmp_path / "labels.csv", workers=0)
+    openjepa.curate_sample(named, n=13, out=tmp_path / "a.parquet", format="embedding-atlas")
+    listed = pq.read_table(tmp_path / "a.parquet")
+    assert listed.schema.field("x").type == pa.float32() and listed.schema.field("image").type == IMAGE
+    assert {*listed["label_x"].to_pylist()} == {"left", None} and "blurred" in listed["label_image"].to_pylist()
+
+
 def test_lists_without_a_label_of_their_own_are_named(index):
     for command, label in ((openjepa.curate_outliers, "outlier"), (openjepa.curate_sample, "sample")):
         _, listed = written(index, command, "fiftyone", **({"n": 3} if label == "sample" else {"top": 3}))
@@ -89,5 +102,9 @@ def test_what_cannot_be_written_is_refused_before_anything_is_computed(index, tm
         "pixels", as_zip(index.parent / "my photos", tmp_path / "p.zip"), out=tmp_path / "i", workers=0
     )
     with pytest.raises(UsageError, match="which is no folder here"):
+        openjepa.curate_sample(packed, n=3, out=tmp_path / "a.json", format="coco")
+    shards = as_shards(index.parent / "my photos", tmp_path / "shards", 2)
+    packed = openjepa.index("pixels", shards, out=tmp_path / "j", workers=0)
+    with pytest.raises(UsageError, match=r"--format names files, and .* is none: .* parts of other files"):
         openjepa.curate_sample(packed, n=3, out=tmp_path / "a.json", format="coco")
     assert not (tmp_path / "a.json").exists()

@@ -23,7 +23,7 @@ from openjepa.files import check_outside
 from openjepa.files.path_arguments import checks_paths
 from openjepa.indexing.engines.ray_data import Opening, on_ray
 from openjepa.indexing.engines.shards import in_this_process
-from openjepa.indexing.open import check_free
+from openjepa.indexing.open import check_free, lasting
 from openjepa.indexing.refresh import refreshed
 from openjepa.optional import require
 from openjepa.runs.images import count_workers
@@ -80,7 +80,7 @@ def index(
     check_engine(engine, readers)
     check_free(out)
     check_outside(out, names_of(source))
-    opening = Opening(str(model), step, pooling, device, precision)
+    opening = Opening(lasting(str(model)), step, pooling, device, precision)
     where = on_ray(opening, None if workers == "auto" else readers) if engine == "ray" else in_this_process(readers)
     how = step, pooling, device, precision, where, max_skipped, patches
     with joined(choose_device(device)):

@@ -56,10 +56,16 @@ def write_list(out: Path, index: Searchable, table: pa.Table, name: str) -> None
 
 
 def entries(index: Searchable, table: pa.Table) -> Iterator[Entry]:
-    """The images of a list. Raises UsageError where they do not lie in a folder of this machine."""
+    """The images of a list. Raises UsageError where one is no file in a folder of this machine."""
     root = Path(index.about.source)
     if not root.is_dir():
         raise UsageError(f"--format names files, and the images of {index.folder} are {root}, which is no folder here")
+    for path in table["path"].to_pylist():
+        if not (root / path).is_file():
+            raise UsageError(
+                f"--format names files, and {root / path} is none: bring {index.folder} up to date, or give another "
+                "format where images are parts of other files"
+            )
     rows = table.to_pylist()
     sizes = index.sizes_at(pc.index_in(table["path"], index.paths).to_numpy())
     for row, size in zip(rows, sizes, strict=True):

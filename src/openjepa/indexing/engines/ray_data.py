@@ -104,12 +104,21 @@ def _cluster() -> Iterator[ModuleType]:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     ours = not ray.is_initialized()
     if ours:
-        ray.init(**({"log_to_driver": False} if "RAY_ADDRESS" in os.environ else LOCAL))
+        _join(ray)
     try:
         yield ray
     finally:
         if ours:
             ray.shutdown()
+
+
+def _join(ray: ModuleType) -> None:
+    address = os.environ.get("RAY_ADDRESS")
+    try:
+        ray.init(**({"log_to_driver": False} if address else LOCAL))
+    except (RuntimeError, ValueError, OSError) as error:
+        what = f"Ray at RAY_ADDRESS={address} cannot be joined" if address else "Ray cannot be started"
+        raise UsageError(f"{what} ({_reason(error)}): see that it runs, with the same versions") from error
 
 
 @contextlib.contextmanager
@@ -118,5 +127,8 @@ def _in_words(ray: ModuleType) -> Iterator[None]:
     try:
         yield
     except ray.exceptions.RayError as error:
-        reason = str(getattr(error, "cause", None) or error).strip().splitlines()[-1][:300]
-        raise UsageError(f"a worker of Ray failed: {reason}") from error
+        raise UsageError(f"a worker of Ray failed: {_reason(getattr(error, 'cause', None) or error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1][:300]
