@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+from datetime import timedelta
 from itertools import pairwise
 
 import numpy as np
@@ -112,6 +113,20 @@ def test_an_index_that_lies_leads_to_no_other_file_and_fetches_nothing(home, tmp
         for path in ("/api/duplicates", "/api/images/0/similarity?x=0&y=0"):
             assert "is damaged" in client.get(path).json["error"]
         assert client.post("/api/search", {"image": 0}).status == 200
+
+
+def test_an_index_that_was_brought_up_to_date_long_after_it_was_opened_is_not_called_damaged(home, tmp_path):
+    shutil.copytree(home / "index", tmp_path / "index")
+    with serving(opened := openjepa.open_index(tmp_path / "index")) as client:
+        other = Store.open(tmp_path / "index").table
+        other.update(values_sql={"width": "width + 1"})
+        assert client.get("/api/images/0/facts").status == 200  # the version that is open is kept for a day
+        other.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
+        gone = client.get("/api/images/0/facts")
+        assert gone.status == 503 and "brought up to date since it was opened: start the server" in gone.json["error"]
+        with pytest.raises(UsageError, match="index was brought up to date since it was opened: open it again"):
+            opened.rows_at([3], ["path", "thumbnail"])
+        assert openjepa.open_index(tmp_path / "index").rows_at([3], ["path"]).num_rows == 1
 
 
 def test_searches_are_those_of_the_index(client, index, home):

@@ -19,6 +19,7 @@ from openjepa.exploring.guard import KEEP, error
 from openjepa.exploring.openapi import ADDRESS, document
 from openjepa.exploring.route import JSON, MOST_JSON, Answer, Asked, Content, Route, understood
 from openjepa.exploring.routes.table import ROUTES
+from openjepa.indexing.store import Outdated
 
 BODY_SECONDS = 30  # in which the body of a request must have come
 SMALL = 2**16  # bytes of a body that many requests may have at a time; of larger ones only some are in memory
@@ -34,6 +35,7 @@ KINDS = {
     ".json": JSON,
 }
 NO_PAGE = "the page is not in this copy of openjepa: build it with make web"
+OUTDATED = "the index was brought up to date since it was opened: start the server again"
 Respond = Callable[[Request], Awaitable[Response]]
 
 
@@ -100,6 +102,8 @@ def _respond(route: Route, collection: Collection, threads: anyio.CapacityLimite
             return await answered(request)
         except Refused as problem:
             return error(problem.status, str(problem))
+        except Outdated:
+            return error(503, OUTDATED)
         except (UsageError, BadImage) as problem:
             return error(400, str(problem))
         except ClientDisconnect:

@@ -17,6 +17,7 @@ ERRORS = {
     404: "There is no such image or address",
     408: "The request did not arrive in time",
     413: "The body is too large",
+    503: "The index was brought up to date: start the server again",
 }
 
 

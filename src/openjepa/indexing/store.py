@@ -84,6 +84,10 @@ def lancedb() -> ModuleType:
     return require("lancedb", "index")
 
 
+class Outdated(UsageError):
+    """The version of an index that was opened is deleted, because the index was brought up to date since."""
+
+
 class Store:
     """An opened table: `about` it, and its rows as they were when it was opened or last changed here."""
 
@@ -132,31 +136,49 @@ class Store:
         return grid_of(schema.field(PATCHES), str(self.folder), AGAIN) if PATCHES in schema.names else None
 
     def __len__(self) -> int:
-        with reading(self.folder):
+        with self._reading():
             return self.table.count_rows()
 
     def read(self, columns: Sequence[str], where: str | None = None) -> pa.Table:
         """Columns of all rows, or of those that an SQL condition made by `filters` holds for, in their stored order."""
-        with reading(self.folder):
+        with self._reading():
             return self._checked(self._query(columns, where).to_arrow())
 
     def row_ids(self, where: str | None = None) -> np.ndarray:
         """LanceDB's numbers of rows, uint64, in their stored order."""
-        with reading(self.folder):
+        with self._reading():
             found = self._query(["path"], where).with_row_id(True).to_arrow()
         return found["_rowid"].to_numpy()
 
     def take(self, row_ids: Sequence[int], columns: Sequence[str]) -> pa.Table:
         """Columns of the rows of some numbers, in the order of these."""
-        with reading(self.folder):
+        with self._reading():
             found = self.table.take_row_ids([*row_ids]).select([*columns]).with_row_id().to_arrow()
         places = pc.index_in(pa.array(row_ids, pa.uint64()), found["_rowid"])
         return self._checked(found.select([*columns]).take(places))
 
     def batches(self, columns: Sequence[str], most: int = 1024) -> Iterator[pa.RecordBatch]:
         """Columns of all rows, up to so many at a time."""
-        with reading(self.folder):
+        with self._reading():
             yield from map(self._checked, self._query(columns, None).to_batches(most))
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """As `reading`; raises Outdated where the opened version may be deleted, because a later one is stored."""
+        try:
+            with reading(self.folder):
+                yield
+        except UsageError as error:
+            if self._is_latest():
+                raise
+            again = f"{self.folder} was brought up to date since it was opened: open it again"
+            raise Outdated(again) from error.__cause__
+
+    def _is_latest(self) -> bool:
+        """Whether no later version is stored; also where none can be read."""
+        with contextlib.suppress(UsageError), reading(self.folder):
+            return bool(lancedb().connect(_address(self.folder)).open_table(TABLE).version == self.table.version)
+        return True
 
     def _checked(self, found: Found) -> Found:
         """Rows as they are; raises UsageError where a measured number is none, or a time is no date."""
