@@ -1,5 +1,7 @@
 """The server of an index answers those with the token alone, whatever is sent to it, and ends in order."""
 
+import asyncio
+import contextlib
 import os
 import random
 import re
@@ -8,6 +10,7 @@ import socket
 import sys
 import threading
 import time
+from unittest.mock import Mock
 
 import pytest
 from support.explored import COUNT, TOKEN, Client, explored, serving
@@ -195,6 +198,35 @@ def test_what_is_no_http_and_what_is_too_large_or_too_slow_is_ended(client, monk
     assert reply.status == 413 and "20,971,520" in reply.json["error"]
     assert exchange(client, [b"GET /" + b"a" * 2**16 + b" HTTP/1.1\r\n\r\n"])[:12] in (b"", b"HTTP/1.1 400")
     assert client.get("/api/index").status == 200
+
+
+def test_who_does_not_read_answers_is_cut_also_without_a_token(client, monkeypatch):
+    monkeypatch.setattr(protocol, "SEND_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "CLOSE_SECONDS", 0.3)
+    connections = client.server._server.server_state.connections
+    before = set(connections)
+    asked = f"GET /api/index HTTP/1.1\r\nHost: 127.0.0.1:{client.port}\r\n\r\n".encode() * 200
+    with socket.socket() as link:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        link.connect(("127.0.0.1", client.port))
+        link.settimeout(0.2)
+        with contextlib.suppress(OSError):  # it does not take more, because its answers are not taken
+            while True:
+                link.sendall(asked)
+        until = time.monotonic() + 8
+        while set(connections) - before and time.monotonic() < until:
+            time.sleep(0.05)
+        assert not set(connections) - before
+
+
+@pytest.mark.parametrize("waiting", [0, 5])
+def test_a_closed_connection_is_cut_where_the_rest_is_not_taken(waiting, monkeypatch):
+    monkeypatch.setattr(protocol, "CLOSE_SECONDS", 0.01)
+    transport = Mock(is_closing=lambda: False, get_write_buffer_size=lambda: waiting)
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        protocol.Ending(transport, loop).close()
+        loop.run_until_complete(asyncio.sleep(0.05))
+    assert transport.close.called and transport.abort.called == (waiting > 0)
 
 
 def test_many_at_once(client):

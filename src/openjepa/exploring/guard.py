@@ -4,7 +4,6 @@ A page elsewhere can make a browser send requests here, with the cookie if it is
 must be the address (against DNS rebinding), and an Origin that is sent must be this one.
 """
 
-import asyncio
 import hmac
 from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
@@ -14,7 +13,6 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-SEND_SECONDS = 60  # a client that takes longer for a part of an answer is left
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 ANYWHERE = ("0.0.0.0", "[::]")
 POLICY = (
@@ -65,8 +63,7 @@ class Guard:
                 for name, value in HEADERS.items():
                     headers[name] = value
                 headers.setdefault("Cache-Control", KEEP_NOT)
-            async with asyncio.timeout(SEND_SECONDS):
-                await send(message)
+            await send(message)
 
         answer = self.refusal(scope) or self.entered(scope)
         await (answer or self.app)(scope, receive, sent)

@@ -9,23 +9,51 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MOST_CONNECTIONS = 256
 HEAD_SECONDS = 10.0  # from a connection, or the first byte of a further request, to the end of its head
+SEND_SECONDS = 60.0  # in which a client must take enough of an answer that more can be sent
 CLOSE_SECONDS = 60.0  # in which the rest of an answer must be taken once a connection is to be closed
 
 
+class Ending:
+    """A transport that is cut where a client does not take the rest of an answer within `CLOSE_SECONDS` of its end."""
+
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def close(self) -> None:
+        if not self.is_closing() and self.get_write_buffer_size():
+            self._loop.call_later(CLOSE_SECONDS, self.abort)
+        self._transport.close()
+
+
 class LimitedProtocol(H11Protocol):
-    """A connection that is cut where no request comes within `HEAD_SECONDS`."""
+    """A connection that is cut where no request comes within `HEAD_SECONDS`, or no answer is taken."""
 
     _deadline: asyncio.TimerHandle | None = None
+    _full: asyncio.TimerHandle | None = None  # runs while more cannot be sent
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
+        super().connection_made(Ending(transport, self.loop))  # type: ignore[arg-type]
         if len(self.connections) > MOST_CONNECTIONS:
             transport.abort()
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
+        self.resume_writing()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._full = self.loop.call_later(SEND_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        if self._full is not None:
+            self._full.cancel()
+            self._full = None
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -42,10 +70,6 @@ class LimitedProtocol(H11Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-
-    def timeout_keep_alive_handler(self) -> None:
-        super().timeout_keep_alive_handler()
-        self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
 
     def send_400_response(self, msg: str) -> None:
         body = json.dumps({"error": "this is not HTTP as it is understood here: see docs/reference/http.md"}).encode()
