@@ -18,7 +18,7 @@ from support.explored import COUNT, TOKEN, Client, explored, serving
 import openjepa
 from openjepa.cli import status_of
 from openjepa.exploring import app, protocol
-from openjepa.exploring.guard import POLICY
+from openjepa.exploring.guard import POLICY, Guard, in_address
 from openjepa.exploring.serving import Server
 
 FILES = (b"root:", b"[project]", b"import ", b"SQLite")
@@ -73,6 +73,16 @@ def test_another_host_or_origin_is_refused(client, path):
     for reply in (client.get(path), client.get(path, Host="evil"), client.get(path, Authorization="")):
         assert reply.headers["content-security-policy"] == POLICY and reply.headers["referrer-policy"] == "no-referrer"
         assert reply.headers["x-content-type-options"] == "nosniff" and "cache-control" in reply.headers
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"), [("LocalHost", "localhost"), ("0:0:0:0:0:0:0:1", "[::1]"), ("0:0::0", "[::1]")]
+)
+def test_a_host_may_be_written_in_other_ways(given, sent):
+    guard = Guard(Mock(), TOKEN, given, 8000, cookie=True)
+    headers = [(b"host", f"{sent}:8000".encode()), (b"authorization", f"Bearer {TOKEN}".encode())]
+    assert guard.refusal({"type": "http", "path": "/", "query_string": b"", "headers": headers}) is None
+    assert in_address(given) == ("[::]" if given == "0:0::0" else sent)
 
 
 def test_a_server_for_programs_has_no_page_and_takes_no_cookie(index):

@@ -4,7 +4,9 @@ A page elsewhere can make a browser send requests here, with the cookie if it is
 must be the address (against DNS rebinding), and an Origin that is sent must be this one.
 """
 
+import contextlib
 import hmac
+import ipaddress
 from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
@@ -35,7 +37,10 @@ def error(status: int, sentence: str) -> Response:
 
 
 def in_address(host: str) -> str:
-    """A host as it stands in an address: IPv6 in brackets."""
+    """A host as browsers write it in an address: in lower case, IPv6 in its shortest form and in brackets."""
+    with contextlib.suppress(ValueError):
+        host = str(ipaddress.ip_address(host))
+    host = host.lower()
     return f"[{host}]" if ":" in host else host
 
 
