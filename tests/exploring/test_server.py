@@ -7,8 +7,10 @@ import re
 import shutil
 from datetime import timedelta
 from itertools import pairwise
+from unittest.mock import Mock
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 from support.explored import COUNT, explored, serving
@@ -18,6 +20,8 @@ from openjepa.errors import UsageError
 from openjepa.exploring import originals
 from openjepa.exploring.openapi import document
 from openjepa.exploring.originals import Originals
+from openjepa.exploring.route import Asked
+from openjepa.exploring.routes import views
 from openjepa.exploring.routes.table import ROUTES
 from openjepa.indexing.curation import duplicates as curating
 from openjepa.indexing.store import Store
@@ -66,6 +70,18 @@ def test_the_index_its_map_and_columns(client, index):
     assert [paths[i] for i in ranks.argsort()] == sorted(paths)
     assert client.get("/api/columns/captured").json["missing"] == COUNT + 1
     assert "did you mean weight?" in client.get("/api/columns/weigth").json["error"]
+
+
+def test_times_are_exact(index):
+    times = ["2024-05-06 07:08:09", "2024-05-06 07:08:10", None]
+    seconds = [1714979289.0, 1714979290.0, np.nan]
+    values = pa.array(times).cast(pa.timestamp("s"))
+    collection = Mock(index=Mock(values=lambda _: values), kinds=index.columns, columns=["captured"])
+    asked = Asked({"name": "captured"})
+    found = np.frombuffer(views.column_values(collection, asked).data, "<f8")
+    assert np.array_equal(found, seconds, equal_nan=True)
+    about = views.column(collection, asked)
+    assert (about.min, about.max, about.missing) == (*seconds[:2], 1)
 
 
 def test_images_thumbnails_and_facts(client, index, home):

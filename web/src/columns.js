@@ -43,7 +43,8 @@ async function fetched(name, images) {
   const address = `/api/columns/${encodeURIComponent(name)}`;
   const about = await getJson(address);
   const values = await getBytes(`${address}/values`);
-  return about.type === "category" ? category(about, new Uint8Array(values)) : scale(about, new Float32Array(values), images);
+  if (about.type === "category") return category(about, new Uint8Array(values));
+  return scale(about, about.type === "time" ? new Float64Array(values) : new Float32Array(values), images);
 }
 
 function category(about, codes) {

@@ -17,7 +17,10 @@ Type = Literal["category", "number", "time", "text"]
 
 
 class Values(NamedTuple):
-    """A column: uint8 codes [n] with the categories, or float32 values [n]; of texts their ranks in sorted order."""
+    """A column: uint8 codes [n] with the categories, or float32 values [n]; of texts their ranks in sorted order.
+
+    Times are float64, because float32 would be wrong by up to a minute.
+    """
 
     type: Type
     values: np.ndarray
@@ -49,7 +52,8 @@ def read_column(collection: Collection, name: str) -> Values:
     if kind == "category":
         return _categories(column)
     numbers = column.cast(pa.int64()) if kind == "time" else column
-    values = np.array(numbers.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float32)
+    exact = np.float64 if kind == "time" else np.float32
+    values = np.array(numbers.cast(pa.float64()).to_numpy(zero_copy_only=False), exact)
     return Values(kind, values)
 
 

@@ -55,8 +55,8 @@ ROUTES = (
     Route(
         "GET",
         "/api/columns/{name}/values",
-        "A value for each image: a uint8 code of its category (255: missing), or a float32 number (NaN: missing). The "
-        "number of a text is its rank in sorted order.",
+        "A value for each image: a uint8 code of its category (255: missing), or a float32 number (NaN: missing), of "
+        "times float64. The number of a text is its rank in sorted order.",
         views.column_values,
         OCTETS,
         needs=views.needs_of_column,
