@@ -8,6 +8,7 @@ from typing import Any
 from openjepa.escaping import terminal
 
 REASON = 200  # characters
+QUOTED = 60  # characters of a text that a message quotes
 
 
 class UsageError(ValueError):
@@ -47,6 +48,11 @@ def print_error(message: str) -> None:
 def option(name: str) -> str:
     """A setting as it is given on the command line."""
     return "--" + name.replace("_", "-")
+
+
+def quoted(text: str) -> str:
+    """A given text as a message quotes it: 60 characters at most."""
+    return text if len(text) <= QUOTED else text[: QUOTED - 3] + "..."
 
 
 def shown(value: Any) -> str:

@@ -21,7 +21,7 @@ from openjepa.exploring import originals
 from openjepa.exploring.openapi import document
 from openjepa.exploring.originals import Originals
 from openjepa.exploring.route import Asked
-from openjepa.exploring.routes import views
+from openjepa.exploring.routes import queries, views
 from openjepa.exploring.routes.table import ROUTES
 from openjepa.indexing.curation import duplicates as curating
 from openjepa.indexing.store import Store
@@ -164,6 +164,33 @@ def test_searches_are_those_of_the_index(client, index, home):
     assert [(each["path"], each["box"]) for each in found] == boxes
     mask = np.frombuffer(client.post("/api/where", {"where": "class = 'cat'"}).body, np.uint8)
     assert mask.tolist() == index.rows_where("class = 'cat'").astype(int).tolist()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"image": 0, "box": [0.5, 0, 0.2, 1]}, "box: left must be less than right"),
+        ({"image": 0, "like": [1], "box": [0, 0, 1, 1]}, "box is a part of one image: give that image, without like"),
+        ({}, "nothing to search for: give an image, or some with like"),
+        ({"image": -1}, "image is -1 ("),
+        ({"like": [0, "x"]}, "like.1 is x ("),
+        ({"image": 0, "where": "widht > 1"}, "where: column widht is not known"),
+        ({"image": 0, "where": f"{'w' * 999} > 1"}, f"where: column {'w' * 57}... is not known"),
+        ({"image": 0, "where": f"captured > '{'9' * 999}'"}, f"where: '{'9' * 57}...' is not a time"),
+    ],
+)
+def test_what_cannot_be_searched_is_said_in_the_words_of_the_api(client, body, said):
+    found = client.post("/api/search", body)
+    assert found.status == 400 and said in found.json["error"] and "--" not in found.json["error"]
+    assert "constrained" not in found.json["error"] and len(found.json["error"]) < 400
+
+
+def test_a_box_that_the_model_does_not_see_is_refused_in_fractions():
+    frame = Mock(box=lambda *_: (50, 0, 150, 100))
+    collection = Mock(index=Mock(regions=Mock(grid=Mock(frame=frame))))
+    with pytest.raises(UsageError, match=r"what the model sees of the image, 0.25, 0, 0.75, 1: give"):
+        queries._box(collection, (0, 0, 0.2, 1), (200, 100))
+    assert queries._box(collection, (0, 0, 0.5, 1), (200, 100)) == (0, 0, 100, 100)
 
 
 def test_an_image_that_was_sent(client, index, home):

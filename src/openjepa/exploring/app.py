@@ -17,7 +17,7 @@ from openjepa.errors import BadImage, UsageError, print_error
 from openjepa.exploring.collection import Collection, Refused
 from openjepa.exploring.guard import KEEP, error
 from openjepa.exploring.openapi import ADDRESS, document
-from openjepa.exploring.route import JSON, MOST_JSON, Answer, Asked, Content, Route, understood
+from openjepa.exploring.route import JSON, MOST_JSON, Answer, Asked, Content, Route, by_keys, understood
 from openjepa.exploring.routes.table import ROUTES
 from openjepa.indexing.store import Outdated
 
@@ -105,7 +105,7 @@ def _respond(route: Route, collection: Collection, threads: anyio.CapacityLimite
         except Outdated:
             return error(503, OUTDATED)
         except (UsageError, BadImage) as problem:
-            return error(400, str(problem))
+            return error(400, by_keys(route, str(problem)))
         except ClientDisconnect:
             return error(400, "the request ended before it was complete")
         except TimeoutError:

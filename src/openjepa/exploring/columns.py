@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from openjepa.errors import UsageError, unknown
+from openjepa.errors import UsageError, quoted, unknown
 from openjepa.exploring.collection import CLUSTER, OUTLIER, Collection
 
 NAMED = 254  # categories that are named; all further ones are "other"
@@ -30,7 +30,7 @@ class Values(NamedTuple):
 def type_of(collection: Collection, name: str) -> Type:
     """Raises UsageError for an unknown column."""
     if name not in collection.columns:
-        raise UsageError(unknown("column", name[:100], collection.columns))
+        raise UsageError(unknown("column", quoted(name), collection.columns))
     if name not in collection.kinds:
         return "category" if name == CLUSTER else "number"
     kind = collection.kinds[name]

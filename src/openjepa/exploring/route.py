@@ -1,5 +1,6 @@
 """What a route of the server is: the request that it takes, and the function that answers it."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -76,6 +77,12 @@ def understood(kind: type[Schema], text: bytes | str) -> Any:
         return parsed(kind, text)
     except ValueError as error:
         raise UsageError(f"the request is not possible: {error}") from error
+
+
+def by_keys(route: Route, sentence: str) -> str:
+    """A sentence of the command line as one of the API: options that are keys of the body by the names of these."""
+    keys = route.body.model_fields if isinstance(route.body, type) else ()
+    return re.sub(r"--(\w+)", lambda found: found[1] if found[1] in keys else found[0], sentence)
 
 
 def place_of(collection: Collection, text: str) -> int:

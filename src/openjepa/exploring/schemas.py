@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from openjepa.exploring.route import Answer, Body, Query
 from openjepa.safety.schema import Fraction
@@ -10,6 +10,16 @@ from openjepa.safety.schema import Fraction
 Place = Annotated[int, Field(ge=0, lt=2**31, description="an image of the index, by its place from 0")]
 Sent = Annotated[str, Field(pattern="^u[0-9]{1,15}$", description="an upload")]
 MOST_EXAMPLES, MOST_PLACES = 1000, 1_000_000
+
+
+Sides = tuple[Fraction, Fraction, Fraction, Fraction]
+
+
+def _in_order(box: Sides) -> Sides:
+    left, top, right, bottom = box
+    if left >= right or top >= bottom:
+        raise ValueError("left must be less than right, and top less than bottom, in fractions of the image")
+    return box
 
 
 class ImageSize(Query):
@@ -37,7 +47,7 @@ class SearchBody(Body):
     image: Place | Sent | None = None
     like: list[Place | Sent] = Field([], max_length=100)
     unlike: list[Place | Sent] = Field([], max_length=100)
-    box: tuple[Fraction, Fraction, Fraction, Fraction] | None = Field(
+    box: Annotated[Sides, AfterValidator(_in_order)] | None = Field(
         None, description="left, top, right and bottom of a part of `image`, fractions of the upright image"
     )
     where: str | None = Field(None, description="a condition, as openjepa search --where takes it")

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from openjepa.errors import UsageError, unknown
+from openjepa.errors import UsageError, quoted, unknown
 
 TOKEN = re.compile(
     r"\s*(?:(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)|'(?P<text>(?:[^']|'')*)'"
@@ -76,7 +76,7 @@ class _Parser:
         return self.tokens[self.place]
 
     def refused(self, wanted: str) -> UsageError:
-        return UsageError(f"--where is not understood at {self.now}: {wanted} was expected")
+        return UsageError(f"--where is not understood at {quoted(str(self.now))}: {wanted} was expected")
 
     def take(self, *texts: str) -> str:
         """The next word or mark if it is one of these, in lower case; else ""."""
@@ -122,7 +122,7 @@ class _Parser:
             raise self.refused("a column")
         name = self.now.text
         if name not in self.columns:
-            raise UsageError(f"--where: {unknown('column', name, self.columns)}")
+            raise UsageError(f"--where: {unknown('column', quoted(name), self.columns)}")
         self.place += 1
         return name
 
@@ -168,13 +168,13 @@ class _Parser:
         if (pa.types.is_integer(kind) or pa.types.is_floating(kind)) and token.kind == "number":
             return _number(token.text)
         wanted = "a number" if not (pa.types.is_string(kind) or pa.types.is_timestamp(kind)) else "in single quotes"
-        raise UsageError(f"--where: {token} does not fit the column {column}: give a value {wanted}")
+        raise UsageError(f"--where: {quoted(str(token))} does not fit the column {column}: give a value {wanted}")
 
 
 def _number(text: str) -> str:
     value = float(text)
     if not math.isfinite(value):
-        raise UsageError(f"--where: {text} is too large a number")
+        raise UsageError(f"--where: {quoted(text)} is too large a number")
     return repr(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
 
 
@@ -182,4 +182,4 @@ def _time(text: str) -> str:
     try:
         return datetime.fromisoformat(text).replace(tzinfo=None).isoformat(sep=" ", timespec="seconds")
     except ValueError as error:
-        raise UsageError(f"--where: '{text}' is not a time: write it as '2024-05-06 07:08:09'") from error
+        raise UsageError(f"--where: '{quoted(text)}' is not a time: write it as '2024-05-06 07:08:09'") from error

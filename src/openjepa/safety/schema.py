@@ -28,6 +28,7 @@ from openjepa.escaping import utf8
 MAX_BYTES = 2**22  # of a JSON file, unless its reader allows more: parsed, it takes some 30 times as much memory
 MAX_TEXT = 10_000  # characters of a text
 SHOWN = 60  # characters of a wrong value or of a field's name in a message
+BRANCH = "constrained-"  # begins what pydantic names an alternative of a type by, among the parts of a field's name
 
 Kind = TypeVar("Kind")
 
@@ -124,7 +125,7 @@ def adapter(kind: Any) -> TypeAdapter:
 def violation(error: ValidationError) -> str:
     """The first thing that is wrong, in a few words: the field, its value and what is allowed."""
     first = error.errors(include_url=False)[0]
-    field = shortened(".".join(map(str, first["loc"])))
+    field = shortened(".".join(str(part) for part in first["loc"] if not str(part).startswith(BRANCH)))
     message = first["msg"][:1].lower() + first["msg"][1:]
     if first["type"] == "value_error":
         return f"{field}: {first['ctx']['error']}".removeprefix(": ")

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from openjepa.data.crops import Box
 from openjepa.errors import UsageError
 from openjepa.exploring.collection import Collection
 from openjepa.exploring.examples import scores_of
@@ -20,9 +21,7 @@ def search(collection: Collection, asked: Asked) -> Answer:
     like, unlike = ([_query(collection, each) for each in some] for some in (wanted.like, wanted.unlike))
     box = None
     if wanted.box is not None and image is not None:
-        width, height = collection.size_of(image)
-        left, top, right, bottom = wanted.box
-        box = left * width, top * height, right * width, bottom * height
+        box = _box(collection, wanted.box, collection.size_of(image))
     elif wanted.box is not None:
         raise UsageError("box is a part of image: give that image")
     with collection.searching:
@@ -30,6 +29,16 @@ def search(collection: Collection, asked: Asked) -> Answer:
             image, like=like, unlike=unlike, where=wanted.where, top=wanted.top, box=box
         )
     return SearchAnswer(results=_results(collection, places, found))
+
+
+def _box(collection: Collection, given: Box, size: tuple[int, int]) -> Box:
+    """A box in fractions as one in pixels. Raises UsageError where the model does not see it."""
+    (width, height), (left, top, right, bottom) = size, given
+    x0, y0, x1, y1 = collection.index.regions.grid.frame.box(width, height)
+    if right * width <= x0 or bottom * height <= y0 or left * width >= x1 or top * height >= y1:
+        seen = f"{x0 / width:.3g}, {y0 / height:.3g}, {x1 / width:.3g}, {y1 / height:.3g}"
+        raise UsageError(f"box is outside of what the model sees of the image, {seen}: give a box in that")
+    return left * width, top * height, right * width, bottom * height
 
 
 def embedding(collection: Collection, asked: Asked) -> Content:
