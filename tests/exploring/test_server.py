@@ -17,7 +17,7 @@ from support.explored import COUNT, explored, serving
 
 import openjepa
 from openjepa.errors import UsageError
-from openjepa.exploring import originals
+from openjepa.exploring import collection, originals
 from openjepa.exploring.openapi import document
 from openjepa.exploring.originals import Originals
 from openjepa.exploring.route import Asked
@@ -72,15 +72,27 @@ def test_the_index_its_map_and_columns(client, index):
     assert "did you mean weight?" in client.get("/api/columns/weigth").json["error"]
 
 
+def test_a_label_of_many_values_is_a_text_everywhere(index, monkeypatch):
+    monkeypatch.setattr(collection, "NAMED", 1)  # kind has two values
+    for unique, expected in ((0.1, "category"), (0, "text")):
+        monkeypatch.setattr(collection, "UNIQUE", unique)
+        shown = collection.Collection(index)
+        types = {column.name: column.type for column in views.about(shown, Asked({})).columns}
+        about = views.column(shown, Asked({"name": "kind"}))
+        assert types["kind"] == about.type == expected and (about.categories is None) == (expected == "text")
+        values = views.column_values(shown, Asked({"name": "kind"})).data
+        assert len(values) == (COUNT + 1) * (4 if expected == "text" else 1)
+
+
 def test_times_are_exact(index):
     times = ["2024-05-06 07:08:09", "2024-05-06 07:08:10", None]
     seconds = [1714979289.0, 1714979290.0, np.nan]
     values = pa.array(times).cast(pa.timestamp("s"))
-    collection = Mock(index=Mock(values=lambda _: values), kinds=index.columns, columns=["captured"])
+    shown = Mock(index=Mock(values=lambda _: values), kinds=index.columns, columns=["captured"])
     asked = Asked({"name": "captured"})
-    found = np.frombuffer(views.column_values(collection, asked).data, "<f8")
+    found = np.frombuffer(views.column_values(shown, asked).data, "<f8")
     assert np.array_equal(found, seconds, equal_nan=True)
-    about = views.column(collection, asked)
+    about = views.column(shown, asked)
     assert (about.min, about.max, about.missing) == (*seconds[:2], 1)
 
 
@@ -131,6 +143,7 @@ def test_an_index_that_lies_leads_to_no_other_file_and_fetches_nothing(home, tmp
         assert client.post("/api/search", {"image": 0}).status == 200
 
 
+@pytest.mark.filterwarnings("ignore:optimize")
 def test_an_index_that_was_brought_up_to_date_long_after_it_was_opened_is_not_called_damaged(home, tmp_path):
     shutil.copytree(home / "index", tmp_path / "index")
     with serving(opened := openjepa.open_index(tmp_path / "index")) as client:
@@ -187,10 +200,10 @@ def test_what_cannot_be_searched_is_said_in_the_words_of_the_api(client, body, s
 
 def test_a_box_that_the_model_does_not_see_is_refused_in_fractions():
     frame = Mock(box=lambda *_: (50, 0, 150, 100))
-    collection = Mock(index=Mock(regions=Mock(grid=Mock(frame=frame))))
+    shown = Mock(index=Mock(regions=Mock(grid=Mock(frame=frame))))
     with pytest.raises(UsageError, match=r"what the model sees of the image, 0.25, 0, 0.75, 1: give"):
-        queries._box(collection, (0, 0, 0.2, 1), (200, 100))
-    assert queries._box(collection, (0, 0, 0.5, 1), (200, 100)) == (0, 0, 100, 100)
+        queries._box(shown, (0, 0, 0.2, 1), (200, 100))
+    assert queries._box(shown, (0, 0, 0.5, 1), (200, 100)) == (0, 0, 100, 100)
 
 
 def test_an_image_that_was_sent(client, index, home):

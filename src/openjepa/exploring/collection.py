@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from torch import Tensor
 
@@ -38,6 +39,8 @@ class Refused(Exception):
 
 UPLOADS = 16
 CLUSTER, OUTLIER = "cluster", "outlier"
+NAMED = 254  # categories that are named; all further ones are "other"
+UNIQUE = 0.5  # a fraction of images: a label of more values than that, and than NAMED, is a text
 
 
 class Once:
@@ -119,6 +122,13 @@ class Collection:
         """Names of columns, the labels first, then those that are computed unless a label has their name."""
         computed = [name for name in (CLUSTER, OUTLIER) if name not in self.labels]
         return [*self.labels, *FACTS, *computed, "path", *HASHES]
+
+    @cached_property
+    def texts(self) -> frozenset[str]:
+        """The columns of texts that have too many values to be categories."""
+        most = max(NAMED, UNIQUE * len(self.index))
+        some = [name for name in ("folder", *self.labels) if pa.types.is_string(self.kinds[name])]
+        return frozenset(name for name in some if pc.count_distinct(self.index.values(name)).as_py() > most)
 
     def path_at(self, place: int) -> str:
         return self.paths[int(place)].as_py()

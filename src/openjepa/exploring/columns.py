@@ -7,11 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from openjepa.errors import UsageError, quoted, unknown
-from openjepa.exploring.collection import CLUSTER, OUTLIER, Collection
+from openjepa.exploring.collection import CLUSTER, NAMED, OUTLIER, Collection
 
-NAMED = 254  # categories that are named; all further ones are "other"
 MISSING = 255
-UNIQUE = 0.5  # a fraction of images: a label of more values than that, and than NAMED, is a text
 OTHER = "other"
 Type = Literal["category", "number", "time", "text"]
 
@@ -38,7 +36,8 @@ def type_of(collection: Collection, name: str) -> Type:
         return "time"
     if not pa.types.is_string(kind):
         return "number"
-    return "category" if name == "folder" or name in collection.labels else "text"
+    named = name == "folder" or name in collection.labels
+    return "category" if named and name not in collection.texts else "text"
 
 
 def read_column(collection: Collection, name: str) -> Values:
@@ -68,8 +67,6 @@ def _computed(collection: Collection, name: str) -> Values:
 def _categories(column: pa.Array) -> Values:
     counted = pc.value_counts(column.drop_null())
     names, counts = counted.field("values").to_pylist(), counted.field("counts").to_numpy(zero_copy_only=False)
-    if len(names) > max(NAMED, UNIQUE * len(column)):
-        return _ranks(column)
     order = sorted(range(len(names)), key=lambda place: (-counts[place], names[place]))
     named = [names[place] for place in order[:NAMED]]
     codes = pc.index_in(column, pa.array(named, pa.string())).to_numpy(zero_copy_only=False)
