@@ -17,7 +17,8 @@ from support.explored import COUNT, TOKEN, Client, explored, serving
 
 import openjepa
 from openjepa.cli import status_of
-from openjepa.exploring import app, protocol
+from openjepa.commands.collection import explore
+from openjepa.exploring import app, guard, protocol
 from openjepa.exploring.guard import POLICY, Guard, in_address
 from openjepa.exploring.serving import Server
 
@@ -60,6 +61,28 @@ def test_a_browser_gets_the_token_as_a_cookie(client):
     assert client.get("/api/index", Authorization="", Cookie='a="\x80; b').status == 401
 
 
+def test_a_browser_is_opened_with_a_code_that_holds_once_and_not_with_the_token(client, monkeypatch):
+    path = client.server.address_for_browser().removeprefix(client.server.address.removesuffix("/"))
+    assert path.startswith("/?token=") and TOKEN not in path
+    assert client.get(path, Authorization="", Host="evil.example").status == 403
+    assert client.get("/api/index" + path[1:], Authorization="").status == 401
+    entered = client.get(path, Authorization="")
+    assert entered.status == 303 and TOKEN in entered.headers["set-cookie"]
+    assert client.get(path, Authorization="").status == 401
+    monkeypatch.setattr(guard, "CODE_SECONDS", -1)
+    late = client.server.address_for_browser().rpartition("/")[2]
+    assert client.get(f"/{late}", Authorization="").status == 401
+
+
+def test_explore_opens_the_browser_without_the_token(home, monkeypatch, capfd):
+    opened = []
+    monkeypatch.setattr(explore, "opened_in_browser", opened.append)
+    monkeypatch.setattr(Server, "run", lambda _: None)
+    openjepa.explore(str(home / "index"))
+    printed = capfd.readouterr().out.split("token=")[1].strip()
+    assert len(opened) == 1 and printed not in opened[0]
+
+
 @pytest.mark.parametrize("path", ["/api/index", "/", "/static/app.js"])
 def test_another_host_or_origin_is_refused(client, path):
     here = f"127.0.0.1:{client.port}"
@@ -79,9 +102,9 @@ def test_another_host_or_origin_is_refused(client, path):
     ("given", "sent"), [("LocalHost", "localhost"), ("0:0:0:0:0:0:0:1", "[::1]"), ("0:0::0", "[::1]")]
 )
 def test_a_host_may_be_written_in_other_ways(given, sent):
-    guard = Guard(Mock(), TOKEN, given, 8000, cookie=True)
+    checks = Guard(Mock(), TOKEN, given, 8000, cookie=True)
     headers = [(b"host", f"{sent}:8000".encode()), (b"authorization", f"Bearer {TOKEN}".encode())]
-    assert guard.refusal({"type": "http", "path": "/", "query_string": b"", "headers": headers}) is None
+    assert checks.refusal({"type": "http", "path": "/", "query_string": b"", "headers": headers}) is None
     assert in_address(given) == ("[::]" if given == "0:0::0" else sent)
 
 

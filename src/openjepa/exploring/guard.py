@@ -7,6 +7,8 @@ must be the address (against DNS rebinding), and an Origin that is sent must be 
 import contextlib
 import hmac
 import ipaddress
+import secrets
+import time
 from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
@@ -15,6 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+CODE_SECONDS = 120  # in which a browser that was opened must come
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 ANYWHERE = ("0.0.0.0", "[::]")
 POLICY = (
@@ -52,11 +55,18 @@ class Guard:
 
     def __init__(self, app: ASGIApp, token: str, host: str, port: int, cookie: bool) -> None:
         self.app, self.token = app, token.encode()
+        self._codes: dict[str, float] = {}
         self.cookie = f"openjepa_{port}" if cookie else ""  # cookies are shared by all ports of a host
         named = in_address(host)
         names = {named, *LOOPBACK} if named in LOOPBACK or named in ANYWHERE else {named}
         self.anywhere = named in ANYWHERE and not cookie
         self.hosts = {f"{name}:{port}" for name in names} | (names if port == 80 else set())
+
+    def code(self) -> str:
+        """A code that GET /?token=CODE takes once in place of the token, within `CODE_SECONDS`."""
+        code = secrets.token_urlsafe(24)
+        self._codes[code] = time.monotonic() + CODE_SECONDS
+        return code
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -98,7 +108,8 @@ class Guard:
 
     def _of_browser(self, scope: Scope, headers: Headers) -> Iterable[str]:
         if scope["path"] == "/":
-            yield from parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
+            for given in parse_qs(scope["query_string"].decode("latin-1")).get("token", []):
+                yield self.token.decode() if self._codes.pop(given, 0) > time.monotonic() else given
         try:
             found = SimpleCookie(headers.get("cookie", "")).get(self.cookie)
         except CookieError:

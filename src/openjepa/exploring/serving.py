@@ -94,9 +94,13 @@ class Server:
         self.listener, port = listener, listener.getsockname()[1]
         self.address = f"http://{in_address(host)}:{port}/"
         self.collection = Collection(index, page)
-        app = Guard(make_app(self.collection), token, host, port, cookie=page)
+        self._guard = Guard(make_app(self.collection), token, host, port, cookie=page)
         settings: dict[str, Any] = {"http": LimitedProtocol, **SETTINGS}
-        self._server = uvicorn.Server(uvicorn.Config(app, **settings))
+        self._server = uvicorn.Server(uvicorn.Config(self._guard, **settings))
+
+    def address_for_browser(self) -> str:
+        """An address that opens the page once: other users see the command line of a browser, so it has no token."""
+        return f"{self.address}?token={self._guard.code()}"
 
     def run(self) -> None:
         """Answer requests. Raises KeyboardInterrupt after Ctrl-C."""

@@ -42,5 +42,5 @@ def explore(
         address = f"{server.address}?token={token}"
         log(f"{counted(len(opened), 'image')} of {opened.folder}, until Ctrl-C:", address)
         if not no_open:
-            opened_in_browser(address)
+            opened_in_browser(server.address_for_browser())
         server.run()
