@@ -181,8 +181,9 @@ def _fields(route: Any, schemas: dict[str, Any]) -> Iterator[str]:
         yield f"The body is a file of at most {MOST_UPLOAD // 2**20} MB."
     elif route.body:
         yield from _listed("The body is JSON", route.body.__name__, schemas)
-    if isinstance(route.gives, str):
-        yield f"Gives `{route.gives.partition(';')[0]}`."
+    if isinstance(route.gives, tuple):
+        media = " or ".join(f"`{kind.partition(';')[0]}`" for kind in route.gives)
+        yield f"Gives {media}."
     else:
         yield from _listed("Gives JSON", route.gives.__name__, schemas)
 

@@ -305,9 +305,24 @@ def test_the_document_names_every_route_and_fits_the_answers(client):
     for name in re.findall(r'"#/components/schemas/(\w+)"', text):
         assert name in found["components"]["schemas"]
     for route in ROUTES:
-        if route.method == "GET" and not isinstance(route.gives, str) and "{" not in route.path and route.query is None:
+        if (
+            route.method == "GET"
+            and not isinstance(route.gives, tuple)
+            and "{" not in route.path
+            and route.query is None
+        ):
             schema = found["components"]["schemas"][route.gives.__name__]
             assert client.get(route.path).json.keys() == schema["properties"].keys()
+
+
+def test_the_document_says_what_else_is_answered(client):
+    paths = client.get("/api/openapi.json").json["paths"]
+    described = paths["/api/export"]["post"]["responses"]
+    for form in ("csv", "paths"):
+        media = client.post("/api/export", {"ids": [0], "format": form}).headers["content-type"]
+        assert media in described["200"]["content"]
+    assert str(client.get("/api/export").status) in described and {"500", "503"} <= described.keys()
+    assert [each["name"] for each in paths["/api/thumbnails/{id}"]["get"]["parameters"]] == ["id", "v"]
 
 
 def test_the_routes_are_in_the_order_of_their_paths_first_parts():

@@ -133,7 +133,7 @@ async def _asked(route: Route, request: Request, large: asyncio.Semaphore) -> As
         body = await _body(request, route.body, large)
     elif route.body is not None:
         body = understood(route.body, await _body(request, MOST_JSON, large))
-    return Asked(request.path_params, query, body, given.get("v", ""))
+    return Asked(request.path_params, query, body)
 
 
 async def _body(request: Request, most: int, large: asyncio.Semaphore) -> bytes:

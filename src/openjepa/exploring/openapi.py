@@ -15,8 +15,10 @@ ERRORS = {
     401: "The token is missing or wrong",
     403: "Another Host, or a page of another origin",
     404: "There is no such image or address",
+    405: "The address does not take this method",
     408: "The request did not arrive in time",
     413: "The body is too large",
+    500: "The server failed at the request",
     503: "The index was brought up to date: start the server again",
 }
 
@@ -48,8 +50,12 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
         found["requestBody"] = {"required": True, "content": {"image/*": {}}}
     elif route.body is not None:
         found["requestBody"] = {"required": True, "content": {JSON: {"schema": _schema(route.body, schemas)}}}
-    media, content = (route.gives, {}) if isinstance(route.gives, str) else (JSON, _schema(route.gives, schemas))
-    found["responses"] = {"200": {"description": "Done", "content": {media: {"schema": content} if content else {}}}}
+    content: dict[str, Any] = {}
+    if isinstance(route.gives, tuple):
+        content = {media: {} for media in route.gives}
+    else:
+        content = {JSON: {"schema": _schema(route.gives, schemas)}}
+    found["responses"] = {"200": {"description": "Done", "content": content}}
     refused = {JSON: {"schema": {"$ref": REF.format(model="Error")}}}
     found["responses"] |= {str(code): {"description": words, "content": refused} for code, words in ERRORS.items()}
     return found

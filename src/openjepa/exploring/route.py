@@ -11,7 +11,8 @@ from openjepa.exploring.collection import Collection, Refused
 from openjepa.safety.schema import Schema, parsed
 
 MOST_JSON = 2**24  # bytes of a body: a list of a million images is smaller
-OCTETS, JSON, TEXT = "application/octet-stream", "application/json", "text/plain; charset=utf-8"
+OCTETS, JSON = "application/octet-stream", "application/json"
+TEXT, CSV = "text/plain; charset=utf-8", "text/csv; charset=utf-8"
 
 
 class Query(Schema):
@@ -45,14 +46,13 @@ class Asked(NamedTuple):
     path: Mapping[str, str]
     query: Any = None
     body: Any = None
-    version: str = ""  # `v` of the query
 
 
 class Route(NamedTuple):
     """An entry of the table of routes, of which the document of the API is made.
 
     answer   called in a thread; raises UsageError (status 400) or Refused
-    gives    the media type of the answer, or its class where it is JSON
+    gives    the media types that the answer can have, or its class where it is JSON
     query    what stands behind the ?; body: what is sent, a Body or at most so many bytes
     needs    names of what must have been computed (`Collection.slow`), which may take long
     computes whether it computes with all vectors: one such request runs at a time, so that others find a thread
@@ -63,7 +63,7 @@ class Route(NamedTuple):
     path: str
     about: str
     answer: Callable[[Collection, Asked], Answer | Content]
-    gives: type[Answer] | str = OCTETS
+    gives: type[Answer] | tuple[str, ...] = (OCTETS,)
     query: type[Query] | None = None
     body: type[Body] | int | None = None
     needs: Callable[[Collection, Asked], tuple[str, ...]] = lambda *_: ()

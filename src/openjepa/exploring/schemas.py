@@ -30,6 +30,10 @@ class MapKind(Query):
     map: Literal["umap", "pca"] | None = Field(None, description="pca is quick; left out, that of the index")
 
 
+class Version(Query):
+    v: str = Field("", description="`opened` of /api/index, with which the browser keeps the thumbnail")
+
+
 class Ids(Query):
     ids: str = Field(description="1 to 500 places of images, with commas between")
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from openjepa.escaping import csv_cell, utf8, visible
 from openjepa.exploring.collection import Collection
-from openjepa.exploring.route import TEXT, Answer, Asked, Content, checked_places
+from openjepa.exploring.route import CSV, TEXT, Answer, Asked, Content, checked_places
 from openjepa.exploring.schemas import (
     Cluster,
     ClustersAnswer,
@@ -83,5 +83,5 @@ def export(collection: Collection, asked: Asked) -> Content:
         stream = io.StringIO(newline="")
         csv.writer(stream).writerows([*map(csv_cell, row)] for row in [columns, *([path, *label] for path in paths)])
         text, name = stream.getvalue(), "images.csv"
-    media = TEXT if wanted.format == "paths" else "text/csv; charset=utf-8"
+    media = TEXT if wanted.format == "paths" else CSV
     return Content(utf8(text).encode(), media, {"Content-Disposition": f'attachment; filename="{name}"'})

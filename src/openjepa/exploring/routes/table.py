@@ -1,6 +1,6 @@
 """The table of routes. To add one, write its function in one of the files beside this, and one entry here."""
 
-from openjepa.exploring.route import OCTETS, TEXT, Route
+from openjepa.exploring.route import CSV, OCTETS, TEXT, Route
 from openjepa.exploring.routes import curation, queries, views
 from openjepa.exploring.schemas import (
     ClustersAnswer,
@@ -21,6 +21,7 @@ from openjepa.exploring.schemas import (
     Similarity,
     Top,
     UploadAnswer,
+    Version,
     WhereBody,
 )
 
@@ -38,7 +39,7 @@ ROUTES = (
         "The map: float32 x, y of every image in stored order, little endian, in [-1, 1]. The header X-Map says by "
         "which method. The first request may take minutes; the map is then kept.",
         views.points,
-        OCTETS,
+        (OCTETS,),
         MapKind,
         needs=views.needs_of_points,
     ),
@@ -58,7 +59,7 @@ ROUTES = (
         "A value for each image: a uint8 code of its category (255: missing), or a float32 number (NaN: missing), of "
         "times float64. The number of a text is its rank in sorted order.",
         views.column_values,
-        OCTETS,
+        (OCTETS,),
         needs=views.needs_of_column,
         words=NAME,
     ),
@@ -67,7 +68,8 @@ ROUTES = (
         "/api/thumbnails/{id}",
         "The thumbnail; with ?v=OPENED (of /api/index) the browser keeps it.",
         views.thumbnail,
-        WEBP,
+        (WEBP,),
+        Version,
         words=ID,
     ),
     Route(
@@ -75,7 +77,7 @@ ROUTES = (
         "/api/images/{id}",
         "The upright original, its longer side at most size.",
         views.image,
-        JPEG,
+        (JPEG,),
         ImageSize,
         words=ID,
     ),
@@ -104,7 +106,7 @@ ROUTES = (
         "/api/uploads/{upload}",
         "An upload, upright, its longer side at most 2,048 pixels.",
         views.uploaded,
-        JPEG,
+        (JPEG,),
         words=UPLOAD,
     ),
     Route(
@@ -131,7 +133,7 @@ ROUTES = (
         "/api/embedding",
         "The vector of an image file (20 MB at most) as the model of the index gives it: float32.",
         queries.embedding,
-        OCTETS,
+        (OCTETS,),
         body=MOST_UPLOAD,
         computes=True,
     ),
@@ -140,7 +142,7 @@ ROUTES = (
         "/api/where",
         "Which images a condition holds for: uint8, 1 or 0, for every image.",
         queries.where,
-        OCTETS,
+        (OCTETS,),
         body=WhereBody,
     ),
     Route(
@@ -149,7 +151,7 @@ ROUTES = (
         "From a few images that show something, and a few that do not: float32 for every image, 0 to 1, how likely it "
         "does.",
         queries.examples,
-        OCTETS,
+        (OCTETS,),
         body=ExamplesBody,
         computes=True,
     ),
@@ -183,7 +185,7 @@ ROUTES = (
         "/api/export",
         "A list of images as a file: a CSV table, with the label `name` where it is given, or a path a line.",
         curation.export,
-        TEXT,
+        (CSV, TEXT),
         body=ExportBody,
     ),
 )

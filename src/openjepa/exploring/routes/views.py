@@ -77,7 +77,7 @@ def thumbnail(collection: Collection, asked: Asked) -> Content:
     data = collection.index.rows_at([place], ["thumbnail"])["thumbnail"][0].as_py()
     if not data:
         raise Refused(404, f"image {place} has no thumbnail: the index is damaged")
-    return Content(data, "image/webp", kept=asked.version == collection.opened)
+    return Content(data, "image/webp", kept=asked.query.v == collection.opened)
 
 
 def names(collection: Collection, asked: Asked) -> Answer:
