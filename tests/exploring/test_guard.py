@@ -19,6 +19,7 @@ import openjepa
 from openjepa.cli import status_of
 from openjepa.commands.collection import explore
 from openjepa.exploring import app, guard, protocol
+from openjepa.exploring.collection import Refused
 from openjepa.exploring.guard import POLICY, Guard, in_address
 from openjepa.exploring.serving import Server
 
@@ -250,6 +251,26 @@ def test_who_does_not_read_answers_is_cut_also_without_a_token(client, monkeypat
         while set(connections) - before and time.monotonic() < until:
             time.sleep(0.05)
         assert not set(connections) - before
+
+
+def test_a_large_body_waits_for_its_turn_before_its_time_runs(monkeypatch):
+    async def parts():
+        yield b"body"
+
+    async def read(held):
+        large = asyncio.Semaphore(1)
+        await large.acquire()
+        asyncio.get_running_loop().call_later(held, large.release)
+        found = await app._body(Mock(headers={}, stream=parts), 2**20, large)
+        assert not large.locked()  # its place is free again
+        return found
+
+    monkeypatch.setattr(app, "BODY_SECONDS", 0.1)
+    monkeypatch.setattr(app, "WAIT_SECONDS", 0.5)
+    assert asyncio.run(read(0.2)) == b"body"
+    with pytest.raises(Refused, match="busy") as refused:
+        asyncio.run(read(1))
+    assert refused.value.status == 503
 
 
 @pytest.mark.parametrize("waiting", [0, 5])

@@ -1,8 +1,9 @@
 """The application: requests are read within limits, answered in threads, and every error is one sentence in JSON."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from openjepa.exploring.routes.table import ROUTES
 from openjepa.indexing.store import Outdated
 
 BODY_SECONDS = 30  # in which the body of a request must have come
+WAIT_SECONDS = 30  # in which a large body must find a place among those that are read
 SMALL = 2**16  # bytes of a body that many requests may have at a time; of larger ones only some are in memory
 LARGE_AT_ONCE, THREADS = 4, 8
 STATIC = Path(__file__).parent / "static"
@@ -142,11 +144,22 @@ async def _body(request: Request, most: int, large: asyncio.Semaphore) -> bytes:
     if length.isdecimal() and int(length) > most:
         raise Refused(413, f"the body is larger than {most:,} bytes, the most that is read here")
     small = length.isdecimal() and int(length) <= SMALL
-    async with asyncio.timeout(BODY_SECONDS):
-        if small:
-            return await _read(request, most)
-        async with large:
-            return await _read(request, most)
+    async with contextlib.nullcontext() if small else _place_among(large), asyncio.timeout(BODY_SECONDS):
+        return await _read(request, most)
+
+
+@contextlib.asynccontextmanager
+async def _place_among(large: asyncio.Semaphore) -> AsyncIterator[None]:
+    """One of the places for large bodies. Raises Refused where none becomes free in time."""
+    try:
+        async with asyncio.timeout(WAIT_SECONDS):
+            await large.acquire()
+    except TimeoutError as error:
+        raise Refused(503, "the server is busy with other large requests: send it again later") from error
+    try:
+        yield
+    finally:
+        large.release()
 
 
 async def _read(request: Request, most: int) -> bytes:

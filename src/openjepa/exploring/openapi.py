@@ -19,7 +19,7 @@ ERRORS = {
     408: "The request did not arrive in time",
     413: "The body is too large",
     500: "The server failed at the request",
-    503: "The index was brought up to date: start the server again",
+    503: "The server is busy, or the index was brought up to date, which needs a new start",
 }
 
 
