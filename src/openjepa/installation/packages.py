@@ -54,6 +54,9 @@ EXTRAS = (
     Packages("xlsx", {"xlsxwriter>=3.2": "xlsxwriter"}, "tables and vectors as Excel workbooks"),
     Packages("index", {"lancedb": "lancedb"}, "index, search and curate"),
     Packages("explore", {"starlette": "starlette", "uvicorn": "uvicorn", "umap-learn": "umap"}, "explore and serve"),
+    Packages("ray", {"ray>=2.40": "ray", "pandas": "pandas", "fsspec": "fsspec"}, "index --engine ray"),
+    Packages("wandb", {"wandb": "wandb"}, "pretrain --log-to wandb"),
+    Packages("mlflow", {"mlflow": "mlflow"}, "pretrain --log-to mlflow"),
     Packages("docs", {"sphinx": "", "myst-nb": "", "furo": ""}, "building the documentation"),
     Packages("torchvision", {"torchvision": "torchvision"}, "data sets of torchvision"),
     Packages(
