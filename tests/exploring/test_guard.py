@@ -13,7 +13,7 @@ import time
 from unittest.mock import Mock
 
 import pytest
-from support.explored import COUNT, TOKEN, Client, explored, serving
+from support.explored import COUNT, TOKEN, Client, serving
 
 import openjepa
 from openjepa.cli import status_of
@@ -24,22 +24,6 @@ from openjepa.exploring.guard import POLICY, Guard, in_address
 from openjepa.exploring.serving import Server
 
 FILES = (b"root:", b"[project]", b"import ", b"SQLite")
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return explored(tmp_path_factory.mktemp("explored"))
-
-
-@pytest.fixture(scope="module")
-def index(home):
-    return openjepa.open_index(home / "index")
-
-
-@pytest.fixture(scope="module")
-def client(index):
-    with serving(index) as client:
-        yield client
 
 
 def test_the_token_is_needed_for_everything(client):

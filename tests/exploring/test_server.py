@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
-from support.explored import COUNT, explored, serving
+from support.explored import COUNT, serving
 
 import openjepa
 from openjepa.errors import UsageError
@@ -25,22 +25,6 @@ from openjepa.exploring.routes import queries, views
 from openjepa.exploring.routes.table import ROUTES
 from openjepa.indexing.curation import duplicates as curating
 from openjepa.indexing.store import Store
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return explored(tmp_path_factory.mktemp("explored"))
-
-
-@pytest.fixture(scope="module")
-def index(home):
-    return openjepa.open_index(home / "index")
-
-
-@pytest.fixture(scope="module")
-def client(index):
-    with serving(index) as client:
-        yield client
 
 
 def test_the_index_its_map_and_columns(client, index):
