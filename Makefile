@@ -13,6 +13,7 @@ lint: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m pytest -m types tests/test_types.py
 
 docs: .venv/installed-test
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs docs/_build

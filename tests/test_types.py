@@ -63,6 +63,7 @@ def pyright(files: list[Path], folder: Path) -> set[tuple[str, int]]:
     return {(Path(each["file"]).name, each["range"]["start"]["line"] + 1) for each in found}
 
 
+@pytest.mark.types
 @pytest.mark.parametrize("check", [mypy, pyright])
 def test_right_scripts_pass_and_wrong_ones_fail_at_the_marked_lines(check, tmp_path):
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
