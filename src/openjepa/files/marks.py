@@ -98,8 +98,7 @@ def _is_workbook(path: Path) -> bool:
 
 
 def _are_records(data: bytes) -> bool:
-    """Whether a JSON text holds the records of an evaluation, a list of runs, or what was found in an index or
-    expected in an image."""
+    """Whether a JSON text holds records that `evaluate`, `runs`, `search`, `anomaly evaluate` or `imagine` wrote."""
     try:
         records = json.loads(data)
     except (ValueError, RecursionError):

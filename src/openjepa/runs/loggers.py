@@ -3,6 +3,7 @@
 import contextlib
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,7 +31,7 @@ class Ids(Schema):
     mlflow: Id | None = None
 
 
-class Logger(Callback):
+class Logger(Callback, ABC):
     """A service that a run is logged to. Where it fails while the run trains, the run goes on without it."""
 
     name: str
@@ -72,14 +73,17 @@ class Logger(Callback):
             self.failed = True
             log(f"{self.name}: {_reason(error)}; the run goes on without it, and metrics.jsonl has all numbers")
 
+    @abstractmethod
     def _open(self, id: str | None, folder: Path, settings: dict[str, str]) -> str:
-        raise NotImplementedError
+        """Begin a log, or go on with that of an id; gives its id."""
 
+    @abstractmethod
     def _log(self, step: int, numbers: dict[str, float]) -> None:
-        raise NotImplementedError
+        """Log the numbers of a step."""
 
+    @abstractmethod
     def _close(self, finished: bool) -> None:
-        raise NotImplementedError
+        """End the log of a run that took all of its steps, or was stopped."""
 
 
 class Wandb(Logger):
