@@ -85,6 +85,13 @@ def test_commands_that_do_not_train_do_not_import_what_only_training_needs():
     assert done.stdout == "none\n"
 
 
+def test_a_run_starts_without_what_its_report_needs():
+    heavy = {"scipy.stats", "sklearn", "pandas", "matplotlib.figure", "openjepa.reports.run_page"}
+    code = f"import sys, openjepa.commands.pretrain\nprint({heavy} & set(sys.modules) or 'none')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "none\n"
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_every_command_is_a_function_and_has_a_help_screen(command, capsys, monkeypatch):
     assert getattr(openjepa, command.function) is command.load()

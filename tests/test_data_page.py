@@ -52,9 +52,9 @@ def pack(home: Path) -> None:
 
 
 def draw_numbers(home: Path) -> None:
-    """Images of other channels and depths, 24 a folder."""
+    """Images of other channels and depths, 8 a folder."""
     rng = np.random.default_rng(0)
-    for number in range(24):
+    for number in range(8):
         bands = rng.normal(500, 90, (20, 40, 12)).astype(np.float32)
         grey = rng.integers(0, 65536, (20, 40), dtype=np.uint16)
         for folder in ("bands", "grey", "stacks", "arrays", "scans"):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from scipy.stats import beta
+from scipy.special import betaincinv
 from torch import Tensor
 
 from openjepa.anomaly.scorer import Score
@@ -96,7 +96,7 @@ def conformal_threshold(scores: np.ndarray, rate: float) -> Threshold:
     place = place_of(rate, n)
     if place < 1:
         raise UsageError(too_few(rate, n))
-    low, high = beta.ppf((0.025, 0.975), place, n + 1 - place)  # the distribution of the rate of this threshold
+    low, high = betaincinv(place, n + 1 - place, (0.025, 0.975))  # the rate of this threshold is Beta distributed
     return Threshold(float(np.sort(scores)[n - place]), rate, n, float(low), float(high))
 
 

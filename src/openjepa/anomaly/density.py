@@ -1,7 +1,6 @@
 """Densities: how unlikely a patch is at its place, and an image as a whole, under Gaussians of normal images."""
 
 import torch
-from sklearn.covariance import LedoitWolf
 from torch import Tensor
 
 from openjepa.anomaly.patches import orthogonal
@@ -78,6 +77,8 @@ def image_density(means: Tensor) -> ImageDensity:
 
     The covariance is that of Ledoit and Wolf (2004, Journal of Multivariate Analysis 88, 365-411).
     """
+    from sklearn.covariance import LedoitWolf  # takes a second, which every run would wait for
+
     fitted = LedoitWolf().fit(means.double().numpy())
     precision = torch.from_numpy(fitted.get_precision()).float()
     return ImageDensity(torch.from_numpy(fitted.location_).float(), precision)

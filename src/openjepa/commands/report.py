@@ -12,7 +12,6 @@ from openjepa.console import log
 from openjepa.data.open import DataSource, Given, as_source
 from openjepa.errors import UsageError
 from openjepa.files.path_arguments import checks_paths
-from openjepa.reports.run_page import write_run_page
 from openjepa.runs.folder import read_run_folder
 
 
@@ -41,6 +40,8 @@ def report(
 
     Returns the page. Raises UsageError if the folder is no run, --data names no images, or --show no image of them.
     """
+    from openjepa.reports.run_page import write_run_page  # takes a second, which a run needs at its end alone
+
     images = None if data is None else as_source(data)
     return write_run_page(read_run_folder(Path(run), str(device), step, network), images, [*(show or [])])
 

@@ -127,7 +127,7 @@ def test_fetch_computes_all_features_that_a_task_reads(tmp_path, task):
 
 
 def test_fine_tuning_learns_what_is_planted_and_chance_from_noise(tmp_path):
-    told, noise = make_session(tmp_path, True, encoder(), epochs=15), make_session(tmp_path, False, encoder(), epochs=2)
+    told, noise = make_session(tmp_path, True, encoder(), epochs=8), make_session(tmp_path, False, encoder(), epochs=2)
     (planted,), (chance,) = TASKS["finetune"].run(told), TASKS["finetune"].run(noise)
     assert planted.record()["value"] > 0.95
     how = chance.record()["protocol"]  # 2 epochs of 600 images are 19 steps of 64, and 60 are the least
