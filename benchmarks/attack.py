@@ -112,6 +112,7 @@ def harmless_lines(forge: Forge) -> dict[str, list[str]]:
         "export": ["export", run, "--to", "hf", "--out", "out"],
         "export timm": ["export", run, "--to", "timm", "--out", "out"],
         "export onnx": ["export", run, "--to", "onnx", "--out", "out"],
+        "export web": ["export", run, "--to", "web", "--gallery", data, "--out", "out"],
         "pretrain": ["pretrain", data, "--out", "new", *RUN],
         "embed foreign": ["embed", str(forge.harmless / "foreign/timm"), data, "--out", "v.csv", *USUAL],
         "embed foreign hf": ["embed", str(forge.harmless / "foreign/hf"), data, "--out", "v.csv", *USUAL],
@@ -151,7 +152,7 @@ NAMES += (
 NAMES += ("anomaly fit", "anomaly score", "anomaly evaluate", "runs", "index", "search", "search box", "search image")
 NAMES += ("imagine", "imagine index", "curate duplicates", "curate outliers", "curate clusters")
 NAMES += ("embed foreign", "embed foreign hf")
-NAMES += ("import hf", "import timm", "export", "export timm", "export onnx")
+NAMES += ("import hf", "import timm", "export", "export timm", "export onnx", "export web")
 
 
 def load_commands() -> None:

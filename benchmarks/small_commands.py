@@ -89,6 +89,11 @@ COMMANDS = [
     Small("imagine", ["imagine", "run", "photos/a/000.png", *HIDDEN], ("x.html", "x.json")),
     Small("index", ["index", "run", "photos", "--out", "OUT/index", "--device", "cpu", *FAST], index="index"),
     Small("export", ["export", "run", "--to", "safetensors", "--out", "OUT/export"], ("export/*.safetensors",)),
+    Small(
+        "export web",
+        ["export", "run", "--to", "web", "--gallery", "photos", "--out", "OUT/page"],
+        ("page/*.onnx", "page/gallery.*", "page/*.js"),
+    ),
     Small("import", ["import", "run", "OUT/artifact"], ("artifact/*",)),
 ]
 

@@ -453,6 +453,8 @@ def export(
     image_size: str | None = ...,
     half: bool = ...,
     images: str | None = ...,
+    gallery: str | None = ...,
+    runtime: str | None = ...,
     num_heads: int | None = ...,
     licence: str | None = ...,
     overwrite: bool = ...,

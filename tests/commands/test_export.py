@@ -22,10 +22,10 @@ def run(tmp_path_factory):
     return folder / "run"
 
 
-@pytest.mark.parametrize("to", ["hf", "timm", "safetensors", "onnx", "official"])
+@pytest.mark.parametrize("to", ["hf", "timm", "safetensors", "onnx", "official", "web"])
 def test_every_format_is_compared_on_the_images_named(run, tmp_path, capsys, to):
     photos = run.parent / "photos"
-    openjepa.export(run, to=to, out=tmp_path / "out", with_predictor=to != "onnx", images=str(photos))
+    openjepa.export(run, to=to, out=tmp_path / "out", with_predictor=to not in ("onnx", "web"), images=str(photos))
     stored = json.loads((tmp_path / "out/comparison.json").read_text())
     assert stored["images"] == 8 and stored["images_of"].endswith("photos") and stored["format"] == to
     for what in ("patch_tokens", "embedding"):
@@ -99,6 +99,11 @@ def test_what_cannot_be_exported(run, shared, tmp_path):
         ({"to": "hub"}, "hub:OWNER/NAME"),
         ({"to": "timm", "half": True}, "--half goes with --to onnx"),
         ({"to": "onnx", "with_predictor": True}, "ONNX holds the encoder alone"),
+        ({"to": "web", "with_predictor": True}, "web holds the encoder alone"),
+        ({"to": "onnx", "gallery": str(run.parent / "photos")}, "--gallery goes with --to web, not with --to onnx"),
+        ({"to": "hub:a/b", "runtime": "npm"}, "--runtime goes with --to web"),
+        ({"to": "web", "runtime": str(tmp_path)}, r"holds no ort\.wasm\.bundle\.min\.mjs: give the folder of"),
+        ({"to": "web", "gallery": str(tmp_path)}, "no images"),
         ({"to": "official", "image_size": 32}, "positions that the published layout cannot hold"),
         ({"to": "hf", "images": str(tmp_path / "nothing")}, "does not exist"),
         ({"to": "hf", "which": "teacher"}, "known are target, context"),

@@ -41,6 +41,12 @@ def export(
     image_size: Annotated[str | None, Option(help="For images of another size, as 448 or ROWSxCOLUMNS.")] = None,
     half: Annotated[bool, Option("--half", help="ONNX with float16 weights and arithmetic.")] = False,
     images: Annotated[str | None, Option(help="Images to compare on; left out, drawn scenes.")] = None,
+    gallery: Annotated[
+        str | None, Option(help="Of a page: images that it compares with; left out, it compares two with each other.")
+    ] = None,
+    runtime: Annotated[
+        str | None, Option(help="Of a page: the folder of onnxruntime-web to copy from, or npm to fetch it.")
+    ] = None,
     num_heads: Annotated[int | None, Option(help="Attention heads, for a width that is no standard size.")] = None,
     licence: Annotated[str | None, Option(help="Licence of your weights, for the card.")] = None,
     overwrite: OverwriteFolder = False,
@@ -48,7 +54,8 @@ def export(
 ) -> Path:
     """Write an encoder as another library opens it, open it there, and compare the two on images.
 
-    The folder holds the weights, comparison.json and README.md, the model card. With hub:OWNER/NAME the folder, as for
+    The folder holds the weights, comparison.json and README.md, the model card. That of web is a static page, which
+    runs the encoder in a browser, by onnxruntime-web. With hub:OWNER/NAME the folder, as for
     hf, is pushed to the Hub. Of a head, which finetune or evaluate --save-head wrote, hf and onnx hold the head too,
     and other formats the encoder alone. A network of timm or transformers that was trained further goes back to its
     library: --to timm or hf.
@@ -60,9 +67,9 @@ def export(
     """
     model, size = str(model), None if image_size is None else pixels(str(image_size))
     number = None if step is None else find_step(Path(model), step)
-    request = read_request(to, Options(which, with_predictor, half), images, number)
+    request = read_request(to, Options(which, with_predictor, half, gallery, runtime), images, number)
     folder = folder_of(model, request.format, out, number)
-    inputs = [model, *([images] if images else [])]
+    inputs = [model, *(name for name in (images, gallery, runtime) if name)]
     if not request.hub_name:
         check_new_artifact(folder, "give --out another name", inputs, overwrite)
     if is_head(Path(model)) and holds_head(model, request.format.name):

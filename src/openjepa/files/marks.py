@@ -43,6 +43,9 @@ FOLDER_FILES = {
     *("README.md", "config.json", "preprocessor_config.json", "encoder.json", "predictor.json", "checkpoint.pth.tar"),
     *("detector.safetensors", "skipped.txt"),
     *("encoder.onnx", "encoder.onnx.data", "classifier.onnx", "classifier.json", "trained_on.safetensors"),
+    *("encoder-int8.onnx", "package.json", "page.json", "index.html", "page.css", "gallery.bin", "gallery.webp"),
+    *("gallery.json", "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"),
+    *(f"{name}.js" for name in ("page", "view", "gallery", "pixels", "worker")),
     *(f"{name}.safetensors" for name in ("model", "encoder", "context_encoder", "target_encoder", "predictor")),
 }
 SEARCH_ROW = {"query", "rank", "path", "cosine", "percentile"}

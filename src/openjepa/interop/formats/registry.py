@@ -16,11 +16,16 @@ Forward = Callable[["Tensor"], "Tensor"]  # pixels [B, C, H, W], standardised, t
 
 @dataclass(frozen=True)
 class Options:
-    """What to write: the encoder `which` (target or context), the predictor too, weights in float16."""
+    """What to write: the encoder `which` (target or context), the predictor too, weights in float16.
+
+    Of a page: the images that it compares with, and where its runtime is copied from.
+    """
 
     which: str = "target"
     with_predictor: bool = False
     half: bool = False
+    gallery: str | None = None
+    runtime: str | None = None
 
 
 class Writer(Protocol):
@@ -45,6 +50,7 @@ class Format:
     library    the Hub's name of the library that opens it; "" if it knows none
     predictor  whether the predictor can be written too
     half       whether weights can be float16
+    page       whether it is a page for a browser, with images and a runtime
     """
 
     name: str
@@ -54,12 +60,14 @@ class Format:
     library: str = ""
     predictor: bool = True
     half: bool = False
+    page: bool = False
 
     def writer(self) -> Writer:
         return cast(Writer, import_module(self.module))
 
 
 _HERE = __name__.rpartition(".")[0]
+_ABOVE = _HERE.rpartition(".")[0]
 
 FORMATS = [
     Format(
@@ -97,6 +105,15 @@ FORMATS = [
         "the published code",
         'import openjepa\n\nencoder = openjepa.load_encoder("{name}/checkpoint.pth.tar", num_heads={heads})',
         f"{_HERE}.official",
+    ),
+    Format(
+        "web",
+        "a browser: a demo page",
+        'import onnxruntime\n\nsession = onnxruntime.InferenceSession("{name}/encoder-int8.onnx")\n'
+        'embedding, patch_tokens = session.run(None, {{"pixel_values": pixels}})',
+        f"{_ABOVE}.web.folder",
+        predictor=False,
+        page=True,
     ),
 ]
 HUB = "hub:OWNER/NAME"

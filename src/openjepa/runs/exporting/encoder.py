@@ -20,6 +20,7 @@ from openjepa.interop.formats.compare import compare
 from openjepa.interop.formats.registry import FORMATS, HUB, Format, Options
 from openjepa.interop.loaded_weights import Source
 from openjepa.interop.model_card import Card, card_of, write_card
+from openjepa.interop.web.folder import int8_cosine, next_lines
 from openjepa.masking.coverage import cover, in_words
 from openjepa.models.resize import weights_of
 from openjepa.runs.checkpoints import file_at
@@ -72,6 +73,10 @@ def read_request(to: str, options: Options, images: str | None, step: int | None
     if options.half and not format_.half:
         able = ", ".join(each.name for each in FORMATS if each.half)
         raise UsageError(f"--half goes with --to {able}, not with --to {to}: leave it out")
+    for option, given in (("--gallery", options.gallery), ("--runtime", options.runtime)):
+        if given and not format_.page:
+            able = ", ".join(each.name for each in FORMATS if each.page)
+            raise UsageError(f"{option} goes with --to {able}, not with --to {to}: leave it out")
     return Export(format_, options, images, hub_name or None, step)
 
 
@@ -116,13 +121,16 @@ def write_export(folder: Path, source: Source, export: Export, overwrite: bool =
     """
     to, options = export.format, export.options
     if options.with_predictor and not (to.predictor and source.predictor):
-        why = f"{source.name} has no predictor" if to.predictor else f"{to.name.upper()} holds the encoder alone"
+        alone = f"{to.name if to.page else to.name.upper()} holds the encoder alone"
+        why = f"{source.name} has no predictor" if to.predictor else alone
         raise UsageError(f"{why}: leave out --with-predictor")
     pixels, named = comparison_images(source, options.which, export.images)
     with usage_error(folder), atomic_folder(folder, replace=overwrite) as part:
         to.writer().write(part, source, options)
         forward = to.writer().reopen(part, options, source)
         comparison = compare(forward, source.encoder(options.which), pixels)
+        if to.page:
+            comparison["int8"] = {"least_cosine": int8_cosine(part, source, options, pixels)}
         about = {"push": export.push_record(source.licence)} if export.hub_name else {}
         write_json(part / COMPARISON, {"format": to.name, "images_of": named, **comparison, **about})
         card = card_of(source, to, options, export.hub_name or folder.resolve().name, comparison, named)
@@ -130,6 +138,9 @@ def write_export(folder: Path, source: Source, export: Export, overwrite: bool =
     limit = HALF_LIMIT if options.half else LIMIT
     log(*difference_lines(folder, to.name, comparison, named, limit), *source.remarks(options.which))
     log(f"licence: {source.licence or 'not stated; --licence puts one on the card'}")
+    if to.page:
+        log(f"8-bit weights: cosine of embeddings with openjepa's at least {comparison['int8']['least_cosine']:.4f}")
+        log(*next_lines(folder))
 
 
 def comparison_images(source: Source, which: str, images: str | None) -> tuple[Tensor, str]:
