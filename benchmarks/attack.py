@@ -32,7 +32,7 @@ import attack_models
 import attack_others
 from attack_child import Guard
 from attack_files import Forge
-from attack_harmless import COMPARED, RUN, make_guard, make_harmless
+from attack_harmless import BOTH, COMPARED, RUN, make_guard, make_harmless
 from attack_others import USUAL, shown
 
 sys.dont_write_bytecode = True  # a module that a case is the first to import would count as written outside
@@ -56,9 +56,10 @@ CLASSES: dict[str, tuple[Make, int]] = {
     "index": (attack_indexes.index, 4),
     "filter": (attack_indexes.condition, 1),
     "options": (attack_others.options, 5),
+    "ensemble": (attack_models.ensemble, 2),
 }
 STUDIES = ("study", "comparison")
-HEAVY = (*STUDIES, "foreign", "index", "filter")  # classes that a light selection leaves out
+HEAVY = (*STUDIES, "foreign", "index", "filter", "ensemble")  # classes that a light selection leaves out
 ROUND = [name for name, (_, weight) in CLASSES.items() for _ in range(weight)]
 WRONG = ("crashed", "traceback", "hung", "grew", "wrote outside", "changed an input", "read outside", "connected")
 ENOUGH = 50
@@ -129,6 +130,7 @@ def harmless_lines(forge: Forge) -> dict[str, list[str]]:
         "curate duplicates": ["curate", "duplicates", forge.copy("index"), "--out", "a.csv"],
         "curate outliers": ["curate", "outliers", forge.copy("index"), "--out", "a.parquet"],
         "curate clusters": ["curate", "clusters", forge.copy("index"), "--link", "new", "--yes"],
+        "ensemble": ["ensemble", run, "--how", "soup", *BOTH, "--out", "new", *USUAL],
         "tune": ["tune", data, "--out", forge.copy("study"), "--resume", *again],
         "compare": ["compare", data, "--out", forge.copy("comparison"), "--resume", *COMPARED],
     }
@@ -151,7 +153,7 @@ NAMES += (
 )
 NAMES += ("anomaly fit", "anomaly score", "anomaly evaluate", "runs", "index", "search", "search box", "search image")
 NAMES += ("imagine", "imagine index", "curate duplicates", "curate outliers", "curate clusters")
-NAMES += ("embed foreign", "embed foreign hf")
+NAMES += ("embed foreign", "embed foreign hf", "ensemble")
 NAMES += ("import hf", "import timm", "export", "export timm", "export onnx", "export web")
 
 

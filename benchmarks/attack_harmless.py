@@ -18,6 +18,7 @@ TUNE = ["--time", "0.2s", "--batch-size", "4", "--precision", "float32", "--work
 MACHINE = ("--workers", "0", "--device", "cpu")
 COMPARED = ["--methods", "vicreg", "--budget", "images:4", "--seeds", "1", "--image-size", "16", *MACHINE]
 COMPARED += ["--batch-size", "4", "--precision", "float32"]
+BOTH = ["--encoder", "both", "--data", "scenes:64"]  # an ensemble of one model
 TUNED = ("--image-size", "--patch-size", "--batch-size", "--predictor-depth", "--predictor-dim", "--precision")
 
 
@@ -102,6 +103,7 @@ def _make(folder: Path, light: bool) -> None:
     if not light:
         _study(folder, data)
         command("compare", str(data), "--out", str(folder / "comparison"), *COMPARED)
+        command("ensemble", str(run), "--how", "concat", *BOTH, "--out", str(folder / "ensemble"), *MACHINE)
         command("index", str(run), str(data), "--out", str(folder / "index"), "--patches", *MACHINE)
         _foreign(folder / "foreign")
 

@@ -231,6 +231,19 @@ def runs_below(forge: Forge) -> tuple[str, list[str]]:
     return "runs", ["runs", place, "--csv", "a.csv", "--json", "a.json"]
 
 
+def ensemble(forge: Forge) -> tuple[str, list[str]]:
+    """Two networks side by side."""
+    folder = str(copied(forge, "ensemble", "*.json", "*.safetensors", "members/*/*.json", "members/*/*.safetensors"))
+    data, usual = str(forge.harmless / "classes"), ["--workers", "0", "--device", "cpu"]
+    ways = [
+        ["embed", folder, data, "--out", "a.parquet", *usual],
+        ["evaluate", folder, data, *usual],
+        ["export", folder, "--to", "onnx", "--out", "out"],
+        ["predict", folder, data, "--out", "a.csv", *usual],
+    ]
+    return "ensemble", forge.dice.choice(ways)
+
+
 def head(forge: Forge) -> tuple[str, list[str]]:
     """A classifier."""
     folder = str(copied(forge, "head"))

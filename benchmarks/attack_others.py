@@ -7,7 +7,7 @@ from typing import Any
 
 from attack_containers import CONTAINERS
 from attack_files import Forge, hostile_image, images, lying_json, lying_text, png, small_image
-from attack_harmless import COMPARED, RUN
+from attack_harmless import BOTH, COMPARED, RUN
 
 USUAL = ["--workers", "0", "--device", "cpu"]
 BOX = ["--box", "0", "0", "9", "9"]
@@ -154,6 +154,7 @@ def lines(forge: Forge) -> dict[str, list[str]]:
         "curate sample": [index],
         "curate labels": [index, forge.file("labels.csv", b"path,kind\na/0.png,x\nb/1.png,y\n")],
         "compare": [data, "--out", "new", *COMPARED],
+        "ensemble": [artifact, "--how", "concat", *BOTH, "--out", "new", *USUAL],
     }
     more = indexed if os.path.isdir(index) else {}
     return more | {

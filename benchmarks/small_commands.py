@@ -27,6 +27,7 @@ PHOTOS = 48
 KEEP = ["--json", "OUT/a.json", "--csv", "OUT/a.csv", "--page", "OUT/a.html", "--save-head", "OUT/head"]
 KEEP += ["--cache", f"OUT/{CACHE}"]
 
+BOTH = ["--encoder", "both", "--data", "scenes:64"]
 HIDDEN = ["--box", "0", "0", "20", "20", "--from", "photos", "--out", "OUT/x.html", "--json", "OUT/x.json"]
 HIDDEN += ["--device", "cpu", *FAST]
 
@@ -93,6 +94,11 @@ COMMANDS = [
         "export web",
         ["export", "run", "--to", "web", "--gallery", "photos", "--out", "OUT/page"],
         ("page/*.onnx", "page/gallery.*", "page/*.js"),
+    ),
+    Small(
+        "ensemble",
+        ["ensemble", "run", "--how", "concat", *BOTH, "--out", "OUT/both", "--device", "cpu", *FAST],
+        ("both/*", "both/members/*/*"),
     ),
     Small("import", ["import", "run", "OUT/artifact"], ("artifact/*",)),
 ]

@@ -28,6 +28,7 @@ WORDS = {
     "pretrain": ["pretrain", "photos", "--out", "run", "--steps", "2", *TINY],
     "tune": ["tune", "photos", "--out", "study", "--budget", "1s", *TINY],
     "compare": ["compare", "photos", "--out", "compared", *COMPARED],
+    "ensemble": ["ensemble", "run", "--encoder", "both", "--how", "concat", "--data", "scenes:64", "--out", "both"],
     "runs": ["runs", ".", "--csv", "runs.csv", "--xlsx", "runs.xlsx"],
     "evaluate": ["evaluate", "run", "photos", "--page", "page.html", "--save-head", "head", "--workers", "0"],
     "finetune": ["finetune", "run", "photos", "--out", "tuned", "--epochs", "1", "--onnx", "--workers", "0"],

@@ -204,6 +204,22 @@ def compare(
     resume: bool = ...,
     **settings: Unpack[CompareSettings],
 ) -> Path: ...
+def ensemble(
+    models: StrPath | Sequence[StrPath],
+    *,
+    how: str,
+    out: StrPath,
+    data: Given | None = ...,
+    steps: str | None = ...,
+    encoder: str = ...,
+    width: int | None = ...,
+    seed: int = ...,
+    device: str = ...,
+    precision: str = ...,
+    workers: int | str = ...,
+    max_skipped: float = ...,
+    overwrite: bool = ...,
+) -> Path: ...
 def evaluate(
     models: StrPath | Sequence[StrPath],
     data: Given,

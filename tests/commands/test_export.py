@@ -87,7 +87,7 @@ def test_overwrite_replaces_what_import_and_export_wrote_and_nothing_else(run, s
     (out / "notes.txt").write_text("mine")
     for folder in (out, run, run / "encoder"):
         before = sorted(folder.rglob("*"))
-        with pytest.raises(UsageError, match=r"overwrite replaces only what import and export wrote|holds another run"):
+        with pytest.raises(UsageError, match=r"overwrite replaces only what import, export and|holds another run"):
             openjepa.export(run, to="timm", out=folder, overwrite=True)
         assert sorted(folder.rglob("*")) == before
 

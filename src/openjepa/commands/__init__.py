@@ -44,6 +44,7 @@ COMMANDS = (
     Command("pretrain", "pretrain", "pretrain", TRAIN, "Train an encoder on unlabelled images."),
     Command("tune", "studies.tune", "tune", TRAIN, "Find settings for your images by many short runs."),
     Command("compare", "studies.compare", "compare", TRAIN, "Compare methods on your images under one budget."),
+    Command("ensemble", "studies.ensemble", "ensemble", TRAIN, "Make one model of several."),
     Command("evaluate", "evaluate", "evaluate", TRAIN, "Measure encoders on labelled images, beside baselines."),
     Command("finetune", "finetune", "finetune", TRAIN, "Train an encoder and a head on labelled images."),
     Command("report", "report", "report", TRAIN, "Write the report of a run, one HTML page."),

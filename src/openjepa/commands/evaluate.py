@@ -34,6 +34,7 @@ from openjepa.interop.heads import quantity_of
 from openjepa.ranks import on_rank_zero, rank
 from openjepa.runs import evaluation as evaluating
 from openjepa.runs.checkpoints import find_steps, label_at
+from openjepa.runs.ensembles import gain_lines
 from openjepa.runs.evaluation import Files, Images
 from openjepa.runs.images import count_workers
 from openjepa.runs.outputs import Outputs, make_verdicts, runs_by_seed, show_records
@@ -141,7 +142,7 @@ def evaluate(
     records = evaluating.make_records(measured, str(images.data), about)
     show_records(records)
     verdicts = make_verdicts(records, [*labels.values()])
-    log(*verdicts)
+    log(*verdicts, *gain_lines(records, opened, names))
     if outputs.page:
         from openjepa.reports.evaluation_page import evaluation_page  # with matplotlib, which loads for a second
 

@@ -15,6 +15,8 @@ from openjepa.console import log
 from openjepa.errors import UsageError
 from openjepa.files.path_arguments import checks_paths
 from openjepa.interop.classifier import is_head
+from openjepa.interop.ensembles.open import load_ensemble
+from openjepa.interop.ensembles.stored import is_ensemble
 from openjepa.interop.formats.registry import Options, known
 from openjepa.interop.hub import push
 from openjepa.runs.checkpoints import find_step, open_own_at, open_source_at, trained_foreign_at
@@ -58,7 +60,7 @@ def export(
     runs the encoder in a browser, by onnxruntime-web. With hub:OWNER/NAME the folder, as for
     hf, is pushed to the Hub. Of a head, which finetune or evaluate --save-head wrote, hf and onnx hold the head too,
     and other formats the encoder alone. A network of timm or transformers that was trained further goes back to its
-    library: --to timm or hf.
+    library: --to timm or hf. An ensemble goes to onnx.
 
     In Python `network` opens a run that trained an `nn.Module` of a program: one of the same class, which stays as it
     is. It goes to onnx alone.
@@ -76,6 +78,13 @@ def export(
         if request.hub_name or size or licence:
             raise UsageError(f"{model} is a head: it is exported without --image-size, --licence and hub:")
         write_head_export(folder, model, request, overwrite)
+        return folder
+    if number is None and is_ensemble(Path(model)):
+        if num_heads or size or request.hub_name:
+            raise UsageError(f"{model} is an ensemble: it is exported without --num-heads, --image-size and hub:")
+        ensemble, _ = load_ensemble(Path(model), torch.device("cpu"), torch.float32)
+        ensemble.licence = ensemble.licence or licence
+        write_graph_export(folder, ensemble, Path(model), request, overwrite)
         return folder
     if own := open_own_at(model, number, network, torch.device("cpu"), torch.float32, which, size):
         own.licence = licence

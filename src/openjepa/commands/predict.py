@@ -18,7 +18,8 @@ from openjepa.files import check_output
 from openjepa.files.path_arguments import checks_paths
 from openjepa.files.tables import check_table_file, write_table
 from openjepa.files.workbook import check_fits
-from openjepa.interop.classifier import Classifier, load_classifier
+from openjepa.interop.classifier import Classifier
+from openjepa.interop.ensembles.heads import open_head
 from openjepa.interop.head_answers import answer_cells
 from openjepa.interop.head_tests import result_lines
 from openjepa.runs.images import check_skipped, count_workers, open_images
@@ -26,7 +27,9 @@ from openjepa.runs.images import check_skipped, count_workers, open_images
 
 @checks_paths
 def predict(
-    head: Annotated[Path, Argument(help="Folder that finetune, or evaluate --save-head, wrote.", show_default=False)],
+    head: Annotated[
+        Path, Argument(help="Folder that finetune, evaluate --save-head or ensemble wrote.", show_default=False)
+    ],
     data: Data,
     *,
     out: TableOut,
@@ -52,7 +55,7 @@ def predict(
     check_output(out, [head], overwrite, names_of(source))
     readers = count_workers(workers, device)
     where = choose_device(device)
-    model = load_classifier(Path(head), where, choose_precision(precision, where))
+    model = open_head(Path(head), where, choose_precision(precision, where))
     dataset, summary = open_images(source, model.pixel_format, max_skipped)
     check_fits(out, len(dataset))
     log(*seen_lines(summary.sizes, frame_of(model)))

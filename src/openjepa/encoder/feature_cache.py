@@ -31,6 +31,7 @@ from openjepa.encoder.features import (
     stream_features,
 )
 from openjepa.encoder.foreign import ForeignEncoder, is_own
+from openjepa.encoder.joined import Ensemble
 from openjepa.errors import BadImage, UsageError
 from openjepa.files import write_json
 from openjepa.files.temporary import temporary
@@ -53,6 +54,7 @@ def model_hash(model: Model, arithmetic: bool = True) -> str:
     about += [shape, model.mean, model.std, *([model.precision, model.device.type] if arithmetic else [])]
     about += [model.max_stretch] if model.max_stretch else []
     about += [model.frame, model.pooling] if isinstance(model, ForeignEncoder) else []
+    about += [model.frame] if isinstance(model, Ensemble) else []
     digest = hashlib.sha256(repr(about).encode())
     for name, value in model.network.state_dict().items():
         digest.update(name.encode())

@@ -35,19 +35,22 @@ CSV_HEADS = (
 )
 RECORD = {"model", "data", "task", "metric", "value", "low", "high", "protocol"}
 ANOMALY_RECORD = {"score", "kind", "metric", "value", "low", "high", "normal_images", "anomalous_images"}
-# Of folders that import, export and anomaly fit write: the files and keys by which such a folder is recognised, and
-# their files.
-FOLDER_MARKS = {"openjepa.json": "encoder", "comparison.json": "images_of", "detector.json": "model_hash"}
+# Of folders that import, export, ensemble and anomaly fit write: the files and keys by which such a folder is
+# recognised, and their files.
+FOLDER_MARKS = [("openjepa.json", "encoder"), ("openjepa.json", "ensemble"), ("comparison.json", "images_of")]
+FOLDER_MARKS += [("detector.json", "model_hash")]
 FOLDER_FILES = {
-    *FOLDER_MARKS,
+    *(name for name, _ in FOLDER_MARKS),
     *("README.md", "config.json", "preprocessor_config.json", "encoder.json", "predictor.json", "checkpoint.pth.tar"),
-    *("detector.safetensors", "skipped.txt"),
+    *("detector.safetensors", "skipped.txt", "ensemble.safetensors"),
     *("encoder.onnx", "encoder.onnx.data", "classifier.onnx", "classifier.json", "trained_on.safetensors"),
     *("encoder-int8.onnx", "package.json", "page.json", "index.html", "page.css", "gallery.bin", "gallery.webp"),
     *("gallery.json", "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"),
     *(f"{name}.js" for name in ("page", "view", "gallery", "pixels", "worker")),
     *(f"{name}.safetensors" for name in ("model", "encoder", "context_encoder", "target_encoder", "predictor")),
 }
+MEMBERS = "members"  # the only folder in such a folder, of an ensemble: it holds folders of encoders and heads
+MEMBER_FILES = FOLDER_FILES | {"classifier.safetensors"}
 SEARCH_ROW = {"query", "rank", "path", "cosine", "percentile"}
 IMAGINED_ROW = {"draw", "patch", "content", "rank", "energy", "path", "from_patch"}
 RUN_ROW = {"run", "status", "done", "steps", "verdict", "settings", "problem"}
@@ -78,10 +81,24 @@ def is_output(path: Path) -> bool:
 def is_output_folder(folder: Path) -> bool:
     """Whether a folder is an output, holds nothing else, and is no part of a run. Raises OSError."""
     names = {entry.name for entry in folder.iterdir() if entry.is_file() and not entry.is_symlink()}
-    if names - FOLDER_FILES or len(names) < len(list(folder.iterdir())):
+    others = [entry for entry in folder.iterdir() if entry.name not in names]
+    if names - FOLDER_FILES or not all(map(_are_members, others)):
         return False
     in_run = folder.name.startswith("encoder") and (folder.parent / "config.json").is_file()
-    return not in_run and any(_has_key(folder / name, key) for name, key in FOLDER_MARKS.items() if name in names)
+    marks = [(name, key) for name, key in FOLDER_MARKS if name in names]
+    return not in_run and any(_has_key(folder / name, key) for name, key in marks)
+
+
+def _are_members(folder: Path) -> bool:
+    """Whether a folder holds the members of an ensemble, and nothing else."""
+    if folder.name != MEMBERS or folder.is_symlink() or not folder.is_dir():
+        return False
+    return all(entry.is_dir() and not entry.is_symlink() and _is_member(entry) for entry in folder.iterdir())
+
+
+def _is_member(folder: Path) -> bool:
+    entries = list(folder.iterdir())
+    return {entry.name for entry in entries} <= MEMBER_FILES and all(entry.is_file() for entry in entries)
 
 
 def _has_key(path: Path, key: str) -> bool:

@@ -32,6 +32,7 @@ from openjepa.safety.schema import Json, checked, read_json
 
 FACTS = "openjepa.json"
 OWN_MODEL = "own_model"  # what states that a folder holds a network of a program
+ENSEMBLE = "ensemble"  # what states that a folder holds several networks
 AGAIN = "resume its run or train again"
 
 
@@ -173,6 +174,11 @@ def load_artifact(path: Path) -> Source:
     about = read_json(folder / FACTS, dict[str, Json], AGAIN)
     if OWN_MODEL in about:
         raise UsageError(needs_network(str(path)))
+    if ENSEMBLE in about:
+        raise UsageError(
+            f"{path} is an ensemble of several networks, which this cannot use: give one of its members, as "
+            f"{path}/members/0, or a soup"
+        )
     if "foreign" in about:
         raise UsageError(f"{path} holds a network of another library, which cannot become a plain ViT")
     facts = checked(Facts, about, str(folder / FACTS), AGAIN)

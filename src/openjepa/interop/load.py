@@ -19,6 +19,8 @@ from openjepa.errors import UsageError
 from openjepa.files.path_arguments import checks_paths
 from openjepa.interop.artifact import find_artifact, load_artifact, readable
 from openjepa.interop.classifier import head_source, is_head
+from openjepa.interop.ensembles.open import load_ensemble
+from openjepa.interop.ensembles.stored import is_ensemble
 from openjepa.interop.foreign.open import open_foreign
 from openjepa.interop.foreign.own_artifact import load_own
 from openjepa.interop.foreign.source import ForeignSource
@@ -59,7 +61,8 @@ def load_encoder(
     pooling: str = "auto",
     model: nn.Module | None = None,
 ) -> Encoder:
-    """The encoder of a run, an artifact, weights that `openjepa import` takes, or any model of timm or transformers.
+    """The encoder of a run, an artifact, an ensemble, weights that `openjepa import` takes, or any model of timm or
+    transformers.
 
     `untrained:` before a run or an artifact gives an untrained encoder of the same shape, and before the name of a
     size (vit_small_patch16_224) one of that size, as in commands.
@@ -85,6 +88,11 @@ def load_encoder(
         _check_wanted(image_size, channels, num_heads)
         wanted = {"image_size": image_size, "channels": channels, "num_heads": num_heads, "pooling": pooling}
         return untrained_encoder(str(path), where, dtype, wanted=wanted)
+    if is_ensemble(Path(path)):
+        check_pooling(pooling, OURS, str(path))
+        if model is not None or which != "target" or any((image_size, channels, num_heads)):
+            raise UsageError(f"{path} is an ensemble, whose members state all of that: leave the options out")
+        return load_ensemble(Path(path), where, dtype)[0]
     foreign = open_foreign(str(path), which)
     if model is not None and foreign is None:
         return load_own(Path(path), model, where, dtype)

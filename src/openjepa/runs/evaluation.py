@@ -36,12 +36,14 @@ from openjepa.evaluation.session import Part, Session
 from openjepa.evaluation.splits import check_labels, label_remarks, shared_labels, split_held_out
 from openjepa.evaluation.task import Need
 from openjepa.evaluation.tasks.registry import TASKS
+from openjepa.interop.ensembles.stored import is_ensemble
 from openjepa.interop.foreign.source import ForeignSource
 from openjepa.interop.loaded_weights import WHICH
 from openjepa.interop.open_model import is_folder, open_model
 from openjepa.ranks import on_rank_zero
 from openjepa.rng import SAMPLES, generator
 from openjepa.runs.checkpoints import label_at, open_foreign_at, open_own_at, open_source_at
+from openjepa.runs.ensembles import ensemble_encoders
 from openjepa.runs.images import check_skipped, prepare_images
 
 Measured = dict[str, list[Result]]  # by the model's name
@@ -118,7 +120,13 @@ def _encoders(
     pooling: str,
     network: nn.Module | None,
 ) -> list[Encoder]:
-    """The encoders asked for, or the only one that a source holds; logs what the user needs to know of them."""
+    """The encoders asked for, or the only one that a source holds; logs what the user needs to know of them.
+
+    Of an ensemble these are its members and, last, itself.
+    """
+    if step is None and is_ensemble(Path(name)):
+        check_pooling(pooling, OURS, name)
+        return ensemble_encoders(name, where, dtype)
     if own := open_own_at(name, step, network, where, dtype, "context" if encoder == "context" else "target"):
         check_pooling(pooling, OURS, name)
         if encoder == "both":

@@ -255,9 +255,9 @@ def check_new_folder(out: Path, another: str) -> None:
 
 
 def check_new_artifact(out: Path, another: str, inputs: Iterable[str], overwrite: bool) -> None:
-    """`check_new_folder`, which with `overwrite` is also content with what an import or export wrote."""
+    """`check_new_folder`, which with `overwrite` is also content with what import, export or ensemble wrote."""
     if not replaces_folder(out, inputs, overwrite, another):
-        alone = " (--overwrite replaces only what import and export wrote)" * overwrite
+        alone = " (--overwrite replaces only what import, export and ensemble wrote)" * overwrite
         check_new_folder(out, another + alone)
 
 

@@ -85,7 +85,7 @@ def prepare_trials(
     """
     images = leave_out_small(*images, config.patch_size, config.max_skipped)
     mean, std = channel_statistics(images[0], seed=config.seed)
-    parts = _split(_labels(source, labelled, images[0], config), config.seed)
+    parts = split_labelled(_labels(source, labelled, images[0], config), config.seed)
     return TrialData(source, *images, mean, std, parts, config.readers, config.seed)
 
 
@@ -104,7 +104,7 @@ def _labels(source: str, labelled: str | None, dataset: ImageDataset, config: Co
     return labels
 
 
-def _split(dataset: ImageDataset, seed: int) -> tuple[ImageDataset, ImageDataset]:
+def split_labelled(dataset: ImageDataset, seed: int) -> tuple[ImageDataset, ImageDataset]:
     """Up to 10,000 images to fit probes on and 5,000 to test on, of the classes that have two or more."""
     label = next(iter(dataset.labels))
     rows = np.flatnonzero(dataset.labels[label] != UNLABELLED)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from openjepa.console import log
 from openjepa.encoder.encoder import Encoder
+from openjepa.encoder.joined import Ensemble
 from openjepa.errors import UsageError
 from openjepa.files import atomic_folder, usage_error, write_json, write_text
 from openjepa.interop.formats.compare import compare
@@ -31,8 +32,9 @@ def write_graph_export(folder: Path, encoder: Encoder, run: Path, export: Export
     """
     named, half = export.format.name, export.options.half
     if named != "onnx":
-        kind = type(encoder.network).__name__
-        raise UsageError(f"{run} holds a {kind} of your own, which no other library can build: give --to onnx")
+        own = f"a {type(encoder.network).__name__} of your own"
+        kind = "several networks" if isinstance(encoder, Ensemble) else own
+        raise UsageError(f"{run} holds {kind}, which no other library can build: give --to onnx")
     if export.options.with_predictor:
         raise UsageError("ONNX holds the encoder alone: leave out --with-predictor")
     pixels, of = comparison_pixels(export.images, encoder.frame, encoder.pixel_format, encoder.mean, encoder.std)
