@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from openjepa.anomaly.calibration import Calibration, Spread, conformal_threshold, needed
-from openjepa.anomaly.fitting.fit import split_normals
+from openjepa.anomaly.fitting.normals import split_normals
 from openjepa.errors import UsageError
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from openjepa.anomaly.memory import Reservoir, greedy_subset, make_memory
+from openjepa.anomaly.reading import Reading
 from openjepa.anomaly.scorer import MemoryPart
 
 
@@ -12,7 +13,7 @@ def test_scores_are_those_of_anomalydino():
     generator = torch.Generator().manual_seed(0)
     normal, test = (torch.randn(count, 300, 12, generator=generator) for count in (3, 2))
     memory = make_memory(normal.flatten(0, 1), torch.arange(3).repeat_interleave(300))
-    found = MemoryPart(memory)(torch.cat([test, torch.zeros(2, 300, 1)], dim=2))
+    found = MemoryPart(memory)(Reading(test, torch.zeros(2, 300, 0, 1), torch.zeros(2, 300)))
     for image, map_, score in zip(test, found.maps, found.images, strict=True):
         alike = torch.nn.functional.cosine_similarity(image[:, None], normal.flatten(0, 1)[None], dim=2)
         expected = 1 - alike.max(dim=1).values

@@ -34,15 +34,26 @@ def _moments(values: Tensor) -> tuple[float, float]:
     return mean, max(std, SMALLEST * max(1.0, abs(mean)))
 
 
-def combined(scores: dict[str, Score], spreads: dict[str, Spread]) -> Score:
-    """The mean of all scores, and of all maps, each in standard deviations above the mean of normal ones."""
-    images, maps = [], []
+def combined(scores: dict[str, Score], spreads: dict[str, Spread], weights: dict[str, float] | None = None) -> Score:
+    """The weighted mean of all scores, and of all maps, each in standard deviations above the mean of normal ones.
+
+    Without weights all count the same.
+    """
+    weights = weights or dict.fromkeys(scores, 1.0)
+    images, maps = {}, {}
     for name, score in scores.items():
         spread = spreads[name]
-        images.append(_standard(score.images, spread.image))
+        images[name] = _standard(score.images, spread.image)
         if score.maps is not None and spread.maps is not None:
-            maps.append(_standard(score.maps, spread.maps))
-    return Score(torch.stack(images).mean(dim=0), torch.stack(maps).mean(dim=0))
+            maps[name] = _standard(score.maps, spread.maps)
+    return Score(_weighted(images, weights), _weighted(maps, weights))
+
+
+def _weighted(values: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
+    """The weighted mean of tensors; all count the same where none of them has a weight."""
+    shares = torch.tensor([weights[name] for name in values])
+    shares = shares / shares.sum() if shares.sum() > 0 else torch.full_like(shares, 1 / len(shares))
+    return torch.einsum("i,i...->...", shares, torch.stack([*values.values()]))
 
 
 def _standard(values: Tensor, moments: tuple[float, float]) -> Tensor:
@@ -114,13 +125,22 @@ def too_few(rate: float, held_out: int, images: int | None = None) -> str:
 class Calibration:
     """How each score varies among normal images, the scores [n] of held-out ones, and the threshold if asked for.
 
-    `how` says in words what the spreads are from.
+    `how` says in words what the spreads are from. `planted` are the AUROC in [0, 1] by which each score tells planted
+    defects from normal images.
     """
 
     spreads: dict[str, Spread]
     how: str
     held_out: np.ndarray = field(default_factory=lambda: np.zeros(0))
     threshold: Threshold | None = None
+    planted: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """What each score counts, which add up to 1: as the square of what its AUROC is above chance."""
+        above = {name: max(0.0, auroc - 0.5) ** 2 for name, auroc in self.planted.items()}
+        whole = sum(above.values())
+        return {name: value / whole if whole else 1 / len(above) for name, value in above.items()}
 
     def p_values(self, scores: np.ndarray) -> np.ndarray:
         """The fraction of normal images that score at least as high, counting the image itself: conformal p-values."""

@@ -118,8 +118,8 @@ class Detector:
     @torch.inference_mode()
     def score(self, images: Tensor) -> Scored:
         """Preprocessed images [B, C, H, W] to scores and maps, float32 on the CPU."""
-        scores = score_all(self.parts, self.reader(images))
-        whole = combined(scores, self.calibration.spreads)
+        scores = score_all(self.parts, self.reader.split(self.reader(images)))
+        whole = combined(scores, self.calibration.spreads, self.calibration.weights)
         assert whole.maps is not None  # the memory always has maps
         return Scored(torch.stack([whole.images, *(score.images for score in scores.values())], dim=1), whole.maps)
 
@@ -132,6 +132,8 @@ class Detector:
         scores, threshold = ", ".join(self.parts), self.calibration.threshold
         turned = ", each in four orientations" if self.facts.turned else ""
         lines = [f"{scores} of {counted(self.facts.images, 'normal image')}{turned}, spread by {self.calibration.how}"]
+        if len(self.calibration.planted) > 1:
+            lines.append(f"of the score, by how well each tells planted defects (AUROC): {self._shares()}")
         if threshold:
             lines.append(
                 f"threshold {threshold.value:.3f}: a normal image like these exceeds it with a chance of at most "
@@ -142,6 +144,10 @@ class Detector:
         if self.facts.lighting:
             lines.append(self.facts.lighting.line(self.reader.features.settings.lighting))
         return lines + self.facts.warnings()
+
+    def _shares(self) -> str:
+        weights, planted = self.calibration.weights, self.calibration.planted
+        return ", ".join(f"{name} {weight:.0%} ({100 * planted[name]:.1f})" for name, weight in weights.items())
 
     def split(self, features: Tensor) -> Scored:
         """What `features` put together."""

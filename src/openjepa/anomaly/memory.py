@@ -1,4 +1,4 @@
-"""Patch memory: how far each patch is from the nearest patch of normal images.
+"""Memories: how far each patch, or each cell of its pixels, is from the nearest one of normal images.
 
 As PatchCore (Roth et al., CVPR 2022, arXiv 2106.08265) and AnomalyDINO (Damm et al., WACV 2025, arXiv 2405.14529) do:
 features are compared by direction, and of many patches a subset is kept.
@@ -15,6 +15,8 @@ PATCHES = 8192  # kept in a memory by default
 CANDIDATES = 4  # times as many are held while it is filled
 AT_ONCE = 2**24  # distances computed at a time
 SKETCH = 64  # numbers that stand for a feature while a subset is chosen
+COMPONENTS = 16  # numbers that stand for the pixels of a cell
+FLAT = 1e-4  # of the largest variance of a component of pixels, the least that others are scaled by
 
 
 class Reservoir:
@@ -72,6 +74,37 @@ def make_memory(features: Tensor, owners: Tensor, most: int = PATCHES, coreset: 
     features = F.normalize(features, dim=-1)
     chosen = CORESETS[coreset](features, min(most, len(features)))
     return PatchMemory(features[chosen].contiguous(), owners[chosen].contiguous())
+
+
+class CellMemory:
+    """Cells of pixels of normal images: `features` [M, d], from pixels by their `mean` [W] and `axes` [W, d]."""
+
+    def __init__(self, mean: Tensor, axes: Tensor, features: Tensor) -> None:
+        self.mean, self.axes, self.features = mean, axes, features
+
+    @torch.inference_mode()
+    def distances(self, cells: Tensor) -> Tensor:
+        """Cells [B, N, K, W] to the Euclidean distance [B, N] of the oddest cell of a patch from the nearest one."""
+        rows = ((cells - self.mean) @ self.axes).flatten(0, 2)
+        parts = rows.split(max(1, AT_ONCE // len(self.features)))
+        found = torch.cat([torch.cdist(part, self.features).amin(dim=1) for part in parts])
+        return found.view(cells.shape[:3]).amax(dim=2)
+
+
+def make_cell_memory(cells: Tensor, most: int = PATCHES // 2, coreset: str = "greedy") -> CellMemory:
+    """The memory of cells of pixels [n, W] of normal images, of which at most `most` are kept.
+
+    Of their principal components the `COMPONENTS` largest are kept, each divided by the root of its standard
+    deviation: fine detail, which varies less than brightness does, then counts more.
+    """
+    mean = cells.mean(dim=0)
+    centred = (cells - mean).double()
+    variances, axes = torch.linalg.eigh(centred.T @ centred / len(cells))
+    variances, axes = variances.flip(0)[:COMPONENTS], axes.flip(1)[:, :COMPONENTS]
+    scales = variances.clamp_min(FLAT * variances[0].clamp_min(1e-8)) ** 0.25
+    axes = (axes / scales).float().contiguous()
+    features = (cells - mean) @ axes
+    return CellMemory(mean, axes, features[CORESETS[coreset](features, min(most, len(features)))].contiguous())
 
 
 def random_subset(features: Tensor, count: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -12,10 +12,10 @@ from openjepa.anomaly.calibration import Calibration, Spread, Threshold
 from openjepa.anomaly.density import WIDTH, ImageDensity, PlaceDensity
 from openjepa.anomaly.detector import Detector, Facts, LightingChoice, Suspect
 from openjepa.anomaly.energy import Energies
-from openjepa.anomaly.memory import PatchMemory
+from openjepa.anomaly.memory import COMPONENTS, CellMemory, PatchMemory
 from openjepa.anomaly.patches import PatchFeatures, PatchModel, PatchSettings, feature_width
-from openjepa.anomaly.reading import Reader
-from openjepa.anomaly.scorer import DensityPart, EnergyPart, ImagePart, MemoryPart, Part
+from openjepa.anomaly.reading import Reader, cells_of
+from openjepa.anomaly.scorer import DensityPart, EnergyPart, ImagePart, MemoryPart, Part, PixelPart
 from openjepa.encoder.feature_cache import model_hash
 from openjepa.errors import UsageError
 from openjepa.files import write_json
@@ -26,6 +26,7 @@ FACTS, TENSORS = "detector.json", "detector.safetensors"
 AGAIN = "fit it again with openjepa anomaly fit"
 Side = Annotated[int, Field(ge=1, le=2**16)]
 Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+ScoreName = Literal["memory", "density", "pixels", "image", "energy"]
 Moments = tuple[float, Annotated[float, Field(gt=0)]]
 
 
@@ -73,7 +74,8 @@ class StoredFacts(Schema):
     images: PositiveInt
     size: tuple[Side, Side]
     patches: StoredPatches
-    spreads: dict[Literal["memory", "density", "image", "energy"], StoredSpread]
+    spreads: dict[ScoreName, StoredSpread]
+    planted: dict[ScoreName, Fraction] = Field(default_factory=dict)
     how: Name
     threshold: StoredThreshold | None = None
     suspects: Annotated[tuple[StoredSuspect, ...], Field(max_length=100)] = ()
@@ -86,6 +88,8 @@ class StoredFacts(Schema):
             raise ValueError("spreads has no score with maps")
         if ("energy" in self.spreads) != (self.predictor_hash is not None):
             raise ValueError("predictor_hash is of a detector with energy, and of no other")
+        if self.planted and self.planted.keys() != self.spreads.keys():
+            raise ValueError("planted is of other scores than spreads")
         return self
 
 
@@ -93,6 +97,7 @@ def write_detector(folder: Path, detector: Detector, step: int | None = None) ->
     """Write a detector into an empty folder; `step` is of which checkpoint its model is. Raises OSError."""
     reader, facts, calibration = detector.reader, detector.facts, detector.calibration
     spreads: Any = {name: StoredSpread(**vars(spread)) for name, spread in calibration.spreads.items()}
+    planted: Any = calibration.planted
     stored = StoredFacts(
         version=1,
         model=facts.model,
@@ -106,6 +111,7 @@ def write_detector(folder: Path, detector: Detector, step: int | None = None) ->
         size=facts.size,
         patches=StoredPatches(**vars(reader.features.settings)),
         spreads=spreads,
+        planted=planted,
         how=calibration.how,
         threshold=StoredThreshold(**vars(calibration.threshold)) if calibration.threshold else None,
         suspects=tuple(StoredSuspect(path=path[:1000], above=above) for path, above in facts.suspects),
@@ -123,6 +129,9 @@ def _tensors(detector: Detector) -> dict[str, Tensor]:
             found |= {"memory.features": part.memory.features, "memory.owners": part.memory.owners}
         if isinstance(part, DensityPart):
             found |= {"density.means": part.density.means, "density.roots": part.density.roots}
+        if isinstance(part, PixelPart):
+            memory = part.memory
+            found |= {"pixels.mean": memory.mean, "pixels.axes": memory.axes, "pixels.features": memory.features}
         if isinstance(part, EnergyPart):
             found |= {"energy.mean": part.mean, "energy.std": part.std}
         if isinstance(part, ImagePart):
@@ -148,16 +157,18 @@ def read_detector(folder: Path, stored: StoredFacts, model: PatchModel, energies
     settings = PatchSettings(**stored.patches.model_dump())
     path = folder / TENSORS
     tensors = _Tensors(read_safetensors(path, AGAIN), path)
-    places, width = math.prod(stored.grid_size), feature_width(model, settings)
-    parts: dict[str, Part] = {name: _PARTS[name](tensors, places, width) for name in stored.spreads}
+    sizes = _Sizes(math.prod(stored.grid_size), feature_width(model, settings), cells_of(model)[1])
+    parts: dict[str, Part] = {name: _PARTS[name](tensors, sizes) for name in stored.spreads}
     threshold = Threshold(**stored.threshold.model_dump()) if stored.threshold else None
     spreads: dict[str, Spread] = {name: Spread(spread.image, spread.maps) for name, spread in stored.spreads.items()}
     held_out = tensors.take("held_out", (None,), torch.float64).numpy()
-    calibration = Calibration(spreads, stored.how, held_out, threshold)
+    planted: dict[str, float] = dict(stored.planted.items())
+    calibration = Calibration(spreads, stored.how, held_out, threshold, planted)
     suspects = tuple(Suspect(suspect.path, suspect.above) for suspect in stored.suspects)
     lighting = LightingChoice(**stored.lighting.model_dump()) if stored.lighting else None
     facts = Facts(stored.model, stored.source, stored.images, stored.size, suspects, lighting, stored.turned)
-    return Detector(Reader(PatchFeatures(model, settings), energies), parts, calibration, facts, str(folder))
+    reader = Reader(PatchFeatures(model, settings), energies, "pixels" in stored.spreads)
+    return Detector(reader, parts, calibration, facts, str(folder))
 
 
 class _Tensors:
@@ -177,16 +188,35 @@ class _Tensors:
             raise UsageError(f"{self.path} is damaged: {name} has numbers that are not finite: {AGAIN}")
         return value
 
+    def take_some(self, name: str, width: int) -> Tensor:
+        """The tensor [n, width] of a name, of at least one row."""
+        value = self.take(name, (None, width))
+        if not len(value):
+            raise UsageError(f"{self.path} is damaged: {name} is empty: {AGAIN}")
+        return value
 
-def _memory(tensors: _Tensors, places: int, width: int) -> Part:
-    features = tensors.take("memory.features", (None, width))
-    if not len(features):
-        raise UsageError(f"{tensors.path} is damaged: its memory is empty: {AGAIN}")
+
+class _Sizes(NamedTuple):
+    """Patches of an image, numbers of a feature, and numbers of a cell of pixels."""
+
+    places: int
+    width: int
+    cell: int
+
+
+def _memory(tensors: _Tensors, sizes: _Sizes) -> Part:
+    features = tensors.take_some("memory.features", sizes.width)
     return MemoryPart(PatchMemory(features, tensors.take("memory.owners", (len(features),), torch.int64)))
 
 
-def _density(tensors: _Tensors, places: int, width: int) -> Part:
-    narrow = min(width, WIDTH)
+def _pixels(tensors: _Tensors, sizes: _Sizes) -> Part:
+    kept = min(sizes.cell, COMPONENTS)
+    mean, axes = tensors.take("pixels.mean", (sizes.cell,)), tensors.take("pixels.axes", (sizes.cell, kept))
+    return PixelPart(CellMemory(mean, axes, tensors.take_some("pixels.features", kept)))
+
+
+def _density(tensors: _Tensors, sizes: _Sizes) -> Part:
+    places, narrow = sizes.places, min(sizes.width, WIDTH)
     means, roots = (
         tensors.take("density.means", (places, narrow)),
         tensors.take("density.roots", (places, *[narrow] * 2)),
@@ -194,18 +224,24 @@ def _density(tensors: _Tensors, places: int, width: int) -> Part:
     return DensityPart(PlaceDensity(means, roots))
 
 
-def _image(tensors: _Tensors, places: int, width: int) -> Part:
-    narrow = min(width, WIDTH)
+def _image(tensors: _Tensors, sizes: _Sizes) -> Part:
+    narrow = min(sizes.width, WIDTH)
     return ImagePart(
         ImageDensity(tensors.take("image.mean", (narrow,)), tensors.take("image.precision", (narrow, narrow)))
     )
 
 
-def _energy(tensors: _Tensors, places: int, width: int) -> Part:
-    mean, std = tensors.take("energy.mean", (places,)), tensors.take("energy.std", (places,))
+def _energy(tensors: _Tensors, sizes: _Sizes) -> Part:
+    mean, std = tensors.take("energy.mean", (sizes.places,)), tensors.take("energy.std", (sizes.places,))
     if std.min() <= 0:
         raise UsageError(f"{tensors.path} is damaged: energy.std has numbers that are not above 0: {AGAIN}")
     return EnergyPart(mean, std)
 
 
-_PARTS: dict[str, Any] = {"memory": _memory, "density": _density, "image": _image, "energy": _energy}
+_PARTS: dict[str, Any] = {
+    "memory": _memory,
+    "density": _density,
+    "pixels": _pixels,
+    "image": _image,
+    "energy": _energy,
+}

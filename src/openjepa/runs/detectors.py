@@ -103,10 +103,10 @@ def parse_rate(text: str | None) -> float | None:
 def parse_scores(text: str | None, any_orientation: bool = False) -> tuple[str, ...]:
     """Names of scores, separated by commas, of which one must have maps; raises UsageError.
 
-    None stands for memory and density, or the memory alone where parts lie in any orientation.
+    None stands for memory, density and pixels, or memory and pixels where parts lie in any orientation.
     """
     if text is None:
-        return ("memory",) if any_orientation else ("memory", "density")
+        return ("memory", "pixels") if any_orientation else ("memory", "density", "pixels")
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
     for name in names:
         if name not in SCORES:
@@ -118,11 +118,10 @@ def parse_scores(text: str | None, any_orientation: bool = False) -> tuple[str, 
 
 def check_any_orientation(model: PatchModel, scores: Sequence[str], size: tuple[int, int]) -> None:
     """Raise UsageError unless images of most `size` (width, height) can be turned, and no score needs them upright."""
-    if tuple(scores) != ("memory",):
-        others = " and ".join(name for name in scores if name != "memory")
+    if others := " and ".join(name for name in scores if name not in ("memory", "pixels")):
         raise UsageError(
             f"--any-orientation does not work with --scores {others}, for which parts must be aligned: give --scores "
-            "memory, or leave it out"
+            "memory,pixels, or leave it out"
         )
     rows, columns = model.image_size
     if rows != columns or model.grid_size[0] != model.grid_size[1]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -10,19 +10,18 @@ import torch
 from torch import Tensor
 
 from openjepa.anomaly.calibration import (
-    HELD_PART,
     Calibration,
     Spread,
     combined,
     conformal_threshold,
-    needed,
     spread_of,
-    too_few,
 )
 from openjepa.anomaly.detector import Detector, Facts, LightingChoice
 from openjepa.anomaly.energy import Energies
 from openjepa.anomaly.fitting.gathering import Gathered
+from openjepa.anomaly.fitting.normals import Split, changed_copies, folds, split_normals
 from openjepa.anomaly.fitting.suspects import Batch, TwoPasses, find_suspects
+from openjepa.anomaly.fitting.weights import MOST, WithDefects, aurocs
 from openjepa.anomaly.memory import PATCHES
 from openjepa.anomaly.patches import PatchFeatures, PatchModel, PatchSettings
 from openjepa.anomaly.reading import Reader
@@ -39,23 +38,18 @@ from openjepa.encoder.features import (
 )
 from openjepa.errors import UsageError
 
-FOLDS = 5
-SEPARATE = 40  # normal images from which on some are set aside for the spreads; of fewer each is used in turn
-SET_ASIDE, MOST_SET_ASIDE = 0.2, 200  # a fraction of the images, and images
 BATCH = 16
-SHIFTS = (-2, 2)  # pixels; the copies that stand for other normal images where there is only one
-GAINS = (0.97, 1.03)
 
 
 @dataclass(frozen=True)
 class FitSettings:
     """How a detector is fitted: see the options of `openjepa anomaly fit`.
 
-    `any_orientation` is for square images, and for the memory as the only score.
+    `any_orientation` is for square images, and for the memory and pixels as the only scores.
     """
 
     patches: PatchSettings = field(default_factory=PatchSettings)
-    scores: tuple[str, ...] = ("memory", "density")
+    scores: tuple[str, ...] = ("memory", "density", "pixels")
     memory_patches: int = PATCHES
     coreset: str = "greedy"
     false_alarms: float | None = None
@@ -71,26 +65,16 @@ class Fitted(NamedTuple):
     skipped: Skipped
 
 
-class Split(NamedTuple):
-    """Numbers of normal images: to fit on, for the spreads of the scores, and for the threshold."""
+class Known(NamedTuple):
+    """What was learned of normal images: the scores, how they vary, how well each tells planted defects (AUROC).
 
-    fit: np.ndarray
-    spread: np.ndarray
-    threshold: np.ndarray
+    `how` says in words which images the spreads are from.
+    """
 
-
-def split_normals(count: int, rate: float | None, seed: int) -> Split:
-    """`count` normal images in three parts, drawn at random. Raises UsageError where a `rate` needs more."""
-    order = np.random.default_rng(seed % 2**64).permutation(count)
-    held = 0
-    if rate is not None:
-        least = needed(rate)
-        if least > count - 1:
-            raise UsageError(too_few(rate, count - 1, count))
-        held = max(least, min(count // HELD_PART, max(MOST_SET_ASIDE, needed(rate, 2))))
-    rest = count - held
-    aside = min(round(rest * SET_ASIDE), MOST_SET_ASIDE) if rest >= SEPARATE else 0
-    return Split(order[held + aside :], order[held : held + aside], order[:held])
+    parts: dict[str, Part]
+    spreads: dict[str, Spread]
+    planted: dict[str, float]
+    how: str
 
 
 class Fitter:
@@ -108,7 +92,8 @@ class Fitter:
         energies: Energies | None = None,
     ) -> None:
         self.model, self.settings, self.workers, self.progress = model, settings, workers, progress
-        self.reader = Reader(PatchFeatures(model, settings.patches), energies)
+        self.reader = Reader(PatchFeatures(model, settings.patches), energies, "pixels" in settings.scores)
+        self.with_defects = WithDefects(self.reader, settings.seed)
         self.skipped: Skipped = []
         self.distances: dict[int, float] = {}  # of normal images from the others, by their places in the dataset
         self.done = self.total = 0
@@ -121,15 +106,9 @@ class Fitter:
         dataset = read_by(self.model, dataset)
         split = split_normals(len(dataset), self.settings.false_alarms, self.settings.seed)
         self.total = len(dataset)
-        parts, spreads, how = self._parts(dataset, split)
-        parts = {name: parts[name] for name in spreads}
-        held_out = [
-            combined(self._scored(parts, batch), spreads).images for batch in self._read(dataset, split.threshold)
-        ]
-        scores = torch.cat(held_out).double().numpy() if held_out else np.zeros(0)
-        rate = self.settings.false_alarms
-        threshold = None if rate is None else conformal_threshold(scores, rate)
-        calibration = Calibration(spreads, how, scores, threshold)
+        known = self._learn(dataset, split)
+        parts = {name: known.parts[name] for name in known.spreads}
+        calibration = self._calibrated(known, parts, dataset, split.threshold)
         paths = [dataset.paths[place] for place in self.distances]
         suspects = find_suspects(paths, np.array(list(self.distances.values())))
         chosen = self.settings.lighting_choice
@@ -137,34 +116,62 @@ class Fitter:
         facts = Facts(model, str(dataset.source), len(split.fit), size, suspects, chosen, turned)
         return Fitted(Detector(self.reader, parts, calibration, facts), self.skipped)
 
-    def _parts(self, dataset: ImageDataset, split: Split) -> tuple[dict[str, Part], dict[str, Spread], str]:
-        """The scores, how they vary among normal images, and in words which these were."""
+    def _calibrated(
+        self, known: Known, parts: dict[str, Part], dataset: ImageDataset, places: np.ndarray
+    ) -> Calibration:
+        """How the scores vary and count, and the threshold by the normal images at `places` if a rate is asked for."""
+        calibration = Calibration(known.spreads, known.how, planted=known.planted)
+        held_out = [
+            combined(self._scored(parts, batch), known.spreads, calibration.weights).images
+            for batch in self._read(dataset, places)
+        ]
+        scores = torch.cat(held_out).double().numpy() if held_out else np.zeros(0)
+        rate = self.settings.false_alarms
+        threshold = None if rate is None else conformal_threshold(scores, rate)
+        return replace(calibration, held_out=scores, threshold=threshold)
+
+    def _learn(self, dataset: ImageDataset, split: Split) -> Known:
+        """The scores, and by normal images that these were not fitted on how they vary and what they tell."""
         if len(split.spread):
-            passes = TwoPasses()
-            first = self._stream(dataset, split.fit, self._to_fit)
-            parts = self._gather(batch.values for batch in passes.first(first)).parts()
-            self._leave_out(parts, passes.again(lambda places: self._read_again(dataset, places)))
-            scores = join([self._scored(parts, batch) for batch in self._read(dataset, split.spread)])
-            return parts, spreads_of(scores), f"{len(split.spread):,} normal images set aside"
+            return self._by_some_set_aside(dataset, split)
         images = list(self._stream(dataset, split.fit, lambda images: images))
         require_some(images, dataset)
         pixels = torch.cat([batch.values for batch in images])
         readings = torch.cat([self._to_fit(part) for part in pixels.split(BATCH)])
         parts = self._gather([readings]).parts()
         if len(readings) == 1:
-            copies = self.reader(changed_copies(pixels))
-            how = "copies of the one normal image, moved and relit a little"
-            return parts, spreads_of(score_all(parts, copies)), how
+            scores = list(self._each(parts, self.with_defects(changed_copies(pixels))))
+            return _known(parts, scores, "copies of the one normal image, moved and relit a little")
         self._leave_out(parts, [Batch(readings, [place for batch in images for place in batch.places])])
-        scores = join(list(self._in_turn(readings)))
-        return parts, spreads_of(scores), f"{len(readings):,} normal images, each scored by the others"
+        shown = torch.cat([self.with_defects(part) for part in pixels.split(BATCH)])
+        turns = [self._in_turn(readings, shown, fold) for fold in folds(len(readings))]
+        scores = [join(list(each)) for each in zip(*turns, strict=True)]
+        return _known(parts, scores, f"{len(readings):,} normal images, each scored by the others")
 
-    def _in_turn(self, readings: Tensor) -> Iterator[dict[str, Score]]:
-        """The scores of each fold of normal images by what was fitted on the others."""
-        folds = np.array_split(np.arange(len(readings)), min(FOLDS, len(readings)))
-        for fold in folds:
-            others = np.setdiff1d(np.arange(len(readings)), fold)
-            yield score_all(self._gather([readings[others]]).parts(), self._upright(readings[fold]))
+    def _by_some_set_aside(self, dataset: ImageDataset, split: Split) -> Known:
+        passes = TwoPasses()
+        first = self._stream(dataset, split.fit, self._to_fit)
+        parts = self._gather(batch.values for batch in passes.first(first)).parts()
+        self._leave_out(parts, passes.again(lambda places: self._read_again(dataset, places)))
+        shown, scored, others = split.spread[:MOST], [], []
+        for batch in self._stream(dataset, shown, self.with_defects):
+            scored.append(list(self._each(parts, batch.values)))
+            if "memory" in scored[-1][0]:
+                self._note(batch.places, scored[-1][0]["memory"])
+        for batch in self._read(dataset, split.spread[MOST:]):
+            others.append(self._scored(parts, batch))
+        scores = [join(list(each)) for each in zip(*scored, strict=True)] or [join([])]
+        how = f"{len(split.spread):,} normal images set aside"
+        return _known(parts, scores, how, others)
+
+    def _each(self, parts: dict[str, Part], values: Tensor) -> Iterator[dict[str, Score]]:
+        """The scores of what `WithDefects` gave [B, 1 + DRAWS, ...]: of the images, then of each of their copies."""
+        return (score_all(parts, self.reader.split(each)) for each in values.unbind(dim=1))
+
+    def _in_turn(self, readings: Tensor, shown: Tensor, fold: np.ndarray) -> list[dict[str, Score]]:
+        """The scores of a fold of normal images, without and with defects, by what was fitted on the others."""
+        others = np.setdiff1d(np.arange(len(readings)), fold)
+        return list(self._each(self._gather([readings[others]]).parts(), shown[fold]))
 
     def _leave_out(self, parts: dict[str, Part], batches: Iterable[Batch]) -> None:
         """Note how far each image that was fitted on is from the others, where there is a memory of several."""
@@ -173,12 +180,12 @@ class Fitter:
             return
         for reading, places in batches:
             numbers = torch.arange(number, number + len(places))
-            self._note(places, memory.left_out(self._upright(reading), numbers))
+            self._note(places, memory.left_out(self.reader.split(self._upright(reading)), numbers))
             number += len(places)
 
     def _scored(self, parts: dict[str, Part], batch: Batch) -> dict[str, Score]:
         """The scores of images that were not fitted on."""
-        scores = score_all(parts, batch.values)
+        scores = score_all(parts, self.reader.split(batch.values))
         if "memory" in scores:
             self._note(batch.places, scores["memory"])
         return scores
@@ -198,7 +205,7 @@ class Fitter:
         settings = self.settings
         gathered = Gathered(settings.scores, settings.memory_patches, settings.coreset)
         for reading in readings:
-            gathered.add(reading)
+            gathered.add(self.reader.split(reading))
         if not gathered.images:
             raise UsageError("none of the normal images to fit on can be read: give others")
         return gathered
@@ -227,8 +234,13 @@ class Fitter:
         return lambda done, _: self.progress(before + done, self.total)
 
 
-def spreads_of(scores: dict[str, Score]) -> dict[str, Spread]:
-    return {name: spread_of(score) for name, score in scores.items()}
+def _known(
+    parts: dict[str, Part], scores: list[dict[str, Score]], how: str, others: Sequence[dict[str, Score]] = ()
+) -> Known:
+    """By the scores of normal images, of their copies with defects, and of `others` that are normal too."""
+    normal, *odd = scores
+    spreads = {name: spread_of(score) for name, score in join([normal, *others]).items()}
+    return Known(parts, spreads, aurocs({name: normal[name] for name in spreads}, odd), how)
 
 
 def join(scores: Sequence[dict[str, Score]]) -> dict[str, Score]:
@@ -242,17 +254,3 @@ def join(scores: Sequence[dict[str, Score]]) -> dict[str, Score]:
 def _join(scores: Sequence[Score]) -> Score:
     maps = [score.maps for score in scores if score.maps is not None]
     return Score(torch.cat([score.images for score in scores]), torch.cat(maps) if maps else None)
-
-
-def changed_copies(images: Tensor) -> Tensor:
-    """Copies of an image [1, C, H, W]: moved by a few pixels, edges repeated, and a little darker and brighter."""
-    whole = torch.nn.functional.pad(images.float(), (2, 2, 2, 2), mode="replicate")
-    rows, columns = images.shape[2:]
-    moved = [
-        whole[:, :, 2 + y : 2 + y + rows, 2 + x : 2 + x + columns] * gain
-        for y in SHIFTS
-        for x in SHIFTS
-        for gain in GAINS
-    ]
-    copies = torch.cat(moved)
-    return copies.round().clamp(0, 255).to(images.dtype) if images.dtype == torch.uint8 else copies

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from openjepa.anomaly.calibration import combined, spread_of
 from openjepa.anomaly.detector import LightingChoice
-from openjepa.anomaly.fitting.fit import FitSettings, split_normals
+from openjepa.anomaly.fitting.fit import FitSettings
 from openjepa.anomaly.fitting.gathering import Gathered
+from openjepa.anomaly.fitting.normals import split_normals
 from openjepa.anomaly.fitting.planted import planted, relit
 from openjepa.anomaly.patches import PatchFeatures, PatchModel
+from openjepa.anomaly.reading import Reading
 from openjepa.anomaly.scorer import score_all
 from openjepa.data.dataset import ImageDataset
 from openjepa.encoder.features import Progress, no_progress, read_by, stream_features
@@ -72,13 +74,14 @@ def _separations(model: PatchModel, settings: FitSettings, pixels: Tensor) -> It
         yield _separation(settings, [_reading(part) for part in features])
 
 
-def _reading(features: Tensor) -> Tensor:
-    """Features as a `Reader` gives them; numbers that are not finite are refused when it is fitted."""
-    finite = features.nan_to_num(0.0, 0.0, 0.0)
-    return torch.cat([finite, torch.zeros(*features.shape[:2], 1)], dim=-1)
+def _reading(features: Tensor) -> Reading:
+    """Features alone; numbers that are not finite are refused when the detector is fitted."""
+    return Reading(
+        features.nan_to_num(0.0, 0.0, 0.0), torch.zeros(*features.shape[:2], 0, 1), torch.zeros(features.shape[:2])
+    )
 
 
-def _separation(settings: FitSettings, readings: list[Tensor]) -> float:
+def _separation(settings: FitSettings, readings: list[Reading]) -> float:
     """AUROC of the last two readings, with defects, among the two before, when the first is fitted on."""
     known, *shown = readings
     gathered = Gathered(settings.scores, min(PATCHES, settings.memory_patches), "random")

@@ -37,7 +37,7 @@ from openjepa.runs.images import check_new_artifact, check_skipped, count_worker
 
 SCORE_LIST = "\n".join(
     [
-        "Separated by commas; left out, memory,density, or memory with --any-orientation:",
+        "Separated by commas; left out, memory,density,pixels, or memory,pixels with --any-orientation:",
         *(f"{name:<8} {what}" for name, what in SCORES.items()),
     ]
 )
@@ -73,7 +73,7 @@ def anomaly_fit(
             show_default=False,
         ),
     ] = None,
-    memory: Annotated[int, Option(help="Patches that the memory keeps.")] = PATCHES,
+    memory: Annotated[int, Option(help="Patches that the memory keeps; of cells of pixels half as many.")] = PATCHES,
     coreset: Annotated[str, Option(help=f"How they are chosen: {' or '.join(CORESETS)}.")] = "greedy",
     image_size: Annotated[
         str | None, Option(help="Use the encoder at another image size, such as 256 or 128x256.", show_default=False)
