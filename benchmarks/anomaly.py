@@ -89,6 +89,16 @@ class Part:
         whole = label_images(open_dataset(f"{source}/test"))
         drawn = [rng.permutation(np.flatnonzero(whole.anomalous == odd))[:most] for odd in (False, True)]
         self.test = whole.subset(np.sort(np.concatenate(drawn)))
+        self.known: dict[tuple, Tensor] = {}
+
+    def readings(self, detector: Detector, workers: int, lit: bool) -> Tensor:
+        """What is read of the test images, as they are or with changed light; once for detectors that read alike."""
+        reader = detector.reader
+        key = reader.model.name, reader.features.settings, reader.pixels, reader.energies is None, lit
+        if key not in self.known:
+            read = (lambda images: reader(relit(images, 3))) if lit else reader
+            self.known[key] = compute_features(reader.model, self.test.dataset, workers, 16, compute=read)[0]
+        return self.known[key]
 
 
 def rows_of(model: PatchModel, part: Part, energies: Energies | None, workers: int) -> Iterator[dict]:
@@ -109,22 +119,15 @@ def rows_of(model: PatchModel, part: Part, energies: Energies | None, workers: i
 def named_scores(detector: Detector, part: Part, workers: int) -> dict[str, dict[str, float]]:
     """AUROC, AUPRO and AUROC under changed light of every score alone, of the defaults, and of all."""
     normal = torch.from_numpy(~part.test.anomalous)
-    as_they_are, under_light = (readings(detector, part, workers, lit) for lit in (False, True))
-    under_light[~normal] = as_they_are[~normal]
-    plain, lit = (score_all(detector.parts, detector.reader.split(each)) for each in (as_they_are, under_light))
+    as_they_are, under_light = (part.readings(detector, workers, lit) for lit in (False, True))
+    lit_normals = torch.where(normal[:, None, None], under_light, as_they_are)
+    plain, lit = (score_all(detector.parts, detector.reader.split(each)) for each in (as_they_are, lit_normals))
     groups = {name: (name,) for name in detector.parts}
     groups |= {"+".join(names): names for names in (OURS, (*OURS, "energy")) if {*names} <= {*detector.parts}}
     return {
         name: measured(detector, part, combine(detector, plain, names), combine(detector, lit, names))
         for name, names in groups.items()
     }
-
-
-def readings(detector: Detector, part: Part, workers: int, lit: bool) -> Tensor:
-    """What is read of the test images, as they are or with changed light."""
-    reader = detector.reader
-    read = (lambda images: reader(relit(images, 3))) if lit else reader
-    return compute_features(reader.model, part.test.dataset, workers, 16, compute=read)[0]
 
 
 def combine(detector: Detector, scores: dict[str, Score], names: tuple[str, ...]) -> Score:

@@ -2,8 +2,10 @@
 
 import numpy as np
 import torch
+from scipy.spatial.distance import cdist
+from sklearn.decomposition import PCA
 
-from openjepa.anomaly.memory import Reservoir, greedy_subset, make_memory
+from openjepa.anomaly.memory import Reservoir, greedy_subset, make_cell_memory, make_memory
 from openjepa.anomaly.reading import Reading
 from openjepa.anomaly.scorer import MemoryPart
 
@@ -28,6 +30,25 @@ def test_an_image_is_not_compared_with_itself_where_it_is_left_out():
     alone = memory.distances(features, without=torch.arange(4))
     others = make_memory(features[1:].flatten(0, 1), torch.arange(1, 4).repeat_interleave(9))
     torch.testing.assert_close(alone[0], others.distances(features[:1])[0])
+
+
+def test_cells_are_as_far_as_their_scaled_principal_components():
+    """Against scikit-learn's PCA; the oddest cell of a patch counts."""
+    rng = np.random.default_rng(3)
+    normal = rng.normal(size=(500, 20)) @ rng.normal(size=(20, 20)) + 5
+    test = rng.normal(size=(2, 6, 3, 20)) * 4
+    memory = make_cell_memory(torch.tensor(normal, dtype=torch.float32), 500)
+    pca = PCA(16).fit(normal)
+    scale = (pca.explained_variance_ * 499 / 500) ** 0.25
+    known, shown = (pca.transform(part.reshape(-1, 20)) / scale for part in (normal, test))
+    expected = cdist(shown, known).min(axis=1).reshape(2, 6, 3).max(axis=2)
+    np.testing.assert_allclose(memory.distances(torch.tensor(test, dtype=torch.float32)), expected, rtol=1e-3)
+
+
+def test_cells_of_one_colour_are_no_distance_apart():
+    memory = make_cell_memory(torch.full((30, 12), 0.5))
+    assert memory.distances(torch.full((1, 2, 4, 12), 0.5)).max() < 1e-5
+    assert memory.distances(torch.full((1, 2, 4, 12), 0.6)).min() > 1
 
 
 def test_the_greedy_subset_is_farthest_first():

@@ -47,7 +47,7 @@ def test_scores_of_every_image_the_oddest_first_and_a_picture_of_each(place, tmp
     out = openjepa.anomaly_score(place / "detector", place / "parts/test", **kept, **CPU)
     assert "The least odd" in (tmp_path / "s.html").read_text()
     rows = list(csv.DictReader(out.open()))
-    assert list(rows[0]) == ["path", "score", "anomalous", "p_value", "memory", "density"] and len(rows) == 20
+    assert list(rows[0]) == ["path", "score", "anomalous", "p_value", "memory", "density", "pixels"] and len(rows) == 20
     assert {row["path"].split("/")[0] for row in rows[:10]} == {"hole", "spot"}
     assert all(
         row["anomalous"] == "yes" and float(row["p_value"]) == pytest.approx(1 / 11, abs=1e-4) for row in rows[:10]
@@ -59,7 +59,7 @@ def test_scores_of_every_image_the_oddest_first_and_a_picture_of_each(place, tmp
         assert picture.shape == (24, 32, 3)
     openjepa.anomaly_score(place / "detector", place / "parts/test", out=tmp_path / "s.xlsx", **CPU)
     head, *cells = sheet_values(tmp_path / "s.xlsx")
-    assert head == list(rows[0]) and {float: 4, str: 2} == Counter(map(type, cells[0]))
+    assert head == list(rows[0]) and {float: 5, str: 2} == Counter(map(type, cells[0]))
     assert [[*map(str, row)] for row in cells] == [[*map(_as_number, row.values())] for row in rows]
     openjepa.anomaly_score(place / "detector", place / "parts/test", out=out, **CPU)  # its own output may be replaced
 
@@ -176,7 +176,7 @@ def test_what_cannot_be_fitted_is_refused_in_one_line(place, tmp_path):
     refused(lambda: fit(model="pixels"), "pixels has no patch tokens")
     refused(lambda: fit(false_alarms="0%"), "--false-alarms 0% is not a rate: give a percentage")
     refused(lambda: fit(false_alarms="5"), "--false-alarms 5 is not a rate")
-    refused(lambda: fit(scores="memory,magic"), "--scores magic is not known: known are memory, density, image")
+    refused(lambda: fit(scores="memory,magic"), "--scores magic is not known: known are memory, density, pixels, image")
     refused(lambda: fit(scores="image"), "--scores image alone does not say where")
     refused(lambda: fit(layers=3), "--layers 3 is not possible: .* gives 1 to 2")
     refused(lambda: fit(pool=2), "--pool 2 is not possible: give an odd number")

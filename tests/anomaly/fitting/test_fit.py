@@ -72,7 +72,7 @@ def test_the_same_seed_gives_the_same_detector_at_any_worker_count(tmp_path):
 
 
 def test_a_stored_detector_gives_the_same_scores_and_is_refused_with_another_model(tmp_path):
-    kinds = ("memory", "density", "image")
+    kinds = ("memory", "density", "pixels", "image")
     detector = fitted(untrained(), draw_parts(tmp_path / "normal", 30), scores=kinds, false_alarms=0.2)
     (tmp_path / "kept").mkdir()
     write_detector(tmp_path / "kept", detector)
@@ -83,9 +83,15 @@ def test_a_stored_detector_gives_the_same_scores_and_is_refused_with_another_mod
     assert again.calibration.threshold == detector.calibration.threshold
     np.testing.assert_array_equal(again.calibration.held_out, detector.calibration.held_out)
     earlier = json.loads((tmp_path / "kept" / FACTS).read_text())
+    assert (
+        again.calibration.weights == detector.calibration.weights and len(set(again.calibration.weights.values())) > 1
+    )
     del earlier["suspects"], earlier["lighting"], earlier["turned"]
     (tmp_path / "kept" / FACTS).write_text(json.dumps(earlier))  # as written before these were looked for
     assert read_detector_facts(tmp_path / "kept") == facts
+    (tmp_path / "kept" / FACTS).write_text(json.dumps(earlier | {"planted": {"memory": 0.5}}))
+    with pytest.raises(UsageError, match="planted is of other scores than spreads"):
+        read_detector_facts(tmp_path / "kept")
     with pytest.raises(UsageError, match="kept was fitted on another model than encoder 1 is now"):
         read_detector(tmp_path / "kept", facts, untrained(1))
 
@@ -98,6 +104,8 @@ def test_damaged_tensors_are_refused(tmp_path):
         "memory.owners": torch.zeros(1, dtype=torch.int64),
         "density.roots": torch.full_like(tensors["density.roots"], float("nan")),
         "density.means": None,
+        "pixels.axes": torch.zeros(48, 3),
+        "pixels.features": torch.zeros(0, 16),
         "held_out": torch.zeros(2, 2, dtype=torch.float64),
     }
     for name, value in damages.items():

@@ -38,6 +38,15 @@ def test_a_turned_image_of_the_memory_is_in_it(tmp_path, count):
     assert alone.scores[:, 1].min() > 1e-3
 
 
+def test_turned_pixels_are_remembered_too(tmp_path):
+    images = parts(tmp_path, 3)
+    detector = fitted(images, scores=("pixels",))
+    found = [detector.score(torch.rot90(pixels(images), k, (2, 3))).scores[:, 1].max() for k in range(4)]
+    assert max(found) < 1e-2
+    alone = fitted(images, scores=("pixels",), any_orientation=False).score(torch.rot90(pixels(images), 1, (2, 3)))
+    assert alone.scores[:, 1].min() > 0.1
+
+
 def test_turned_images_are_normal_and_turned_defects_odd(tmp_path):
     detector = fitted(parts(tmp_path / "normal", 50), memory_patches=1000)
     assert len(detector.parts["memory"].memory.features) == 1000
