@@ -2,7 +2,10 @@
 
 import csv
 import json
+import re
+import shlex
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +15,11 @@ from support.html_checks import check_stands_alone
 from support.photos import draw_photos
 
 import openjepa
+from openjepa import cli
 from openjepa.console import console
 from openjepa.errors import UsageError
 from openjepa.evaluation.results import in_units
+from openjepa.files.lock import taken
 from openjepa.studies.compare import study as study_module
 
 TINY = {"image_size": 16, "batch_size": 6, "workers": 0, "precision": "float32", "device": "cpu"}
@@ -87,12 +92,12 @@ def test_resume_runs_what_is_missing_to_the_same_results(copy, monkeypatch):
     shutil.rmtree(study / "trials/vicreg-crops-seed-1")
     run, trained = study_module.run_trial, []
 
-    def counted(folder, *rest):
+    def counted(folder, *rest, **options):
         trained.append(folder.name)
-        return run(folder, *rest)
+        return run(folder, *rest, **options)
 
     monkeypatch.setattr(study_module, "run_trial", counted)
-    openjepa.compare(photos, out=study, resume=True, **ASKED)
+    openjepa.compare(photos, out=study, resume=True, device="cpu")  # what is not given again is as it was
     after = json.loads((study / "results.json").read_text())
     assert trained == ["vicreg-crops-seed-1"]
     assert after["records"] == before["records"] and after["differences"] == before["differences"]
@@ -103,7 +108,7 @@ def test_an_interrupt_keeps_what_is_done_and_names_the_command(copy, monkeypatch
     lines = (study / "trials.jsonl").read_text().splitlines(keepends=True)
     (study / "trials.jsonl").write_text("".join(lines[:3]))
 
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(study_module, "run_trial", interrupted)
@@ -180,3 +185,80 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_written(made, tmp
     with pytest.raises(UsageError, match=message):
         openjepa.compare(made[0], out=tmp_path / "study", **ASKED | changes)
     assert not (tmp_path / "study").exists() or not any((tmp_path / "study").iterdir())
+
+
+def without_parts(study, *folders):
+    """Take these parts of a study away, as if nobody had done them."""
+    lines = (study / "trials.jsonl").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if json.loads(line)["folder"] not in folders]
+    (study / "trials.jsonl").write_text("".join(kept))
+    for name in folders:
+        shutil.rmtree(study / "trials" / name)
+    for name in ("results.json", "results.csv", "compare.html"):
+        (study / name).unlink()
+
+
+def test_processes_share_a_study_and_the_last_writes_the_page(copy, capsys):
+    photos, study = copy
+    before = json.loads((study / "results.json").read_text())
+    without_parts(study, "untrained", "vicreg-seed-1", "vicreg-crops-seed-1")
+    with taken(study / "trials/vicreg-crops-seed-1.lock"):  # another process trains it
+        openjepa.compare(photos, out=study, only="vicreg, crops", seed=1, device="cpu")
+        said = capsys.readouterr().out
+        assert "missing: vicreg, seed 1\n" in said and "missing: vicreg, crops, seed 1 in progress" in said
+        assert "untrained" not in said.split("missing")[-1] and not (study / "compare.html").exists()
+        openjepa.compare(photos, out=study, collect=True, device="cpu")
+    assert "2 of 6 parts are missing (vicreg and vicreg, crops)" in (study / "compare.html").read_text()
+    assert json.loads((study / "results.json").read_text())["missing"] == [["vicreg", 1], ["vicreg, crops", 1]]
+    openjepa.compare(photos, out=study, only="vicreg", seed=1, device="cpu")
+    assert not list(study.glob("trials/*.lock"))
+    capsys.readouterr()
+    (study / "trials.jsonl").open("a").write('{"name": "vic')  # a process was killed as it wrote
+    openjepa.compare(photos, out=study, only="vicreg", device="cpu")  # both contenders of the method, all seeds
+    assert "missing" not in capsys.readouterr().out
+    after = json.loads((study / "results.json").read_text())
+    assert after["records"] == before["records"] and after["missing"] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"only": "mae"}, "--only mae is not known: known are vicreg, "),
+        ({"only": "vicreg", "seed": 7}, "--seed 7 is none of this study: give one from 0 to 1"),
+        ({"only": "pixels", "seed": 1}, "--seed 1 has no effect with --only pixels"),
+        ({"only": "vicreg", "budget": "1m"}, "was started with --budget images:12, not --budget"),
+        ({"only": "vicreg", "collect": True}, "--collect trains nothing: leave out --only"),
+    ],
+)
+def test_a_part_that_is_none_of_the_study_is_refused_in_one_line(copy, options, message):
+    with pytest.raises(UsageError, match=message) as error:
+        openjepa.compare(copy[0], out=copy[1], device="cpu", **options)
+    assert "\n" not in str(error.value)
+
+
+def test_the_commands_of_the_page_are_possible_and_the_last_of_them_do_what_it_says(copy, monkeypatch, capsys):
+    text = (Path(__file__).parents[2] / "docs/compare.md").read_text()
+    lines = re.findall(r"^(?:torchrun .* -m )?(openjepa compare .*)$", text, re.MULTILINE)
+    assert len(lines) >= 8
+    for line in lines:
+        assert cli.parse(shlex.split(line)[1:])[0].name == "compare"
+    monkeypatch.chdir(copy[1].parent)
+    (copy[1] / "compare.html").unlink()
+    for line in (line for line in lines if "--collect" in line or line.endswith("--resume")):
+        words = shlex.split(line.replace("photos/", str(copy[0])).replace("runs/compare", str(copy[1])))
+        assert cli.status_of([*words[1:], "--device", "cpu"]) == 0, capsys.readouterr().err
+    assert (copy[1] / "compare.html").is_file()
+
+
+def test_every_measure_is_of_the_page_and_read_back(made, tmp_path, monkeypatch):
+    """Under torchrun a process does its share, here all of it."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    options = TINY | {"methods": "mae", "budget": "operations:1e6", "seeds": 1}
+    tasks = "linear,retrieval,probe-appearance,robustness"
+    study = openjepa.compare(made[0], out=tmp_path / "study", tasks=tasks, **options)
+    records = json.loads((study / "results.json").read_text())["records"]
+    metrics = {record["task"]: record["metric"] for record in records if record["model"] == "mae"}
+    assert metrics["mAP"] == "mAP" and metrics["appearance:colour"] == "R2" and metrics["semantics:class"] == "skill"
+    assert metrics["robust-clean"] == "accuracy" and len(metrics) > 10
+    assert all(record["low"] <= record["value"] <= record["high"] for record in records)
+    assert (study / "trials/mae-seed-0/encoder/model.safetensors").is_file()

@@ -1,4 +1,4 @@
-"""One process at a time works in a folder."""
+"""One process at a time works in a folder, or on what a lock file stands for."""
 
 import contextlib
 import errno
@@ -20,26 +20,50 @@ UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 @contextlib.contextmanager
-def locked(folder: Path, any_name: bool = False) -> Iterator[None]:
+def locked(folder: Path, any_name: bool = False, wait: float | None = None) -> Iterator[None]:
     """Within this context no other process can lock `folder`, which is made; an error leaves no empty folder behind.
 
     Of several processes of one run, rank 0 locks it. The lock ends with the process, however that ends. Raises
-    UsageError if another process has it, if the folder cannot be written to, or, without `any_name`, if no weights can
-    be read from a folder of its name. On a file system without locks a line says so and nothing is locked.
+    UsageError if another process still has it after `wait` seconds (a moment), if the folder cannot be written to, or,
+    without `any_name`, if no weights can be read from a folder of its name. On a file system without locks a line says
+    so and nothing is locked.
     """
     refuse_in_import()
     if not any_name:
         check_folder_name(folder)
     with contextlib.ExitStack() as stack:
-        on_rank_zero(lambda: stack.enter_context(_held(folder)))
+        on_rank_zero(lambda: stack.enter_context(_held(folder, WAIT if wait is None else wait)))
         yield
+
+
+@contextlib.contextmanager
+def taken(path: Path) -> Iterator[bool]:
+    """Within this context no other process takes the lock file `path`; gives False at once where another has it.
+
+    Its folder must exist. Raises UsageError if it cannot be written to.
+    """
+    refuse_in_import()
+    lock, ours = None, True
+    try:
+        lock = _acquire(path, 0.0)
+    except Timeout:
+        ours = False
+    try:
+        yield ours
+    finally:
+        _release(lock)
 
 
 def is_locked(folder: Path) -> bool:
     """Whether a process holds the lock of a folder; False where that cannot be found out."""
-    if not (folder / LOCK).is_file():
+    return is_taken(folder / LOCK)
+
+
+def is_taken(path: Path) -> bool:
+    """Whether a process holds a lock file; False where that cannot be found out."""
+    if not path.is_file():
         return False
-    lock = FileLock(folder / LOCK, timeout=0, fallback_to_soft=False)
+    lock = FileLock(path, timeout=0, fallback_to_soft=False)
     try:
         lock.acquire()
     except Timeout:
@@ -51,36 +75,47 @@ def is_locked(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def _held(folder: Path, wait: float) -> Iterator[None]:
     check_can_write(folder / LOCK)
     made = [above for above in (folder, *folder.parents) if not above.exists()]
     try:
         with usage_error(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        with _acquired(folder):
+        lock = _acquire_folder(folder, wait)
+        try:
             yield
+        finally:
+            _release(lock)
     finally:
         for place in made:
             with contextlib.suppress(OSError):  # it is not empty
                 place.rmdir()
 
 
-@contextlib.contextmanager
-def _acquired(folder: Path) -> Iterator[None]:
-    lock = FileLock(folder / LOCK, timeout=WAIT, fallback_to_soft=False)
+def _acquire_folder(folder: Path, wait: float) -> FileLock | None:
+    try:
+        return _acquire(folder / LOCK, wait)
+    except Timeout:
+        raise UsageError(f"another process works in {folder}: wait until it has ended, or give another name") from None
+
+
+def _acquire(path: Path, wait: float) -> FileLock | None:
+    """The lock of a file, held; None on a file system without locks. Raises Timeout, and UsageError if it cannot."""
+    lock = FileLock(path, timeout=wait, fallback_to_soft=False)
     try:
         lock.acquire()
     except Timeout:
-        raise UsageError(f"another process works in {folder}: wait until it has ended, or give another name") from None
+        raise
     except OSError as error:
         if error.errno not in UNSUPPORTED:
-            raise UsageError(f"cannot write {folder}: {error.strerror or error}; give another name") from error
-        log(f"{folder} is on a file system without locks: start no second command that writes there")
-        yield
-        return
-    try:
-        yield
-    finally:
+            raise UsageError(f"cannot write {path.parent}: {error.strerror or error}; give another name") from error
+        log(f"{path.parent} is on a file system without locks: start no second command that writes there")
+        return None
+    return lock
+
+
+def _release(lock: FileLock | None) -> None:
+    if lock:
         with contextlib.suppress(OSError):
-            (folder / LOCK).unlink()
+            Path(lock.lock_file).unlink()
         lock.release()

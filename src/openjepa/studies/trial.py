@@ -30,6 +30,7 @@ from openjepa.runs.start import StartedRun, as_started
 from openjepa.training.checkpoint import DamagedCheckpoint, checkpoint_steps
 from openjepa.training.loop import Diverged
 from openjepa.training.monitoring.metrics_log import read_metrics
+from openjepa.training.monitoring_intervals import Intervals
 from openjepa.training.step import Stepper
 
 LABELLED, TESTED = 15_000, 1 / 3  # labelled images at most, and the fraction of them that is tested on
@@ -124,14 +125,17 @@ def run_trial(
     steps: int,
     progress: Progress,
     measured: Callable[[Encoder], Mapping[str, Any]] | None = None,
+    curve: bool = False,
 ) -> dict[str, Any]:
     """Train from the start, or from the last checkpoint of a trial that was stopped, and measure.
+
+    With `curve` an online probe is logged on the way, at about eight points.
 
     Returns steps, images, seconds, `monitors` at the end, `untrained` (those at the start) and what was `measured` of
     the encoder, the accuracies unless told otherwise; for a run that diverged, `failed` instead of the last three.
     """
     begun = time.monotonic()
-    started = _open(folder, data, config, steps)
+    started = _open(folder, data, config, steps, curve)
     record: dict[str, Any] = {"steps": steps, "images": steps * config.batch_size}
     try:
         started.run.train(lambda logged: progress(logged["step"], steps))
@@ -152,19 +156,26 @@ def _ends(folder: Path) -> tuple[dict, dict]:
     return logged[0], logged[-1]
 
 
-def _open(folder: Path, data: TrialData, config: Config, steps: int) -> StartedRun:
-    blueprint = draft(config, data.dataset, data.mean, data.std)
+def _open(folder: Path, data: TrialData, config: Config, steps: int, curve: bool) -> StartedRun:
+    blueprint = draft(config, data.dataset, data.mean, data.std, probed=data.labelled[0])
     # The online probe has too few test images to choose by: accuracies are measured at the end.
-    run = dataclasses.replace(blueprint, probe=None).run(folder, steps)
+    run = (blueprint if curve else dataclasses.replace(blueprint, probe=None)).run(folder, steps)
+    run = dataclasses.replace(run, intervals=_at_eighths(run.intervals, steps))
     if checkpoint_steps(run.checkpoints):
         try:
             run.resume()
         except DamagedCheckpoint:
             shutil.rmtree(folder)
-            return _open(folder, data, config, steps)
+            return _open(folder, data, config, steps, curve)
     started = as_started(run, blueprint, data.source, data.summary)
     started.describe()
     return started
+
+
+def _at_eighths(intervals: Intervals, steps: int) -> Intervals:
+    """With probes at about every eighth of a run, at steps at which it is monitored too."""
+    often = max(1, round(steps / 8 / intervals.monitor))
+    return dataclasses.replace(intervals, probe=often * intervals.monitor)
 
 
 def as_encoder(stepper: Stepper, data: TrialData, max_stretch: float) -> Encoder:

@@ -33,7 +33,7 @@ def joined(device: torch.device) -> Iterator[None]:
 
     Raises UsageError on any other kind of device, and where another process has died.
     """
-    if "TORCHELASTIC_RUN_ID" not in os.environ and int(os.environ.get("WORLD_SIZE", 1)) < 2:
+    if not several_started():
         yield
         return
     backends = {"cuda": "cpu:gloo,cuda:nccl", "cpu": "gloo"}
@@ -61,6 +61,17 @@ def _meet(backend: str) -> None:
     if os.environ.get("TORCH_DISABLE_SHARE_RDZV_TCP_STORE") != "1":
         store = dist.PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
     dist.init_process_group(backend, store=store, rank=number, world_size=count)
+
+
+def several_started() -> bool:
+    """Whether torchrun started this process, alone or beside others."""
+    return "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("WORLD_SIZE", 1)) > 1
+
+
+def use_own_gpu() -> None:
+    """Of several processes on this machine that work each for itself, let each compute on another GPU."""
+    if several_started() and torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
 
 
 def is_restart() -> bool:

@@ -12,6 +12,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from openjepa.console import resident_memory
 from openjepa.data.batches import Batch, Batches, load_batches
 from openjepa.device import EMULATED, times_slower
 from openjepa.models.cpu_bf16 import flop_formulas
@@ -125,6 +126,19 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+class PeakMemory:
+    """The most memory in bytes that was held when it was looked at, since it was made; on a GPU the true peak."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.bytes = device, 0
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+
+    def look(self) -> None:
+        held = peak_memory(self.device) if self.device.type == "cuda" else resident_memory()
+        self.bytes = max(self.bytes, held)
 
 
 SIDES = {"cuda": 8192}  # of a product large enough to reach the peak; 2048 elsewhere

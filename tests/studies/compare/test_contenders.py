@@ -4,7 +4,7 @@ import pytest
 
 from openjepa.errors import UsageError
 from openjepa.methods.registry import METHODS
-from openjepa.studies.compare.contenders import contenders, fitting, parse_budget, parse_methods
+from openjepa.studies.compare.contenders import contenders, fitting, parse_budget, parse_measures, parse_methods
 
 
 @pytest.mark.parametrize(
@@ -19,16 +19,22 @@ def test_methods_of_one_crop_are_compared_once(views, names):
     assert [one.name for one in contenders(["mae", "byol", "dino"], views)] == names
 
 
-def test_a_budget_is_seconds_of_training_or_images():
-    assert parse_budget("images:1000").steps(64, 123.0) == 15
-    assert parse_budget("1m").steps(64, 0.5) == int(60 / (0.5 * 1.05))
-    assert parse_budget("images:1").steps(64, 1.0) == parse_budget("1s").steps(64, 9.0) == 1
+def test_a_budget_is_seconds_of_training_images_or_operations():
+    assert parse_budget("images:1000").steps(64, 123.0, 5) == 15
+    assert parse_budget("1m").steps(64, 0.5, 5) == int(60 / (0.5 * 1.05))
+    assert parse_budget("operations:2.5e9").steps(64, 0.5, 10**6) == 2500
+    assert parse_budget("operations:7000000").steps(64, 0.5, 2 * 10**6) == 3
+    for least in ("images:1", "1s", "operations:1"):
+        assert parse_budget(least).steps(64, 9.0, 10**9) == 1
 
 
 def test_what_is_not_understood_is_refused_in_one_line():
     for call, message in (
         (lambda: parse_budget("images:0"), "--budget images:0 is not understood: give the time of a run, as 30m"),
-        (lambda: parse_budget("operations:5"), "--budget operations:5 is not understood"),
+        (lambda: parse_budget("operations:5e99"), "--budget operations:5e99 is not understood"),
+        (lambda: parse_budget("flops:5"), "--budget flops:5 is not understood"),
+        (lambda: parse_measures("linear,depth"), "--tasks depth is not known: known are linear, knn"),
+        (lambda: parse_measures("knn"), "--tasks knn lacks linear, by which methods are compared: add it"),
         (lambda: parse_methods("mae,simclear"), "--methods simclear is not known: known are all, ijepa"),
         (lambda: parse_methods(" , "), "--methods is empty: give all"),
         (lambda: contenders(["mae"], "crops"), "--views crops is not known: known are own, same, both"),

@@ -14,7 +14,8 @@ from openjepa.reports.html import render
 from openjepa.reports.monitor_charts import runs_chart
 from openjepa.reports.result_charts import result_chart
 from openjepa.studies.compare.conclusion import JUDGED_BY, Difference, Record, differences, records, sentences
-from openjepa.studies.compare.start import Request
+from openjepa.studies.compare.curves import ENDED, Equal, curve, equal_costs
+from openjepa.studies.compare.start import Complete
 from openjepa.studies.compare.study import Comparison
 from openjepa.studies.compare.table import show_results, write_results
 from openjepa.training.monitoring.metrics_log import read_metrics
@@ -30,7 +31,7 @@ class Row(NamedTuple):
     verdict: str
 
 
-def write_compare_page(study: Comparison, request: Request) -> Path:
+def write_compare_page(study: Comparison, request: Complete) -> Path:
     """Write compare.html, results.json and results.csv into the study's folder; print the table and what follows.
 
     Raises UsageError if it cannot.
@@ -45,6 +46,7 @@ def write_compare_page(study: Comparison, request: Request) -> Path:
         tasks=[in_words({"task": task, "metric": "accuracy", "protocol": {}}) for task in tasks],
         rows=_rows(study, found, tasks),
         costs=[_cost(study, name) for name in study.configs if study.of(name)],
+        equal=_equal_costs(study),
         results=result_chart([record for record in found if record["task"].split(":")[0] == JUDGED_BY]),
         differences=differ,
         curves=_curves(study, differ),
@@ -56,7 +58,8 @@ def write_compare_page(study: Comparison, request: Request) -> Path:
     content = {"records": found, "differences": [one._asdict() | {"clear": one.clear} for one in differ]}
     costs = {name: plan.model_dump() for name, plan in study.plans.items()}
     trials = [trial.model_dump(exclude_none=True) for trial in study.trials]
-    write_json(study.folder / RESULTS, content | {"sentences": said, "costs": costs, "trials": trials})
+    about = {"sentences": said, "costs": costs, "trials": trials, "missing": study.missing()}
+    write_json(study.folder / RESULTS, content | about)
     write_results(study.folder / TABLE, study, found)
     show_results(found)
     log(*said, f"page: {path}", f"table: {study.folder / TABLE}")
@@ -81,25 +84,65 @@ def _verdict(study: Comparison, name: str) -> str:
 
 
 def _cost(study: Comparison, name: str) -> list[str]:
-    """Name, steps, images, crops, seconds and operations of a run."""
+    """Name, steps, images, crops, seconds of training and in all, operations and memory of a run."""
     plan, trials = study.plans[name], study.of(name)
     images = plan.steps * plan.batch_size
     operations = f"{plan.steps * plan.operations / 1e12:,.3g}"
     counts = [f"{number:,}" for number in (plan.steps, images, images * plan.crops)]
-    return [name, *counts, duration(fmean(trial.seconds for trial in trials)), operations]
+    seconds = [plan.steps * plan.step_seconds, fmean(trial.seconds for trial in trials)]
+    memory = max(trial.memory or 0 for trial in trials)
+    return [name, *counts, *map(duration, seconds), operations, f"{memory / 2**30:.2g} GiB" if memory else "–"]
 
 
-def _curves(study: Comparison, differ: Sequence[Difference]) -> Figure | None:
-    """The effective rank of the first seed's runs; the best is in colour, and the first method of the others."""
-    lines: dict[str, list[tuple[float, float]]] = {}
+class EqualRow(NamedTuple):
+    """A contender: for each kind of cost its accuracy, and the fraction of its run where that was before its end."""
+
+    name: str
+    cells: Sequence[tuple[float, float | None]]
+
+
+class EqualCosts(NamedTuple):
+    heads: Sequence[str]
+    rows: Sequence[EqualRow]
+
+
+def _equal_costs(study: Comparison) -> EqualCosts | None:
+    """What contenders had reached at equal seconds, images and operations, the best by the first kind first."""
+    found = equal_costs(study)
+    if not found:
+        return None
+    heads = [_budget_in_words(each) for each in found]
+    names = sorted(found[0].reached, key=lambda name: -found[0].reached[name][0])
+    rows = [EqualRow(name, [_reached(*each.reached[name]) for each in found]) for name in names]
+    return EqualCosts(heads, rows)
+
+
+def _reached(value: float, fraction: float) -> tuple[float, float | None]:
+    return value, fraction if fraction < ENDED else None
+
+
+def _budget_in_words(equal: Equal) -> str:
+    amount = {"seconds": duration, "images": "{:,.0f} images".format, "operations": "{:.2e} operations".format}
+    return amount[equal.cost](equal.budget)
+
+
+def _curves(study: Comparison, differ: Sequence[Difference]) -> dict[str, Figure]:
+    """The probe's accuracy over the runs and the effective rank of the first seed's.
+
+    The best is in colour, and the first method of the others.
+    """
+    lines: dict[str, dict[str, list[tuple[float, float]]]] = {"linear": {}, "rank": {}}
     for name in study.configs:
         steps = study.plans[name].steps
-        points = [(100 * r["step"] / steps, r["rank"]) for r in _metrics(study, name) if "rank" in r]
-        lines |= {name: points} if points else {}
+        ranks = [(100 * r["step"] / steps, r["rank"]) for r in _metrics(study, name) if "rank" in r]
+        accuracies = [(100 * step / steps, value) for step, value in curve(study, name)]
+        for kind, points in (("linear", accuracies), ("rank", ranks)):
+            lines[kind] |= {name: points} if points else {}
     if not differ:
-        return None
+        return {}
     best = differ[0].name
-    return runs_chart(lines, best, next((name for name in lines if name != best), best), False)
+    other = next((name for name in study.configs if name != best and study.of(name)), best)
+    return {kind: runs_chart(found, best, other, kind == "linear") for kind, found in lines.items() if found}
 
 
 def _metrics(study: Comparison, name: str) -> list[dict[str, Any]]:

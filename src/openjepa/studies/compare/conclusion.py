@@ -9,6 +9,7 @@ from scipy.stats import t as student
 from openjepa.evaluation.intervals import bootstrap_interval, paired_difference
 from openjepa.evaluation.judgement import listed
 from openjepa.evaluation.results import Result, over_seeds
+from openjepa.studies.compare.stored import STATISTICS
 from openjepa.studies.compare.study import Comparison
 
 LEVEL = 0.95
@@ -98,9 +99,10 @@ def records(study: Comparison) -> list[Record]:
         for group in sorted(groups, key=lambda group: -np.mean(group.values)):
             interval = bootstrap_interval(group.result.rows, group.result.statistic)
             value, low, high = widened(interval, noise.half_width(group.seeds))
+            low, high = (low, high) if group.result.metric in STATISTICS else (max(low, 0.0), min(high, 1.0))
             protocol = {"values": list(group.values), "train_images": group.result.protocol["train_images"]}
             protocol |= {"test_images": len(group.result.rows), "seed_std": noise.std, "seed_degrees": noise.degrees}
-            record = {"model": group.name, "data": study.data.source, "task": task, "metric": "accuracy"}
+            record = {"model": group.name, "data": study.data.source, "task": task, "metric": group.result.metric}
             found.append(record | {"value": value, "low": low, "high": high, "protocol": protocol})
     return found
 
@@ -126,10 +128,13 @@ def sentences(study: Comparison) -> list[str]:
     said[0] += f", and its difference to {listed(equal)} may be noise." if equal else ", clearly before all others."
     if len(study.configs) == 1:
         said = [f"Only {best} was trained."]
-    for name in study.beside:
-        one = next(one for one in found if one.other == name)
+    for one in (one for one in found if one.other in study.beside):
         how = "not clearly different from" if not one.clear else f"clearly {'above' if one.value > 0 else 'below'}"
-        said.append(f"{best} is {how} {name} ({100 * one.value:+z.1f} points, {_range(one)}).")
+        said.append(f"{best} is {how} {one.other} ({100 * one.value:+z.1f} points, {_range(one)}).")
+    if missing := study.missing():
+        names = listed([*dict.fromkeys(part.name for part in missing)])
+        parts = len(study.parts())
+        said.append(f"{len(missing)} of {parts} parts are missing ({names}): what is said here may change with them.")
     failed = [f"{trial.name} (seed {trial.seed})" for trial in study.trials if trial.failed]
     if failed:
         said.append(f"{listed(failed)} diverged and is left out.")

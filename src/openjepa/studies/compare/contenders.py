@@ -17,7 +17,8 @@ from openjepa.training.timing import Cost
 VIEWS = ("own", "same", "both")
 SAME = "crops"
 ALL = "all"
-MOST_IMAGES = 10**12
+MEASURES = ("linear", "knn", "knn-whitened", "fewshot", "retrieval", "probe-appearance", "robustness")
+MOST_IMAGES, MOST_OPERATIONS = 10**12, 10**24
 
 
 @dataclass(frozen=True)
@@ -40,31 +41,43 @@ class Contender:
 
 
 class Budget(NamedTuple):
-    """What a run may take: seconds of training, or images; one of them is None."""
+    """What a run may take: seconds of training, images, or floating-point operations; the other two are None."""
 
-    seconds: float | None
-    images: int | None
+    seconds: float | None = None
+    images: int | None = None
+    operations: int | None = None
 
-    def steps(self, batch_size: int, step_seconds: float) -> int:
-        """The steps of a run."""
+    def steps(self, batch_size: int, step_seconds: float, operations: int) -> int:
+        """The steps of a run, of which each takes so many seconds and operations; at least one."""
         if self.images:
             return max(1, self.images // batch_size)
+        if self.operations:
+            return max(1, self.operations // operations)
         return steps_within(self.seconds or 0.0, batch_size, Cost(step_seconds, 0))
 
 
 def parse_budget(text: str) -> Budget:
-    """A duration, as 30m, or images:N. Raises UsageError."""
+    """A duration, as 30m, images:N or operations:N. Raises UsageError."""
     kind, _, number = text.rpartition(":")
-    count = int(number) if re.fullmatch(r"\d{1,13}", number, re.ASCII) else 0
+    count = _whole(number)
     if kind == "images" and 1 <= count <= MOST_IMAGES:
-        return Budget(None, count)
+        return Budget(images=count)
+    if kind == "operations" and 1 <= count <= MOST_OPERATIONS:
+        return Budget(operations=count)
     try:
-        return Budget(seconds(text), None)
+        return Budget(seconds=seconds(text))
     except UsageError as error:
         raise UsageError(
-            f"--budget {shortened(text)} is not understood: give the time of a run, as 30m, or its images, as "
-            "images:500000"
+            f"--budget {shortened(text)} is not understood: give the time of a run, as 30m, its images, as "
+            "images:500000, or its floating-point operations, as operations:2e15"
         ) from error
+
+
+def _whole(number: str) -> int:
+    """A count from digits or as 2e15; 0 for anything else."""
+    if re.fullmatch(r"\d{1,24}", number, re.ASCII):
+        return int(number)
+    return int(float(number)) if re.fullmatch(r"\d{1,6}(\.\d{1,6})?e\d{1,2}", number, re.ASCII) else 0
 
 
 def parse_methods(text: str) -> list[str]:
@@ -77,6 +90,17 @@ def parse_methods(text: str) -> list[str]:
             raise UsageError(unknown("--methods", name, (ALL, *METHODS)))
     if not names:
         raise UsageError(f"--methods is empty: give {ALL}, or some of {', '.join(METHODS)} with commas between")
+    return names
+
+
+def parse_measures(text: str) -> tuple[str, ...]:
+    """Names of tasks of `evaluate`, separated by commas, the linear probe among them. Raises UsageError."""
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    for name in names:
+        if name not in MEASURES:
+            raise UsageError(unknown("--tasks", name, MEASURES))
+    if "linear" not in names:
+        raise UsageError(f"--tasks {shortened(text)} lacks linear, by which methods are compared: add it")
     return names
 
 

@@ -13,7 +13,9 @@ import torch
 from pydantic import Field
 
 from openjepa.errors import UsageError
+from openjepa.evaluation.intervals import ratio
 from openjepa.evaluation.results import Result, mean_of
+from openjepa.evaluation.tasks.appearance import explained, skill
 from openjepa.files import atomic_file
 from openjepa.interop.weights.files import read_safetensors, save_tensors
 from openjepa.runs.settings import AGAIN, check_version
@@ -21,6 +23,8 @@ from openjepa.safety.schema import Count, Json, Name, PositiveInt, Schema, Text,
 from openjepa.training.monitoring.metrics_log import read_lines
 
 FILE, TRIALS, ANSWERS, MAX_BYTES = "compare.json", "trials.jsonl", "answers.safetensors", 2**26
+STATISTICS = {"R2": explained, "skill": skill}  # of several numbers an image; of the others the mean is taken
+LARGEST = 1e30
 Positive = Annotated[float, Field(gt=0, le=1e30)]
 Measured = Annotated[float, Field(ge=-1e30, le=1e30)]
 Settings = dict[Name, Json]
@@ -36,20 +40,22 @@ class StoredRequest(Schema):
     seeds: Annotated[int, Field(ge=1, le=1000)]
     labelled: Text | None
     beside: Annotated[list[Text], Field(max_length=100)]
+    tasks: Name
     recipe: Name
     given: Settings
 
 
 class StoredPlan(Schema):
-    """A contender: its steps, and what one of them costs."""
+    """A contender: its steps, what one of them costs, and the precision in which all its runs compute."""
 
     method: Name
     views: Name | None
+    precision: Name
     steps: PositiveInt
     batch_size: PositiveInt
     crops: PositiveInt
     step_seconds: Positive
-    operations: Count
+    operations: PositiveInt
 
 
 class StoredComparison(Schema):
@@ -74,9 +80,11 @@ class StoredTrial(Schema):
     seconds: Annotated[float, Field(ge=0, le=1e12)]
     steps: PositiveInt | None = None
     images: PositiveInt | None = None
+    memory: Count | None = None
     monitors: dict[Name, Measured] | None = None
     untrained: dict[Name, Measured] | None = None
     train_images: dict[Name, PositiveInt] | None = None
+    metrics: dict[Name, Name] | None = None
     failed: Text | None = None
 
 
@@ -110,26 +118,38 @@ def read_trials(folder: Path) -> list[StoredTrial]:
     return found
 
 
-def write_answers(folder: Path, results: list[Result]) -> dict[str, int]:
-    """Store the scores of the test images by task; gives how many images the probes learned from. Raises OSError."""
+def write_answers(folder: Path, results: list[Result]) -> dict[str, dict[str, Any]]:
+    """Store the scores of the test images by task; gives how many images the probes learned from, and the measures.
+
+    Raises OSError.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    scores = {result.task: torch.from_numpy(result.rows[:, 0].copy()) for result in results}
+    rows = {r.task: r.rows if r.metric in STATISTICS else r.rows[:, 0] for r in results}
     with atomic_file(folder / ANSWERS) as part:
-        save_tensors(scores, part, None)
-    return {result.task: int(result.protocol["train_images"]) for result in results}
+        save_tensors(
+            {task: torch.from_numpy(np.ascontiguousarray(scores)) for task, scores in rows.items()}, part, None
+        )
+    train_images = {result.task: int(result.protocol["train_images"]) for result in results}
+    return {"train_images": train_images, "metrics": {result.task: result.metric for result in results}}
 
 
 def read_answers(folder: Path, trial: StoredTrial) -> dict[str, Result]:
     """The results that were stored, by task. Raises UsageError where they are damaged."""
     path, found = folder / ANSWERS, {}
+    tensors = read_safetensors(path, AGAIN) if trial.train_images else {}
     for task, images in (trial.train_images or {}).items():
-        scores = read_safetensors(path, AGAIN).get(task)
-        if scores is None or scores.ndim != 1 or scores.dtype != torch.float64 or not len(scores):
+        metric = (trial.metrics or {}).get(task, "accuracy")
+        scores, statistic = tensors.get(task), STATISTICS.get(metric)
+        numbers = 2 if statistic else 1
+        if scores is None or scores.ndim != numbers or scores.dtype != torch.float64 or not scores.numel():
             raise UsageError(f"{path} is damaged: it has no scores of {task}: {AGAIN}")
         values = scores.numpy()
-        if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
+        whole = np.isfinite(values).all() and (statistic or (values.min() >= 0 and values.max() <= 1))
+        whole = whole and np.abs(values).max() <= LARGEST
+        if not whole or (statistic and values.shape[1] % (3 if metric == "skill" else 4)):
             raise UsageError(f"{path} is damaged: the scores of {task} are no fractions: {AGAIN}")
-        found[task] = Result(task, "accuracy", mean_of(values), {"train_images": images})
+        rows = values if statistic else mean_of(values)
+        found[task] = Result(task, metric, rows, {"train_images": images}, statistic or ratio)
     return found
 
 
@@ -141,6 +161,10 @@ def check_measured(folder: Path, trials: list[StoredTrial]) -> None:
         raise UsageError(f"{folder / TRIALS} is damaged: its trials do not have the same measurements: {AGAIN}")
 
 
-def as_json(trial: StoredTrial) -> str:
+def add_trial(folder: Path, trial: StoredTrial) -> None:
+    """Append a line for a trial, after a line that a crash cut short on a line of its own. Raises OSError."""
+    path = folder / TRIALS
     content: dict[str, Any] = trial.model_dump(exclude_none=True) | {"seed": trial.seed}
-    return json.dumps(content)
+    is_cut = path.is_file() and path.read_bytes()[-1:] not in (b"", b"\n")
+    with path.open("a") as file:
+        file.write("\n" * is_cut + json.dumps(content) + "\n")

@@ -1,25 +1,31 @@
-"""A comparison: every contender with every seed, and models beside them, each stored when it is measured."""
+"""A comparison: every contender with every seed, and models beside them, each stored when it is measured.
+
+Several processes, also of several machines, may work in one study. Each part of it is taken by one of them at a time.
+"""
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from openjepa.console import counting, duration, log
+from openjepa.device import choose_device
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import Model
 from openjepa.errors import UsageError
 from openjepa.evaluation import run_tasks
-from openjepa.evaluation.results import Result
-from openjepa.files import write_text
+from openjepa.evaluation.results import Result, in_units
+from openjepa.files.lock import is_taken, locked, taken
+from openjepa.files.temporary import remove_leftovers
 from openjepa.runs.settings import AGAIN, Config
 from openjepa.studies.compare.contenders import with_seed
+from openjepa.studies.compare.parts import Part
 from openjepa.studies.compare.stored import (
     TRIALS,
     StoredPlan,
     StoredTrial,
-    as_json,
+    add_trial,
     check_measured,
     folder_name,
     read_answers,
@@ -27,8 +33,9 @@ from openjepa.studies.compare.stored import (
     write_answers,
 )
 from openjepa.studies.trial import TrialData, run_trial
+from openjepa.training.timing import PeakMemory
 
-TASKS = ("linear", "knn", "fewshot")
+MOMENT = 60.0  # seconds within which another process has stored its result
 
 
 @dataclass
@@ -39,8 +46,9 @@ class Comparison:
     data        what all runs share
     configs     of the contenders, by name, with the first seed
     plans       their length and cost
-    beside      models that are only measured: pixels, an untrained encoder, those of --beside
+    beside      what opens the models that are only measured: pixels, an untrained encoder, those of --beside
     seeds       of the runs
+    tasks       of `evaluate`, by which all are measured
     trials      that have finished
     """
 
@@ -48,75 +56,111 @@ class Comparison:
     data: TrialData
     configs: Mapping[str, Config]
     plans: Mapping[str, StoredPlan]
-    beside: Mapping[str, Model]
+    beside: Mapping[str, Callable[[], Model]]
     seeds: range
+    tasks: Sequence[str]
     trials: list[StoredTrial] = field(default_factory=list)
 
-    def run(self) -> None:
-        """Measure and train what has not been yet. Raises UsageError if the disk is full."""
+    def run(self, wanted: Sequence[Part]) -> None:
+        """Measure and train those of the `wanted` parts that no process has done, and none is doing.
+
+        Raises UsageError if the disk is full.
+        """
         try:
-            self._load()
-            for name, model in self.beside.items():
-                if not self._has(name, None):
-                    self._measure(name, model)
-            for name, seed in self.planned():
-                if not self._has(name, seed):
-                    self._train(name, seed)
+            self.load()
+            (self.folder / "trials").mkdir(exist_ok=True)
+            while any(self._do(part) for part in wanted):  # again, for what others have left undone meanwhile
+                pass
+            self.load()
         except OSError as error:
             again = "make room, then continue with --resume"
             raise UsageError(f"cannot write {self.folder}: {error}; {again}") from error
 
-    def planned(self) -> Iterator[tuple[str, int]]:
-        """The runs by contender and seed; one seed of all before the next."""
-        return ((name, seed) for seed in self.seeds for name in self.configs)
+    def load(self) -> None:
+        """Read what has finished so far. Raises UsageError where it is damaged."""
+        self._read()
+        check_measured(self.folder, self.trials)
+
+    def parts(self) -> list[Part]:
+        """All parts: the models that are only measured, then one seed of all contenders before the next."""
+        runs = [Part(name, seed) for seed in self.seeds for name in self.configs]
+        return [*(Part(name, None) for name in self.beside), *runs]
+
+    def missing(self) -> list[Part]:
+        """The parts that have not finished."""
+        return [part for part in self.parts() if not self._has(part)]
+
+    def in_progress(self, part: Part) -> bool:
+        """Whether a process works on it."""
+        return is_taken(self._lock(part))
 
     def results(self, trial: StoredTrial) -> dict[str, Result]:
         return read_answers(self.folder / "trials" / trial.folder, trial)
 
     def of(self, name: str) -> list[StoredTrial]:
         """The trials of a contender or model, by seed, without those that failed."""
-        return [trial for trial in self.trials if trial.name == name and not trial.failed]
+        found = [trial for trial in self.trials if trial.name == name and not trial.failed]
+        return sorted(found, key=lambda trial: trial.seed or 0)
 
-    def _load(self) -> None:
+    def _read(self) -> None:
         self.trials = read_trials(self.folder)
-        known = {*self.planned(), *((name, None) for name in self.beside)}
+        known = {*self.parts()}
         for trial in self.trials:
-            if (trial.name, trial.seed) not in known:
+            if Part(trial.name, trial.seed) not in known:
                 raise UsageError(f"{self.folder / TRIALS} is damaged: {trial.name} is no trial of this study: {AGAIN}")
-        check_measured(self.folder, self.trials)
-        # Written again without a line that was cut short.
-        write_text(self.folder / TRIALS, "".join(as_json(trial) + "\n" for trial in self.trials))
 
-    def _has(self, name: str, seed: int | None) -> bool:
-        return any((trial.name, trial.seed) == (name, seed) for trial in self.trials)
+    def _has(self, part: Part) -> bool:
+        return any(Part(trial.name, trial.seed) == part for trial in self.trials)
 
-    def _measure(self, name: str, model: Model) -> None:
+    def _lock(self, part: Part) -> Path:
+        return self.folder / "trials" / f"{folder_name(*part)}.lock"
+
+    def _do(self, part: Part) -> bool:
+        """Train and measure a part, unless that is done or another process is at it; gives whether it was done here."""
+        if self._has(part):
+            return False
+        with taken(self._lock(part)) as ours:
+            self._read()
+            if not ours or self._has(part):
+                return False
+            remove_leftovers(self.folder / "trials" / folder_name(*part))
+            self._train(part.name, part.seed) if part.seed is not None else self._measure(part.name)
+        return True
+
+    def _measure(self, name: str) -> None:
         begun, folder = time.monotonic(), folder_name(name, None)
-        images = self._answers(folder, model)
+        answers = self._answers(folder, self.beside[name]())
         seconds = time.monotonic() - begun
-        self._add(StoredTrial(name=name, seed=None, folder=folder, seconds=seconds, train_images=images))
+        self._add(StoredTrial(name=name, seed=None, folder=folder, seconds=seconds, **answers))
 
     def _train(self, name: str, seed: int) -> None:
         folder, steps = folder_name(name, seed), self.plans[name].steps
         config = with_seed(self.configs[name], seed, steps)
 
         def measured(encoder: Encoder) -> dict:
-            return {"train_images": self._answers(folder, encoder)}
+            return self._answers(folder, encoder)
 
+        memory = PeakMemory(choose_device(config.device))
         with counting(f"{name}, seed {seed}") as progress:
-            record = run_trial(self.folder / "trials" / folder, self.data, config, steps, progress, measured)
-        self._add(StoredTrial(name=name, seed=seed, folder=folder, **record))
 
-    def _answers(self, folder: str, model: Model) -> dict[str, int]:
+            def watched(done: int, total: int) -> None:
+                memory.look()
+                progress(done, total)
+
+            path = self.folder / "trials" / folder
+            record = run_trial(path, self.data, config, steps, watched, measured, curve=True)
+        self._add(StoredTrial(name=name, seed=seed, folder=folder, memory=memory.bytes, **record))
+
+    def _answers(self, folder: str, model: Model) -> dict:
         labels = [*self.data.labelled[0].labels]
         session = dataclasses.replace(self.data.session(model), unmeasured=frozenset(labels[1:]))
-        results = run_tasks.measure(session, TASKS)
+        results = run_tasks.measure(session, self.tasks)
         return write_answers(self.folder / "trials" / folder, results)
 
     def _add(self, trial: StoredTrial) -> None:
-        with (self.folder / TRIALS).open("a") as file:
-            file.write(as_json(trial) + "\n")
-        self.trials.append(trial)
+        with locked(self.folder, wait=MOMENT):
+            add_trial(self.folder, trial)
+            self._read()
         runs = len(self.configs) * len(self.seeds)
         done = sum(trial.seed is not None for trial in self.trials)
         where = f"{trial.name}, seed {trial.seed} ({done} of {runs})" if trial.seed is not None else trial.name
@@ -125,5 +169,15 @@ class Comparison:
     def _outcome(self, trial: StoredTrial) -> str:
         if trial.failed:
             return f"diverged ({trial.failed})"
-        values = (f"{name} {float(r.statistic(r.rows.sum(0))):.1%}" for name, r in self.results(trial).items())
+        values = (f"{name} {in_units(r.record())[0]} %" for name, r in self.results(trial).items())
         return f"{', '.join(values)}, {duration(trial.seconds)}"
+
+
+def lines_of_missing(study: Comparison) -> Iterator[str]:
+    """What has not finished yet, by contender; what is being worked on is named so."""
+    seeds: dict[str, list[str]] = {}
+    for part in study.missing():
+        busy = " in progress" if study.in_progress(part) else ""
+        seeds.setdefault(part.name, []).append(f"{part.seed}{busy}" if part.seed is not None else busy)
+    for name, found in seeds.items():
+        yield f"  missing: {name}" + (f", seed {', '.join(found)}" if name in study.configs else "".join(found))

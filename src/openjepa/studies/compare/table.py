@@ -19,7 +19,7 @@ def show_results(records: Sequence[Record]) -> None:
     tasks = list(dict.fromkeys(task for _, task in cells))
     rows = [[name, *(cells.get((name, task), NONE) for task in tasks)] for name in dict.fromkeys(n for n, _ in cells)]
     if rows:
-        show_parts(["", *tasks], rows, "accuracy in %, with 95 % interval")
+        show_parts(["", *tasks], rows, "in %, with 95 % interval")
 
 
 def write_results(path: Path, study: Comparison, records: Sequence[Record]) -> None:
