@@ -487,6 +487,7 @@ def anomaly_fit(
     false_alarms: str | None = ...,
     scores: str | None = ...,
     any_orientation: bool = ...,
+    any_light: bool = ...,
     layers: int | None = ...,
     pool: int = ...,
     even_lighting: bool | None = ...,

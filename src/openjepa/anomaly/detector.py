@@ -62,6 +62,7 @@ class Facts:
     suspects  normal images that may not be normal, the farthest from the others first
     lighting  why features are standardised within each image or not, where that was chosen
     turned    whether the normal images were also turned by quarters
+    any_light whether they were also seen under other lights
     """
 
     model: str
@@ -71,6 +72,7 @@ class Facts:
     suspects: tuple[Suspect, ...] = ()
     lighting: LightingChoice | None = None
     turned: bool = False
+    any_light: bool = False
 
     def warnings(self) -> list[str]:
         """A line where some of the normal images may not be normal."""
@@ -130,8 +132,10 @@ class Detector:
     def lines(self) -> list[str]:
         """What a user should know of it."""
         scores, threshold = ", ".join(self.parts), self.calibration.threshold
-        turned = ", each in four orientations" if self.facts.turned else ""
-        lines = [f"{scores} of {counted(self.facts.images, 'normal image')}{turned}, spread by {self.calibration.how}"]
+        about = self.facts
+        ways = ["in four orientations"] * about.turned + ["under other lights too"] * about.any_light
+        each = f", each {' and '.join(ways)}" if ways else ""
+        lines = [f"{scores} of {counted(about.images, 'normal image')}{each}; spread by {self.calibration.how}"]
         if len(self.calibration.planted) > 1:
             lines.append(f"of the score, by how well each tells planted defects (AUROC): {self._shares()}")
         if threshold:

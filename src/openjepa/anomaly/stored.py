@@ -81,6 +81,7 @@ class StoredFacts(Schema):
     suspects: Annotated[tuple[StoredSuspect, ...], Field(max_length=100)] = ()
     lighting: StoredLighting | None = None
     turned: bool = False
+    any_light: bool = False
 
     @model_validator(mode="after")
     def _has_maps(self) -> Self:
@@ -117,6 +118,7 @@ def write_detector(folder: Path, detector: Detector, step: int | None = None) ->
         suspects=tuple(StoredSuspect(path=path[:1000], above=above) for path, above in facts.suspects),
         lighting=StoredLighting(**facts.lighting._asdict()) if facts.lighting else None,
         turned=facts.turned,
+        any_light=facts.any_light,
     )
     save_tensors(_tensors(detector), folder / TENSORS)
     write_json(folder / FACTS, stored.model_dump())
@@ -166,7 +168,9 @@ def read_detector(folder: Path, stored: StoredFacts, model: PatchModel, energies
     calibration = Calibration(spreads, stored.how, held_out, threshold, planted)
     suspects = tuple(Suspect(suspect.path, suspect.above) for suspect in stored.suspects)
     lighting = LightingChoice(**stored.lighting.model_dump()) if stored.lighting else None
-    facts = Facts(stored.model, stored.source, stored.images, stored.size, suspects, lighting, stored.turned)
+    facts = Facts(
+        stored.model, stored.source, stored.images, stored.size, suspects, lighting, stored.turned, stored.any_light
+    )
     reader = Reader(PatchFeatures(model, settings), energies, "pixels" in stored.spreads)
     return Detector(reader, parts, calibration, facts, str(folder))
 

@@ -60,7 +60,10 @@ def test_turned_images_are_normal_and_turned_defects_odd(tmp_path):
 
 def test_orientations_are_kept_in_the_detector_and_defects_among_normal_images_are_still_named(tmp_path):
     detector = fitted(parts(tmp_path / "normal", 50, defects=1), memory_patches=500)
-    assert "memory of 40 normal images, each in four orientations, spread by" in detector.lines()[0]
+    assert (
+        "memory of 40 normal images, each in four orientations and under other lights too; spread by"
+        in detector.lines()[0]
+    )
     assert detector.facts.suspects[0].path == "049.png"
     (tmp_path / "kept").mkdir()
     write_detector(tmp_path / "kept", detector)

@@ -27,7 +27,7 @@ def fitted(images, **settings):
     return Fitter(untrained(), FitSettings(**settings), workers=0).fit(images, "model", (32, 24)).detector
 
 
-@pytest.mark.parametrize("settings", [{}, {"false_alarms": 0.1}, {"memory_patches": 300, "scores": ("memory",)}])
+@pytest.mark.parametrize("settings", [{}, {"false_alarms": 0.1}, {"memory_patches": 900, "scores": ("memory",)}])
 def test_defects_among_normal_images_are_named_wherever_they_were_put(tmp_path, settings):
     images = with_defects(tmp_path / "mixed", 60)
     for seed in (0, 3):

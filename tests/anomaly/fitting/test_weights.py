@@ -40,7 +40,7 @@ def draw_boards(folder, count, defects=0, seed=0):
     return open_dataset(folder)
 
 
-@pytest.mark.parametrize("count", [1, 8, 60])
+@pytest.mark.parametrize("count", [1, 20, 60])
 def test_pixels_find_what_features_do_not_see(tmp_path, count):
     torch.manual_seed(0)
     base = untrained()

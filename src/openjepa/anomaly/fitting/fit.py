@@ -20,6 +20,7 @@ from openjepa.anomaly.detector import Detector, Facts, LightingChoice
 from openjepa.anomaly.energy import Energies
 from openjepa.anomaly.fitting.gathering import Gathered
 from openjepa.anomaly.fitting.normals import Split, changed_copies, folds, split_normals
+from openjepa.anomaly.fitting.planted import LIGHTS, relit
 from openjepa.anomaly.fitting.suspects import Batch, TwoPasses, find_suspects
 from openjepa.anomaly.fitting.weights import MOST, WithDefects, aurocs
 from openjepa.anomaly.memory import PATCHES
@@ -45,7 +46,8 @@ BATCH = 16
 class FitSettings:
     """How a detector is fitted: see the options of `openjepa anomaly fit`.
 
-    `any_orientation` is for square images, and for the memory and pixels as the only scores.
+    `any_orientation` is for square images, and for the memory and pixels as the only scores. With `any_light` each
+    image is also fitted on under `LIGHTS` other lights.
     """
 
     patches: PatchSettings = field(default_factory=PatchSettings)
@@ -54,6 +56,7 @@ class FitSettings:
     coreset: str = "greedy"
     false_alarms: float | None = None
     any_orientation: bool = False
+    any_light: bool = True
     seed: int = 0
     lighting_choice: LightingChoice | None = None
 
@@ -94,6 +97,7 @@ class Fitter:
         self.model, self.settings, self.workers, self.progress = model, settings, workers, progress
         self.reader = Reader(PatchFeatures(model, settings.patches), energies, "pixels" in settings.scores)
         self.with_defects = WithDefects(self.reader, settings.seed)
+        self.batches = 0
         self.skipped: Skipped = []
         self.distances: dict[int, float] = {}  # of normal images from the others, by their places in the dataset
         self.done = self.total = 0
@@ -112,8 +116,8 @@ class Fitter:
         paths = [dataset.paths[place] for place in self.distances]
         suspects = find_suspects(paths, np.array(list(self.distances.values())))
         chosen = self.settings.lighting_choice
-        turned = self.settings.any_orientation
-        facts = Facts(model, str(dataset.source), len(split.fit), size, suspects, chosen, turned)
+        turned, any_light = self.settings.any_orientation, self.settings.any_light
+        facts = Facts(model, str(dataset.source), len(split.fit), size, suspects, chosen, turned, any_light)
         return Fitted(Detector(self.reader, parts, calibration, facts), self.skipped)
 
     def _calibrated(
@@ -194,18 +198,25 @@ class Fitter:
         self.distances |= zip(places, score.images.tolist(), strict=True)
 
     def _to_fit(self, images: Tensor) -> Tensor:
-        """What is fitted on, of images: of each also turned where any orientation is normal."""
-        return self.reader.turned(images) if self.settings.any_orientation else self.reader(images)
+        """What is fitted on, of images [B, C, H, W]: [B, V, N, R] of each as it is and then under other lights.
+
+        Where any orientation is normal, N are the patches of an image and of this image turned.
+        """
+        read = self.reader.turned if self.settings.any_orientation else self.reader
+        first = self.settings.seed + LIGHTS * self.batches
+        self.batches += 1
+        lights = [relit(images, first + light) for light in range(LIGHTS)] if self.settings.any_light else []
+        return torch.stack([read(view) for view in (images, *lights)], dim=1)
 
     def _upright(self, readings: Tensor) -> Tensor:
         """What is scored, of what was fitted on: images as they are."""
-        return readings[:, : math.prod(self.model.grid_size)]
+        return readings[:, 0, : math.prod(self.model.grid_size)]
 
     def _gather(self, readings: Iterable[Tensor]) -> Gathered:
         settings = self.settings
         gathered = Gathered(settings.scores, settings.memory_patches, settings.coreset)
         for reading in readings:
-            gathered.add(self.reader.split(reading))
+            gathered.add(self.reader.split(reading.flatten(0, 1)), views=reading.shape[1])
         if not gathered.images:
             raise UsageError("none of the normal images to fit on can be read: give others")
         return gathered
@@ -215,7 +226,7 @@ class Fitter:
 
     def _read_again(self, dataset: ImageDataset, chosen: np.ndarray) -> Iterator[Batch]:
         self.total += len(chosen)
-        return self._stream(dataset, chosen, self.reader)
+        return self._stream(dataset, chosen, lambda images: self.reader(images).unsqueeze(1))
 
     def _stream(
         self, dataset: ImageDataset, chosen: np.ndarray, compute: Callable[[Tensor], Tensor]

@@ -23,11 +23,12 @@ class Gathered:
         self.means, self.energies = Reservoir(MOST_MEANS), EnergyMoments()
         self.images = 0
 
-    def add(self, reading: Reading) -> None:
-        """What was read of normal images."""
+    def add(self, reading: Reading, views: int = 1) -> None:
+        """What was read of normal images, each of which is there `views` times, one after the other."""
         features, cells = reading.features, reading.cells.flatten(0, 2)
-        numbers = torch.arange(self.images, self.images + len(features))
-        self.images += len(features)
+        images = len(features) // views
+        numbers = torch.arange(self.images, self.images + images).repeat_interleave(views)
+        self.images += images
         if "memory" in self.scores:
             self.candidates.add(features.flatten(0, 1), numbers.repeat_interleave(features.shape[1]))
         if "pixels" in self.scores:

@@ -13,7 +13,7 @@ from openjepa.anomaly.detector import LightingChoice
 from openjepa.anomaly.fitting.fit import FitSettings
 from openjepa.anomaly.fitting.gathering import Gathered
 from openjepa.anomaly.fitting.normals import split_normals
-from openjepa.anomaly.fitting.planted import planted, relit
+from openjepa.anomaly.fitting.planted import LIGHTS, planted, relit
 from openjepa.anomaly.patches import PatchFeatures, PatchModel
 from openjepa.anomaly.reading import Reading
 from openjepa.anomaly.scorer import score_all
@@ -65,6 +65,8 @@ def _pixels(model: PatchModel, dataset: ImageDataset, workers: int, progress: Pr
 def _separations(model: PatchModel, settings: FitSettings, pixels: Tensor) -> Iterator[float]:
     """AUROC of planted defects with features as they are, and standardised within each image."""
     known, others = pixels.chunk(2)
+    if settings.any_light:
+        known = torch.cat([known, *(relit(known, settings.seed + 1 + light) for light in range(LIGHTS))])
     light = relit(others, settings.seed)
     shown = [known, others, light, planted(others, settings.seed), planted(light, settings.seed + 1)]
     readers = [PatchFeatures(model, replace(settings.patches, lighting=lighting)) for lighting in (False, True)]

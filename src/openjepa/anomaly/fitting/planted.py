@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 GAIN, CONTRAST, CAST = 0.25, 0.25, 0.08  # largest relative changes
+LIGHTS = 2  # other lights, under which each normal image is remembered too
 SIZE = 0.04, 0.12  # half an extent of a defect, as a fraction of the shorter side of the image
 THIN = 0.015  # half the width of a scar
 STRENGTH = 1.5  # standard deviations of the pixels of the image by which a blob is brighter or darker

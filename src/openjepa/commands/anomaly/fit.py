@@ -60,6 +60,13 @@ def anomaly_fit(
         bool,
         Option("--any-orientation", help="Parts lie in any orientation: also remember normal images turned by 90°."),
     ] = False,
+    any_light: Annotated[
+        bool,
+        Option(
+            "--any-light/--no-any-light",
+            help="Also remember normal images brighter, darker, and with other contrast and colours.",
+        ),
+    ] = True,
     layers: Annotated[
         int | None, Option(help="Read the last so many blocks of the encoder; left out, 2 if it has them.")
     ] = None,
@@ -110,7 +117,7 @@ def anomaly_fit(
     if any_orientation:
         check_any_orientation(encoder, chosen, summary.common_size)
     log(*seen_lines(summary.sizes, encoder.frame), *size_lines(summary))
-    settings = FitSettings(patches, chosen, memory, coreset, rate, any_orientation, seed)
+    settings = FitSettings(patches, chosen, memory, coreset, rate, any_orientation, any_light, seed)
     if even_lighting is None:
         with counting("changing the light of normal images") as progress:
             settings = choose_lighting(encoder, settings, dataset, readers, progress)
