@@ -12,6 +12,7 @@ from openjepa.data.crops import Frame, resized, size_of
 from openjepa.data.dataset import UNLABELLED, ImageDataset
 from openjepa.data.open import DataSource, open_dataset
 from openjepa.data.storage.split_path import locate
+from openjepa.data.storage.zip_members import read_zip
 from openjepa.errors import BadImage, UsageError, unknown
 from openjepa.evaluation.annotations.name_matching import key_of, match_names
 
@@ -75,17 +76,22 @@ class Labelled:
 
 
 def normals_in(source: DataSource) -> DataSource:
-    """train/good of a folder in the layout of MVTec AD; any other source as it is."""
-    if isinstance(source, str) and (Path(source) / TRAIN / GOOD).is_dir():
-        return str(Path(source) / TRAIN / GOOD)
-    return source
+    """train/good of a folder or zip in the layout of MVTec AD; any other source as it is."""
+    return _part_of(source, f"{TRAIN}/{GOOD}")
 
 
 def test_images(source: DataSource) -> DataSource:
-    """test/ of a folder in the layout of MVTec AD; any other source as it is."""
-    if isinstance(source, str) and (Path(source) / TEST).is_dir():
-        return str(Path(source) / TEST)
-    return source
+    """test/ of a folder or zip in the layout of MVTec AD; any other source as it is."""
+    return _part_of(source, TEST)
+
+
+def _part_of(source: DataSource, part: str) -> DataSource:
+    """A folder of a folder or zip, where it has one with images; else the source."""
+    if not isinstance(source, str):
+        return source
+    zipped = source.lower().endswith(".zip") and Path(source).is_file()
+    has = len(read_zip(source, f"{part}/").names) if zipped else (Path(source) / part).is_dir()
+    return f"{source.rstrip('/')}/{part}" if has else source
 
 
 def label_images(
