@@ -45,11 +45,13 @@ FOLDER_FILES = {
     *("detector.safetensors", "skipped.txt", "ensemble.safetensors"),
     *("encoder.onnx", "encoder.onnx.data", "classifier.onnx", "classifier.json", "trained_on.safetensors"),
     *("encoder-int8.onnx", "package.json", "page.json", "index.html", "page.css", "gallery.bin", "gallery.webp"),
+    *("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"),
     *("gallery.json", "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"),
     *(f"{name}.js" for name in ("page", "view", "gallery", "pixels", "worker")),
     *(f"{name}.safetensors" for name in ("model", "encoder", "context_encoder", "target_encoder", "predictor")),
 }
-MEMBERS = "members"  # the only folder in such a folder, of an ensemble: it holds folders of encoders and heads
+# The only folders in such a folder: of an ensemble, with folders of encoders and heads; for sentence-transformers.
+MEMBERS, POOLING = "members", "1_Pooling"
 MEMBER_FILES = FOLDER_FILES | {"classifier.safetensors"}
 SEARCH_ROW = {"query", "rank", "path", "cosine", "percentile"}
 IMAGINED_ROW = {"draw", "patch", "content", "rank", "energy", "path", "from_patch"}
@@ -82,7 +84,7 @@ def is_output_folder(folder: Path) -> bool:
     """Whether a folder is an output, holds nothing else, and is no part of a run. Raises OSError."""
     names = {entry.name for entry in folder.iterdir() if entry.is_file() and not entry.is_symlink()}
     others = [entry for entry in folder.iterdir() if entry.name not in names]
-    if names - FOLDER_FILES or not all(map(_are_members, others)):
+    if names - FOLDER_FILES or not all(_are_members(other) or _is_pooling(other) for other in others):
         return False
     in_run = folder.name.startswith("encoder") and (folder.parent / "config.json").is_file()
     marks = [(name, key) for name, key in FOLDER_MARKS if name in names]
@@ -99,6 +101,13 @@ def _are_members(folder: Path) -> bool:
 def _is_member(folder: Path) -> bool:
     entries = list(folder.iterdir())
     return {entry.name for entry in entries} <= MEMBER_FILES and all(entry.is_file() for entry in entries)
+
+
+def _is_pooling(folder: Path) -> bool:
+    """Whether a folder is what says how sentence-transformers pools, and holds nothing else."""
+    if folder.name != POOLING or folder.is_symlink() or not folder.is_dir():
+        return False
+    return all(entry.name == "config.json" and entry.is_file() for entry in folder.iterdir())
 
 
 def _has_key(path: Path, key: str) -> bool:

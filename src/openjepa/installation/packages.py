@@ -44,6 +44,11 @@ EXTRAS = (
     ),
     Packages("timm", {"timm>=1.0.12": "timm"}, "models of timm"),
     Packages("onnx", {"onnx": "onnx", "onnxruntime": "onnxruntime"}, "export to ONNX"),
+    Packages(
+        "sentence-transformers",
+        {"sentence-transformers>=5.4": "sentence_transformers"},
+        "export to sentence-transformers",
+    ),
     Packages("tiff", {"tifffile": "tifffile", "imagecodecs": "imagecodecs"}, "TIFF images that Pillow cannot read"),
     Packages("dicom", {"pydicom": "pydicom"}, "DICOM images"),
     Packages("datasets", {"datasets>=4": "datasets"}, "data sets of the Hub"),

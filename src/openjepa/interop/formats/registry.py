@@ -107,6 +107,14 @@ FORMATS = [
         f"{_HERE}.official",
     ),
     Format(
+        "sentence-transformers",
+        "SentenceTransformer",
+        "from PIL import Image\nfrom sentence_transformers import SentenceTransformer\n\n"
+        'model = SentenceTransformer("{name}")\nembeddings = model.encode([Image.open("a.jpg"), Image.open("b.jpg")])',
+        f"{_HERE}.sentence_transformers",
+        library="sentence-transformers",
+    ),
+    Format(
         "web",
         "a browser: a demo page",
         'import onnxruntime\n\nsession = onnxruntime.InferenceSession("{name}/encoder-int8.onnx")\n'
