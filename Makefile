@@ -19,6 +19,11 @@ docs: .venv/installed-test
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs docs/_build
 	@echo "docs/_build/index.html"
 
+package: .venv/installed-test
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python .ci/check_package.py dist
+
 # The page of openjepa explore, which is kept built in src/openjepa/exploring/static; needs node and npm.
 web: web/node_modules
 	node web/build.mjs
@@ -39,4 +44,4 @@ web/node_modules: web/package-lock.json
 	$(INSTALL) ".[test]"
 	touch $@ .venv/installed
 
-.PHONY: demo test lint docs web
+.PHONY: demo test lint docs package web
