@@ -49,7 +49,8 @@ def check_metadata(wheel: Path, names: set[str]) -> None:
 
 
 def check_source(archive: Path) -> None:
-    names = tarfile.open(archive).getnames()
+    with tarfile.open(archive) as opened:
+        names = opened.getnames()
     top = names[0].split("/")[0]
     if missing := [name for name in SOURCES if f"{top}/{name}" not in names]:
         sys.exit(f"{archive}: missing {missing}")
