@@ -166,6 +166,7 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=100)
     parser.add_argument("--test", type=int, default=100)
     parser.add_argument("--runs", type=Path, default=Path(tempfile.mkdtemp()))
+    parser.add_argument("--no-energy", action="store_true", help="leave out energy, which takes most of the time")
     parser.add_argument("--only-trained", action="store_true", help="leave out the models without training")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--out", default="anomaly", help="name of the file in results/")
@@ -179,7 +180,8 @@ def main() -> None:
                 Part(given.folder / SOURCES[name], given.train, given.test, seed),
             )
             encoder.name = "trained"
-            models: list[tuple[PatchModel, Energies | None]] = [(encoder, open_energies(str(run)))]
+            energies = None if given.no_energy else open_energies(str(run))
+            models: list[tuple[PatchModel, Energies | None]] = [(encoder, energies)]
             if not given.only_trained:
                 pixels: Any = PatchPixels(encoder.image_size, encoder.vit.patch_size, encoder.max_stretch)
                 pixels.pixel_format = encoder.pixel_format
