@@ -201,6 +201,7 @@ def compare(
     labelled: str | None = ...,
     beside: Sequence[str] | None = ...,
     tasks: str | None = ...,
+    tune: int | None = ...,
     recipe: str | None = ...,
     resume: bool = ...,
     only: str | None = ...,

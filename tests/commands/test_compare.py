@@ -178,6 +178,7 @@ def test_a_damaged_study_is_refused_in_one_line(copy, damage):
         ({"methods": "simclear"}, "--methods simclear is not known"),
         ({"budget": "soon"}, "--budget soon is not understood"),
         ({"seeds": 0}, "--seeds 0 is not possible"),
+        ({"tune": 2}, "--tune 2 is not possible: give the trials of each method, from 3 to 9"),
         ({"batch_size": 1}, "--batch-size 1 is not possible with --method vicreg"),
     ],
 )
@@ -250,13 +251,19 @@ def test_the_commands_of_the_page_are_possible_and_the_last_of_them_do_what_it_s
     assert (copy[1] / "compare.html").is_file()
 
 
-def test_every_measure_is_of_the_page_and_read_back(made, tmp_path, monkeypatch):
+def test_settings_are_chosen_and_every_measure_is_of_the_page_and_read_back(made, tmp_path, monkeypatch):
     """Under torchrun a process does its share, here all of it."""
     monkeypatch.setenv("WORLD_SIZE", "2")
     options = TINY | {"methods": "mae", "budget": "operations:1e6", "seeds": 1}
     tasks = "linear,retrieval,probe-appearance,robustness"
-    study = openjepa.compare(made[0], out=tmp_path / "study", tasks=tasks, **options)
-    records = json.loads((study / "results.json").read_text())["records"]
+    study = openjepa.compare(made[0], out=tmp_path / "study", tasks=tasks, tune=3, **options)
+    results = json.loads((study / "results.json").read_text())
+    records, chosen = results["records"], results["tuning"]["mae"]["trials"]
+    assert [sorted(trial["changes"]) for trial in chosen[:2]] == [[], ["lr"]] and "crop_scale" in chosen[2]["changes"]
+    best = max(chosen, key=lambda trial: trial["linear"])["changes"]
+    settings = json.loads((study / "trials/mae-seed-0/config.json").read_text())["settings"]
+    assert all(settings[name] == value for name, value in best.items())
+    assert "3 short" in (study / "compare.html").read_text() and not (study / "trials/mae-tuning").exists()
     metrics = {record["task"]: record["metric"] for record in records if record["model"] == "mae"}
     assert metrics["mAP"] == "mAP" and metrics["appearance:colour"] == "R2" and metrics["semantics:class"] == "skill"
     assert metrics["robust-clean"] == "accuracy" and len(metrics) > 10

@@ -37,15 +37,15 @@ def locked(folder: Path, any_name: bool = False, wait: float | None = None) -> I
 
 
 @contextlib.contextmanager
-def taken(path: Path) -> Iterator[bool]:
-    """Within this context no other process takes the lock file `path`; gives False at once where another has it.
+def taken(path: Path, wait: float = 0.0) -> Iterator[bool]:
+    """Within this context no other process takes the lock file `path`; gives False where another has it.
 
-    Its folder must exist. Raises UsageError if it cannot be written to.
+    For `wait` seconds it is waited for. Its folder must exist. Raises UsageError if it cannot be written to.
     """
     refuse_in_import()
     lock, ours = None, True
     try:
-        lock = _acquire(path, 0.0)
+        lock = _acquire(path, wait)
     except Timeout:
         ours = False
     try:

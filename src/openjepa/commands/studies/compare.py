@@ -63,6 +63,13 @@ def compare(
         str | None,
         Option(help=f"Measurements, separated by commas, of {', '.join(MEASURES)}; linear,knn,fewshot if left out."),
     ] = None,
+    tune: Annotated[
+        int | None,
+        Option(
+            help="Choose each method's learning rate and one setting of its own by so many short trials first, on "
+            "images that nothing is tested on; none if left out."
+        ),
+    ] = None,
     recipe: Recipe = None,
     resume: Annotated[bool, Option("--resume", help="Resume the study in --out; no run is repeated.")] = False,
     only: Annotated[
@@ -100,6 +107,7 @@ def compare(
         labelled=None if labelled is None else str(labelled),
         beside=named,
         tasks=tasks,
+        tune=tune,
         recipe=recipe,
         given=given,
     )

@@ -18,6 +18,8 @@ from openjepa.studies.compare.curves import ENDED, Equal, curve, equal_costs
 from openjepa.studies.compare.start import Complete
 from openjepa.studies.compare.study import Comparison
 from openjepa.studies.compare.table import show_results, write_results
+from openjepa.studies.compare.tuning import changes_in_words
+from openjepa.studies.compare.tuning import in_words as in_words_of_trial
 from openjepa.training.monitoring.metrics_log import read_metrics
 
 RESULTS, TABLE, PAGE = "results.json", "results.csv", "compare.html"
@@ -47,6 +49,7 @@ def write_compare_page(study: Comparison, request: Complete) -> Path:
         rows=_rows(study, found, tasks),
         costs=[_cost(study, name) for name in study.configs if study.of(name)],
         equal=_equal_costs(study),
+        tunings=_tunings(study),
         results=result_chart([record for record in found if record["task"].split(":")[0] == JUDGED_BY]),
         differences=differ,
         curves=_curves(study, differ),
@@ -55,10 +58,11 @@ def write_compare_page(study: Comparison, request: Complete) -> Path:
     )
     path = study.folder / PAGE
     write_output(path, text)
+    tunings = {name: done.model_dump() for name in study.configs if (done := study.tuning(name))}
     content = {"records": found, "differences": [one._asdict() | {"clear": one.clear} for one in differ]}
     costs = {name: plan.model_dump() for name, plan in study.plans.items()}
     trials = [trial.model_dump(exclude_none=True) for trial in study.trials]
-    about = {"sentences": said, "costs": costs, "trials": trials, "missing": study.missing()}
+    about = {"sentences": said, "costs": costs, "trials": trials, "missing": study.missing(), "tuning": tunings}
     write_json(study.folder / RESULTS, content | about)
     write_results(study.folder / TABLE, study, found)
     show_results(found)
@@ -92,6 +96,15 @@ def _cost(study: Comparison, name: str) -> list[str]:
     seconds = [plan.steps * plan.step_seconds, fmean(trial.seconds for trial in trials)]
     memory = max(trial.memory or 0 for trial in trials)
     return [name, *counts, *map(duration, seconds), operations, f"{memory / 2**30:.2g} GiB" if memory else "–"]
+
+
+def _tunings(study: Comparison) -> list[tuple[str, str, str]]:
+    """Name, what was chosen and all trials of each contender that was tuned."""
+    found = []
+    for name in study.configs:
+        if done := study.tuning(name):
+            found.append((name, changes_in_words(done.chosen), "; ".join(map(in_words_of_trial, done.trials))))
+    return found
 
 
 class EqualRow(NamedTuple):

@@ -34,6 +34,7 @@ from openjepa.studies.compare.contenders import (
 )
 from openjepa.studies.compare.stored import FILE, StoredPlan, StoredRequest, read_comparison
 from openjepa.studies.compare.study import Comparison
+from openjepa.studies.compare.tuning import SHORTER, parse_tune
 from openjepa.studies.trial import TrialData, as_encoder, open_images, prepare_trials
 from openjepa.training.timing import measure_cost, step_flops
 
@@ -57,6 +58,7 @@ class Request:
     labelled: str | None
     beside: tuple[str, ...] | None
     tasks: str | None
+    tune: int | None
     recipe: str | None
     given: dict[str, Any]
 
@@ -76,6 +78,7 @@ class Complete(Request):
     seeds: int
     beside: tuple[str, ...]
     tasks: str
+    tune: int
 
     @property
     def again(self) -> str:
@@ -88,6 +91,7 @@ class Complete(Request):
 
 
 DEFAULTS = {"methods": "all", "budget": "10m", "views": "own", "seeds": 3, "beside": (), "tasks": "linear,knn,fewshot"}
+DEFAULTS |= {"tune": 0}
 
 
 def join_comparison(request: Request) -> tuple[Comparison, Complete]:
@@ -104,7 +108,7 @@ def start_comparison(asked_for: Request) -> tuple[Comparison, Complete]:
     request = asked_for.complete(DEFAULTS)
     check_new_folder(request.out, "continue with --resume, or give --out another name")
     budget, asked = parse_budget(request.budget), contenders(parse_methods(request.methods), request.views)
-    tasks = parse_measures(request.tasks)
+    tasks, trials = parse_measures(request.tasks), parse_tune(request.tune)
     if not 1 <= request.seeds <= MOST_SEEDS:
         raise UsageError(f"--seeds {request.seeds} is not possible: give a whole number from 1 to {MOST_SEEDS:,}")
     before = _configs(request, asked)  # what cannot be is refused before the images are read
@@ -117,7 +121,7 @@ def start_comparison(asked_for: Request) -> tuple[Comparison, Complete]:
     for opens in beside.values():
         opens()  # so that a model that cannot be opened is refused now
     plans = _plans(data, budget, asked, configs)
-    study = Comparison(request.out, data, configs, plans, beside, _seeds(request), tasks)
+    study = Comparison(request.out, data, configs, plans, beside, _seeds(request), tasks, trials)
     log(*plan_lines(study))
     _write(study, request)
     return study, request
@@ -146,11 +150,11 @@ def resume_comparison(asked_for: Request) -> tuple[Comparison, Complete]:
     if fingerprint(data.dataset) != stored.paths:
         raise UsageError(f"{request.data} holds other images than those in {request.out}: give it another --out")
     beside, tasks = _models(request, data, first), parse_measures(request.tasks)
-    return Comparison(request.out, data, configs, stored.plans, beside, _seeds(request), tasks), request
+    return Comparison(request.out, data, configs, stored.plans, beside, _seeds(request), tasks, request.tune), request
 
 
 def _check_same(request: Request, asked: StoredRequest, given: dict[str, Any]) -> None:
-    names = ("methods", "budget", "views", "seeds", "labelled", "tasks", "recipe")
+    names = ("methods", "budget", "views", "seeds", "labelled", "tasks", "tune", "recipe")
     now = {name: getattr(request, name) for name in names if getattr(request, name) is not None}
     now |= {} if request.beside is None else {"beside": list(request.beside)}
     then = {name: getattr(asked, name) for name in now}
@@ -231,7 +235,9 @@ def plan_lines(study: Comparison) -> list[str]:
         taken = plan.steps * plan.step_seconds
         total += taken * len(study.seeds)
         lines.append(f"  {name}: {plan.steps:,} steps of {plan.batch_size} images, {duration(taken)} a seed")
-    return [*lines, f"  {duration(total)} of training in all"]
+        total += taken * study.tune / SHORTER
+    before = f"; {study.tune} trials of each method before its runs, each of an eighth of a run" if study.tune else ""
+    return [*lines, f"  {duration(total)} of training in all{before}"]
 
 
 def _write(study: Comparison, request: Complete) -> None:

@@ -41,6 +41,7 @@ class StoredRequest(Schema):
     labelled: Text | None
     beside: Annotated[list[Text], Field(max_length=100)]
     tasks: Name
+    tune: Annotated[int, Field(ge=0, le=9)]
     recipe: Name
     given: Settings
 

@@ -32,10 +32,12 @@ from openjepa.studies.compare.stored import (
     read_trials,
     write_answers,
 )
+from openjepa.studies.compare.tuning import Tuning, changed, read_tuning, tune, validation_data
 from openjepa.studies.trial import TrialData, run_trial
 from openjepa.training.timing import PeakMemory
 
 MOMENT = 60.0  # seconds within which another process has stored its result
+TUNING = 30 * 86400.0  # seconds within which another process has run the trials of a contender
 
 
 @dataclass
@@ -49,6 +51,7 @@ class Comparison:
     beside      what opens the models that are only measured: pixels, an untrained encoder, those of --beside
     seeds       of the runs
     tasks       of `evaluate`, by which all are measured
+    tune        trials by which the settings of each contender are chosen before its runs
     trials      that have finished
     """
 
@@ -59,6 +62,7 @@ class Comparison:
     beside: Mapping[str, Callable[[], Model]]
     seeds: range
     tasks: Sequence[str]
+    tune: int = 0
     trials: list[StoredTrial] = field(default_factory=list)
 
     def run(self, wanted: Sequence[Part]) -> None:
@@ -93,6 +97,11 @@ class Comparison:
     def in_progress(self, part: Part) -> bool:
         """Whether a process works on it."""
         return is_taken(self._lock(part))
+
+    def tuning(self, name: str) -> Tuning | None:
+        """The trials by which the settings of a contender were chosen, as far as they have been run."""
+        path = self._tuning(name)
+        return read_tuning(path, self.configs[name]) if self.tune and path.is_file() else None
 
     def results(self, trial: StoredTrial) -> dict[str, Result]:
         return read_answers(self.folder / "trials" / trial.folder, trial)
@@ -135,7 +144,7 @@ class Comparison:
 
     def _train(self, name: str, seed: int) -> None:
         folder, steps = folder_name(name, seed), self.plans[name].steps
-        config = with_seed(self.configs[name], seed, steps)
+        config = with_seed(self._tuned(name), seed, steps)
 
         def measured(encoder: Encoder) -> dict:
             return self._answers(folder, encoder)
@@ -150,6 +159,18 @@ class Comparison:
             path = self.folder / "trials" / folder
             record = run_trial(path, self.data, config, steps, watched, measured, curve=True)
         self._add(StoredTrial(name=name, seed=seed, folder=folder, memory=memory.bytes, **record))
+
+    def _tuning(self, name: str) -> Path:
+        return self.folder / "trials" / f"{folder_name(name, None)}-tuning.json"
+
+    def _tuned(self, name: str) -> Config:
+        """The config of a contender with what its trials chose, which one process runs while others wait."""
+        config, path = self.configs[name], self._tuning(name)
+        if not self.tune:
+            return config
+        with taken(path.with_suffix(".lock"), wait=TUNING):
+            done = tune(path, name, validation_data(self.data), config, self.plans[name].steps, self.tune)
+        return changed(config, done.chosen, path)
 
     def _answers(self, folder: str, model: Model) -> dict:
         labels = [*self.data.labelled[0].labels]
