@@ -31,8 +31,15 @@ def by_sentence_transformers(folder: Path, paths: Sequence[Path]) -> np.ndarray:
     return model.encode([ImageOps.exif_transpose(Image.open(path)) for path in paths])
 
 
+def by_mlflow(folder: Path, paths: Sequence[Path]) -> np.ndarray:
+    import mlflow
+
+    return mlflow.pyfunc.load_model(str(folder)).predict([path.read_bytes() for path in paths])
+
+
 LIBRARIES: dict[str, Callable[[Path, Sequence[Path]], np.ndarray]] = {
     "sentence-transformers": by_sentence_transformers,
+    "mlflow": by_mlflow,
 }
 
 

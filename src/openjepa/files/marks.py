@@ -45,6 +45,7 @@ FOLDER_FILES = {
     *("detector.safetensors", "skipped.txt", "ensemble.safetensors"),
     *("encoder.onnx", "encoder.onnx.data", "classifier.onnx", "classifier.json", "trained_on.safetensors"),
     *("encoder-int8.onnx", "package.json", "page.json", "index.html", "page.css", "gallery.bin", "gallery.webp"),
+    *("MLmodel", "requirements.txt", "python_env.yaml"),
     *("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"),
     *("gallery.json", "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"),
     *(f"{name}.js" for name in ("page", "view", "gallery", "pixels", "worker")),

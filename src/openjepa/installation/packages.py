@@ -61,7 +61,7 @@ EXTRAS = (
     Packages("explore", {"starlette": "starlette", "uvicorn": "uvicorn", "umap-learn": "umap"}, "explore and serve"),
     Packages("ray", {"ray>=2.40": "ray", "pandas": "pandas", "fsspec": "fsspec"}, "index --engine ray"),
     Packages("wandb", {"wandb": "wandb"}, "pretrain --log-to wandb"),
-    Packages("mlflow", {"mlflow": "mlflow"}, "pretrain --log-to mlflow"),
+    Packages("mlflow", {"mlflow": "mlflow"}, "pretrain --log-to mlflow, export to MLflow"),
     Packages("docs", {"sphinx": "", "myst-nb": "", "furo": ""}, "building the documentation"),
     Packages("torchvision", {"torchvision": "torchvision"}, "data sets of torchvision"),
     Packages(

@@ -115,6 +115,12 @@ FORMATS = [
         library="sentence-transformers",
     ),
     Format(
+        "mlflow",
+        "mlflow.pyfunc",
+        'import mlflow\n\nmodel = mlflow.pyfunc.load_model("{name}")\nembeddings = model.predict(["a.jpg", "b.jpg"])',
+        f"{_HERE}.mlflow",
+    ),
+    Format(
         "web",
         "a browser: a demo page",
         'import onnxruntime\n\nsession = onnxruntime.InferenceSession("{name}/encoder-int8.onnx")\n'
