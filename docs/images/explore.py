@@ -1,6 +1,6 @@
 """Make the pictures of the page of openjepa explore, of drawn scenes and an untrained encoder.
 
-python docs/images/explore.py [CHROMIUM]      writes docs/images/explore.png and explore-region.png
+python docs/images/explore.py [CHROMIUM]      writes explore.png, explore-region.png and explore-anomalies.png
 """
 
 import io
@@ -39,7 +39,8 @@ def save(page: Page, name: str) -> None:
 
 
 def take(page: Page, address: str) -> None:
-    """Images that a lasso has selected on the map, in light; the places of a box in other images, in dark."""
+    """Images that a lasso has selected on the map; the places of a box in other images, in dark; what is odd beside
+    scenes without a torus."""
     page.goto(f"{address}?token={TOKEN}#color=cluster&sel=lasso:-1,-0.3,-0.1,-0.3,-0.1,0.6,-1,0.6")
     page.wait_for_selector("html[data-ready]", state="attached", timeout=300_000)
     save(page, "explore.png")
@@ -48,6 +49,16 @@ def take(page: Page, address: str) -> None:
     page.wait_for_selector(".neighbours .item")
     page.wait_for_selector(".tile .box")
     save(page, "explore-region.png")
+    page.emulate_media(color_scheme="light")
+    page.evaluate("location.hash = '#where=class!=%27torus%27&tab=anomalies'")
+    page.get_by_role("button", name="these are normal").click()
+    page.get_by_role("link", name="Export CSV").wait_for(timeout=300_000)
+    page.get_by_role("button", name="Clear").click()
+    page.locator("#panel-anomalies").get_by_role("button", name="Colour the map").click()
+    page.get_by_role("listbox", name="Images by oddness").locator(".tile").first.click()
+    page.locator(".neighbours .item").first.wait_for()
+    page.select_option("#layer", "odd")
+    save(page, "explore-anomalies.png")
 
 
 def main() -> None:

@@ -10,15 +10,18 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
+from support.anomaly_parts import GREY, PREDICTOR
 from support.explored import TOKEN, serving
 
 import openjepa
 from openjepa.data.scenes.scenes import draw_scene
 from openjepa.data.scenes.solids import SHAPES
+from openjepa.encoder.baselines import seeded
 from openjepa.indexing.curation import duplicates
+from openjepa.interop.artifact import save_artifact
+from openjepa.methods.ijepa import IJEPA
 
 IMAGES = 36  # below 50 the map is that of PCA, which takes no time
-MODEL = "untrained:vit_nano_patch8_32"
 FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 WAIT = 30_000  # milliseconds, for machines that do other things
 REFUSED = re.compile(r"the server responded with a status of 400")
@@ -33,7 +36,9 @@ def scenes_index(home):
         picture = Image.fromarray(scene.image)
         for name in [f"scene-{place:03}.png", "copy-of-000.png"][: 1 + (place == 0)]:
             picture.save(folder / name)
-    return openjepa.index(MODEL, home / "scenes", out=home / "scenes.index", patches=True, workers=0)
+    method = IJEPA.build(seeded(0, image_size=(32, 32), patch_size=8, embed_dim=64, depth=2, num_heads=2), **PREDICTOR)
+    save_artifact(home / "model", method, GREY, GREY, {})
+    return openjepa.index(home / "model", home / "scenes", out=home / "scenes.index", patches=True, workers=0)
 
 
 @contextmanager
@@ -87,9 +92,7 @@ def names(grid):
 
 def test_the_head_says_what_the_index_is(page):
     expect(page.locator("h1")).to_have_text("scenes.index")
-    expect(page.locator(".head .muted").first).to_contain_text(
-        f"{IMAGES} images · untrained:vit_nano_patch8_32 · 128 dimensions"
-    )
+    expect(page.locator(".head .muted").first).to_contain_text(f"{IMAGES} images · model · 64 dimensions")
     assert page.title() == "scenes.index · openjepa explore"
 
 
@@ -320,6 +323,62 @@ def test_a_few_examples_rank_the_rest(page):
     expect(page.locator("#colour")).to_have_value("score")
 
 
+def test_a_detector_of_selected_images_ranks_all_and_shows_where_they_are_odd(page):
+    page.get_by_role("tab", name="Anomalies").click()
+    begin = page.get_by_role("button", name="these are normal")
+    expect(begin).to_be_disabled()
+    page.fill("#where", "class = 'cube'")
+    page.keyboard.press("Enter")
+    expect(begin).to_have_text(re.compile(r"^\d+ selected images: these are normal$"))
+    begin.click()
+    table = page.get_by_role("link", name="Export CSV")
+    expect(table).to_be_visible()
+    page.get_by_role("button", name="Clear").click()
+    listed = page.get_by_role("listbox", name="Images by oddness")
+    expect(listed.locator(".tile .caption").first).to_have_text(re.compile(r"^score [\d.]+$"))
+    values = [float(text.split()[-1]) for text in listed.locator(".caption").all_text_contents()]
+    assert values == sorted(values, reverse=True)
+    with page.expect_download() as saved:
+        table.click()
+    rows = [*csv.DictReader(io.StringIO(saved.value.path().read_text()))]
+    assert len(rows) == IMAGES and float(rows[0]["score"]) == pytest.approx(values[0], rel=1e-3)
+    page.locator("#panel-anomalies").get_by_role("button", name="Colour the map").click()
+    expect(page.locator("#colour")).to_have_value("odd")
+    listed.locator(".tile").first.click()
+    page.select_option("#layer", "odd")
+    expect(page.locator(".layer-told")).to_contain_text(f"Score {values[0]:.3g}")
+    expect(page.locator(".picture-frame.compared")).to_be_visible()
+    page.locator("#panel-anomalies").get_by_role("button", name="Forget").click()
+    expect(listed).to_be_hidden()
+    expect(page.locator("#layer")).to_have_value("similarity")
+
+
+def test_what_the_model_expects_in_a_box_is_shown_by_real_patches(page):
+    page.get_by_role("listbox", name="Images", exact=True).locator(".tile").nth(4).click()
+    page.select_option("#layer", "energy")
+    expect(page.locator(".layer-told")).to_have_text(re.compile(r"^Energy [\d.]+ \(dark\) to [\d.]+ \(bright\)\.$"))
+    page.select_option("#layer", "similarity")
+    frame = page.locator(".picture-frame.enlarged")
+    for start, end, said in ((0.3, 0.7, None), (0, 1, "patches visible")):
+        frame.scroll_into_view_if_needed()
+        box = frame.bounding_box()
+        page.mouse.move(box["x"] + box["width"] * start + 1, box["y"] + 1)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] * end, box["y"] + box["height"] * end, steps=3)
+        page.mouse.up()
+        page.get_by_role("button", name="What the model expects here").click()
+        if said is None:
+            rows = page.locator(".expected li")
+            expect(rows).to_have_count(6)  # 2 columns and 3 rows of 4 x 4 patches
+            expect(rows.first.locator(".item")).to_have_count(5)
+            expect(page.locator(".energies tbody tr").first).to_contain_text("true region")
+            expect(page.locator(".filled canvas")).to_have_count(3)
+        else:
+            expect(page.locator(".expectation .error")).to_contain_text(said)
+            expect(page.locator(".expected li")).to_have_count(0)
+    page.keyboard.press("Escape")
+
+
 def test_colours_are_light_or_dark(page):
     paper = "getComputedStyle(document.body).backgroundColor"
     light = page.evaluate(paper)
@@ -349,7 +408,7 @@ def test_everything_is_reached_by_keyboard_with_a_visible_focus(page):
         if found[0] == "where":
             break
     reached = {name for name, *_ in seen}
-    assert {"where", "colour", "stage", "item", "tab-images", "sort", "grid", "picture-frame", "similarity"} <= reached
+    assert {"where", "colour", "stage", "item", "tab-images", "sort", "grid", "picture-frame", "layer"} <= reached
     assert [name for name, _, visible in seen if not visible] == []
     page.keyboard.press("Escape")
     page.keyboard.press("?")

@@ -56,6 +56,10 @@ export async function postForFile(path, value) {
   return (await request(path, posted(value))).blob();
 }
 
+export async function remove(path) {
+  return (await request(path, { method: "DELETE" })).json();
+}
+
 export async function upload(file) {
   const type = file.type || "application/octet-stream";
   return (await request("/api/uploads", { method: "POST", headers: { "Content-Type": type }, body: file })).json();

@@ -3,6 +3,7 @@
 import { ApiError, getJson, learnNames, postJson } from "./api.js";
 import { bytes, h, iconButton, nameOf, number, visible } from "./dom.js";
 import { mark } from "./examples.js";
+import { createExpectation } from "./expectation.js";
 import { createPicture } from "./picture.js";
 import { item } from "./rows.js";
 import { captionOf } from "./search.js";
@@ -19,8 +20,7 @@ export function createDetail(app) {
   const facts = h("dl", { class: "facts" });
   const near = h("div", { class: "items neighbours", role: "group", "aria-label": "Nearest neighbours" });
   const hint = h("p", { class: "muted hint" });
-  const heat = h("input", { type: "checkbox", id: "similarity", onchange: () => store.set({ similarity: heat.checked }) });
-  const similarity = h("label", { for: "similarity", class: "check" }, heat, " Patch similarity under the pointer");
+  const expectation = createExpectation(app);
   const button = (text, title, work, kind = "") =>
     h("button", { type: "button", class: `small ${kind}`, title, onclick: () => work(store.values.image) }, text);
   const [yes, no] = ["yes", "no"].map((answer) =>
@@ -41,7 +41,7 @@ export function createDetail(app) {
     "section",
     { class: "detail", "aria-label": "Image", hidden: true },
     h("header", {}, h("div", {}, name, folder), close),
-    h("div", { class: "detail-body" }, picture.element, h("div", { class: "under" }, hint, similarity), actions, facts, neighbours),
+    h("div", { class: "detail-body" }, picture.element, h("div", { class: "under" }, hint, picture.layers.element, picture.layers.told), expectation.ask, actions, expectation.element, facts, neighbours),
   );
 
   function toggle(image) {
@@ -57,8 +57,7 @@ export function createDetail(app) {
     const outside = typeof image === "string";
     picture.show(image);
     own.hidden = outside;
-    similarity.hidden = !app.index.patches;
-    hint.textContent = app.index.patches ? "Drag a box in the picture to search for what is in it." : "";
+    hint.textContent = app.index.patches ? "Drag a box in the picture to search for what is in it." : "Drag a box in the picture to ask what the model expects there.";
     marks();
     if (outside) title("Your picture", "It is kept in memory while the server runs, and no longer.");
     await Promise.all([outside ? facts.replaceChildren() : tellFacts(image), tellNeighbours(image)]);
@@ -100,16 +99,15 @@ export function createDetail(app) {
   }
 
   function marks() {
-    const { image, picked, yes: positive, no: negative, similarity: compared } = store.values;
+    const { image, picked, yes: positive, no: negative } = store.values;
     pick.setAttribute("aria-pressed", picked.has(image));
     yes.setAttribute("aria-pressed", positive.includes(image));
     no.setAttribute("aria-pressed", negative.includes(image));
-    heat.checked = compared;
   }
 
   store.on("image", show);
-  store.on("picked yes no similarity", marks);
-  return { element, toggle, start: () => show(store.values) };
+  store.on("picked yes no", marks);
+  return { element, toggle, expect: expectation.expect, start: () => show(store.values) };
 }
 
 function factRows(found) {

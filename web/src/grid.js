@@ -159,7 +159,7 @@ export function createGrid(app, { label, captionOf = () => "", boxOf = () => nul
 }
 
 /** A frame at fractions [x0, y0, x1, y1] of a picture that is fitted into a square. */
-function boxElement([x0, y0, x1, y1], image) {
+export function boxElement([x0, y0, x1, y1], image) {
   const frame = h("span", { class: "box", "aria-hidden": "true", hidden: true });
   const place = () => {
     const part = 1 / Math.max(image.naturalWidth, image.naturalHeight);

@@ -8,10 +8,11 @@ const KEYS = [
   ["L", "lasso or moving, by dragging; Shift and drag is always a lasso"],
   ["T", "thumbnails on the map"],
   ["G", "grid or list: arrows or J and K move, Enter opens, Space picks, Ctrl A picks all"],
-  ["1 to 6", "tabs"],
+  ["1 to 7", "tabs"],
   ["S", "find images similar to the open one, or to that in the grid"],
   ["Y, N", "label by example: yes, no"],
   ["P", "the picture: arrows move over its patches, Shift and arrows draw a box, Enter searches with it"],
+  ["E", "what the model expects in the box that was drawn"],
   ["Esc", "closes the image, then shows all images again"],
   ["?", "this list"],
 ];

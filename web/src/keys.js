@@ -42,6 +42,7 @@ export function addKeys(app, { tabs, detail }) {
     s: () => onImage((image) => app.queries.similar(image)),
     y: () => onImage((image) => mark(app, image, "yes")),
     n: () => onImage((image) => mark(app, image, "no")),
+    e: () => detail.expect(),
     Escape: escape,
   };
   tabs.forEach(({ name }, place) => (works[place + 1] = () => store.set({ tab: name })));

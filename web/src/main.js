@@ -1,5 +1,6 @@
 // The page of openjepa explore.
 
+import { createAnomaliesTab } from "./anomalies.js";
 import { ApiError, getBytes, getJson, keepThumbnails } from "./api.js";
 import { missingColour } from "./colours.js";
 import { createColumns } from "./columns.js";
@@ -69,8 +70,8 @@ async function refineMap(app, map) {
 
 async function start() {
   const store = createStore();
-  const derived = { theme: currentTheme(), tool: "move", thumbnails: true, similarity: true, column: null, highlight: null };
-  const lists = { mask: null, selected: null, shownMask: null, shown: null, results: null, scores: null, picked: new Set(), whereError: "" };
+  const derived = { theme: currentTheme(), tool: "move", thumbnails: true, layer: "similarity", drawn: null, column: null, highlight: null };
+  const lists = { mask: null, selected: null, shownMask: null, shown: null, results: null, scores: null, odd: null, picked: new Set(), whereError: "" };
   store.set({ ...derived, ...lists }, { remember: false });
   followTheme(store);
   const index = await getJson("/api/index");
@@ -88,6 +89,7 @@ async function build(app) {
   const search = createSearchTab(app);
   const lists = [createDuplicatesTab(app), createOutliersTab(app), createClustersTab(app)];
   const examples = createExamplesTab(app);
+  const anomalies = createAnomaliesTab(app);
   const detail = createDetail(app);
   const panels = [
     { name: "images", title: "Images", ...images },
@@ -96,6 +98,7 @@ async function build(app) {
     { name: "outliers", title: "Outliers", ...lists[1] },
     { name: "clusters", title: "Clusters", ...lists[2] },
     { name: "label", title: "Label", ...examples },
+    { name: "anomalies", title: "Anomalies", ...anomalies },
   ];
   root.replaceChildren(createHeader(app), ...app.messages, h("main", {}, map.element, createTabs(app, panels), detail.element));
   addKeys(app, { tabs: panels, detail });
@@ -103,7 +106,7 @@ async function build(app) {
   const colours = map.load();
   await placePoints(app, map, app.index.map_ready === false ? "/api/points?map=pca" : "/api/points");
   await Promise.all([app.selection.start(), colours]);
-  for (const part of [...lists, examples, detail]) part.start();
+  for (const part of [...lists, examples, anomalies, detail]) part.start();
   document.documentElement.dataset.ready = "yes";
   await refineMap(app, map);
 }

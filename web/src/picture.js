@@ -1,14 +1,14 @@
-// The picture of the detail panel. The patch under the pointer is compared with all others; a box drawn is searched for.
+// The picture of the detail panel, and a layer over it: the patch under the pointer compared with all others, the energy
+// of each patch, or where it is odd. A box that is drawn is searched for, and can be asked about.
 
 import { ApiError, getJson, pictureOf } from "./api.js";
-import { scaleColour } from "./colours.js";
+import { createLayers, paint } from "./layers.js";
 import { h, perFrame } from "./dom.js";
 
 const LABEL =
   "Picture. Arrow keys move over its patches, Shift and arrow keys draw a box, Enter searches with the box.";
 const LEAST = 0.02; // of a side, below which a drag is no box
 const STEP = 0.04;
-const OPACITY = 0.72;
 
 export function createPicture(app) {
   const image = h("img", { alt: "", draggable: "false" });
@@ -24,26 +24,12 @@ export function createPicture(app) {
     const ratio = Math.min(2, devicePixelRatio || 1);
     canvas.width = Math.max(1, Math.round(frame.clientWidth * ratio));
     canvas.height = Math.max(1, Math.round(frame.clientHeight * ratio));
-    const compared = heat && point && app.store.values.similarity;
-    frame.classList.toggle("compared", Boolean(compared));
-    if (compared) drawHeat();
+    const layer = app.store.values.layer === "similarity" ? point && heat : layers.found();
+    frame.classList.toggle("compared", Boolean(layer));
+    if (layer) paint(context, layer, app.store.values.layer);
     if (box) drawBox(ratio);
   });
-
-  function drawHeat() {
-    const { rows, columns, values, frame: part = [0, 0, 1, 1] } = heat;
-    const [low, high] = [Math.min(...values), Math.max(...values)];
-    const at = (x, y) => [(part[0] + (part[2] - part[0]) * x) * canvas.width, (part[1] + (part[3] - part[1]) * y) * canvas.height];
-    context.globalAlpha = OPACITY;
-    values.forEach((value, place) => {
-      const [row, column] = [Math.floor(place / columns), place % columns];
-      const [left, top] = at(column / columns, row / rows).map(Math.round);
-      const [right, bottom] = at((column + 1) / columns, (row + 1) / rows).map(Math.round);
-      context.fillStyle = scaleColour(high > low ? (value - low) / (high - low) : 1, "dark");
-      context.fillRect(left, top, right - left, bottom - top);
-    });
-    context.globalAlpha = 1;
-  }
+  const layers = createLayers(app, draw);
 
   function drawBox(ratio) {
     const [x, y] = [box[0] * canvas.width, box[1] * canvas.height];
@@ -66,7 +52,7 @@ export function createPicture(app) {
   }
 
   async function compare() {
-    if (!point || broken || !app.index.patches || !app.store.values.similarity || asking) return;
+    if (!point || broken || !app.index.patches || app.store.values.layer !== "similarity" || asking) return;
     const [key, of] = [keyOf(point), shown];
     if (maps.has(key)) {
       heat = maps.get(key);
@@ -104,13 +90,11 @@ export function createPicture(app) {
   function search() {
     if (!box || box[2] - box[0] < LEAST || box[3] - box[1] < LEAST) {
       box = null;
+      app.store.set({ drawn: null });
       return draw();
     }
-    if (!app.index.patches) {
-      box = null;
-      draw();
-      return app.say("This index has no patches, so boxes cannot be searched for: give openjepa index again with --patches.");
-    }
+    app.store.set({ drawn: { image: shown, box } });
+    if (!app.index.patches) return app.say("This index has no patches, so boxes cannot be searched for: give openjepa index again with --patches.");
     app.queries.similar(shown, box.map((side) => Number(side.toFixed(4))));
   }
 
@@ -170,9 +154,9 @@ export function createPicture(app) {
     if (sentence instanceof ApiError) failure.textContent = sentence.message;
   });
   new ResizeObserver(draw).observe(frame);
-  app.store.on("similarity", draw);
-  app.store.on("query", ({ query }) => {
-    box = shown !== null && query?.image === shown ? query.box : null;
+  app.store.on("layer", draw);
+  app.store.on("query", ({ query, drawn }) => {
+    box = boxOf(query, shown) ?? boxOf(drawn, shown);
     draw();
   });
 
@@ -180,11 +164,17 @@ export function createPicture(app) {
     if (next === shown) return;
     [shown, grid, point, box, heat, from, broken] = [next, null, null, null, null, null, false];
     maps.clear();
-    const { query } = app.store.values;
-    if (query?.image === next) box = query.box;
+    box = boxOf(app.store.values.query, next);
+    app.store.set({ drawn: box ? { image: next, box } : null });
+    layers.show(next);
     [frame.hidden, failure.hidden] = [false, true];
     image.src = pictureOf(next, 1024);
     draw();
   }
-  return { element, show };
+  return { element, show, layers };
+}
+
+/** The box of a query or drawing, if it is of an image. */
+function boxOf(found, image) {
+  return image !== null && found?.image === image ? (found.box ?? null) : null;
 }

@@ -17,6 +17,7 @@ export function createTabs(app, panels) {
     tabs.forEach((each, place) => {
       each.setAttribute("aria-selected", place === open);
       each.tabIndex = place === open ? 0 : -1;
+      if (place === open) each.scrollIntoView({ block: "nearest", inline: "nearest" });
     });
     bodies.forEach((each, place) => (each.hidden = place !== open));
   }

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route as Address
 
 from openjepa.errors import BadImage, UsageError, print_error
+from openjepa.exploring.anomalies.detection import OUTDATED
 from openjepa.exploring.collection import Collection, Refused
 from openjepa.exploring.guard import KEEP, error
 from openjepa.exploring.openapi import ADDRESS, document
@@ -37,7 +38,6 @@ KINDS = {
     ".json": JSON,
 }
 NO_PAGE = "the page is not in this copy of openjepa: build it with make web"
-OUTDATED = "the index was brought up to date since it was opened: start the server again"
 Respond = Callable[[Request], Awaitable[Response]]
 
 

@@ -3,11 +3,9 @@
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
-from concurrent.futures import Future
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +16,11 @@ from openjepa.data.crops import size_of
 from openjepa.data.decoding.pixel_format import Pixels
 from openjepa.encoder.encode import read_bytes
 from openjepa.errors import UsageError
+from openjepa.exploring.anomalies.detection import Detecting
+from openjepa.exploring.anomalies.images import ModelImages
+from openjepa.exploring.anomalies.prediction import Predicting
 from openjepa.exploring.coordinates import best_method, coordinates, stored_coordinates
+from openjepa.exploring.once import Once
 from openjepa.exploring.originals import Originals
 from openjepa.indexing.curation.clusters import Grouped, grouped
 from openjepa.indexing.curation.duplicates import duplicates
@@ -43,53 +45,20 @@ NAMED = 254  # categories that are named; all further ones are "other"
 UNIQUE = 0.5  # a fraction of images: a label of more values than that, and than NAMED, is a text
 
 
-class Once:
-    """A value that a thread computes when it is first asked for. An error stays, and each that asks gets it."""
-
-    computing: ClassVar[set[Future]] = set()  # of all that have begun and not ended
-
-    def __init__(self, compute: Callable[[], Any]) -> None:
-        self._compute, self._lock = compute, threading.Lock()
-        self._future: Future | None = None
-
-    def start(self) -> Future:
-        with self._lock:
-            if self._future is None:
-                future: Future = Future()
-                self._future = future
-                future.set_running_or_notify_cancel()  # a request that goes away must not cancel it for the others
-                threading.Thread(target=self._run, args=(future,), daemon=True).start()
-            return self._future
-
-    def _run(self, future: Future) -> None:
-        self.computing.add(future)
-        try:
-            future.set_result(self._compute())
-        except BaseException as error:
-            future.set_exception(error)
-        finally:
-            self.computing.discard(future)
-
-    @property
-    def ready(self) -> bool:
-        return self._future is not None and self._future.done()
-
-    def get(self) -> Any:
-        return self.start().result()
-
-
 class Collection:
     """The images of an index, what was computed of them, and the images that were sent to search with.
 
     page       whether the page is served too
     searching  held by what computes with all vectors, which fills the processors anyway
     slow       by name: map, pca, clusters, outliers, duplicates
+    detecting, predicting  what is odd beside images that are normal, and what the model expects
     """
 
     def __init__(self, index: Index, page: bool = True) -> None:
         self.index, self.page, self.opened = index, page, secrets.token_hex(4)
         self.searching, self._sending, self._decoding = threading.Lock(), threading.Lock(), threading.Lock()
-        self.originals = Originals(index.about.source)
+        self.originals, images = Originals(index.about.source), ModelImages(index)
+        self.detecting, self.predicting = Detecting(images), Predicting(images)
         self.method = best_method(len(index))
         self.slow = {
             "map": Once(lambda: coordinates(index, self.method)),

@@ -17,6 +17,7 @@ ERRORS = {
     404: "There is no such image or address",
     405: "The address does not take this method",
     408: "The request did not arrive in time",
+    409: "Another such job is running",
     413: "The body is too large",
     500: "The server failed at the request",
     503: "The server is busy, or the index was brought up to date, which needs a new start",

@@ -62,13 +62,18 @@ class Originals:
         """The images of the source, and the index of each by its path. Raises UsageError."""
         with self._opening:
             if self._opened is None:
-                if not os.path.exists(self.source) and not scenes.takes(self.source):
-                    raise UsageError(f"the images are {self.source}, which is not on this machine")
-                dataset = open_dataset(self.source)
+                dataset = open_source(self.source)
                 with contextlib.suppress(UsageError):
                     dataset = dataset.read_as(RGB) if isinstance(dataset, ImageFiles) else read_as(dataset, RGB)
                 self._opened = dataset, {path: place for place, path in enumerate(dataset.paths)}
             return self._opened
+
+
+def open_source(source: str) -> ImageDataset:
+    """The images of the source of an index, which must be on this machine. Raises UsageError."""
+    if not os.path.exists(source) and not scenes.takes(source):
+        raise UsageError(f"the images are {source}, which is not on this machine")
+    return open_dataset(source)
 
 
 def decoded(data: bytes, size: int) -> Pixels:

@@ -15,7 +15,8 @@ MOST_EXAMPLES, MOST_PLACES = 1000, 1_000_000
 Sides = tuple[Fraction, Fraction, Fraction, Fraction]
 
 
-def _in_order(box: Sides) -> Sides:
+def in_order(box: Sides) -> Sides:
+    """A box, if it has an area. Raises ValueError."""
     left, top, right, bottom = box
     if left >= right or top >= bottom:
         raise ValueError("left must be less than right, and top less than bottom, in fractions of the image")
@@ -51,7 +52,7 @@ class SearchBody(Body):
     image: Place | Sent | None = None
     like: list[Place | Sent] = Field([], max_length=100)
     unlike: list[Place | Sent] = Field([], max_length=100)
-    box: Annotated[Sides, AfterValidator(_in_order)] | None = Field(
+    box: Annotated[Sides, AfterValidator(in_order)] | None = Field(
         None, description="left, top, right and bottom of a part of `image`, fractions of the upright image"
     )
     where: str | None = Field(None, description="a condition, as openjepa search --where takes it")

@@ -116,7 +116,7 @@ class Server:
 
 def _leave(code: object) -> None:
     """End the process where a thread still computes: it cannot be ended, and the interpreter's end would crash it."""
-    from openjepa.exploring.collection import Once
+    from openjepa.exploring.once import Once
 
     if Once.computing:
         for stream in (sys.stdout, sys.stderr):

@@ -14,7 +14,7 @@ from openjepa.encoder.features import Progress
 from openjepa.encoder.windows import Window
 from openjepa.errors import UsageError
 from openjepa.indexing.real_patches import Asked, PatchSource, Shown
-from openjepa.indexing.regions import BOX, pixels_of
+from openjepa.indexing.regions import BOX, patch_at, pixels_of
 
 TRUE, NEAREST = "true region", "nearest"
 IMAGE = "region of another image"  # as it is there; others are pasted into the box:
@@ -116,7 +116,7 @@ class Expectation:
 
     def box_of(self, number: int, place: int) -> tuple[int, int, int, int]:
         """The pixels (left, top, right, bottom) of a patch in its image."""
-        window = Window(*divmod(place, self.energies.grid_size[1]), 1, 1)
+        window = patch_at(place, self.energies.grid_size)
         return pixels_of(window, self.shown(number).size, self.energies.encoder.frame, self.energies.grid_size)
 
     def records(self) -> Iterator[dict[str, Any]]:

@@ -90,7 +90,7 @@ def model_of(store: Store, moved_to: str | None = None, device: str = "auto", pr
     Nothing is fetched that the user did not name: a model that is not on this machine must be named again.
     """
     about = store.about
-    name, step = moved_to or about.model, None if moved_to else about.step
+    name, step = name_of_model(store, moved_to)
     if not moved_to and not (name == "pixels" or name.startswith(UNTRAINED) or os.path.exists(name)):
         raise UsageError(f"{store.folder} is of the model {name}, which is not a folder here: name it with --model")
     try:
@@ -100,6 +100,11 @@ def model_of(store: Store, moved_to: str | None = None, device: str = "auto", pr
     if model_hash(model, arithmetic=False) != about.model_hash:
         raise UsageError(_of_another_model(store, name))
     return model
+
+
+def name_of_model(store: Store, moved_to: str | None = None) -> tuple[str, Step]:
+    """Where the model of an index is now, and of which step of its run it is."""
+    return moved_to or store.about.model, None if moved_to else store.about.step
 
 
 def _of_another_model(store: Store, name: str) -> str:

@@ -14,6 +14,7 @@ from openjepa.anomaly.nearest_patches import RealPatches
 from openjepa.data.batches import in_order
 from openjepa.data.crops import as_picture, resize_centre_crop, size_of
 from openjepa.data.dataset import sample_order, without_labels
+from openjepa.data.decoding.pixel_format import Pixels
 from openjepa.data.open import DataSource, open_dataset
 from openjepa.data.summary import inspect_dataset
 from openjepa.data.workers import workers_for
@@ -59,9 +60,12 @@ class Asked(NamedTuple):
 
 def read_asked(name: str, energies: Energies) -> Asked:
     """Raises UsageError for what cannot be read as an image."""
-    encoder = energies.encoder
-    pixels = read_file(name, encoder.pixel_format)
-    crop = np.array(resize_centre_crop(pixels, *encoder.frame))
+    return asked_of(name, read_file(name, energies.encoder.pixel_format), energies)
+
+
+def asked_of(name: str, pixels: Pixels, energies: Energies) -> Asked:
+    """An image of some name, by its pixels as the model reads them."""
+    crop = np.array(resize_centre_crop(pixels, *energies.encoder.frame))
     shown = Shown(name, size_of(pixels), as_picture(crop))
     return Asked(torch.from_numpy(crop).permute(2, 0, 1).contiguous(), shown)
 
@@ -104,14 +108,14 @@ class ImagePatches:
 
 
 class IndexPatches:
-    """The images of an index with patch tokens; one that is the file `name` is left out. Pictures are its thumbnails.
+    """The images of an index with patch tokens, without those of one content hash. Pictures are its thumbnails.
 
     Raises UsageError for an index without patch tokens, for one of another model, and for a damaged one.
     """
 
-    def __init__(self, folder: Path, energies: Energies, name: str) -> None:
-        self.index, self.skipped = Searchable(folder), Skipped()
-        about, model = self.index.about, energies.encoder.name
+    def __init__(self, index: Searchable, energies: Energies, digest: str) -> None:
+        self.index, self.digest, self.skipped = index, digest, Skipped()
+        folder, about, model = index.folder, index.about, energies.encoder.name
         if energies.method == PIXELS:
             raise UsageError(
                 f"the predictor of {model} foretells pixels, and an index holds none: give images to --from"
@@ -120,7 +124,7 @@ class IndexPatches:
             raise UsageError(
                 f"{folder} was made with another model, {about.model}: give an index of {model}, or images"
             )
-        self.grid, self.digest = self.index.regions.grid, file_hash(Path(name))
+        self.grid = index.regions.grid
         if ((self.grid.rows, self.grid.columns), self.grid.width) != (energies.grid_size, energies.target.embed_dim):
             raise UsageError(f"the patch tokens of {folder} are not those of {model}: {AGAIN}")
         self.available = len(self.index)
@@ -144,5 +148,5 @@ def open_patches(
 ) -> PatchSource:
     """The patches of an index or of images, as they were named. Raises UsageError."""
     if isinstance(source, str) and Path(source).is_dir() and holds_index(Path(source)):
-        return IndexPatches(Path(source), energies, asked.shown.path)
+        return IndexPatches(Searchable(Path(source)), energies, file_hash(Path(asked.shown.path)))
     return ImagePatches(source, energies, asked.image, most, seed, workers)

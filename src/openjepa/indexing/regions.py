@@ -120,6 +120,11 @@ def box_of(window: Window, size: tuple[int, int], grid: PatchGrid) -> tuple[int,
     return pixels_of(window, size, grid.frame, (grid.rows, grid.columns))
 
 
+def patch_at(place: int, grid_size: tuple[int, int]) -> Window:
+    """A patch by its number in a grid, row by row."""
+    return Window(*divmod(place, grid_size[1]), 1, 1)
+
+
 def pixels_of(
     window: Window, size: tuple[int, int], frame: Frame, grid_size: tuple[int, int]
 ) -> tuple[int, int, int, int]:

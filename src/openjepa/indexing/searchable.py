@@ -26,11 +26,12 @@ from openjepa.errors import BadImage, UsageError
 from openjepa.files import file_hash
 from openjepa.indexing.facts import THUMBNAIL, appearance
 from openjepa.indexing.filters import as_sql
-from openjepa.indexing.open import model_of
+from openjepa.indexing.open import model_of, name_of_model
 from openjepa.indexing.patch_tokens import tokens_of
 from openjepa.indexing.regions import BOX, Region, Regions, box_of, region_of
 from openjepa.indexing.store import AGAIN, About, Store
 from openjepa.indexing.vectors import Vectors, best
+from openjepa.runs.checkpoints import Step
 
 Query = str | os.PathLike[str] | int | bytes | Image.Image | np.ndarray
 FACTS = ("folder", "width", "height", "bytes", "captured", "brightness", "contrast", "sharpness")
@@ -89,6 +90,11 @@ class Searchable:
         """Raises UsageError where it cannot be opened, or is another one now."""
         moved, device, precision = self._opening
         return model_of(self._store, moved, device, precision)
+
+    @property
+    def model_name(self) -> tuple[str, Step]:
+        """Where its model is now, and of which step of its run it is."""
+        return name_of_model(self._store, self._opening[0])
 
     @property
     def columns(self) -> dict[str, pa.DataType]:

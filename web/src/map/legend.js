@@ -6,7 +6,7 @@ import { colourable } from "../columns.js";
 import { count, h, iconButton, number, time, visible } from "../dom.js";
 import { categorySelection } from "../selection.js";
 
-const SCORE = "score";
+const FOUND = { score: ["scores", "score of the examples"], odd: ["odd", "oddness"] }; // columns that are not of the index
 const FOLD = "M4 6l4 4 4-4";
 
 export function createLegend(app) {
@@ -32,7 +32,7 @@ export function createLegend(app) {
     const wanted = store.values.color || names[0] || "none";
     choice.value = wanted;
     if (wanted === "none") return store.set({ column: null, highlight: null });
-    if (wanted === SCORE) return store.set({ column: store.values.scores, highlight: null });
+    if (wanted in FOUND && !names.includes(wanted)) return store.set({ column: store.values[FOUND[wanted][0]], highlight: null });
     body.setAttribute("aria-busy", "true");
     try {
       const column = await app.columns.load(wanted);
@@ -49,15 +49,17 @@ export function createLegend(app) {
     body.replaceChildren(...(column.type === "category" ? entries(app, column, theme) : [scale(column, theme)]));
   }
 
-  function scores({ scores: found }) {
-    const option = choice.querySelector(`option[value=${SCORE}]`);
-    if (!found) return option?.remove();
-    if (!option) choice.append(h("option", { value: SCORE }, "score of the examples"));
+  function offer(values) {
+    for (const [name, [key, title]] of Object.entries(FOUND)) {
+      const option = [...choice.options].find((each) => each.dataset.found === name);
+      if (!values[key]) option?.remove();
+      else if (!option) choice.append(h("option", { value: name, "data-found": name }, title));
+    }
     choice.value = store.values.color || names[0];
   }
 
   store.on("color", load);
-  store.on("scores", scores);
+  store.on("scores odd", offer);
   store.on("column theme", show);
   return { element, load, unfold };
 }

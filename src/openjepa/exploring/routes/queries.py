@@ -11,14 +11,15 @@ from openjepa.exploring.schemas import ExamplesBody, Point, Result, SearchAnswer
 from openjepa.indexing.regions import BOX
 
 
-def _query(collection: Collection, given: int | str) -> int | bytes:
+def given_image(collection: Collection, given: int | str) -> int | bytes:
+    """An image of the index, or what was sent. Raises UsageError."""
     return checked_places(collection, [given])[0] if isinstance(given, int) else collection.sent(given)
 
 
 def search(collection: Collection, asked: Asked) -> Answer:
     wanted: SearchBody = asked.body
-    image = None if wanted.image is None else _query(collection, wanted.image)
-    like, unlike = ([_query(collection, each) for each in some] for some in (wanted.like, wanted.unlike))
+    image = None if wanted.image is None else given_image(collection, wanted.image)
+    like, unlike = ([given_image(collection, each) for each in some] for some in (wanted.like, wanted.unlike))
     box = None
     if wanted.box is not None and image is not None:
         box = _box(collection, wanted.box, collection.size_of(image))

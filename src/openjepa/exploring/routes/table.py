@@ -1,7 +1,15 @@
 """The table of routes. To add one, write its function in one of the files beside this, and one entry here."""
 
+from openjepa.exploring.anomalies.schemas import (
+    DetectorAnswer,
+    DetectorBody,
+    ExpectationAnswer,
+    ExpectationBody,
+    OddAnswer,
+    PatchMap,
+)
 from openjepa.exploring.route import CSV, OCTETS, TEXT, Route
-from openjepa.exploring.routes import curation, queries, views
+from openjepa.exploring.routes import anomalies, curation, predictions, queries, views
 from openjepa.exploring.schemas import (
     ClustersAnswer,
     ColumnAnswer,
@@ -179,6 +187,79 @@ ROUTES = (
         curation.groups,
         ClustersAnswer,
         needs=lambda *_: ("clusters",),
+    ),
+    Route(
+        "POST",
+        "/api/detector",
+        "Begins to fit a detector on images that are normal (1,000 at most; of more, so many are drawn), which then "
+        "scores all images. There is one at a time: 409 while another one is being made. It is kept in memory.",
+        anomalies.fit,
+        DetectorAnswer,
+        body=DetectorBody,
+    ),
+    Route("GET", "/api/detector", "How far the detector has come.", anomalies.status, DetectorAnswer),
+    Route("DELETE", "/api/detector", "Stops the detector, and forgets its scores.", anomalies.forget, DetectorAnswer),
+    Route(
+        "GET",
+        "/api/detector/scores",
+        "How odd each image is: float32, in standard deviations above normal images; NaN for those without a score so "
+        "far. The header X-Detector is the number of the detector.",
+        anomalies.scores,
+        (OCTETS,),
+    ),
+    Route(
+        "GET",
+        "/api/detector/table",
+        "The images that have a score as a CSV table, the oddest first, with each score by itself.",
+        anomalies.table,
+        (CSV,),
+    ),
+    Route(
+        "GET",
+        "/api/images/{id}/odd",
+        "Where an image is odd, by the detector: for each patch, standard deviations above normal ones.",
+        anomalies.odd,
+        OddAnswer,
+        words=ID,
+        computes=True,
+    ),
+    Route(
+        "GET",
+        "/api/uploads/{upload}/odd",
+        "As GET /api/images/{id}/odd, of an upload.",
+        anomalies.odd_upload,
+        OddAnswer,
+        words=UPLOAD,
+        computes=True,
+    ),
+    Route(
+        "GET",
+        "/api/images/{id}/energy",
+        "The energy of each patch: how badly the predictor of the model foretells it. Needs a model with a predictor.",
+        predictions.energy,
+        PatchMap,
+        words=ID,
+        computes=True,
+    ),
+    Route(
+        "GET",
+        "/api/uploads/{upload}/energy",
+        "As GET /api/images/{id}/energy, of an upload.",
+        predictions.energy_of_upload,
+        PatchMap,
+        words=UPLOAD,
+        computes=True,
+    ),
+    Route(
+        "POST",
+        "/api/expectation",
+        "What the model expects in a hidden box of an image, as openjepa imagine finds it: the nearest real patches of "
+        "each hidden one, and the energy of what is put there. It compares with the patch tokens of the index, or with "
+        "those of up to 256 of its images, for a minute at most.",
+        predictions.expectation,
+        ExpectationAnswer,
+        body=ExpectationBody,
+        computes=True,
     ),
     Route(
         "POST",
