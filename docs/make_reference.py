@@ -160,13 +160,15 @@ def http_page() -> str:
     errors = ", ".join(f"{code} ({words[0].lower()}{words[1:]})" for code, words in ERRORS.items())
     parts = [
         "# HTTP",
-        "What `openjepa serve INDEX` and `openjepa explore INDEX` answer. Each request has the header `Authorization: "
-        f"Bearer TOKEN`. `GET {ADDRESS}` gives this page for programs (OpenAPI 3.1). Numbers in binary answers are "
-        "little endian; a place is the number of an image in stored order, from 0, and stays the same while the server "
-        f'runs. An error is `{{"error": "one sentence"}}` with the status {errors}.',
+        "What `openjepa serve INDEX` and `openjepa explore INDEX` answer, and in part `openjepa serve MODEL`. Each "
+        f"request has the header `Authorization: Bearer TOKEN`. `GET {ADDRESS}` gives this page for programs (OpenAPI "
+        "3.1). Numbers in binary answers are little endian; a place is the number of an image in stored order, from 0, "
+        'and stays the same while the server runs. An error is `{"error": "one sentence"}` with the status '
+        f"{errors}.",
     ]
     for route in ROUTES:
-        parts += [f"## {route.method} {route.path}", escaped(route.about), *_fields(route, schemas)]
+        alone = ["A server of a model has it too."] if route.model else []
+        parts += [f"## {route.method} {route.path}", escaped(route.about), *alone, *_fields(route, schemas)]
     return "\n\n".join(parts) + "\n"
 
 

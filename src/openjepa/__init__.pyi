@@ -430,12 +430,13 @@ def explore(
     precision: str = ...,
 ) -> None: ...
 def serve(
-    index: str,
+    index_or_model: str,
     *,
     host: str = ...,
     port: int = ...,
     token: str | None = ...,
     model: StrPath | None = ...,
+    step: int | str | None = ...,
     device: str = ...,
     precision: str = ...,
 ) -> None: ...

@@ -1,4 +1,4 @@
-"""A server of an index on the loopback, and a client that asks it."""
+"""A server of an index or a model on the loopback, and a client that asks it."""
 
 import contextlib
 import http.client
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 import openjepa
+from openjepa.encoder.features import Model
 from openjepa.exploring.serving import Server, listening
 from openjepa.indexing.index import Index
 from support.photos import draw_photos
@@ -69,7 +70,7 @@ class Client(NamedTuple):
 
 
 @contextlib.contextmanager
-def serving(index: Index, page: bool = True) -> Iterator[Client]:
+def serving(index: Index | Model, page: bool = True) -> Iterator[Client]:
     with listening("127.0.0.1", 0) as listener:
         server = Server(index, listener, "127.0.0.1", TOKEN, page)
         thread = threading.Thread(target=server.run)

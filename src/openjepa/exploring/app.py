@@ -16,7 +16,7 @@ from starlette.routing import Route as Address
 
 from openjepa.errors import BadImage, UsageError, print_error
 from openjepa.exploring.anomalies.detection import OUTDATED
-from openjepa.exploring.collection import Collection, Refused
+from openjepa.exploring.collection import Collection, ModelHost, Refused
 from openjepa.exploring.guard import KEEP, error
 from openjepa.exploring.openapi import ADDRESS, document
 from openjepa.exploring.route import JSON, MOST_JSON, Answer, Asked, Content, Route, by_keys, understood
@@ -41,8 +41,9 @@ NO_PAGE = "the page is not in this copy of openjepa: build it with make web"
 Respond = Callable[[Request], Awaitable[Response]]
 
 
-def make_app(collection: Collection) -> Starlette:
-    """The application for an index, without the checks of `Guard`; with the page where the collection has one."""
+def make_app(collection: Collection | ModelHost) -> Starlette:
+    """The application, without the checks of `Guard`, for an index or a model; with the page where there is one."""
+    routes = [route for route in ROUTES if route.model or isinstance(collection, Collection)]
     threads, computing = anyio.CapacityLimiter(THREADS), anyio.CapacityLimiter(1)
     large = asyncio.Semaphore(LARGE_AT_ONCE)
     addresses = [
@@ -51,9 +52,9 @@ def make_app(collection: Collection) -> Starlette:
             _respond(route, collection, computing if route.computes else threads, large),
             methods=[route.method],
         )
-        for route in ROUTES
+        for route in routes
     ]
-    addresses.append(Address(ADDRESS, _fixed(lambda _: JSONResponse(document())), methods=["GET"]))
+    addresses.append(Address(ADDRESS, _fixed(lambda _: JSONResponse(document(routes))), methods=["GET"]))
     if collection.page:
         addresses += [
             Address("/", _fixed(lambda _: _file("index.html")), methods=["GET"]),
@@ -90,7 +91,9 @@ async def _no_address(request: Request, problem: Exception) -> Response:
     return error(status, sentence.get(status, "the request is not understood") + f": see {ADDRESS}")
 
 
-def _respond(route: Route, collection: Collection, threads: anyio.CapacityLimiter, large: asyncio.Semaphore) -> Respond:
+def _respond(
+    route: Route, collection: Collection | ModelHost, threads: anyio.CapacityLimiter, large: asyncio.Semaphore
+) -> Respond:
     """What answers the requests of a route."""
 
     async def answered(request: Request) -> Response:

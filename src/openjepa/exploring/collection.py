@@ -1,4 +1,4 @@
-"""An index as the server has it: opened once, and what takes long computed once, in threads of its own."""
+"""An index or a model as the server has it: opened once, and what takes long computed once, in threads of its own."""
 
 import secrets
 import threading
@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from openjepa.data.crops import size_of
-from openjepa.data.decoding.pixel_format import Pixels
-from openjepa.encoder.encode import read_bytes
+from openjepa.data.decoding.pixel_format import RGB, Pixels
+from openjepa.encoder.encode import encoded, read_bytes
+from openjepa.encoder.features import Model
 from openjepa.errors import UsageError
 from openjepa.exploring.anomalies.detection import Detecting
 from openjepa.exploring.anomalies.images import ModelImages
@@ -45,6 +48,25 @@ NAMED = 254  # categories that are named; all further ones are "other"
 UNIQUE = 0.5  # a fraction of images: a label of more values than that, and than NAMED, is a text
 
 
+class ModelHost:
+    """A model without an index, as the server has it: it is asked about images that are sent. `dimensions` of a vector.
+
+    slow  as that of a collection; nothing
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model, self.page, self.slow = model, False, dict[str, Once]()
+        channels = (model.pixel_format or RGB).channels
+        self.dimensions: int = model.features(torch.zeros(1, channels, *model.image_size)).shape[1]
+
+    def embedding(self, data: bytes) -> np.ndarray:
+        """The vector [D] of an image file. Raises UsageError."""
+        return encoded(self.model, read_bytes(data, self.model.pixel_format or RGB)).astype(np.float32)
+
+    def unit(self, vectors: Tensor) -> Tensor:
+        return normalize(vectors, dim=-1)
+
+
 class Collection:
     """The images of an index, what was computed of them, and the images that were sent to search with.
 
@@ -57,8 +79,8 @@ class Collection:
     def __init__(self, index: Index, page: bool = True) -> None:
         self.index, self.page, self.opened = index, page, secrets.token_hex(4)
         self.searching, self._sending, self._decoding = threading.Lock(), threading.Lock(), threading.Lock()
-        self.originals, images = Originals(index.about.source), ModelImages(index)
-        self.detecting, self.predicting = Detecting(images), Predicting(images)
+        self.originals, self._images = Originals(index.about.source), ModelImages(index)
+        self.detecting, self.predicting = Detecting(self._images), Predicting(self._images)
         self.method = best_method(len(index))
         self.slow = {
             "map": Once(lambda: coordinates(index, self.method)),
@@ -72,6 +94,23 @@ class Collection:
         self._patches: tuple[int | bytes, tuple[int, int], Tensor] | None = None
         self.paths, self.labels, self.kinds = index.paths, index.labels, index.columns
         index.rows_at([0], ["path"])  # so that what is read once is read before requests come
+
+    @property
+    def model(self) -> Model:
+        """Raises UsageError where it cannot be opened."""
+        return self._images.model
+
+    @property
+    def dimensions(self) -> int:
+        return self.index.about.dimensions
+
+    def embedding(self, data: bytes) -> np.ndarray:
+        """The vector [D] of an image file, which need not be of the index. Raises UsageError."""
+        return self.index.embedding(data)
+
+    def unit(self, vectors: Tensor) -> Tensor:
+        """Vectors [m, D] of the model as a search compares them: whitened, and of length 1."""
+        return self.index.vectors.unit(vectors)
 
     @cached_property
     def map_is_stored(self) -> bool:

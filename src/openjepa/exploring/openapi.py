@@ -1,6 +1,7 @@
 """The document of the API (OpenAPI 3.1), and its page of reference: both are made of the table of routes."""
 
 import re
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from openjepa._version import __version__
@@ -24,16 +25,20 @@ ERRORS = {
 }
 
 
-def document() -> dict[str, Any]:
-    """OpenAPI 3.1, as plain values."""
+def document(routes: Sequence[Route] = ROUTES) -> dict[str, Any]:
+    """OpenAPI 3.1 of some routes, as plain values."""
     schemas: dict[str, Any] = {}
     paths: dict[str, dict[str, Any]] = {}
-    for route in ROUTES:
+    for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
     schemas["Error"] = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "openjepa", "version": __version__, "description": "An index of images over HTTP."},
+        "info": {
+            "title": "openjepa",
+            "version": __version__,
+            "description": "Images and a model over HTTP.",
+        },
         "paths": paths,
         "components": {"schemas": schemas, "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
         "security": [{"token": []}],

@@ -55,6 +55,7 @@ class Route(NamedTuple):
     gives    the media types that the answer can have, or its class where it is JSON
     query    what stands behind the ?; body: what is sent, a Body or at most so many bytes
     needs    names of what must have been computed (`Collection.slow`), which may take long
+    model    whether a server of a model, which has no index, gives it too
     computes whether it computes with all vectors: one such request runs at a time, so that others find a thread
     words    what is said of the parts of the path in braces
     """
@@ -62,13 +63,14 @@ class Route(NamedTuple):
     method: str
     path: str
     about: str
-    answer: Callable[[Collection, Asked], Answer | Content]
+    answer: Callable[[Any, Asked], Answer | Content]
     gives: type[Answer] | tuple[str, ...] = (OCTETS,)
     query: type[Query] | None = None
     body: type[Body] | int | None = None
-    needs: Callable[[Collection, Asked], tuple[str, ...]] = lambda *_: ()
+    needs: Callable[[Any, Asked], tuple[str, ...]] = lambda *_: ()
     words: Mapping[str, str] = {}
     computes: bool = False
+    model: bool = False
 
 
 def understood(kind: type[Schema], text: bytes | str) -> Any:

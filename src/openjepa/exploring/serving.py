@@ -12,6 +12,7 @@ import webbrowser
 from collections.abc import Iterator
 from typing import Any
 
+from openjepa.encoder.features import Model
 from openjepa.errors import UsageError
 from openjepa.indexing.index import Index
 from openjepa.optional import require
@@ -80,20 +81,20 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
 
 
 class Server:
-    """A server of an index at a listening socket; `run` ends with a signal, or when `stop` is called elsewhere."""
+    """A server of an index or a model at a listening socket; `run` ends with a signal, or when `stop` is called."""
 
-    def __init__(self, index: Index, listener: socket.socket, host: str, token: str, page: bool) -> None:
+    def __init__(self, served: Index | Model, listener: socket.socket, host: str, token: str, page: bool) -> None:
         # Here, because the extra brings them.
         import uvicorn
 
         from openjepa.exploring.app import make_app
-        from openjepa.exploring.collection import Collection
+        from openjepa.exploring.collection import Collection, ModelHost
         from openjepa.exploring.guard import Guard, in_address
         from openjepa.exploring.protocol import LimitedProtocol
 
         self.listener, port = listener, listener.getsockname()[1]
         self.address = f"http://{in_address(host)}:{port}/"
-        self.collection = Collection(index, page)
+        self.collection = Collection(served, page) if isinstance(served, Index) else ModelHost(served)
         self._guard = Guard(make_app(self.collection), token, host, port, cookie=page)
         settings: dict[str, Any] = {"http": LimitedProtocol, **SETTINGS}
         self._server = uvicorn.Server(uvicorn.Config(self._guard, **settings))

@@ -42,12 +42,6 @@ def _box(collection: Collection, given: Box, size: tuple[int, int]) -> Box:
     return left * width, top * height, right * width, bottom * height
 
 
-def embedding(collection: Collection, asked: Asked) -> Content:
-    if not asked.body:
-        raise UsageError("the request has no image: send the bytes of a file as its body")
-    return Content(collection.index.embedding(asked.body).astype("<f4").tobytes())
-
-
 def _results(collection: Collection, places: np.ndarray, found: dict) -> list[Result]:
     columns = {name: np.asarray(values).tolist() for name, values in found.items()}
     boxes: list = [None] * len(places)

@@ -9,7 +9,14 @@ from openjepa.exploring.anomalies.schemas import (
     PatchMap,
 )
 from openjepa.exploring.route import CSV, OCTETS, TEXT, Route
-from openjepa.exploring.routes import anomalies, curation, predictions, queries, views
+from openjepa.exploring.routes import anomalies, curation, embeddings, predictions, queries, views
+from openjepa.exploring.routes.embeddings import (
+    CosinesAnswer,
+    EmbeddingsAnswer,
+    ImagesBody,
+    ModelAnswer,
+    SimilarityBody,
+)
 from openjepa.exploring.schemas import (
     ClustersAnswer,
     ColumnAnswer,
@@ -139,11 +146,34 @@ ROUTES = (
     Route(
         "POST",
         "/api/embedding",
-        "The vector of an image file (20 MB at most) as the model of the index gives it: float32.",
-        queries.embedding,
+        "The vector of an image file (20 MB at most) as the model gives it: float32.",
+        embeddings.embedding,
         (OCTETS,),
         body=MOST_UPLOAD,
         computes=True,
+        model=True,
+    ),
+    Route("GET", "/api/model", "The model, and the length of its vectors.", embeddings.model, ModelAnswer, model=True),
+    Route(
+        "POST",
+        "/api/embed",
+        "The vectors of up to 64 image files, 12 MB together, as the model gives them.",
+        embeddings.embed,
+        EmbeddingsAnswer,
+        body=ImagesBody,
+        computes=True,
+        model=True,
+    ),
+    Route(
+        "POST",
+        "/api/similarity",
+        "The cosines of the vectors of image files to those of others, or to each other. A server of an index compares "
+        "them as a search does, whitened by the images of the index.",
+        embeddings.similarity,
+        CosinesAnswer,
+        body=SimilarityBody,
+        computes=True,
+        model=True,
     ),
     Route(
         "POST",
