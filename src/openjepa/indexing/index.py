@@ -7,10 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from openjepa.files.path_arguments import checks_paths
-from openjepa.indexing.curation.clusters import clusters, sample
+from openjepa.indexing.curation.clusters import UNCERTAIN, clusters, sample
 from openjepa.indexing.curation.duplicates import duplicates
 from openjepa.indexing.curation.label_spreading import spread_labels
 from openjepa.indexing.curation.outliers import outliers
+from openjepa.indexing.curation.uncertain import sample_uncertain
 from openjepa.indexing.searchable import Searchable
 
 
@@ -36,8 +37,15 @@ class Index(Searchable):
         """Every image with its cluster, by k-means: cluster, path, cosine, size, nearest."""
         return clusters(self, count, seed)
 
-    def sample(self, count: int, *, by: str = "diverse", seed: int = 0) -> pa.Table:
-        """A few images that stand for all, `by` diverse or typical: rank, path, cosine."""
+    def sample(
+        self, count: int, *, by: str = "diverse", given: Mapping[str, str] | None = None, seed: int = 0
+    ) -> pa.Table:
+        """A few images that stand for all, `by` diverse or typical: rank, path, cosine.
+
+        `by` uncertain those that labels `given` by path leave least certain: also label, confidence.
+        """
+        if by == UNCERTAIN:
+            return sample_uncertain(self, count, given or {}, seed)
         return sample(self, count, by, seed)
 
     def spread_labels(self, given: Mapping[str, str], *, seed: int = 0) -> pa.Table:

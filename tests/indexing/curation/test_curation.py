@@ -115,6 +115,31 @@ def test_commands_write_tables_and_link_by_cluster(index, tmp_path, capsys):
         openjepa.curate_sample(index.folder, n=4, out=tmp_path / "mine.csv")
 
 
+def test_what_to_label_next_is_uncertain_and_not_alike(index, tmp_path, capsys):
+    given = {"red/00.png": "warm", "red/01.png": "warm", "blue/00.png": "cold", "blue/01.png": "cold"}
+    rows = index.sample(4, by="uncertain", given=given).to_pylist()
+    fresh = [row for row in index.spread_labels(given).to_pylist() if row["given"] is None]
+    pool = {row["path"]: row for row in fresh[:20]}
+    assert rows[0]["path"] == fresh[0]["path"] and len({row["path"] for row in rows} & pool.keys()) == 4
+    assert all(
+        (row["label"], row["confidence"]) == (pool[row["path"]]["label"], pool[row["path"]]["confidence"])
+        for row in rows
+    )
+    vectors = index.vectors.at([index.place_of(row["path"]) for row in rows])
+    for place in range(1, 4):
+        assert rows[place]["cosine"] == pytest.approx(float((vectors[:place] @ vectors[place]).max()), abs=1e-5)
+    (tmp_path / "labels.csv").write_text("path,kind\n" + "".join(f"{path},{kind}\n" for path, kind in given.items()))
+    table = openjepa.curate_sample(index.folder, n=4, by="uncertain", labels=tmp_path / "labels.csv")
+    assert table["path"].to_pylist() == [row["path"] for row in rows] and "uncertain" in capsys.readouterr().out
+    for more, said in (({"by": "uncertain"}, "go together"), ({"labels": tmp_path / "labels.csv"}, "go together")):
+        with pytest.raises(UsageError, match=said):
+            openjepa.curate_sample(index.folder, n=4, **more)
+    with pytest.raises(UsageError, match="--n 99 is not possible: 58 images"):
+        index.sample(99, by="uncertain", given=given)
+    with pytest.raises(UsageError, match="2 or more"):
+        index.sample(2, by="uncertain")
+
+
 def test_a_path_that_leads_out_is_not_followed(index, tmp_path):
     (tmp_path / "x.png").touch()
     for path in ("../../x.png", str(tmp_path / "x.png"), "a\0.png"):

@@ -1,5 +1,6 @@
-"""`openjepa curate sample INDEX`: few images that stand for all, such as those to label first."""
+"""`openjepa curate sample INDEX`: few images that stand for all, or that are to be labelled next."""
 
+from pathlib import Path
 from typing import Annotated
 
 import pyarrow as pa
@@ -19,7 +20,10 @@ from openjepa.commands.collection.curating import (
 )
 from openjepa.console import log
 from openjepa.data.summary import counted
+from openjepa.errors import UsageError
 from openjepa.files.path_arguments import checks_paths
+from openjepa.indexing.curation.clusters import UNCERTAIN
+from openjepa.indexing.label_columns import given_labels
 
 SHOWN = 20
 
@@ -30,8 +34,14 @@ def curate_sample(
     *,
     data: In = None,
     n: Annotated[int, Option(help="How many images.")] = 100,
-    by: Annotated[str, Option(help="diverse or typical.")] = "diverse",
-    seed: Annotated[int, Option(help="Of the clusters of typical images.")] = 0,
+    by: Annotated[str, Option(help="diverse, typical, or uncertain, which needs --labels.")] = "diverse",
+    labels: Annotated[
+        Path | None, Option(help="Table of the labels so far, with a column path.", show_default=False)
+    ] = None,
+    column: Annotated[
+        str | None, Option(help="Its column with the labels; by default the first beside the path.")
+    ] = None,
+    seed: Annotated[int, Option(help="Of the clusters of typical images, and of the parts of labels.")] = 0,
     out: MaybeTable = None,
     format: Format = None,
     move: Move = None,
@@ -42,13 +52,18 @@ def curate_sample(
     """Choose a few images that stand for all, such as those to label first.
 
     --by diverse takes the most typical image, and then always the one furthest from all that are chosen: odd ones come
-    early. --by typical takes the image nearest to the centre of each of N clusters.
+    early. --by typical takes the image nearest to the centre of each of N clusters. --by uncertain spreads the labels
+    of --labels as openjepa curate labels does, and takes images that they leave least certain, far from each other.
 
-    Returns a table: rank, path, cosine (to the nearest chosen before, or to the centre). Raises UsageError.
+    Returns a table: rank, path, cosine (to the nearest chosen before, or to the centre), and with --by uncertain label
+    (the likeliest) and confidence. Raises UsageError.
     """
+    if (labels is not None) != (by == UNCERTAIN):
+        raise UsageError("--by uncertain and --labels FILE go together: give both or neither")
     check_outputs(out, format, move, link, yes, overwrite)
     images = opened(index, data)
-    table = images.sample(n, by=by, seed=seed)
+    given = None if labels is None else given_labels(images.paths.to_pylist(), Path(labels), column)
+    table = images.sample(n, by=by, given=given, seed=seed)
     paths = table["path"].to_pylist()
     log(*paths[:SHOWN], *([f"... and {len(paths) - SHOWN:,} more"] if len(paths) > SHOWN else []))
     log(f"{counted(len(paths), 'image')} of {len(images):,}, {by}")

@@ -13,7 +13,8 @@ from openjepa.indexing.vectors import unit
 
 MOST_BY_DEFAULT = 50
 FITTED = 100_000  # images that centres are fitted to
-WAYS = ("diverse", "typical")
+UNCERTAIN = "uncertain"  # of which uncertain.py is
+WAYS = ("diverse", "typical", UNCERTAIN)
 
 
 def clusters(index: Searchable, count: int | None = None, seed: int = 0) -> pa.Table:
