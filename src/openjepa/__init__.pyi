@@ -397,6 +397,8 @@ def curate_sample(
     data: Given | None = ...,
     n: int = ...,
     by: str = ...,
+    labels: StrPath | None = ...,
+    column: str | None = ...,
     seed: int = ...,
     out: StrPath | None = ...,
     format: str | None = ...,
