@@ -116,7 +116,7 @@ def test_an_ensemble_stands_alone_and_its_members_open(here, joined, tmp_path):
 def test_an_evaluation_shows_what_ensembles_gain_and_cost(here, joined, tmp_path, capsys):
     openjepa.ensemble(["run0", "run1"], how="soup", data="photos", out=tmp_path / "soup", **HOW)
     models = [str(joined[1]), "run0", "run1", str(tmp_path / "soup")]
-    records = openjepa.evaluate(models, "photos", tasks="knn", cache=tmp_path / "cache", **HOW)
+    records = openjepa.evaluate(models, "photos", tasks="knn", crops=5, cache=tmp_path / "cache", **HOW)
     assert {f"{joined[1]}: {here / name}" for name in ("run0", "wide")} < {record["model"] for record in records}
     value, best = (
         {r["model"]: r["value"] for r in records}[joined[1].as_posix()],
@@ -125,10 +125,15 @@ def test_an_evaluation_shows_what_ensembles_gain_and_cost(here, joined, tmp_path
     said = " ".join(capsys.readouterr().out.split())
     assert f"{joined[1]} against the best of its members: k-NN {100 * (value - best):+.1f} points" in said
     assert "soup against the best of its members: k-NN" in said and "1.0 times the parameters of one" in said
+    assert "run1 (5 crops) against run1: k-NN" in said and "untrained (5 crops)" not in said
+    with pytest.raises(UsageError, match="segment does not read embeddings, which --crops is of"):
+        openjepa.evaluate("run0", "scenes:20", tasks="segment", crops=2, **HOW)
+    with pytest.raises(UsageError, match="--crops needs an encoder, which pixels is not"):
+        openjepa.embed("pixels", "few", out=tmp_path / "v.csv", crops=2, **HOW)
 
 
 def test_other_commands_take_an_ensemble(here, joined, tmp_path):
-    table = openjepa.embed(joined[1], "few", out=tmp_path / "v.csv", **HOW)
+    table = openjepa.embed(joined[1], "few", out=tmp_path / "v.csv", crops=5, **HOW)
     assert len(table.read_text().splitlines()[0].split(",")) == 21
     index = openjepa.index(joined[1], "few", out=tmp_path / "index", patches=True, **HOW)
     assert len(openjepa.search(index, "000.jpg", top=3)) == 3

@@ -8,6 +8,7 @@ from typer import Argument
 
 from openjepa.commands.arguments.fields import PythonOnly
 from openjepa.commands.arguments.options import (
+    Crops,
     Data,
     Device,
     Overwrite,
@@ -25,6 +26,7 @@ from openjepa.data.proportions import seen_lines
 from openjepa.data.storage.storage import files_in, skipped_lines
 from openjepa.data.summary import counted
 from openjepa.device import choose_device, choose_precision
+from openjepa.encoder.cropped import cropped
 from openjepa.encoder.features import compute_features, frame_of
 from openjepa.files import check_output
 from openjepa.files.path_arguments import checks_paths
@@ -45,6 +47,7 @@ def embed(
     out: TableOut,
     step: Step = None,
     pooling: Pooling = "auto",
+    crops: Crops = None,
     device: Device = "auto",
     precision: Precision = "auto",
     workers: Workers = "auto",
@@ -69,6 +72,8 @@ def embed(
     readers = count_workers(workers, device)
     where = choose_device(device)
     encoder = open_model_at(model, step, where, choose_precision(precision, where), pooling, network)
+    if crops is not None:
+        encoder = cropped(encoder, crops)
     dataset, summary = open_images(source, encoder.pixel_format, max_skipped)
     check_fits(out, len(dataset))
     log(*seen_lines(summary.sizes, frame_of(encoder)))

@@ -9,6 +9,7 @@ from typer import Argument, Option
 
 from openjepa.commands.arguments.fields import PythonOnly
 from openjepa.commands.arguments.options import (
+    Crops,
     Device,
     Overwrite,
     Pooling,
@@ -34,7 +35,7 @@ from openjepa.interop.heads import quantity_of
 from openjepa.ranks import on_rank_zero, rank
 from openjepa.runs import evaluation as evaluating
 from openjepa.runs.checkpoints import find_steps, label_at
-from openjepa.runs.ensembles import gain_lines
+from openjepa.runs.ensembles import gain_lines, with_crops
 from openjepa.runs.evaluation import Files, Images
 from openjepa.runs.images import count_workers
 from openjepa.runs.outputs import Outputs, make_verdicts, runs_by_seed, show_records
@@ -75,6 +76,7 @@ def evaluate(
         Path | None, Option(help="Folder for a head of the last model: classes, count or distance.")
     ] = None,
     pooling: Pooling = "auto",
+    crops: Crops = None,
     cache: Annotated[
         Path | None, Option(help="Folder of computed features; left out, OPENJEPA_CACHE/features.")
     ] = None,
@@ -92,7 +94,8 @@ def evaluate(
     """Measure encoders on labelled images, always beside raw pixels and an untrained encoder.
 
     The records of a run are kept in its folder, as evaluation.json (of a --step, evaluation-step-NUMBER.json), for its
-    report. docs/evaluation.md explains the tasks.
+    report. docs/evaluation.md explains the tasks. An ensemble is measured beside its members, and with --crops each
+    encoder also by the mean over crops of each image, with the gain and the cost.
 
     In Python `network` opens runs that trained an `nn.Module` of a program: one of the same class, which stays as it
     is.
@@ -120,6 +123,7 @@ def evaluate(
         labels = {name: label_at(name, steps.get(name)) for name in names}
         opened = evaluating.open_models(names, device, precision, encoder, steps, pooling, network)
         outputs.check_models(opened)
+        opened = with_crops(opened, crops)
         run_tasks.check_models(opened, needed)
         first = evaluating.first_encoder(opened)
         train, held_out, named = images.open(needed, seed, readers, first or opened[0])
@@ -142,7 +146,7 @@ def evaluate(
     records = evaluating.make_records(measured, str(images.data), about)
     show_records(records)
     verdicts = make_verdicts(records, [*labels.values()])
-    log(*verdicts, *gain_lines(records, opened, names))
+    log(*verdicts, *gain_lines(records, opened))
     if outputs.page:
         from openjepa.reports.evaluation_page import evaluation_page  # with matplotlib, which loads for a second
 

@@ -83,7 +83,7 @@ def export(
         if num_heads or size or request.hub_name:
             raise UsageError(f"{model} is an ensemble: it is exported without --num-heads, --image-size and hub:")
         ensemble, _ = load_ensemble(Path(model), torch.device("cpu"), torch.float32)
-        ensemble.licence = ensemble.licence or licence
+        ensemble.licence = licence_of(ensemble, licence)
         write_graph_export(folder, ensemble, Path(model), request, overwrite)
         return folder
     if own := open_own_at(model, number, network, torch.device("cpu"), torch.float32, which, size):

@@ -17,6 +17,7 @@ from openjepa.data.dataset import ImageDataset
 from openjepa.data.decoding.pixel_format import RGB
 from openjepa.encoder.baselines import PatchPixels
 from openjepa.encoder.content_hashes import content_hash
+from openjepa.encoder.cropped import Cropped
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import (
     Model,
@@ -46,6 +47,8 @@ LAYOUT = 1  # raised when the stored layout changes, so that older files are not
 
 def model_hash(model: Model, arithmetic: bool = True) -> str:
     """A hash of all that a model's features depend on besides the images; without `arithmetic`, up to rounding."""
+    if isinstance(model, Cropped):
+        return hashlib.sha256(f"{model_hash(model.whole, arithmetic)} {model.crops} crops".encode()).hexdigest()
     about: list[object] = [type(model).__name__, model.image_size]
     if not isinstance(model, Encoder):
         return hashlib.sha256(repr([*about, vars(model)]).encode()).hexdigest()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from openjepa.encoder.cropped import Cropped
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import Model
 from openjepa.encoder.foreign import ForeignEncoder
@@ -73,6 +74,8 @@ class Reads(StrEnum):
 
     def check(self, task: str, model: Model) -> None:
         """Raise UsageError where a model has none."""
+        if self is not Reads.EMBEDDING and isinstance(model, Cropped):
+            raise UsageError(f"{task} does not read embeddings, which --crops is of: leave one of them out")
         if self is Reads.TOKENS and isinstance(model, ForeignEncoder) and not model.has_tokens:
             raise UsageError(
                 f"{task} needs patch tokens, and {model.name} has only features of whole images: leave one of them out"

@@ -8,9 +8,10 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
+from openjepa.encoder.cropped import Cropped, check_crops
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import Model
-from openjepa.evaluation.judgement import LOWER_IS_BETTER, Record, in_words, is_merit, judge, metric_of
+from openjepa.evaluation.judgement import LOWER_IS_BETTER, Record, in_words, is_baseline, is_merit, judge, metric_of
 from openjepa.evaluation.results import is_fraction
 from openjepa.interop.artifact import FACTS
 from openjepa.interop.ensembles.open import load_ensemble
@@ -40,27 +41,40 @@ def ensemble_encoders(name: str, device: torch.device, precision: torch.dtype) -
     return [*members, ensemble]
 
 
-def gain_lines(records: Sequence[Record], models: Sequence[Model], names: Sequence[str]) -> list[str]:
-    """A sentence on each ensemble or soup among `names` whose members were measured too: what it gains, and costs."""
+def with_crops(models: Sequence[Model], crops: int | None) -> list[Model]:
+    """The models, each encoder that is no baseline followed by itself with `crops`, if any. Raises UsageError."""
+    if crops is None:
+        return [*models]
+    check_crops(crops)
+    chosen = [m for m in models if isinstance(m, Encoder) and not is_baseline(m.name)]
+    return [each for m in models for each in (m, *([Cropped(m, crops)] if m in chosen else []))]
+
+
+def gain_lines(records: Sequence[Record], models: Sequence[Model]) -> list[str]:
+    """Two lines on each ensemble, soup or encoder with crops whose members were measured: its gain, and its cost."""
     encoders = {model.name: model for model in models if isinstance(model, Encoder)}
     lines = []
-    for name in (name for name in names if name in encoders):
-        members = [member for member in members_of(name) if member in encoders]
+    for name, model in encoders.items():
+        members = [member for member in members_of(model) if member in encoders]
         gains = [gain for task in tasks_of(records, name) if (gain := _gain(records, task, name, members))]
         if gains:
-            lines.append(f"{name} against the best of its members: {'; '.join(gains)}")
-            lines.append(f"  {_cost(encoders[name], [encoders[member] for member in members])}")
+            best = "the best of its members" if len(members) > 1 else members[0]
+            lines.append(f"{name} against {best}: {'; '.join(gains)}")
+            lines.append(f"  {_cost(model, [encoders[member] for member in members])}")
     return lines
 
 
-def members_of(name: str) -> list[str]:
-    """The names under which the members of an ensemble, or of a soup, are measured; [] of any other model."""
-    path = Path(name)
-    if not is_folder(name) or not (path / FACTS).is_file():
+def members_of(model: Encoder) -> list[str]:
+    """The names under which the members of an ensemble, a soup or an encoder with crops are measured."""
+    if isinstance(model, Cropped):
+        return [model.whole.name]
+    path = Path(model.name)
+    if not is_folder(model.name) or not (path / FACTS).is_file():
         return []
     if is_ensemble(path):
-        return [f"{name}: {member}" for member in stored_members(path)]
-    return [*read_json(path / FACTS, SoupFacts, AGAIN).soup.members]
+        return [f"{model.name}: {member}" for member in stored_members(path)]
+    members = read_json(path / FACTS, SoupFacts, AGAIN).soup.members
+    return [*members] if len(members) > 1 else []
 
 
 def tasks_of(records: Sequence[Record], name: str) -> list[str]:
@@ -71,7 +85,7 @@ def _gain(records: Sequence[Record], task: str, name: str, members: Sequence[str
     """The difference of an ensemble to its best member, with its 95 % interval; "" where none was measured."""
     of_task = {record["model"]: record for record in records if record["task"] == task}
     mine, theirs = of_task[name], [of_task[member] for member in members if member in of_task]
-    if len(theirs) < 2:
+    if not theirs:
         return ""
     less = metric_of(mine) in LOWER_IS_BETTER
     best = min(theirs, key=lambda record: record["value"] if less else -record["value"])
@@ -99,7 +113,7 @@ def parameters(model: Encoder) -> int:
 
 def seconds_an_image(model: Encoder) -> float:
     """The least of a few timings of a batch, divided by its images."""
-    images = torch.zeros(TIMED, model.network.in_chans, *model.image_size, dtype=torch.uint8)
+    images = torch.zeros(TIMED, model.network.in_chans, *model.frame.size, dtype=torch.uint8)
     taken = []
     for _ in range(REPEATS):
         begun = time.perf_counter()

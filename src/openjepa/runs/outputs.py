@@ -8,6 +8,7 @@ from pathlib import Path
 
 from openjepa.console import Bold, fits, log, show_table
 from openjepa.encoder.baselines import has_first_weights
+from openjepa.encoder.cropped import Cropped
 from openjepa.encoder.encoder import Encoder
 from openjepa.encoder.features import Model
 from openjepa.errors import UsageError
@@ -92,7 +93,8 @@ class Outputs:
 
 def head_session(sessions: Sequence[Session]) -> Session:
     """That of the last encoder, of the target encoder where both were measured."""
-    found = [session for session in sessions if isinstance(session.model, Encoder)]
+    encoders = [session for session in sessions if isinstance(session.model, Encoder)]
+    found = [session for session in encoders if not isinstance(session.model, Cropped)]
     return ([session for session in found if not session.model.name.endswith(CONTEXT)] or found)[-1]
 
 

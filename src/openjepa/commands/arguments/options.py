@@ -29,6 +29,13 @@ Precision = Annotated[str, Option(help=help_of("precision"))]
 Pooling = Annotated[
     str, Option(help="Embedding of models of other libraries: auto (as that library pools), class or mean.")
 ]
+Crops = Annotated[
+    int | None,
+    Option(
+        help="The mean over crops: 2 (the image and its mirror image), 5 (centre and corners) or 10 (both).",
+        show_default=False,
+    ),
+]
 Workers = Annotated[int | str, Option(help=help_of("workers"))]
 _TABLE = Option(help="Table to write: .csv, .xlsx (Excel) or .parquet.", show_default=False)
 TableOut = Annotated[Path, _TABLE]

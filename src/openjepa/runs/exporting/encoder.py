@@ -12,6 +12,7 @@ from openjepa.data.decoding.pixel_format import PixelFormat
 from openjepa.data.open import open_dataset
 from openjepa.data.scenes.scenes import Scenes
 from openjepa.data.summary import inspect_dataset
+from openjepa.encoder.encoder import Encoder
 from openjepa.errors import UsageError, unknown
 from openjepa.files import atomic_folder, usage_error, write_json, write_text
 from openjepa.interop.artifact import load_artifact
@@ -89,7 +90,7 @@ def folder_of(model: str, to: Format, out: Path | None, step: int | None = None)
     return Path(out) if out is not None else Path(model) / file_at(f"export-{to.name}", step)
 
 
-def licence_of(source: Source | ForeignSource, given: str | None) -> str | None:
+def licence_of(source: Source | ForeignSource | Encoder, given: str | None) -> str | None:
     """The licence of the weights; raises UsageError if another one is given than that of where they came from."""
     if given and source.licence and given != source.licence:
         raise UsageError(f"{source.name} is under {source.licence}, which an export cannot change: leave out --licence")
