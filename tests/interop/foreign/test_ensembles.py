@@ -16,7 +16,7 @@ HOW = {"device": "cpu", "precision": "float32", "workers": 0}
 
 
 def test_networks_of_timm_are_joined_and_stored(tmp_path):
-    names = ["vit_base_patch16_224", "vit_little_patch16_reg1_gap_256"]  # grids of 4x4 and 2x2 patches
+    names = ["vit_base_patch16_224", "deit_small_distilled_patch16_224"]  # grids of 4x4 and 2x2 patches
     for name in names:
         timm_folder(tmp_path / name, name)
     timm_folder(tmp_path / "convnext_tiny", "convnext_tiny")

@@ -34,9 +34,9 @@ BUFFERS = ("centre", "scale", "matrix")
 def check_alike(members: Sequence[Member]) -> None:
     """Raise UsageError unless all members see the same of an image, read the same values, and have patch tokens."""
     for member in members:
-        check_seen(members[0].seen, member.seen)
         if isinstance(member.source, ForeignSource) and member.source.network.layout.grid_size is None:
             raise UsageError(f"{member.name} has no patch tokens, which an ensemble joins: leave it out")
+        check_seen(members[0].seen, member.seen)
 
 
 def save_joined(

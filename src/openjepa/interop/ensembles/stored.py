@@ -30,7 +30,7 @@ MOST_MEMBERS, MOST_WIDTH = 64, 2**17
 
 
 class StoredEnsemble(Schema):
-    """How members are joined, their names as they were given, and the width of the projection where there is one."""
+    """How members are joined, their names as they were given, and the columns of the matrix where there is one."""
 
     how: Literal["concat", "probes"]
     members: Annotated[tuple[Name, ...], Field(min_length=2, max_length=MOST_MEMBERS)]
