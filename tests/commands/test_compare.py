@@ -160,6 +160,8 @@ def shorter_answers(study):
         lie("trials.jsonl", lambda text: text.replace("vicreg-seed-0", "../../x")),
         lie("trials.jsonl", lambda text: text.replace('"seed": 1', '"seed": 9').replace("seed-1", "seed-9")),
         lie("compare.json", lambda text: text.replace('"steps": 2', '"steps": -2')),
+        lie("compare.json", lambda text: text.replace('"beside": []', '"beside": ["/etc/passwd"]')),
+        lie("compare.json", lambda text: text.replace('"labelled": null', '"labelled": "hf://stranger"')),
         lie("compare.json", lambda text: text.replace('"method": "vicreg"', '"method": "mae"')),
         other_answers,
         lambda study: (study / "trials/vicreg-seed-0/answers.safetensors").unlink(),

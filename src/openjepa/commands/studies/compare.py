@@ -148,7 +148,7 @@ def _finish(study: Comparison, request: Complete, collect: bool) -> None:
     missing = [*lines_of_missing(study)]
     log(*missing)
     if missing and not collect:
-        log(f"once these are done: openjepa compare {request.data} --out {request.out} --collect")
+        log(f"once these are done: {request.command('--collect')}")
         return
     with locked(study.folder, wait=MOMENT):
         write_compare_page(study, request)

@@ -46,7 +46,8 @@ PLANNING = 3600.0  # seconds within which another process has planned a study
 class Request:
     """The options of the command; `given` are the settings that all runs share. Without a recipe the images decide.
 
-    What is None was not given: it is taken from the study that is resumed, or else from `DEFAULTS`.
+    What is None was not given: it is taken from the study that is resumed, or else from `DEFAULTS`. Names of images and
+    models are not taken from a study, which may be a stranger's: they have to be given again.
     """
 
     data: str
@@ -83,7 +84,13 @@ class Complete(Request):
     @property
     def again(self) -> str:
         """The command that continues."""
-        return shlex.join(["openjepa", "compare", self.data, "--out", str(self.out), "--resume"])
+        return self.command("--resume")
+
+    def command(self, does: str) -> str:
+        """The command for this study that `does` something; what it opens is named again."""
+        words = ["openjepa", "compare", self.data, "--out", str(self.out)]
+        words += ["--labelled", self.labelled] if self.labelled else []
+        return shlex.join([*words, *(word for name in self.beside for word in ("--beside", name)), does])
 
     @property
     def first_seed(self) -> int:
@@ -154,9 +161,9 @@ def resume_comparison(asked_for: Request) -> tuple[Comparison, Complete]:
 
 
 def _check_same(request: Request, asked: StoredRequest, given: dict[str, Any]) -> None:
-    names = ("methods", "budget", "views", "seeds", "labelled", "tasks", "tune", "recipe")
+    names = ("methods", "budget", "views", "seeds", "tasks", "tune", "recipe")
     now = {name: getattr(request, name) for name in names if getattr(request, name) is not None}
-    now |= {} if request.beside is None else {"beside": list(request.beside)}
+    now |= {"labelled": request.labelled, "beside": list(request.beside or ())}
     then = {name: getattr(asked, name) for name in now}
     shared = {name: value for name, value in request.given.items() if name not in MACHINE}
     now |= {name: normal(name, value) for name, value in shared.items()}
