@@ -1,5 +1,6 @@
 """The same images from wherever they come: same order, same batches, same embeddings; and what bad sources do."""
 
+import contextlib
 import gzip
 import json
 import os
@@ -246,17 +247,19 @@ import json, sys, time
 time.sleep = lambda seconds: None  # between the tries of the library
 from openjepa.data.open import open_dataset
 from openjepa.errors import UsageError
-for source in sys.argv[1:]:
+for source in sys.stdin:
     try:
-        found = open_dataset(source)
+        found = open_dataset(source.strip())
         print(json.dumps([len(found), found.window, {k: v.tolist() for k, v in found.labels.items()},
-                          [found.read(i).hex() for i in (0, len(found) - 1)]]))
+                          [found.read(i).hex() for i in (0, len(found) - 1)]]), flush=True)
     except UsageError as error:
-        print(json.dumps(str(error)))
+        print(json.dumps(str(error)), flush=True)
 """
 
 
-def ask_hub(home, endpoint, *sources):
+@contextlib.contextmanager
+def asking_hub(home, endpoint):
+    """A function from a source to what a process answers that knows the Hub by this address."""
     chosen = {
         "HF_ENDPOINT": endpoint,
         "HF_HOME": str(home),
@@ -264,26 +267,33 @@ def ask_hub(home, endpoint, *sources):
         "HF_HUB_ETAG_TIMEOUT": "2",
     }
     environment = os.environ | chosen | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", HUB, *sources]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, cwd=home)
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([sys.executable, "-c", HUB], text=True, env=environment, cwd=home, **pipes) as process:
+
+        def ask(source):
+            process.stdin.write(source + "\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+
+        yield ask
+        process.stdin.close()
 
 
 def test_hub_names_streaming_or_not_and_without_a_network(packed, tmp_path):
     pytest.importorskip("datasets")
     server = DataHub(as_hub(packed / "photos", tmp_path / "hub"))
     (tmp_path / "home").mkdir()
-    names = ("hf:lab/photos", "hf-stream:lab/photos", "hf:lab/photos:nope", "hf:lab/nothing")
-    whole, streamed, nope, nothing = ask_hub(tmp_path / "home", server.address, *names)
-    server.stop()
     folder = open_dataset(packed / "photos")
     ends = [folder.read(0).hex(), folder.read(COUNT - 1).hex()]
-    assert whole == [COUNT, 0, {"label": folder.labels["class"].tolist()}, ends]
-    assert streamed == [COUNT, WINDOW, {}, ends]
-    assert "train" in nope and "cannot be fetched" in nothing
-    again, other = ask_hub(tmp_path / "home", "http://127.0.0.1:9", "hf:lab/photos", "hf:lab/other")
-    assert again == whole and "without a network give a folder" in other
+    with asking_hub(tmp_path / "home", server.address) as ask:
+        whole = ask("hf:lab/photos")
+        assert whole == [COUNT, 0, {"label": folder.labels["class"].tolist()}, ends]
+        assert ask("hf-stream:lab/photos") == [COUNT, WINDOW, {}, ends]
+        assert "train" in ask("hf:lab/photos:nope")
+        assert "cannot be fetched" in ask("hf:lab/nothing")
+        server.stop()
+        assert ask("hf:lab/photos") == whole
+        assert "without a network give a folder" in ask("hf:lab/other")
 
 
 def test_pictures_of_torchvision(monkeypatch):
