@@ -66,7 +66,7 @@ EXTRAS = (
     Packages("torchvision", {"torchvision": "torchvision"}, "data sets of torchvision"),
     Packages(
         "test",
-        dict.fromkeys(("pytest", "pytest-xdist", "ruff", "mypy", "basedpyright", "playwright", "lightly"), ""),
+        dict.fromkeys(("pytest", "pytest-xdist", "ruff", "mypy", "basedpyright", "playwright", "lightly", "build"), ""),
         "running the tests",
     ),
 )
