@@ -207,7 +207,10 @@ def test_an_image_opens_with_facts_neighbours_and_the_similarity_of_its_patches(
 
 
 def test_a_box_finds_regions_with_the_place_in_each_result(page):
-    page.get_by_role("listbox", name="Images", exact=True).locator(".tile").nth(5).click()
+    tile = page.get_by_role("listbox", name="Images", exact=True).locator(".tile").nth(5)
+    tile.click()
+    expect(page.locator(".detail h2")).to_have_text(tile.locator(".name").inner_text())
+    page.wait_for_load_state("networkidle")  # what is above the picture has its height then
     box = page.locator(".picture-frame.enlarged").bounding_box()
     page.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + box["height"] * 0.2)
     page.mouse.down()
