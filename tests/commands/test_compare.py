@@ -271,3 +271,10 @@ def test_settings_are_chosen_and_every_measure_is_of_the_page_and_read_back(made
     assert metrics["robust-clean"] == "accuracy" and len(metrics) > 10
     assert all(record["low"] <= record["value"] <= record["high"] for record in records)
     assert (study / "trials/mae-seed-0/encoder/model.safetensors").is_file()
+
+
+def test_runs_too_short_for_a_probe_in_between_have_no_curve_of_it(copy, monkeypatch):
+    monkeypatch.setattr("openjepa.reports.studies.compare_page.curve", lambda *_: [])
+    openjepa.compare(copy[0], out=copy[1], collect=True, device="cpu")
+    page = (copy[1] / "compare.html").read_text()
+    assert "Effective rank" in page and "linear probe over the runs" not in page
