@@ -40,7 +40,7 @@ def draw_boards(folder, count, defects=0, seed=0):
     return open_dataset(folder)
 
 
-@pytest.mark.parametrize("count", [1, 20, 60])
+@pytest.mark.parametrize("count", [20, 60])
 def test_pixels_find_what_features_do_not_see(tmp_path, count):
     torch.manual_seed(0)
     base = untrained()
@@ -48,14 +48,11 @@ def test_pixels_find_what_features_do_not_see(tmp_path, count):
     settings = FitSettings(PatchSettings(layers=1))
     normal = draw_boards(tmp_path / "normal", count)
     detector = Fitter(model, settings, workers=0).fit(normal, "m", (32, 24)).detector
-    shares = detector.calibration.weights
-    assert sum(shares.values()) == pytest.approx(1)
     scores, *_ = score_images(detector, draw_boards(tmp_path / "test", 60, defects=30, seed=1), 0)
     odd = np.arange(60) >= 30
     pixels = scores[:, detector.names.index("pixels")]
-    if count > 1:
-        assert shares["pixels"] > 0.7
-        assert roc_auc_score(odd, pixels) > 0.95 and roc_auc_score(odd, scores[:, 0]) > 0.9
+    assert detector.calibration.weights["pixels"] > 0.7
+    assert roc_auc_score(odd, pixels) > 0.95 and roc_auc_score(odd, scores[:, 0]) > 0.9
 
 
 def test_weights_are_squares_of_what_is_above_chance():

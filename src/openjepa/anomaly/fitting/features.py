@@ -94,9 +94,15 @@ def reading_of(features: Tensor) -> Reading:
 
 def _spreads(scores: Sequence[dict[str, Score]]) -> dict[str, Spread]:
     """How scores of several batches vary. Raises UsageError where there are none."""
+    return {name: spread_of(score) for name, score in join(scores).items()}
+
+
+def join(scores: Sequence[dict[str, Score]]) -> dict[str, Score]:
+    """Scores of several batches as those of one, without any that one of them lacks. Raises UsageError for none."""
     if not scores:
         raise UsageError("none of the normal images that were held out can be read: give others")
-    return {name: spread_of(_join([part[name] for part in scores])) for name in scores[0]}
+    names = [name for name in scores[0] if all(name in part for part in scores)]
+    return {name: _join([part[name] for part in scores]) for name in names}
 
 
 def _join(scores: Sequence[Score]) -> Score:

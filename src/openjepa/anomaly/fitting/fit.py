@@ -18,6 +18,7 @@ from openjepa.anomaly.calibration import (
 )
 from openjepa.anomaly.detector import Detector, Facts, LightingChoice
 from openjepa.anomaly.energy import Energies
+from openjepa.anomaly.fitting.features import join
 from openjepa.anomaly.fitting.gathering import Gathered
 from openjepa.anomaly.fitting.normals import Split, changed_copies, folds, split_normals
 from openjepa.anomaly.fitting.planted import LIGHTS, relit
@@ -252,16 +253,3 @@ def _known(
     normal, *odd = scores
     spreads = {name: spread_of(score) for name, score in join([normal, *others]).items()}
     return Known(parts, spreads, aurocs({name: normal[name] for name in spreads}, odd), how)
-
-
-def join(scores: Sequence[dict[str, Score]]) -> dict[str, Score]:
-    """Scores of several batches as those of one; a score that one of them lacks is left out."""
-    if not scores:
-        raise UsageError("none of the normal images that were held out can be read: give others")
-    names = [name for name in scores[0] if all(name in part for part in scores)]
-    return {name: _join([part[name] for part in scores]) for name in names}
-
-
-def _join(scores: Sequence[Score]) -> Score:
-    maps = [score.maps for score in scores if score.maps is not None]
-    return Score(torch.cat([score.images for score in scores]), torch.cat(maps) if maps else None)

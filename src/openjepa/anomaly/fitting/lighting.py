@@ -10,6 +10,7 @@ from torch import Tensor
 
 from openjepa.anomaly.calibration import combined, spread_of
 from openjepa.anomaly.detector import LightingChoice
+from openjepa.anomaly.fitting.features import reading_of
 from openjepa.anomaly.fitting.fit import FitSettings
 from openjepa.anomaly.fitting.gathering import Gathered
 from openjepa.anomaly.fitting.normals import split_normals
@@ -73,14 +74,8 @@ def _separations(model: PatchModel, settings: FitSettings, pixels: Tensor) -> It
     tokens = ([readers[0].tokens(part) for part in images.split(BATCH)] for images in shown)
     described = [[torch.cat([reader.described(part) for part in parts]) for reader in readers] for parts in tokens]
     for features in zip(*described, strict=True):
-        yield _separation(settings, [_reading(part) for part in features])
-
-
-def _reading(features: Tensor) -> Reading:
-    """Features alone; numbers that are not finite are refused when the detector is fitted."""
-    return Reading(
-        features.nan_to_num(0.0, 0.0, 0.0), torch.zeros(*features.shape[:2], 0, 1), torch.zeros(features.shape[:2])
-    )
+        # Numbers that are not finite are refused when the detector is fitted.
+        yield _separation(settings, [reading_of(part.nan_to_num(0.0, 0.0, 0.0)) for part in features])
 
 
 def _separation(settings: FitSettings, readings: list[Reading]) -> float:
